@@ -1,0 +1,155 @@
+//! Messages: what was said, by whom, when. No provider's field names here; adapters translate into these types.
+//!
+//! Everything that holds people's words may be printed with `{:?}`: texts show their length only.
+
+mod content;
+mod media;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::address::{ChatAddress, Lid, PhoneNumber};
+use crate::ids::ProviderMessageId;
+use crate::text::Text;
+use crate::words::words;
+
+pub use content::{ContactCard, MessageContent};
+pub use media::{DownloadKeys, Media, MediaKind, MediaSource};
+
+words! {
+    /// Which way a message went, seen from the tenant.
+    Direction, "direction" {
+        /// A person wrote to the tenant.
+        Inbound = "inbound",
+        /// The tenant wrote: through us, or by hand on the phone.
+        Outbound = "outbound",
+    }
+}
+
+words! {
+    /// What sort of message it is.
+    MessageKind, "message kind" {
+        /// Words.
+        Text = "text",
+        /// A picture.
+        Image = "image",
+        /// A film, round video notes included.
+        Video = "video",
+        /// A sound file.
+        Audio = "audio",
+        /// A sound recorded by holding the microphone.
+        Voice = "voice",
+        /// A file.
+        Document = "document",
+        /// A sticker.
+        Sticker = "sticker",
+        /// A place, once or live.
+        Location = "location",
+        /// One or more contact cards.
+        Contact = "contact",
+        /// An emoji put under another message, or taken away.
+        Reaction = "reaction",
+        /// A question with answers to choose from.
+        Poll = "poll",
+        /// A vote in a poll (encrypted: who voted is known, for what is not).
+        PollVote = "poll_vote",
+        /// New content for an earlier message.
+        Edit = "edit",
+        /// An earlier message was deleted for everyone.
+        Revoke = "revoke",
+        /// A button or list entry was chosen.
+        InteractiveReply = "interactive_reply",
+        /// Something we keep raw because we do not understand it.
+        Unsupported = "unsupported",
+    }
+}
+
+/// A message that a webhook told us about: from a person, or typed by the tenant on the phone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InboundMessage {
+    /// The provider's id, unique within one account.
+    pub provider_message_id: ProviderMessageId,
+    /// With whom the conversation is. The phone number where it is known, else the hidden id.
+    pub chat: ChatAddress,
+    /// The partner's number, where known.
+    pub chat_phone: Option<PhoneNumber>,
+    /// The partner's hidden id, where known. With `chat_phone` it teaches which LID is which number.
+    pub chat_lid: Option<Lid>,
+    /// [`Direction::Outbound`] when it was typed on the tenant's own phone.
+    pub direction: Direction,
+    /// Who wrote, without the device. Not the tenant resolver's business: senders can be invented.
+    pub sender: Option<ChatAddress>,
+    /// The name the sender gave themselves.
+    pub push_name: Option<Text>,
+    /// When it was sent, as far as that can be believed: see [`believable_sent_at`].
+    pub sent_at: DateTime<Utc>,
+    /// What was said.
+    pub content: MessageContent,
+    /// The message it answers.
+    pub quoted: Option<Quoted>,
+    /// A text was longer than we keep and lost its end.
+    pub truncated: bool,
+}
+
+impl InboundMessage {
+    /// Longest kept push name, in characters.
+    pub const MAX_PUSH_NAME: usize = 255;
+}
+
+/// The message that another one answers, as far as the answer tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quoted {
+    /// The quoted message's id.
+    pub provider_message_id: ProviderMessageId,
+    /// Who wrote it.
+    pub participant: Option<ChatAddress>,
+    /// What it said, where the answer carries it.
+    pub text: Option<Text>,
+}
+
+/// When a message was sent, given what the provider claims and when it reached us.
+///
+/// Missing, before WhatsApp existed, or more than ten minutes ahead of our clock: then it is `now`. Order within a
+/// chat hangs on this time, so a claim from next year must not stay on top for a year.
+#[must_use]
+pub fn believable_sent_at(claimed: Option<DateTime<Utc>>, now: DateTime<Utc>) -> DateTime<Utc> {
+    const WHATSAPP_IS_BORN: i64 = 1_230_768_000; // 2009-01-01
+    match claimed {
+        Some(at) if at.timestamp() >= WHATSAPP_IS_BORN && at <= now + TimeDelta::minutes(10) => at,
+        _ => now,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_survive_a_round_trip() {
+        for &kind in MessageKind::ALL {
+            assert_eq!(kind.as_str().parse(), Ok(kind));
+        }
+        for &direction in Direction::ALL {
+            assert_eq!(direction.as_str().parse(), Ok(direction));
+        }
+    }
+
+    #[test]
+    fn a_time_that_cannot_be_is_now() {
+        let now: DateTime<Utc> = "2026-03-02T02:15:04Z".parse().unwrap();
+        for claimed in [
+            "0001-01-01T00:00:00Z",
+            "2099-01-01T00:00:00Z",
+            "2026-03-02T02:25:05Z",
+        ] {
+            assert_eq!(
+                believable_sent_at(Some(claimed.parse().unwrap()), now),
+                now,
+                "{claimed}"
+            );
+        }
+        assert_eq!(believable_sent_at(None, now), now);
+        let late = "2026-02-28T00:00:00Z".parse().unwrap();
+        assert_eq!(believable_sent_at(Some(late), now), late);
+    }
+}
