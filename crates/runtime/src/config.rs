@@ -1,0 +1,432 @@
+//! Settings from a TOML file and the environment, read once, all mistakes reported together.
+//!
+//! `KANAL_CONFIG` may name a TOML file whose keys are the variables' names in lower case; the environment wins over
+//! the file. A service reads its variables through a [`SettingsReader`], which remembers every variable it was
+//! asked for (so the README's table can be checked against the code) and every mistake it met (so an operator
+//! fixes all of them in one go). Values are never printed, because any of them may be a secret.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use secrecy::SecretString;
+
+/// Names the optional TOML file.
+pub const FILE_VARIABLE: &str = "KANAL_CONFIG";
+
+/// A variable a service reads: for the documentation and its check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variable {
+    /// Name in the environment.
+    pub name: &'static str,
+    /// What happens without it: a default, `required` or `none`.
+    pub default: String,
+    /// One sentence for operators.
+    pub meaning: &'static str,
+}
+
+/// One thing that is wrong with one setting. Shows the name and the rule, never the value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Name in the environment, or of the file.
+    pub name: String,
+    /// What is wrong and what would be right.
+    pub rule: String,
+}
+
+/// Everything that is wrong with the settings.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct InvalidSettings {
+    /// At least one.
+    pub problems: Vec<Problem>,
+}
+
+impl fmt::Display for InvalidSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the settings have {} mistake(s):", self.problems.len())?;
+        for problem in &self.problems {
+            write!(f, "\n  {}: {}", problem.name, problem.rule)?;
+        }
+        Ok(())
+    }
+}
+
+/// Hands out settings and collects what is wrong with them.
+#[derive(Debug)]
+pub struct SettingsReader {
+    values: BTreeMap<String, String>,
+    from_file: Vec<String>,
+    variables: Vec<Variable>,
+    problems: Vec<Problem>,
+}
+
+impl SettingsReader {
+    /// Reads the process environment and the file that `KANAL_CONFIG` names.
+    #[must_use]
+    pub fn from_process() -> Self {
+        let environment = config::Environment::default();
+        match std::env::var(FILE_VARIABLE) {
+            Ok(path) if !path.trim().is_empty() => Self::load(Some(Path::new(path.trim())), environment),
+            _ => Self::load(None, environment),
+        }
+    }
+
+    /// Takes the settings from a map, as tests and the documentation check do.
+    #[must_use]
+    pub fn from_map<const N: usize>(values: [(&str, &str); N]) -> Self {
+        let source = values
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        Self::load(None, config::Environment::default().source(Some(source)))
+    }
+
+    /// Takes the settings from a file and a map that stands for the environment.
+    #[must_use]
+    pub fn from_file_and_map<const N: usize>(file: &Path, values: [(&str, &str); N]) -> Self {
+        let source = values
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        Self::load(Some(file), config::Environment::default().source(Some(source)))
+    }
+
+    fn load(file: Option<&Path>, environment: config::Environment) -> Self {
+        let mut reader = Self {
+            values: BTreeMap::new(),
+            from_file: Vec::new(),
+            variables: Vec::new(),
+            problems: Vec::new(),
+        };
+        if let Some(path) = file {
+            let source = config::File::from(path).format(config::FileFormat::Toml);
+            match config::Config::builder().add_source(source).build() {
+                Ok(file) => {
+                    reader.take(file, path);
+                    reader.from_file = reader.values.keys().cloned().collect();
+                }
+                // The library's text may quote the file, and the file may hold secrets: only say where to look.
+                Err(_) => reader.problem(
+                    FILE_VARIABLE,
+                    &format!("{} cannot be read as TOML", path.display()),
+                ),
+            }
+        }
+        match config::Config::builder().add_source(environment).build() {
+            Ok(environment) => reader.take(environment, Path::new("the environment")),
+            Err(_) => reader.problem("environment", "holds a variable that is not UTF-8"),
+        }
+        reader
+    }
+
+    fn take(&mut self, loaded: config::Config, origin: &Path) {
+        let Ok(values) = loaded.try_deserialize::<BTreeMap<String, config::Value>>() else {
+            self.problem(
+                FILE_VARIABLE,
+                &format!("{} is not a flat table", origin.display()),
+            );
+            return;
+        };
+        for (name, value) in values {
+            let name = name.to_ascii_uppercase();
+            match value.into_string() {
+                Ok(text) => drop(self.values.insert(name, text)),
+                Err(_) => self.problem(
+                    &name,
+                    "must be a text, a number or true/false, not a table or list",
+                ),
+            }
+        }
+    }
+
+    /// A setting without which the service cannot run.
+    pub fn required<T: Setting>(&mut self, name: &'static str, meaning: &'static str) -> Option<T> {
+        self.describe(name, "required".to_owned(), meaning);
+        let value = self.text(name);
+        if value.is_none() {
+            self.problem(name, &format!("is not set; {}", T::EXPECTED));
+        }
+        self.parse(name, value)
+    }
+
+    /// A setting without which the service cannot run, of a type that another crate reads. `expected` says what a
+    /// right value looks like.
+    pub fn required_as<T: FromStr>(
+        &mut self,
+        name: &'static str,
+        expected: &'static str,
+        meaning: &'static str,
+    ) -> Option<T> {
+        self.describe(name, "required".to_owned(), meaning);
+        let parsed = self.text(name).and_then(|text| text.parse().ok());
+        if parsed.is_none() {
+            self.problem(name, expected);
+        }
+        parsed
+    }
+
+    /// A setting that may be missing, of a type that another crate reads.
+    pub fn optional_as<T: FromStr>(
+        &mut self,
+        name: &'static str,
+        expected: &'static str,
+        meaning: &'static str,
+    ) -> Option<T> {
+        self.describe(name, "none".to_owned(), meaning);
+        let text = self.text(name)?;
+        let parsed = text.parse().ok();
+        if parsed.is_none() {
+            self.problem(name, expected);
+        }
+        parsed
+    }
+
+    /// A setting that may be missing.
+    pub fn optional<T: Setting>(&mut self, name: &'static str, meaning: &'static str) -> Option<T> {
+        self.describe(name, "none".to_owned(), meaning);
+        let value = self.text(name);
+        self.parse(name, value)
+    }
+
+    /// A setting with a default, given as an operator would write it.
+    pub fn with_default<T: Setting>(
+        &mut self,
+        name: &'static str,
+        default: &str,
+        meaning: &'static str,
+    ) -> Option<T> {
+        self.describe(name, format!("`{default}`"), meaning);
+        let value = self.text(name).unwrap_or_else(|| default.to_owned());
+        self.parse(name, Some(value))
+    }
+
+    /// Notes a rule over several settings that does not hold.
+    pub fn problem(&mut self, name: &str, rule: &str) {
+        self.problems.push(Problem {
+            name: name.to_owned(),
+            rule: rule.to_owned(),
+        });
+    }
+
+    /// Every variable that was asked for, in order.
+    #[must_use]
+    pub fn variables(&self) -> &[Variable] {
+        &self.variables
+    }
+
+    /// Ends the reading: `build` makes the settings out of what was read; `None` from any field is a mistake that
+    /// has been noted already.
+    ///
+    /// # Errors
+    /// [`InvalidSettings`] with every mistake, keys of the file that nobody reads among them.
+    pub fn finish<T>(mut self, build: impl FnOnce() -> Option<T>) -> Result<T, InvalidSettings> {
+        let unread: Vec<String> = self
+            .from_file
+            .iter()
+            .filter(|name| !self.variables.iter().any(|known| known.name == name.as_str()))
+            .cloned()
+            .collect();
+        for name in unread {
+            self.problem(
+                &name.to_ascii_lowercase(),
+                "is in the file, but no setting has this name",
+            );
+        }
+        match build() {
+            Some(settings) if self.problems.is_empty() => Ok(settings),
+            _ => Err(InvalidSettings {
+                problems: self.problems,
+            }),
+        }
+    }
+
+    fn describe(&mut self, name: &'static str, default: String, meaning: &'static str) {
+        self.variables.push(Variable {
+            name,
+            default,
+            meaning,
+        });
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        self.values
+            .get(name)
+            .map(|text| text.trim().to_owned())
+            .filter(|text| !text.is_empty())
+    }
+
+    fn parse<T: Setting>(&mut self, name: &'static str, value: Option<String>) -> Option<T> {
+        let parsed = T::from_text(&value?);
+        if parsed.is_none() {
+            self.problem(name, T::EXPECTED);
+        }
+        parsed
+    }
+}
+
+/// A type that can be a setting.
+pub trait Setting: Sized {
+    /// What a right value looks like: the text of the mistake. Never holds the value.
+    const EXPECTED: &'static str;
+
+    /// Reads the trimmed, non-empty text.
+    fn from_text(text: &str) -> Option<Self>;
+}
+
+macro_rules! number_setting {
+    ($($number:ty),*) => {$(
+        impl Setting for $number {
+            const EXPECTED: &'static str = "must be a whole number in range";
+
+            fn from_text(text: &str) -> Option<Self> {
+                <$number>::from_str(text).ok()
+            }
+        }
+    )*};
+}
+
+number_setting!(u16, u32, u64, usize);
+
+impl Setting for String {
+    const EXPECTED: &'static str = "must be a text";
+
+    fn from_text(text: &str) -> Option<Self> {
+        Some(text.to_owned())
+    }
+}
+
+impl Setting for SecretString {
+    const EXPECTED: &'static str = "must be a secret text";
+
+    fn from_text(text: &str) -> Option<Self> {
+        Some(Self::from(text))
+    }
+}
+
+impl Setting for bool {
+    const EXPECTED: &'static str = "must be true or false";
+
+    fn from_text(text: &str) -> Option<Self> {
+        match text.to_ascii_lowercase().as_str() {
+            "true" | "1" | "on" | "yes" => Some(true),
+            "false" | "0" | "off" | "no" => Some(false),
+            _ => None,
+        }
+    }
+}
+
+impl Setting for std::net::IpAddr {
+    const EXPECTED: &'static str = "must be an IP address";
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+/// An `http` or `https` base URL without a query; kept without a trailing slash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseUrl(url::Url);
+
+impl BaseUrl {
+    /// The URL without a trailing slash, ready to have a path that begins with `/` put behind it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str().trim_end_matches('/')
+    }
+
+    /// The parsed URL.
+    #[must_use]
+    pub const fn url(&self) -> &url::Url {
+        &self.0
+    }
+}
+
+impl Setting for BaseUrl {
+    const EXPECTED: &'static str = "must be an http:// or https:// URL without user, query and fragment";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let url = url::Url::parse(text).ok()?;
+        let plain = matches!(url.scheme(), "http" | "https")
+            && url.host_str().is_some()
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none();
+        plain.then_some(Self(url))
+    }
+}
+
+/// A duration in whole milliseconds; the variable's name ends in `_MS`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Milliseconds(pub std::time::Duration);
+
+impl Setting for Milliseconds {
+    const EXPECTED: &'static str = "must be a whole number of milliseconds between 1 and 86400000";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let ms = u64::from_str(text)
+            .ok()
+            .filter(|ms| (1..=86_400_000).contains(ms))?;
+        Some(Self(std::time::Duration::from_millis(ms)))
+    }
+}
+
+/// The variables as rows of a Markdown table; `README.md` is checked against it.
+#[must_use]
+pub fn markdown_table(variables: &[Variable]) -> String {
+    let mut table = String::from("| variable | default | meaning |\n|---|---|---|\n");
+    for variable in variables {
+        table.push_str(&format!(
+            "| `{}` | {} | {} |\n",
+            variable.name, variable.default, variable.meaning
+        ));
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn all_mistakes_come_out_together_and_no_value_does() {
+        let mut reader = SettingsReader::from_map([("PORT", "s3cret-port"), ("BASE", "ftp://u:s3cret@host")]);
+        let port: Option<u16> = reader.with_default("PORT", "3001", "the port");
+        let url: Option<BaseUrl> = reader.required("BASE", "the base");
+        let key: Option<SecretString> = reader.required("KEY", "the key");
+        let error = reader.finish(|| Some((port?, url?, key?))).unwrap_err();
+        assert_eq!(
+            error.problems.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(),
+            ["PORT", "BASE", "KEY"]
+        );
+        assert!(!error.to_string().contains("s3cret"));
+    }
+
+    #[test]
+    fn a_secret_that_looks_like_a_number_stays_as_it_is() {
+        let mut reader = SettingsReader::from_map([("KEY", "00123")]);
+        assert_eq!(reader.required::<String>("KEY", "").as_deref(), Some("00123"));
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file_and_unknown_keys_of_the_file_are_named() {
+        let dir = std::env::temp_dir().join(format!("kanal-config-{}", uuid::Uuid::now_v7()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("kanal.toml");
+        writeln!(
+            std::fs::File::create(&path).unwrap(),
+            "port = 1\nhost = \"::1\"\nprot = 2"
+        )
+        .unwrap();
+        let mut reader = SettingsReader::from_file_and_map(&path, [("PORT", "7")]);
+        let port: Option<u16> = reader.required("PORT", "");
+        let host: Option<String> = reader.required("HOST", "");
+        assert_eq!((port, host.as_deref()), (Some(7), Some("::1")));
+        let error = reader.finish(|| Some(())).unwrap_err();
+        assert_eq!(error.problems.len(), 1);
+        assert_eq!(error.problems[0].name, "prot");
+    }
+}

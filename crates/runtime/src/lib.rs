@@ -1,0 +1,10 @@
+//! What every Kanal process needs before it does anything: settings, secrets, logs, metrics and an orderly end.
+//!
+//! Knows nothing of messages or tenants.
+
+pub mod config;
+pub mod encryption;
+pub mod process;
+pub mod shutdown;
+pub mod telemetry;
+pub mod tls;

@@ -1,0 +1,109 @@
+//! Logs and metrics.
+//!
+//! Logs are one line an event, JSON or for people, with the fields of the enclosing spans (request id, tenant).
+//! Nothing here knows what a secret or a message text is: those have types whose `Debug` shows neither.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::config::Setting;
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Pretty,
+}
+
+impl Setting for LogFormat {
+    const EXPECTED: &'static str = "must be json or pretty";
+
+    fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "json" => Some(Self::Json),
+            "pretty" => Some(Self::Pretty),
+            _ => None,
+        }
+    }
+}
+
+/// Which log lines are written: a level, or directives such as `info,channel_service=debug`.
+#[derive(Debug, Clone)]
+pub struct LogLevel(String);
+
+impl Setting for LogLevel {
+    const EXPECTED: &'static str = "must be a level (error, warn, info, debug, trace) or filter directives";
+
+    fn from_text(text: &str) -> Option<Self> {
+        EnvFilter::try_new(text).ok().map(|_| Self(text.to_owned()))
+    }
+}
+
+/// Starts writing logs to standard error. The first call decides; later ones change nothing.
+pub fn start_logs(level: &LogLevel, format: LogFormat) {
+    // lapin and its runtime log every heartbeat at info; the level was validated when it was read.
+    let filter = EnvFilter::try_new(format!(
+        "{},lapin=warn,tracing_actix_web=off,actix_server=warn",
+        level.0
+    ))
+    .unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry().with(filter);
+    let started = match format {
+        LogFormat::Json => registry
+            .with(
+                lines
+                    .json()
+                    .flatten_event(true)
+                    .with_current_span(true)
+                    .with_span_list(false),
+            )
+            .try_init(),
+        LogFormat::Pretty => registry.with(lines.compact()).try_init(),
+    };
+    drop(started);
+}
+
+static METRICS: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+
+/// Latencies in seconds, from a cached lookup to a slow provider.
+const LATENCY_BUCKETS: [f64; 12] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0,
+];
+
+/// Starts collecting metrics for the process; the first call decides. Text comes from [`render_metrics`].
+pub fn start_metrics() {
+    METRICS.get_or_init(|| {
+        PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &LATENCY_BUCKETS)
+            .and_then(PrometheusBuilder::install_recorder)
+            .inspect_err(|error| tracing::error!(%error, "metrics are not collected"))
+            .ok()
+    });
+}
+
+/// Everything counted so far, in Prometheus' text format.
+#[must_use]
+pub fn render_metrics() -> String {
+    METRICS
+        .get()
+        .and_then(Option::as_ref)
+        .map(PrometheusHandle::render)
+        .unwrap_or_default()
+}
+
+/// Keeps histograms small; without it they grow as long as nobody asks for `/metrics`.
+pub async fn tend_metrics(shutdown: crate::shutdown::Shutdown) {
+    while shutdown.sleep(Duration::from_secs(5)).await {
+        if let Some(handle) = METRICS.get().and_then(Option::as_ref) {
+            handle.run_upkeep();
+        }
+    }
+}
