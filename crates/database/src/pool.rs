@@ -1,0 +1,116 @@
+//! A bounded pool. Waiting for a connection has a limit, so that overload becomes an answer and not a queue.
+
+use std::time::Duration;
+
+use deadpool::Runtime;
+use diesel::ConnectionError;
+use diesel_async::pooled_connection::deadpool::{Object, Pool};
+use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+use futures_util::FutureExt as _;
+
+use crate::{DatabaseError, DatabaseUrl, SchemaNames, quote_identifier};
+
+/// A connection from the pool, working as the service's tenant role.
+pub type Connection = Object<AsyncPgConnection>;
+
+/// Bounds of a pool.
+#[derive(Debug, Clone, Copy)]
+pub struct PoolSettings {
+    /// Most connections at once.
+    pub size: usize,
+    /// Longest wait for a free one, and for opening one.
+    pub wait: Duration,
+}
+
+/// A service's database. Cheap to clone.
+#[derive(Clone)]
+pub struct Database {
+    pool: Pool<AsyncPgConnection>,
+    names: SchemaNames,
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database")
+            .field("names", &self.names)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Database {
+    /// Prepares a pool; connections are opened when they are needed, so this works while Postgres is away.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Refused`] when the pool's own settings are impossible.
+    pub fn new(url: &DatabaseUrl, names: SchemaNames, settings: PoolSettings) -> Result<Self, DatabaseError> {
+        let mut config = ManagerConfig::<AsyncPgConnection>::default();
+        // A pooled connection that died is found by its use, which fails as `Unavailable`; a round trip on every
+        // checkout would find it a moment earlier at most.
+        config.recycling_method = RecyclingMethod::Fast;
+        let (target, setup) = (url.clone(), session_setup(&names));
+        config.custom_setup = Box::new(move |_| {
+            let (target, setup) = (target.clone(), setup.clone());
+            async move { open(&target, &setup).await }.boxed()
+        });
+        let manager = AsyncDieselConnectionManager::new_with_config(String::new(), config);
+        let pool = Pool::builder(manager)
+            .max_size(settings.size)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(settings.wait))
+            .create_timeout(Some(settings.wait))
+            .recycle_timeout(Some(settings.wait))
+            .build()
+            .map_err(|error| DatabaseError::Refused(Box::new(error)))?;
+        Ok(Self { pool, names })
+    }
+
+    /// The schema and roles this database is used with.
+    #[must_use]
+    pub const fn names(&self) -> &SchemaNames {
+        &self.names
+    }
+
+    /// A connection, within the bounds of the pool.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Unavailable`] when none is free in time or Postgres does not answer.
+    pub async fn connection(&self) -> Result<Connection, DatabaseError> {
+        self.pool.get().await.map_err(DatabaseError::unavailable)
+    }
+
+    /// Does Postgres answer? For readiness.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Unavailable`] when it does not.
+    pub async fn ping(&self) -> Result<(), DatabaseError> {
+        Ok(self.connection().await?.batch_execute("SELECT 1").await?)
+    }
+}
+
+/// What every connection does once: work as the tenant role, in the service's schema, with limits against being
+/// held up for ever.
+fn session_setup(names: &SchemaNames) -> String {
+    format!(
+        "SET search_path TO {}; SET ROLE {}; SET statement_timeout = '30s'; \
+         SET idle_in_transaction_session_timeout = '60s'; SET lock_timeout = '10s'",
+        quote_identifier(&names.schema),
+        quote_identifier(&names.tenant_role),
+    )
+}
+
+async fn open(url: &DatabaseUrl, setup: &str) -> Result<AsyncPgConnection, ConnectionError> {
+    let bad = |error: tokio_postgres::Error| ConnectionError::BadConnection(error.to_string());
+    let mut options = url.options().map_err(bad)?;
+    options
+        .application_name("kanal")
+        .connect_timeout(Duration::from_secs(5))
+        .keepalives_idle(Duration::from_secs(30));
+    let (client, connection) = options.connect(tokio_postgres::NoTls).await.map_err(bad)?;
+    let mut opened = AsyncPgConnection::try_from_client_and_connection(client, connection).await?;
+    opened
+        .batch_execute(setup)
+        .await
+        .map_err(ConnectionError::CouldntSetupConfiguration)?;
+    Ok(opened)
+}

@@ -1,0 +1,72 @@
+//! The check that the database itself keeps tenants apart.
+//!
+//! Run by every service before it serves, and by tests: each table with a `tenant_id` has forced row-level security
+//! and a policy for the tenant role, and the roles we work under cannot step around it.
+
+use database::{Database, DatabaseError};
+use diesel::sql_types::Text;
+use diesel_async::RunQueryDsl;
+
+/// What is wrong with the database's defences.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// The catalog cannot be read.
+    #[error("the database's policies cannot be checked")]
+    Database(#[from] DatabaseError),
+    /// At least one hole; the service must not serve.
+    #[error("tenants are not kept apart: {}", .0.join("; "))]
+    Holes(Vec<String>),
+}
+
+#[derive(diesel::QueryableByName)]
+struct Hole {
+    #[diesel(sql_type = Text)]
+    hole: String,
+}
+
+const HOLES: &str = r"
+SELECT format('table %s has no forced row-level security', c.relname) AS hole
+  FROM pg_class c
+  JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
+ WHERE c.relnamespace = $1::regnamespace AND c.relkind IN ('r', 'p')
+   AND NOT (c.relrowsecurity AND c.relforcerowsecurity)
+UNION ALL
+SELECT format('table %s has no policy for %s', c.relname, $2)
+  FROM pg_class c
+  JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
+ WHERE c.relnamespace = $1::regnamespace AND c.relkind IN ('r', 'p')
+   AND NOT EXISTS (SELECT 1 FROM pg_policies p
+                    WHERE p.schemaname = current_schema() AND p.tablename = c.relname AND $2 = ANY (p.roles))
+UNION ALL
+SELECT format('role %s is a superuser or may bypass row-level security', rolname)
+  FROM pg_roles WHERE rolname IN (session_user, $2, $3) AND (rolsuper OR rolbypassrls)
+UNION ALL
+SELECT format('role %s owns table %s', tableowner, tablename)
+  FROM pg_tables WHERE schemaname = current_schema() AND tableowner IN (session_user, $2, $3)
+UNION ALL
+SELECT format('role %s inherits the rights of %s', session_user, $3)
+ WHERE pg_has_role(session_user, $3, 'USAGE')
+";
+
+/// Looks for holes.
+///
+/// # Errors
+/// [`PolicyError::Holes`] lists every one of them.
+pub async fn check(db: &Database) -> Result<(), PolicyError> {
+    let mut connection = db.connection().await?;
+    let names = db.names();
+    let holes: Vec<Hole> = diesel::sql_query(HOLES)
+        .bind::<Text, _>(database::quote_identifier(&names.schema))
+        .bind::<Text, _>(&names.tenant_role)
+        .bind::<Text, _>(&names.platform_role)
+        .load(&mut *connection)
+        .await
+        .map_err(DatabaseError::from)?;
+    if holes.is_empty() {
+        Ok(())
+    } else {
+        Err(PolicyError::Holes(
+            holes.into_iter().map(|row| row.hole).collect(),
+        ))
+    }
+}

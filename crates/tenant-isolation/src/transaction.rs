@@ -1,0 +1,142 @@
+//! Transactions that carry a scope into Postgres.
+//!
+//! The scope is a setting of the transaction (`SET LOCAL`), so it ends with it and cannot be met by the next user of
+//! a pooled connection. A transaction that is dropped without [`commit`](Transaction::commit) is rolled back.
+
+use std::time::Instant;
+
+use database::{Connection, Database, DatabaseError, quote_identifier, quote_literal};
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+
+use crate::scope::{PlatformScope, ScopeSet, TenantScope};
+
+/// An open transaction and the scope it was opened for.
+///
+/// Functions of a service's store take one of the three kinds below, which tells for whom they work.
+pub struct Transaction<S> {
+    connection: Option<Connection>,
+    scope: S,
+    name: &'static str,
+    started: Instant,
+}
+
+/// A transaction for one tenant: the only rows there are, are the tenant's.
+pub type TenantTransaction = Transaction<TenantScope>;
+
+/// A transaction for several resolved tenants.
+pub type GroupTransaction = Transaction<ScopeSet>;
+
+/// A transaction over all tenants, under the platform role.
+pub type PlatformTransaction = Transaction<PlatformScope>;
+
+impl TenantTransaction {
+    /// Opens a transaction in which only `scope`'s rows exist. `name` names it in metrics and logs.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Unavailable`] when no connection is to be had.
+    pub async fn begin(
+        db: &Database,
+        scope: &TenantScope,
+        name: &'static str,
+    ) -> Result<Self, DatabaseError> {
+        let setting = ScopeSet::from(scope).setting();
+        Self::open(db, scope.clone(), &tenants_statement(&setting), name).await
+    }
+}
+
+impl GroupTransaction {
+    /// Opens a transaction in which the rows of exactly these tenants exist.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Unavailable`] when no connection is to be had.
+    pub async fn begin(db: &Database, scopes: ScopeSet, name: &'static str) -> Result<Self, DatabaseError> {
+        let statement = tenants_statement(&scopes.setting());
+        Self::open(db, scopes, &statement, name).await
+    }
+}
+
+impl PlatformTransaction {
+    /// Opens a transaction that sees every tenant's rows.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Unavailable`] when no connection is to be had.
+    pub async fn begin(db: &Database, scope: PlatformScope) -> Result<Self, DatabaseError> {
+        let statement = format!(
+            "BEGIN; SET LOCAL ROLE {}",
+            quote_identifier(&db.names().platform_role)
+        );
+        Self::open(db, scope, &statement, scope.purpose()).await
+    }
+}
+
+fn tenants_statement(setting: &str) -> String {
+    format!("BEGIN; SET LOCAL kanal.tenants = {}", quote_literal(setting))
+}
+
+impl<S> Transaction<S> {
+    async fn open(
+        db: &Database,
+        scope: S,
+        statement: &str,
+        name: &'static str,
+    ) -> Result<Self, DatabaseError> {
+        let connection = Some(db.connection().await?);
+        let mut transaction = Self {
+            connection,
+            scope,
+            name,
+            started: Instant::now(),
+        };
+        transaction.connection().batch_execute(statement).await?;
+        Ok(transaction)
+    }
+
+    /// For whom the work is done.
+    pub const fn scope(&self) -> &S {
+        &self.scope
+    }
+
+    /// The connection, for queries inside this transaction.
+    #[expect(
+        clippy::expect_used,
+        reason = "only commit and drop take the connection, and both end the value"
+    )]
+    pub fn connection(&mut self) -> &mut AsyncPgConnection {
+        self.connection
+            .as_mut()
+            .expect("an open transaction has its connection")
+    }
+
+    /// Makes the work durable.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Unavailable`] when nobody can tell whether it was committed; callers repeat the whole work,
+    /// which is why all of it is idempotent.
+    pub async fn commit(mut self) -> Result<(), DatabaseError> {
+        self.connection().batch_execute("COMMIT").await?;
+        // From here on there is nothing to roll back: the connection goes back to the pool as it is.
+        drop(self.connection.take());
+        metrics::histogram!("kanal_transaction_seconds", "name" => self.name).record(self.started.elapsed());
+        Ok(())
+    }
+}
+
+impl<S> Drop for Transaction<S> {
+    fn drop(&mut self) {
+        let Some(mut connection) = self.connection.take() else {
+            return;
+        };
+        metrics::counter!("kanal_transactions_rolled_back_total", "name" => self.name).increment(1);
+        // Dropped in the middle of a statement or on an error path. The connection must not reach the pool with an
+        // open transaction: roll back in the background, or throw it away.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                if connection.batch_execute("ROLLBACK").await.is_err() {
+                    drop(Connection::take(connection));
+                }
+            });
+        } else {
+            drop(Connection::take(connection));
+        }
+    }
+}
