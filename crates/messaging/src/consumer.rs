@@ -1,0 +1,155 @@
+//! Taking events off a queue: one after the other, each acknowledged only when the handler has made it durable.
+
+use std::future::Future;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::{Broker, Pauses};
+use crate::envelope::Envelope;
+use crate::publisher::error_chain;
+use crate::topology::Queue;
+
+/// What the handler says about an event it could not take.
+#[derive(Debug, thiserror::Error)]
+pub enum HandleError {
+    /// Not now: the event stays in hand and is offered again after a pause. For a database that is away.
+    #[error("cannot be handled now: {0}")]
+    Later(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Never: it goes to the dead-letter queue.
+    #[error("cannot be handled at all: {0}")]
+    Poison(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl HandleError {
+    /// For causes that pass.
+    pub fn later(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Later(cause.into())
+    }
+
+    /// For causes that stay.
+    pub fn poison(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Poison(cause.into())
+    }
+}
+
+/// Makes events durable on this side of the broker.
+pub trait HandleEvent: Send + Sync {
+    /// Takes one event. May be called twice with the same one; `Ok` allows the broker to forget it.
+    fn handle(&self, envelope: &Envelope) -> impl Future<Output = Result<(), HandleError>> + Send;
+}
+
+/// Deliveries that wait in this process; more would only be redelivered after a crash.
+const PREFETCH: u16 = 64;
+
+/// Reads `queue` until `stop`, over as many connections as that takes.
+pub async fn consume<H: HandleEvent>(broker: &Broker, queue: Queue, handler: &H, stop: &CancellationToken) {
+    let mut pauses = Pauses::default();
+    while !stop.is_cancelled() {
+        match read(broker, queue, handler, stop, &mut pauses).await {
+            Ok(()) => broker.mark(stop.is_cancelled()),
+            Err(error) => {
+                broker.mark(false);
+                tracing::warn!(?queue, error, "reading the queue was interrupted");
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(pauses.next()) => {}
+        }
+    }
+}
+
+async fn read<H: HandleEvent>(
+    broker: &Broker,
+    queue: Queue,
+    handler: &H,
+    stop: &CancellationToken,
+    pauses: &mut Pauses,
+) -> Result<(), String> {
+    let link = broker.link().await.map_err(|error| error_chain(&error))?;
+    let amqp = |error: lapin::Error| error_chain(&error);
+    link.channel
+        .basic_qos(PREFETCH, BasicQosOptions::default())
+        .await
+        .map_err(amqp)?;
+    let name = broker.topology().queue(queue);
+    let mut deliveries = link
+        .channel
+        .basic_consume(
+            name.into(),
+            "".into(),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        )
+        .await
+        .map_err(amqp)?;
+    loop {
+        let delivery = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(()),
+            delivery = deliveries.next() => delivery,
+        };
+        let Some(delivery) = delivery else {
+            return Err("the broker closed the channel".to_owned());
+        };
+        let delivery = delivery.map_err(amqp)?;
+        pauses.reset();
+        take(queue, handler, delivery, stop).await.map_err(amqp)?;
+    }
+}
+
+async fn take<H: HandleEvent>(
+    queue: Queue,
+    handler: &H,
+    delivery: Delivery,
+    stop: &CancellationToken,
+) -> Result<(), lapin::Error> {
+    let envelope = match Envelope::read(&delivery.data) {
+        Ok(envelope) => envelope,
+        Err(error) => return dead_letter(queue, &delivery, &error).await,
+    };
+    let mut pause = Duration::from_millis(50);
+    loop {
+        match handler.handle(&envelope).await {
+            Ok(()) => {
+                metrics::counter!("kanal_events_consumed_total", "type" => envelope.kind.clone())
+                    .increment(1);
+                return delivery.ack(BasicAckOptions::default()).await.map(drop);
+            }
+            Err(error @ HandleError::Poison(_)) => return dead_letter(queue, &delivery, &error).await,
+            Err(error @ HandleError::Later(_)) => {
+                tracing::warn!(tenant = %envelope.tenant_id, error = error_chain(&error), "an event has to wait");
+                tokio::select! {
+                    // Unacknowledged, so the broker gives it to the next process.
+                    () = stop.cancelled() => return Ok(()),
+                    () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(5)),
+                }
+            }
+        }
+    }
+}
+
+async fn dead_letter(
+    queue: Queue,
+    delivery: &Delivery,
+    error: &(dyn std::error::Error + Sync),
+) -> Result<(), lapin::Error> {
+    tracing::error!(
+        ?queue,
+        error = error_chain(error),
+        "an event goes to the dead-letter queue"
+    );
+    metrics::counter!("kanal_events_dead_lettered_total").increment(1);
+    delivery
+        .nack(BasicNackOptions {
+            requeue: false,
+            ..BasicNackOptions::default()
+        })
+        .await
+        .map(drop)
+}

@@ -1,0 +1,12 @@
+//! Work that must be done in order within one chat.
+//!
+//! Tables `lanes` and `lane_tasks` in a service's schema. A worker takes a whole lane under a lease, does its tasks
+//! from the head, and lets go when the lane is empty or its head has to wait; a lane that waits delays no other. The
+//! lease has a fence: a worker that was asleep while somebody else took over finds its number outdated and can
+//! write nothing. No transaction is open while a task is being worked on.
+
+mod table;
+mod workers;
+
+pub use table::{LaneError, Lease, NewTask, Task, enqueue};
+pub use workers::{HandleTask, Next, WorkerSettings, Workers, claim_and_work};

@@ -1,0 +1,290 @@
+//! The tables: enqueueing, claiming, and what became of a task.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use database::{Database, DatabaseError};
+use diesel::sql_types::{BigInt, Double, Integer, Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+use domain::ids::TenantId;
+use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTransaction};
+use uuid::Uuid;
+
+/// A task to be done when all earlier ones of its lane are.
+#[derive(Debug, Clone)]
+pub struct NewTask {
+    /// The order it belongs to, e.g. a chat's id.
+    pub lane: String,
+    /// Chosen by the caller; the same id is enqueued once.
+    pub id: Uuid,
+    /// What to do; the handler knows the names.
+    pub kind: &'static str,
+    /// What the handler needs, as JSON.
+    pub payload: String,
+}
+
+/// The head of a lane.
+#[derive(Debug, diesel::QueryableByName)]
+pub struct Task {
+    /// Its id.
+    #[diesel(sql_type = SqlUuid)]
+    pub id: Uuid,
+    /// What to do.
+    #[diesel(sql_type = Text)]
+    pub kind: String,
+    /// With what, as JSON.
+    #[diesel(sql_type = Text)]
+    pub payload: String,
+    /// Failures that counted.
+    #[diesel(sql_type = Integer)]
+    pub failures: i32,
+    /// Times it was begun, this one not included: more than the failures when a worker died in the middle.
+    #[diesel(sql_type = Integer)]
+    pub begun: i32,
+    /// When it was enqueued.
+    #[diesel(sql_type = Timestamptz)]
+    pub created_at: DateTime<Utc>,
+}
+
+/// Why a task's outcome could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum LaneError {
+    /// Somebody else has the lane: forget everything about it.
+    #[error("the lease was lost")]
+    LeaseLost,
+    /// The database failed; the lease ends by itself and the task is taken again.
+    #[error("the lane's tables cannot be used")]
+    Database(#[from] DatabaseError),
+}
+
+impl From<diesel::result::Error> for LaneError {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+/// The right to work on one lane.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    scope: TenantScope,
+    lane: String,
+    fence: i64,
+    length: Duration,
+}
+
+/// Adds a task inside the caller's transaction. False when a task with this id is there already.
+///
+/// # Errors
+/// [`DatabaseError`]; the whole transaction is void then.
+pub async fn enqueue(tx: &mut TenantTransaction, task: &NewTask) -> Result<bool, DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    // The lane's row first: its lock makes the order of `seq` within the lane the order of commits.
+    diesel::sql_query(
+        "INSERT INTO lanes AS l (tenant_id, lane, ready_at) VALUES ($1, $2, now()) \
+         ON CONFLICT (tenant_id, lane) DO UPDATE SET ready_at = coalesce(l.ready_at, now())",
+    )
+    .bind::<Text, _>(&tenant)
+    .bind::<Text, _>(&task.lane)
+    .execute(tx.connection())
+    .await?;
+    let added = diesel::sql_query(
+        "INSERT INTO lane_tasks (tenant_id, lane, id, kind, payload) VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT (tenant_id, id) DO NOTHING",
+    )
+    .bind::<Text, _>(&tenant)
+    .bind::<Text, _>(&task.lane)
+    .bind::<SqlUuid, _>(task.id)
+    .bind::<Text, _>(task.kind)
+    .bind::<Text, _>(&task.payload)
+    .execute(tx.connection())
+    .await?;
+    Ok(added == 1)
+}
+
+#[derive(diesel::QueryableByName)]
+struct Claimed {
+    #[diesel(sql_type = Text)]
+    tenant_id: String,
+    #[diesel(sql_type = Text)]
+    lane: String,
+    #[diesel(sql_type = BigInt)]
+    fence: i64,
+}
+
+/// Takes up to `most` lanes that are ready and free, of whatever tenants, longest waiting first.
+pub(crate) async fn claim(db: &Database, most: usize, length: Duration) -> Result<Vec<Lease>, DatabaseError> {
+    let platform = PlatformScope::for_purpose("claim lanes");
+    let mut tx = PlatformTransaction::begin(db, platform).await?;
+    let claimed: Vec<Claimed> = diesel::sql_query(
+        "UPDATE lanes l SET leased_until = now() + $2 * interval '1 second', fence = l.fence + 1 \
+         FROM (SELECT tenant_id, lane FROM lanes \
+                WHERE ready_at <= now() AND (leased_until IS NULL OR leased_until < now()) \
+                ORDER BY ready_at LIMIT $1 FOR UPDATE SKIP LOCKED) free \
+         WHERE l.tenant_id = free.tenant_id AND l.lane = free.lane \
+         RETURNING l.tenant_id, l.lane, l.fence",
+    )
+    .bind::<BigInt, _>(i64::try_from(most).unwrap_or(i64::MAX))
+    .bind::<Double, _>(length.as_secs_f64())
+    .load(tx.connection())
+    .await?;
+    tx.commit().await?;
+    claimed
+        .into_iter()
+        .map(|row| {
+            let tenant =
+                TenantId::parse(row.tenant_id).map_err(|error| DatabaseError::Refused(Box::new(error)))?;
+            Ok(Lease {
+                scope: TenantScope::of_swept_row(&platform, tenant),
+                lane: row.lane,
+                fence: row.fence,
+                length,
+            })
+        })
+        .collect()
+}
+
+impl Lease {
+    /// For whom the lane's work is done.
+    #[must_use]
+    pub const fn scope(&self) -> &TenantScope {
+        &self.scope
+    }
+
+    /// The lane's name.
+    #[must_use]
+    pub fn lane(&self) -> &str {
+        &self.lane
+    }
+
+    /// How long the lease lasts without being renewed.
+    #[must_use]
+    pub const fn length(&self) -> Duration {
+        self.length
+    }
+
+    /// Takes the head of the lane and notes that it was begun. `None`: the lane is empty.
+    pub(crate) async fn begin_head(&self, db: &Database) -> Result<Option<Task>, LaneError> {
+        let mut tx = TenantTransaction::begin(db, &self.scope, "begin task").await?;
+        self.guard(&mut tx).await?;
+        let mut tasks: Vec<Task> = diesel::sql_query(
+            "UPDATE lane_tasks t SET begun = t.begun + 1 \
+             WHERE t.tenant_id = $1 AND t.id = (SELECT id FROM lane_tasks \
+                    WHERE tenant_id = $1 AND lane = $2 AND NOT parked ORDER BY seq LIMIT 1) \
+             RETURNING t.id, t.kind, t.payload, t.failures, t.begun - 1 AS begun, t.created_at",
+        )
+        .bind::<Text, _>(self.scope.tenant().as_str())
+        .bind::<Text, _>(&self.lane)
+        .load(tx.connection())
+        .await?;
+        tx.commit().await?;
+        Ok(tasks.pop())
+    }
+
+    /// Makes sure, inside the caller's transaction, that this lease still holds, and lengthens it.
+    ///
+    /// # Errors
+    /// [`LaneError::LeaseLost`]: drop the transaction.
+    pub async fn guard(&self, tx: &mut TenantTransaction) -> Result<(), LaneError> {
+        let held = diesel::sql_query(
+            "UPDATE lanes SET leased_until = now() + $4 * interval '1 second' \
+             WHERE tenant_id = $1 AND lane = $2 AND fence = $3",
+        )
+        .bind::<Text, _>(self.scope.tenant().as_str())
+        .bind::<Text, _>(&self.lane)
+        .bind::<BigInt, _>(self.fence)
+        .bind::<Double, _>(self.length.as_secs_f64())
+        .execute(tx.connection())
+        .await?;
+        if held == 1 {
+            Ok(())
+        } else {
+            Err(LaneError::LeaseLost)
+        }
+    }
+
+    /// The task is done, together with whatever else the transaction holds.
+    ///
+    /// # Errors
+    /// [`LaneError::LeaseLost`]: drop the transaction.
+    pub async fn done(&self, tx: &mut TenantTransaction, task: &Task) -> Result<(), LaneError> {
+        self.guard(tx).await?;
+        diesel::sql_query("DELETE FROM lane_tasks WHERE tenant_id = $1 AND id = $2")
+            .bind::<Text, _>(self.scope.tenant().as_str())
+            .bind::<SqlUuid, _>(task.id)
+            .execute(tx.connection())
+            .await?;
+        Ok(())
+    }
+
+    /// The task, and with it the lane, waits for `wait`. `counts` tells whether it was a failure.
+    ///
+    /// # Errors
+    /// [`LaneError::LeaseLost`]: drop the transaction.
+    pub async fn retry(
+        &self,
+        tx: &mut TenantTransaction,
+        task: &Task,
+        wait: Duration,
+        counts: bool,
+        reason: &str,
+    ) -> Result<(), LaneError> {
+        self.guard(tx).await?;
+        diesel::sql_query(
+            "UPDATE lane_tasks SET failures = failures + $3, last_error = $4 WHERE tenant_id = $1 AND id = $2",
+        )
+        .bind::<Text, _>(self.scope.tenant().as_str())
+        .bind::<SqlUuid, _>(task.id)
+        .bind::<Integer, _>(i32::from(counts))
+        .bind::<Text, _>(reason)
+        .execute(tx.connection())
+        .await?;
+        diesel::sql_query(
+            "UPDATE lanes SET ready_at = now() + $3 * interval '1 second', leased_until = NULL, fence = fence + 1 \
+             WHERE tenant_id = $1 AND lane = $2",
+        )
+        .bind::<Text, _>(self.scope.tenant().as_str())
+        .bind::<Text, _>(&self.lane)
+        .bind::<Double, _>(wait.as_secs_f64())
+        .execute(tx.connection())
+        .await?;
+        Ok(())
+    }
+
+    /// The task is put aside for people, and the lane goes on without it.
+    ///
+    /// # Errors
+    /// [`LaneError::LeaseLost`]: drop the transaction.
+    pub async fn park(&self, tx: &mut TenantTransaction, task: &Task, reason: &str) -> Result<(), LaneError> {
+        self.guard(tx).await?;
+        diesel::sql_query(
+            "UPDATE lane_tasks SET parked = true, last_error = $3 WHERE tenant_id = $1 AND id = $2",
+        )
+        .bind::<Text, _>(self.scope.tenant().as_str())
+        .bind::<SqlUuid, _>(task.id)
+        .bind::<Text, _>(reason)
+        .execute(tx.connection())
+        .await?;
+        metrics::counter!("kanal_tasks_parked_total").increment(1);
+        Ok(())
+    }
+
+    /// Lets go. The lane is taken again at once if something was enqueued meanwhile.
+    pub(crate) async fn release(&self, db: &Database) -> Result<(), LaneError> {
+        let mut tx = TenantTransaction::begin(db, &self.scope, "release lane").await?;
+        // First the lock, then a look: whoever enqueues holds the same lock until it commits, so the second
+        // statement sees every task that could otherwise be forgotten.
+        self.guard(&mut tx).await?;
+        diesel::sql_query(
+            "UPDATE lanes SET leased_until = NULL, fence = fence + 1, ready_at = CASE WHEN EXISTS \
+                    (SELECT 1 FROM lane_tasks t WHERE t.tenant_id = $1 AND t.lane = $2 AND NOT t.parked) \
+                    THEN now() END \
+             WHERE tenant_id = $1 AND lane = $2",
+        )
+        .bind::<Text, _>(self.scope.tenant().as_str())
+        .bind::<Text, _>(&self.lane)
+        .execute(tx.connection())
+        .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+}

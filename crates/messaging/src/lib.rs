@@ -1,0 +1,19 @@
+//! Owns RabbitMQ, and the two tables that make it safe to lose: the outbox and the lanes.
+//!
+//! - [`outbox`]: what must reach the broker is a row in the transaction that caused it; a relay publishes it.
+//! - [`lanes`]: work that must be done in order within one chat, with leases and retries, in Postgres.
+//! - [`consumer`]: takes events off a queue, one after the other, until each is durable here.
+//!
+//! A crash sends an event twice, never zero times; consumers recognise the second one by the envelope's id.
+
+pub mod broker;
+pub mod consumer;
+mod envelope;
+pub mod events;
+pub mod lanes;
+pub mod outbox;
+mod publisher;
+pub mod topology;
+
+pub use envelope::{Envelope, Event, InvalidEnvelope};
+pub use publisher::{Publication, PublishError, Publisher};

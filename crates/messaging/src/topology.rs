@@ -1,0 +1,193 @@
+//! Every exchange, queue and binding, by name. No other file knows a queue's name or a routing key.
+
+use std::sync::Arc;
+
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, ExchangeKind};
+
+/// Times a message may be taken off a quorum queue before the broker itself moves it to the dead-letter queue; our
+/// consumers dead-letter poison at once and keep the rest in hand, so only a crash loop gets this far.
+const DELIVERY_LIMIT: i64 = 50;
+
+/// Names, with a prefix that keeps tests on one broker apart. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Topology {
+    prefix: Arc<str>,
+}
+
+/// A queue of ours and what it is bound to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Queue {
+    /// What chatwoot-bridge wants to know.
+    BridgeEvents,
+    /// What channel-service is asked to do.
+    ChannelCommands,
+}
+
+impl Queue {
+    const ALL: [Self; 2] = [Self::BridgeEvents, Self::ChannelCommands];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::BridgeEvents => "chatwoot-bridge.events",
+            Self::ChannelCommands => "channel-service.commands",
+        }
+    }
+
+    const fn routing_keys(self) -> &'static [&'static str] {
+        match self {
+            Self::BridgeEvents => &[
+                "message.received",
+                "message.sent_elsewhere",
+                "message.status_changed",
+            ],
+            Self::ChannelCommands => &["message.send_requested"],
+        }
+    }
+}
+
+/// GovConnect's AI service reads from this queue, and declares it itself without arguments: ours must be identical.
+const AI_QUEUE: &str = "ai-service.whatsapp.message.#";
+const AI_ROUTING_KEY: &str = "whatsapp.message.received";
+
+impl Topology {
+    /// Names with a prefix; empty outside tests.
+    #[must_use]
+    pub fn with_prefix(prefix: &str) -> Self {
+        Self {
+            prefix: Arc::from(prefix),
+        }
+    }
+
+    /// The topic exchange of our own events.
+    #[must_use]
+    pub fn events_exchange(&self) -> String {
+        self.named("kanal.events")
+    }
+
+    /// GovConnect's exchange.
+    #[must_use]
+    pub fn govconnect_exchange(&self) -> String {
+        self.named("govconnect.events")
+    }
+
+    /// The routing key under which GovConnect's AI service expects messages.
+    #[must_use]
+    pub const fn govconnect_message_key(&self) -> &'static str {
+        AI_ROUTING_KEY
+    }
+
+    /// The queue GovConnect's AI service reads.
+    #[must_use]
+    pub fn govconnect_ai_queue(&self) -> String {
+        self.named(AI_QUEUE)
+    }
+
+    /// A queue's name on the broker.
+    #[must_use]
+    pub fn queue(&self, queue: Queue) -> String {
+        self.named(queue.name())
+    }
+
+    /// Where what a queue's consumer cannot understand ends up.
+    #[must_use]
+    pub fn dead_letter_queue(&self, queue: Queue) -> String {
+        self.named(&format!("{}.dead", queue.name()))
+    }
+
+    /// Declares everything. Safe to repeat; every service declares all of it, so that no event is unroutable only
+    /// because its consumer has not been deployed yet.
+    ///
+    /// # Errors
+    /// What the broker says, e.g. when somebody declared a queue of this name with other arguments.
+    pub async fn declare(&self, channel: &Channel, govconnect: bool) -> Result<(), lapin::Error> {
+        self.declare_exchange(channel, &self.events_exchange(), ExchangeKind::Topic)
+            .await?;
+        let dead = self.named("kanal.dead");
+        self.declare_exchange(channel, &dead, ExchangeKind::Direct)
+            .await?;
+        for queue in Queue::ALL {
+            let (name, dead_name) = (self.queue(queue), self.dead_letter_queue(queue));
+            let mut dead_arguments = FieldTable::default();
+            dead_arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+            self.declare_queue(channel, &dead_name, dead_arguments).await?;
+            bind(channel, &dead_name, &dead, &name).await?;
+
+            let mut arguments = FieldTable::default();
+            arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+            arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERY_LIMIT));
+            arguments.insert(
+                "x-dead-letter-exchange".into(),
+                AMQPValue::LongString(dead.as_str().into()),
+            );
+            arguments.insert(
+                "x-dead-letter-routing-key".into(),
+                AMQPValue::LongString(name.as_str().into()),
+            );
+            // One replica reads at a time: two would take neighbours of one chat and swap them.
+            arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
+            self.declare_queue(channel, &name, arguments).await?;
+            for key in queue.routing_keys() {
+                bind(channel, &name, &self.events_exchange(), key).await?;
+            }
+        }
+        if govconnect {
+            self.declare_exchange(channel, &self.govconnect_exchange(), ExchangeKind::Topic)
+                .await?;
+            self.declare_queue(channel, &self.govconnect_ai_queue(), FieldTable::default())
+                .await?;
+            bind(
+                channel,
+                &self.govconnect_ai_queue(),
+                &self.govconnect_exchange(),
+                AI_ROUTING_KEY,
+            )
+            .await?;
+        }
+        Ok(())
+    }
+
+    fn named(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    async fn declare_exchange(
+        &self,
+        channel: &Channel,
+        name: &str,
+        kind: ExchangeKind,
+    ) -> Result<(), lapin::Error> {
+        let durable = ExchangeDeclareOptions {
+            durable: true,
+            ..ExchangeDeclareOptions::default()
+        };
+        channel
+            .exchange_declare(name.into(), kind, durable, FieldTable::default())
+            .await
+    }
+
+    async fn declare_queue(
+        &self,
+        channel: &Channel,
+        name: &str,
+        arguments: FieldTable,
+    ) -> Result<(), lapin::Error> {
+        channel
+            .queue_declare(name.into(), QueueDeclareOptions::durable(), arguments)
+            .await
+            .map(drop)
+    }
+}
+
+async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) -> Result<(), lapin::Error> {
+    channel
+        .queue_bind(
+            queue.into(),
+            exchange.into(),
+            key.into(),
+            QueueBindOptions::default(),
+            FieldTable::default(),
+        )
+        .await
+}
