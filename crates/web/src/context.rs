@@ -1,0 +1,90 @@
+//! What is known about the request in hand: its id and how its errors are shaped.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage as _, ResponseError as _};
+use futures_util::FutureExt as _;
+use tracing_actix_web::RequestId;
+
+use crate::error::{ApiError, ErrorField};
+
+const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
+
+struct Context {
+    request_id: Option<String>,
+    error_field: ErrorField,
+}
+
+tokio::task_local! {
+    static CONTEXT: Context;
+}
+
+/// The id of the request in hand, also found in its answer (`x-request-id`) and in every log line. `None` outside
+/// a request.
+#[must_use]
+pub fn request_id() -> Option<String> {
+    CONTEXT
+        .try_with(|context| context.request_id.clone())
+        .ok()
+        .flatten()
+}
+
+pub(crate) fn error_field() -> ErrorField {
+    CONTEXT
+        .try_with(|context| context.error_field)
+        .unwrap_or(ErrorField::Error)
+}
+
+/// Puts the tenant on every further log line of this request.
+pub fn note_tenant(scope: &tenant_isolation::TenantScope) {
+    tracing::Span::current().record("tenant", scope.tenant().as_str());
+}
+
+/// The innermost middleware: gives the request its context, turns panics into answers, counts and measures.
+pub(crate) async fn with_context(
+    error_field: ErrorField,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let started = Instant::now();
+    let request_id = request.extensions().get::<RequestId>().map(ToString::to_string);
+    let header = request_id
+        .as_deref()
+        .and_then(|id| HeaderValue::from_str(id).ok());
+    let method = request.method().as_str().to_owned();
+    let context = Context {
+        request_id,
+        error_field,
+    };
+    let mut response = CONTEXT
+        .scope(context, async {
+            AssertUnwindSafe(next.call(request))
+                .catch_unwind()
+                .await
+                .unwrap_or_else(|_| {
+                    tracing::error!("a handler panicked");
+                    metrics::counter!("kanal_http_panics_total").increment(1);
+                    // Rendered here, where the request's id is known.
+                    let answer = ApiError::internal().error_response();
+                    Err(InternalError::from_response("a handler panicked", answer).into())
+                })
+        })
+        .await?;
+    if let Some(header) = header {
+        response.headers_mut().insert(REQUEST_ID_HEADER, header);
+    }
+    let route = response
+        .request()
+        .match_pattern()
+        .unwrap_or_else(|| "unmatched".to_owned());
+    let status = response.status().as_u16().to_string();
+    metrics::histogram!("kanal_http_request_seconds", "method" => method, "route" => route, "status" => status)
+        .record(started.elapsed());
+    Ok(response)
+}
