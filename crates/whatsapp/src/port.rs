@@ -1,0 +1,203 @@
+//! What the services ask of a provider when they send. No default bodies: a provider that forgets something does
+//! not compile.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use domain::address::ChatAddress;
+use domain::ids::ProviderMessageId;
+use domain::text::Text;
+use futures_util::future::BoxFuture;
+
+use crate::credentials::SessionToken;
+
+/// One provider's way of sending.
+pub trait SendMessage: Send + Sync {
+    /// What happens when the same message is sent twice. Decides whether an unknown outcome may be repeated.
+    fn resend_safety(&self) -> ResendSafety;
+
+    /// Sends a text. Never fails in Rust's sense: what went wrong is one of the outcomes, and each says whether the
+    /// message can have gone out.
+    fn send_text<'a>(
+        &'a self,
+        credentials: &'a SessionToken,
+        message: &'a OutboundText,
+    ) -> BoxFuture<'a, SendOutcome>;
+}
+
+/// What happens when the same message is sent twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ResendSafety {
+    /// The provider takes our id; WhatsApp shows a repeated id once.
+    SameIdIsOneMessage,
+    /// Each call is a new message for the person who reads it.
+    EachCallIsAMessage,
+}
+
+/// A text on its way out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboundText {
+    /// Our id for it, the same at every attempt.
+    pub id: ProviderMessageId,
+    /// To whom.
+    pub to: ChatAddress,
+    /// The words.
+    pub text: Text,
+}
+
+/// What became of one attempt. The variants are apart by one question: can the message have gone out?
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "an outcome that is not recorded is a lost message"]
+pub enum SendOutcome {
+    /// It went out.
+    Accepted {
+        /// The id under which receipts will come; ours, unless the provider chose another.
+        provider_message_id: ProviderMessageId,
+        /// When, by the provider's clock where it tells.
+        at: DateTime<Utc>,
+    },
+    /// It certainly did not go out, and may at another time.
+    RetryLater {
+        /// Why.
+        reason: RetryReason,
+        /// When the provider asked to be left alone; within one second and one hour.
+        after: Option<Duration>,
+        /// What it said.
+        detail: OperatorText,
+    },
+    /// It did not go out because we were too fast. Not an attempt that counts.
+    RateLimited {
+        /// How long to wait; within one second and one hour.
+        after: Duration,
+        /// What it said.
+        detail: OperatorText,
+    },
+    /// It did not go out and never will as it is.
+    Rejected {
+        /// Why.
+        reason: RejectReason,
+        /// What it said.
+        detail: OperatorText,
+    },
+    /// Nobody knows. To be reconciled; repeated only where [`ResendSafety`] allows.
+    Unknown {
+        /// Why nobody knows.
+        reason: UnknownReason,
+        /// What it said, or what broke.
+        detail: OperatorText,
+    },
+}
+
+macro_rules! reasons {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $code:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)+
+        }
+
+        impl $name {
+            /// The stable code, for the attempt's row, events and metrics.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $code,)+
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Why a message certainly did not go out, yet may later.
+    RetryReason {
+        /// No connection could be made: the request never left us.
+        Unreachable = "unreachable",
+        /// The gateway could not reach the WhatsApp server and says so itself.
+        UpstreamUnreachable = "upstream_unreachable",
+        /// The session has no client on the server: not connected, logged out, QR timed out.
+        NoSession = "no_session",
+        /// The token is not known (any more).
+        Unauthorized = "unauthorized",
+        /// The token is known and not allowed.
+        Forbidden = "forbidden",
+        /// The customer's subscription has ended.
+        SubscriptionExpired = "subscription_expired",
+        /// The customer's message quota is used up.
+        QuotaExceeded = "quota_exceeded",
+        /// The server asks to come back later.
+        Unavailable = "unavailable",
+        /// The address answers with a redirect, which is not followed: a wrong base URL.
+        Redirected = "redirected",
+        /// The request could not be built.
+        NotSendable = "not_sendable",
+    }
+}
+
+reasons! {
+    /// Why a message will never go out as it is.
+    RejectReason {
+        /// The provider cannot read the request.
+        InvalidRequest = "invalid_request",
+        /// The provider cannot read the recipient.
+        InvalidRecipient = "invalid_recipient",
+        /// The provider has no such address: a wrong base URL or an older server.
+        NotFound = "not_found",
+        /// The message is too large.
+        TooLarge = "too_large",
+        /// The provider understands and refuses.
+        Unprocessable = "unprocessable",
+        /// Another refusal (any other 4xx).
+        Refused = "refused",
+    }
+}
+
+reasons! {
+    /// Why nobody knows whether a message went out.
+    UnknownReason {
+        /// No answer in time.
+        Timeout = "timeout",
+        /// The connection broke after the request may have been received.
+        ConnectionCut = "connection_cut",
+        /// It answered success, and the rest cannot be read.
+        UnreadableAnswer = "unreadable_answer",
+        /// The server failed while or after sending.
+        ServerError = "server_error",
+        /// Something between us and the server failed.
+        BadGateway = "bad_gateway",
+        /// Something between us and the server gave up waiting.
+        GatewayTimeout = "gateway_timeout",
+    }
+}
+
+/// What a provider said, for operators only: at most [`OperatorText::MAX_CHARS`] characters in one line, without
+/// the session's token. Not for customers: it may hold internal addresses.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OperatorText(String);
+
+impl OperatorText {
+    /// Longest kept text, in characters.
+    pub const MAX_CHARS: usize = 300;
+
+    /// Keeps what a provider said to a request made with `token`.
+    pub(crate) fn keep(said: &str, token: &SessionToken) -> Self {
+        let line = said.replace(token.expose(), "[token]");
+        Self(
+            Text::label(&line, Self::MAX_CHARS)
+                .map(Text::into_string)
+                .unwrap_or_default(),
+        )
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}

@@ -1,0 +1,15 @@
+//! Tests over the crate's public face: the contract's sample webhooks, hostile ones, and a server that misbehaves.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a helper that fails fails its test"
+)]
+
+mod envelope;
+mod fixtures;
+mod messages;
+mod others;
+mod outbound;
+mod properties;
+mod server;
