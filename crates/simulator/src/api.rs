@@ -1,0 +1,201 @@
+//! The control plane as methods, for tests in the same process. Each does what the HTTP route of its name does.
+
+use crate::chatwoot::control as chatwoot;
+use crate::hub::lock;
+use crate::wa::control as wa;
+use crate::{
+    AccountCreated, ApiCall, ChatwootDelivery, ContactView, ControlError, ConversationView, DeliveryAttempt,
+    FaultError, FaultSpec, FaultView, GowaSend, GraphSend, Inbound, InboundStream, InboxCreated, MessageView,
+    NewAccount, NewInbox, NewSession, PhoneMessage, RawEvent, Receipt, Redelivery, Reply, ReplyStream,
+    ReplyStreamProgress, RequestEntry, Simulator, StatusUpdate, StreamProgress, WaConfigChange, WaSettings,
+    WaUser,
+};
+
+/// The WA server and its phones.
+impl Simulator {
+    /// A session that is created, connected, paired and, with a key, signing: everything but the ceremony.
+    pub fn create_wa_session(&self, new: NewSession) -> Result<WaUser, ControlError> {
+        wa::create_session(&self.hub, new)
+    }
+
+    /// All users with their live state.
+    #[must_use]
+    pub fn wa_users(&self) -> Vec<WaUser> {
+        wa::users(&self.hub)
+    }
+
+    /// The phone scans the QR code of a session that waits for it.
+    pub fn scan_qr(&self, session: &str, jid: Option<String>) -> Result<(), ControlError> {
+        wa::scan(&self.hub, session, jid)
+    }
+
+    /// Rebuilds the WA server's cache from its rows, as a restart does (WA contract §9).
+    pub fn restart_wa_server(&self) {
+        wa::restart(&self.hub);
+    }
+
+    /// Someone writes to a session. Returns the message id.
+    pub fn inbound(&self, message: &Inbound) -> Result<String, ControlError> {
+        wa::receive(&self.hub, message)
+    }
+
+    /// Many people write to a session, in order within each chat. Returns the stream's number.
+    pub fn start_inbound_stream(&self, stream: InboundStream) -> Result<u64, ControlError> {
+        wa::start_stream(&self.hub, stream)
+    }
+
+    /// How far a stream is.
+    #[must_use]
+    pub fn inbound_stream(&self, id: u64) -> Option<StreamProgress> {
+        wa::stream_progress(&self.hub, id)
+    }
+
+    /// Emits any event. Returns its number.
+    pub fn emit_wa_event(&self, event: RawEvent) -> Result<u64, ControlError> {
+        wa::emit(&self.hub, event)
+    }
+
+    /// A phone confirms messages. The event's number is absent when the session does not hear of receipts (§12).
+    pub fn receipt(&self, receipt: &Receipt) -> Result<Option<u64>, ControlError> {
+        wa::receipt(&self.hub, receipt)
+    }
+
+    /// Changes settings and returns them all.
+    pub fn configure_wa(&self, change: WaConfigChange) -> WaSettings {
+        wa::configure(&self.hub, change)
+    }
+
+    /// Accepted `/chat/*` calls, oldest first; of one session (id or name) or of all.
+    #[must_use]
+    pub fn wa_sends(&self, session: Option<&str>) -> Vec<ApiCall> {
+        wa::calls(&self.hub, session, None, None)
+    }
+
+    /// What a phone shows, in order of arrival.
+    #[must_use]
+    pub fn phone(&self, phone: &str) -> Vec<PhoneMessage> {
+        wa::phone(&self.hub, phone)
+            .map(|(messages, _)| messages)
+            .unwrap_or_default()
+    }
+
+    /// Which of a phone's own messages sessions have marked as read.
+    #[must_use]
+    pub fn marked_read(&self, phone: &str) -> Vec<String> {
+        wa::phone(&self.hub, phone)
+            .map(|(_, read)| read)
+            .unwrap_or_default()
+    }
+
+    /// All attempts to deliver WA events, oldest first.
+    #[must_use]
+    pub fn wa_deliveries(&self) -> Vec<DeliveryAttempt> {
+        wa::deliveries(&self.hub, None, None, None)
+    }
+}
+
+/// Chatwoot and its agents.
+impl Simulator {
+    /// Makes an account with an administrator's token.
+    pub fn create_chatwoot_account(&self, new: NewAccount) -> AccountCreated {
+        chatwoot::add_account(&self.hub, new)
+    }
+
+    /// Makes an API inbox.
+    pub fn create_chatwoot_inbox(&self, new: NewInbox) -> Result<InboxCreated, ControlError> {
+        chatwoot::add_inbox(&self.hub, new)
+    }
+
+    /// An agent writes. Returns the message id.
+    pub fn agent_reply(&self, reply: &Reply) -> Result<u64, ControlError> {
+        chatwoot::reply(&self.hub, reply)
+    }
+
+    /// Agents write in every conversation of an inbox, in order within each. Returns the stream's number.
+    pub fn start_reply_stream(&self, stream: ReplyStream) -> Result<u64, ControlError> {
+        chatwoot::start_stream(&self.hub, stream)
+    }
+
+    /// How far a stream of replies is.
+    #[must_use]
+    pub fn reply_stream(&self, id: u64) -> Option<ReplyStreamProgress> {
+        chatwoot::stream_progress(&self.hub, id)
+    }
+
+    /// Fires a message's `message_created` again under another delivery id.
+    pub fn redeliver(&self, redelivery: &Redelivery) -> Result<(), ControlError> {
+        chatwoot::redeliver(&self.hub, redelivery)
+    }
+
+    /// All contacts of an account.
+    #[must_use]
+    pub fn chatwoot_contacts(&self, account: u64) -> Vec<ContactView> {
+        chatwoot::contacts(&self.hub, account)
+    }
+
+    /// All conversations of an account.
+    #[must_use]
+    pub fn chatwoot_conversations(&self, account: u64) -> Vec<ConversationView> {
+        chatwoot::conversations(&self.hub, account)
+    }
+
+    /// All messages of an account in the order they were made.
+    #[must_use]
+    pub fn chatwoot_messages(&self, account: u64) -> Vec<MessageView> {
+        chatwoot::messages(&self.hub, account, None, None, None)
+    }
+
+    /// All attempts to deliver Chatwoot webhooks, oldest first.
+    #[must_use]
+    pub fn chatwoot_deliveries(&self) -> Vec<ChatwootDelivery> {
+        chatwoot::deliveries(&self.hub, None, None)
+    }
+
+    /// All status updates asked for, in the order they came.
+    #[must_use]
+    pub fn status_updates(&self) -> Vec<StatusUpdate> {
+        chatwoot::status_updates(&self.hub, None, None)
+    }
+}
+
+/// Faults, and what the servers were asked.
+impl Simulator {
+    /// Switches a fault on. Returns its number.
+    pub fn add_fault(&self, fault: FaultSpec) -> Result<u64, FaultError> {
+        lock(&self.hub.faults).add(fault)
+    }
+
+    /// All faults that are on, spent ones included.
+    #[must_use]
+    pub fn faults(&self) -> Vec<FaultView> {
+        lock(&self.hub.faults).list()
+    }
+
+    /// Switches one fault off; false if it was not on.
+    pub fn remove_fault(&self, id: u64) -> bool {
+        lock(&self.hub.faults).remove(id)
+    }
+
+    /// Switches all faults off.
+    pub fn clear_faults(&self) {
+        lock(&self.hub.faults).clear();
+    }
+
+    /// All requests the imitated servers got, oldest first.
+    #[must_use]
+    pub fn requests(&self) -> Vec<RequestEntry> {
+        lock(&self.hub.requests).page(None, None, |_| true)
+    }
+
+    /// Texts sent through the GoWA.
+    #[must_use]
+    pub fn gowa_sends(&self) -> Vec<GowaSend> {
+        lock(&self.hub.gowa).sends.page(None, None, |_| true)
+    }
+
+    /// Messages sent through the Graph API.
+    #[must_use]
+    pub fn graph_sends(&self) -> Vec<GraphSend> {
+        lock(&self.hub.graph).sends.page(None, None, |_| true)
+    }
+}

@@ -1,0 +1,309 @@
+//! Contacts and their links to inboxes (contract 3.2).
+
+use chrono::Utc;
+use serde_json::{Map, Value, json};
+
+use super::state::{ChatwootState, ContactView};
+use super::{Handled, Request, attributes, flag, invalid, missing, number, ok, payload, text, unprocessable};
+use crate::http::Answer;
+
+const PAGE: usize = 15;
+
+/// What must be unique per account, and the word its 422 starts with.
+const UNIQUE: [(&str, &str); 3] = [
+    ("phone_number", "Phone number"),
+    ("identifier", "Identifier"),
+    ("email", "Email"),
+];
+
+pub(super) fn list(state: &ChatwootState, request: &Request<'_>) -> Handled {
+    page(state, request, |_| true)
+}
+
+/// Substring match on name, e-mail, phone and identifier.
+pub(super) fn search(state: &ChatwootState, request: &Request<'_>) -> Handled {
+    let Some(wanted) = request.call.query("q").filter(|q| !q.trim().is_empty()) else {
+        return Err(unprocessable("Specify search string with parameter q"));
+    };
+    let wanted = wanted.trim().to_lowercase();
+    page(state, request, |contact| {
+        [
+            Some(contact.name.as_str()),
+            contact.email.as_deref(),
+            contact.phone_number.as_deref(),
+            contact.identifier.as_deref(),
+        ]
+        .into_iter()
+        .flatten()
+        .any(|value| value.to_lowercase().contains(&wanted))
+    })
+}
+
+pub(super) fn filter(state: &ChatwootState, request: &Request<'_>) -> Handled {
+    let members = request.members()?;
+    let Some(Value::Array(conditions)) = members.get("payload") else {
+        return Err(unprocessable("Invalid payload"));
+    };
+    // The common question, one equality on a unique attribute, has an index: with many contacts it must not be slow.
+    if let [condition] = conditions.as_slice()
+        && condition["filter_operator"] == "equal_to"
+        && let Some((key, _)) = UNIQUE.iter().find(|(key, _)| condition["attribute_key"] == *key)
+        && let Some(value) = first_value(condition)
+    {
+        let found = state.taken.get(&(request.account, *key, value));
+        return page_of(
+            state,
+            request,
+            found.and_then(|id| state.contacts.get(id)).into_iter(),
+        );
+    }
+    page(state, request, |contact| {
+        let mut matched = None;
+        let mut operator = "and".to_owned();
+        for condition in conditions {
+            let this = condition_holds(contact, condition);
+            matched = Some(match (matched, operator.as_str()) {
+                (None, _) => this,
+                (Some(before), "or") => before || this,
+                (Some(before), _) => before && this,
+            });
+            operator = condition["query_operator"]
+                .as_str()
+                .unwrap_or("and")
+                .to_lowercase();
+        }
+        matched.unwrap_or(true)
+    })
+}
+
+/// The value asked for, in lower case. Phones are asked for with or without their plus.
+fn first_value(condition: &Value) -> Option<String> {
+    let value = condition["values"][0].as_str()?.to_lowercase();
+    if condition["attribute_key"] == "phone_number" {
+        return Some(format!("+{}", value.trim().trim_start_matches('+')));
+    }
+    Some(value)
+}
+
+fn condition_holds(contact: &ContactView, condition: &Value) -> bool {
+    let actual = match condition["attribute_key"].as_str() {
+        Some("phone_number") => contact.phone_number.clone(),
+        Some("identifier") => contact.identifier.clone(),
+        Some("email") => contact.email.clone(),
+        Some("name") => Some(contact.name.clone()),
+        _ => None,
+    };
+    let actual = actual.unwrap_or_default().to_lowercase();
+    let wanted = first_value(condition).unwrap_or_default();
+    match condition["filter_operator"].as_str() {
+        Some("equal_to") => actual == wanted,
+        Some("not_equal_to") => actual != wanted,
+        Some("contains") => actual.contains(wanted.trim_start_matches('+')),
+        Some("is_present") => !actual.is_empty(),
+        Some("is_not_present") => actual.is_empty(),
+        _ => false,
+    }
+}
+
+pub(super) fn create(state: &mut ChatwootState, request: &Request<'_>) -> Handled {
+    let members = request.members()?;
+    let contact = ContactView {
+        id: 0,
+        account_id: request.account,
+        name: text(&members, "name").unwrap_or_default(),
+        phone_number: text(&members, "phone_number"),
+        identifier: text(&members, "identifier"),
+        email: text(&members, "email"),
+        custom_attributes: attributes(&members, "custom_attributes"),
+        additional_attributes: attributes(&members, "additional_attributes"),
+        blocked: flag(&members, "blocked"),
+        created_at: Utc::now().timestamp(),
+    };
+    check(state, &contact, None)?;
+    let inbox = match number(&members, "inbox_id") {
+        Some(id) => Some(state.inbox(request.account, id).ok_or_else(missing)?.id),
+        None => None,
+    };
+    let source_id = text(&members, "source_id");
+    if let (Some(inbox), Some(source_id)) = (inbox, &source_id)
+        && state.links.contains_key(&(inbox, source_id.clone()))
+    {
+        // The original rolls the contact back, too.
+        return Err(unprocessable("source_id should be unique"));
+    }
+    let contact = ContactView {
+        id: state.next_id(),
+        ..contact
+    };
+    remember_unique(state, &contact);
+    state.contacts.insert(contact.id, contact.clone());
+    let link = inbox.and_then(|inbox| state.link(contact.id, inbox, source_id));
+    let link = match &link {
+        Some(link) => payload::contact_inbox_summary(state, link),
+        None => json!({"inbox": null, "source_id": null}),
+    };
+    ok(&json!({"payload": {"contact": payload::contact(state, &contact), "contact_inbox": link}}))
+}
+
+/// `/contacts/{id}` and what is below it.
+pub(super) fn one(state: &mut ChatwootState, request: &Request<'_>, id: u64, path: &[&str]) -> Handled {
+    let contact = state.contact(request.account, id).ok_or_else(missing)?.clone();
+    match (request.call.method.as_str(), path) {
+        ("GET", []) => ok(&json!({"payload": payload::contact(state, &contact)})),
+        ("PUT" | "PATCH", []) => update(state, request, contact),
+        ("DELETE", []) => {
+            forget_unique(state, &contact);
+            state.unlink(id);
+            state.contacts.remove(&id);
+            Ok(Answer::json(200, &json!({})))
+        }
+        ("GET", ["conversations"]) => {
+            let conversations: Vec<Value> = state
+                .conversations_of_contact
+                .get(&id)
+                .into_iter()
+                .flatten()
+                .rev()
+                .take(20)
+                .filter_map(|conversation| state.conversations.get(&(request.account, *conversation)))
+                .map(|conversation| payload::conversation(state, conversation))
+                .collect();
+            ok(&json!({"payload": conversations}))
+        }
+        ("GET", ["contactable_inboxes"]) => {
+            let links: Vec<Value> = state
+                .links(id)
+                .map(|link| payload::contact_inbox_summary(state, link))
+                .collect();
+            ok(&json!({"payload": links}))
+        }
+        ("POST", ["contact_inboxes"]) => {
+            let members = request.members()?;
+            let inbox = number(&members, "inbox_id").ok_or_else(missing)?;
+            let inbox = state.inbox(request.account, inbox).ok_or_else(missing)?.id;
+            let link = state
+                .link(id, inbox, text(&members, "source_id"))
+                .ok_or_else(|| unprocessable("source_id should be unique"))?;
+            ok(&payload::contact_inbox_summary(state, &link))
+        }
+        _ => Err(missing()),
+    }
+}
+
+fn update(state: &mut ChatwootState, request: &Request<'_>, mut contact: ContactView) -> Handled {
+    let before = contact.clone();
+    let members = request.members()?;
+    if let Some(name) = text(&members, "name") {
+        contact.name = name;
+    }
+    for (key, column) in [
+        ("phone_number", &mut contact.phone_number),
+        ("identifier", &mut contact.identifier),
+        ("email", &mut contact.email),
+    ] {
+        if members.contains_key(key) {
+            *column = text(&members, key);
+        }
+    }
+    merge(
+        &mut contact.custom_attributes,
+        attributes(&members, "custom_attributes"),
+    );
+    merge(
+        &mut contact.additional_attributes,
+        attributes(&members, "additional_attributes"),
+    );
+    if members.contains_key("blocked") {
+        contact.blocked = flag(&members, "blocked");
+    }
+    check(state, &contact, Some(contact.id))?;
+    forget_unique(state, &before);
+    remember_unique(state, &contact);
+    state.contacts.insert(contact.id, contact.clone());
+    ok(&json!({"payload": payload::contact(state, &contact)}))
+}
+
+fn merge(into: &mut Map<String, Value>, new: Map<String, Value>) {
+    into.extend(new);
+}
+
+/// The phone must be E.164 with its plus, and nothing unique may belong to another contact.
+fn check(state: &ChatwootState, contact: &ContactView, own_id: Option<u64>) -> Result<(), Answer> {
+    if let Some(phone) = &contact.phone_number {
+        let digits = phone.strip_prefix('+').unwrap_or_default();
+        let starts_well = digits
+            .bytes()
+            .next()
+            .is_some_and(|first| (b'1'..=b'9').contains(&first));
+        let plain = digits.bytes().all(|digit| digit.is_ascii_digit());
+        if !starts_well || !plain || !(2..=15).contains(&digits.len()) {
+            return Err(invalid("Phone number should be in e164 format", "phone_number"));
+        }
+    }
+    for (key, word) in UNIQUE {
+        let Some(value) = unique_value(contact, key) else {
+            continue;
+        };
+        let owner = state.taken.get(&(contact.account_id, key, value));
+        if owner.is_some() && owner.copied() != own_id {
+            return Err(invalid(&format!("{word} has already been taken"), key));
+        }
+    }
+    Ok(())
+}
+
+fn unique_value(contact: &ContactView, key: &str) -> Option<String> {
+    let value = match key {
+        "phone_number" => &contact.phone_number,
+        "identifier" => &contact.identifier,
+        _ => &contact.email,
+    };
+    value.as_ref().map(|value| value.to_lowercase())
+}
+
+fn remember_unique(state: &mut ChatwootState, contact: &ContactView) {
+    for (key, _) in UNIQUE {
+        if let Some(value) = unique_value(contact, key) {
+            state.taken.insert((contact.account_id, key, value), contact.id);
+        }
+    }
+}
+
+fn forget_unique(state: &mut ChatwootState, contact: &ContactView) {
+    for (key, _) in UNIQUE {
+        if let Some(value) = unique_value(contact, key) {
+            state.taken.remove(&(contact.account_id, key, value));
+        }
+    }
+}
+
+fn page(state: &ChatwootState, request: &Request<'_>, matches: impl Fn(&ContactView) -> bool) -> Handled {
+    let account = request.account;
+    let matching = state
+        .contacts
+        .values()
+        .filter(|contact| contact.account_id == account && matches(contact));
+    page_of(state, request, matching)
+}
+
+fn page_of<'a>(
+    state: &ChatwootState,
+    request: &Request<'_>,
+    matching: impl Iterator<Item = &'a ContactView>,
+) -> Handled {
+    let page = request.call.query_number("page").unwrap_or(1).max(1);
+    let matching: Vec<&ContactView> = matching.collect();
+    let skip = usize::try_from(page - 1)
+        .unwrap_or(usize::MAX)
+        .saturating_mul(PAGE);
+    let payload: Vec<Value> = matching
+        .iter()
+        .skip(skip)
+        .take(PAGE)
+        .map(|contact| payload::contact(state, contact))
+        .collect();
+    let more = matching.len() > skip.saturating_add(PAGE);
+    ok(&json!({
+        "meta": {"count": matching.len(), "current_page": page, "has_more": more}, "payload": payload,
+    }))
+}

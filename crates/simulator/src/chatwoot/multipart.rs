@@ -1,0 +1,113 @@
+//! `multipart/form-data`, as much of it as message posts use.
+
+use serde_json::{Map, Value};
+
+/// An attached file; its bytes are counted and dropped.
+#[derive(Debug)]
+pub(super) struct File {
+    pub(super) name: String,
+    pub(super) content_type: String,
+    pub(super) bytes: usize,
+}
+
+impl File {
+    /// `file_type` of the attachment.
+    pub(super) fn kind(&self) -> &'static str {
+        match self.content_type.split('/').next() {
+            Some("image") => "image",
+            Some("audio") => "audio",
+            Some("video") => "video",
+            _ => "file",
+        }
+    }
+}
+
+/// The text fields and the files; `None` if the body is not what its header says.
+pub(super) fn parse(content_type: &str, body: &[u8]) -> Option<(Map<String, Value>, Vec<File>)> {
+    let boundary = parameter(content_type, "boundary")?;
+    let delimiter = format!("--{boundary}");
+    let mut fields = Map::new();
+    let mut files = Vec::new();
+    let mut rest = &body[find(body, delimiter.as_bytes())? + delimiter.len()..];
+    while !rest.starts_with(b"--") {
+        rest = rest.strip_prefix(b"\r\n")?;
+        let end = find(rest, format!("\r\n{delimiter}").as_bytes())?;
+        let part = &rest[..end];
+        let head_end = find(part, b"\r\n\r\n")?;
+        let head = String::from_utf8_lossy(&part[..head_end]).into_owned();
+        let data = &part[head_end + 4..];
+        let disposition = header(&head, "content-disposition")?;
+        let name = parameter(disposition, "name")?;
+        match parameter(disposition, "filename") {
+            Some(file_name) => files.push(File {
+                name: file_name,
+                content_type: header(&head, "content-type").unwrap_or_default().to_owned(),
+                bytes: data.len(),
+            }),
+            None => {
+                let text = String::from_utf8_lossy(data).into_owned();
+                put(&mut fields, &name, text);
+            }
+        }
+        rest = &rest[end + 2 + delimiter.len()..];
+    }
+    Some((fields, files))
+}
+
+/// Rails spells nested members as `outer[inner]`.
+fn put(fields: &mut Map<String, Value>, name: &str, text: String) {
+    let nested = name
+        .strip_suffix(']')
+        .and_then(|name| name.split_once('['))
+        .filter(|(_, inner)| !inner.is_empty());
+    let Some((outer, inner)) = nested else {
+        fields.insert(name.to_owned(), Value::String(text));
+        return;
+    };
+    let entry = fields
+        .entry(outer.to_owned())
+        .or_insert_with(|| Value::Object(Map::new()));
+    if let Value::Object(members) = entry {
+        members.insert(inner.to_owned(), Value::String(text));
+    }
+}
+
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.split("\r\n")
+        .filter_map(|line| line.split_once(':'))
+        .find(|(key, _)| key.trim().eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.trim())
+}
+
+fn parameter(header: &str, name: &str) -> Option<String> {
+    header
+        .split(';')
+        .filter_map(|piece| piece.split_once('='))
+        .find(|(key, _)| key.trim().eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.trim().trim_matches('"').to_owned())
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).position(|window| window == needle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn reads_fields_nested_fields_and_files() {
+        let body = b"--xx\r\nContent-Disposition: form-data; name=\"content\"\r\n\r\nHalo\r\n--xx\r\n\
+            Content-Disposition: form-data; name=\"content_attributes[in_reply_to]\"\r\n\r\n7\r\n--xx\r\n\
+            Content-Disposition: form-data; name=\"attachments[]\"; filename=\"a.jpg\"\r\n\
+            Content-Type: image/jpeg\r\n\r\n\x01\x02\r\n\x03\r\n--xx--\r\n";
+        let (fields, files) = parse("multipart/form-data; boundary=xx", body).unwrap();
+        assert_eq!(fields["content"], "Halo");
+        assert_eq!(fields["content_attributes"]["in_reply_to"], "7");
+        assert_eq!(
+            (files[0].name.as_str(), files[0].kind(), files[0].bytes),
+            ("a.jpg", "image", 5)
+        );
+        assert!(parse("multipart/form-data; boundary=yy", body).is_none());
+    }
+}

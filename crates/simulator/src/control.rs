@@ -1,0 +1,150 @@
+//! The control plane, mounted at `/_sim`: makes things happen, switches faults on, reads everything back. JSON in and out.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::chatwoot::control as chatwoot;
+use crate::http::{Answer, Call};
+use crate::hub::{Hub, lock};
+use crate::wa::control::{self as wa, ControlError};
+
+type Controlled = Result<Answer, ControlError>;
+
+pub(crate) fn answer(hub: &Arc<Hub>, call: &Call) -> Answer {
+    let segments: Vec<&str> = call.segments.iter().map(String::as_str).collect();
+    let answer = match segments.as_slice() {
+        ["wa", path @ ..] => wa_route(hub, call, path),
+        ["chatwoot", path @ ..] => chatwoot_route(hub, call, path),
+        ["faults", path @ ..] => faults(hub, call, path),
+        ["requests"] if call.method == "GET" => Ok(Answer::ok(&lock(&hub.requests).page(
+            call.query_number("after"),
+            call.limit(),
+            |entry| {
+                call.query("path_prefix")
+                    .is_none_or(|prefix| entry.path.starts_with(prefix))
+            },
+        ))),
+        ["gowa", "sends"] if call.method == "GET" => Ok(Answer::ok(&lock(&hub.gowa).sends.page(
+            call.query_number("after"),
+            call.limit(),
+            |_| true,
+        ))),
+        ["graph", "sends"] if call.method == "GET" => Ok(Answer::ok(&lock(&hub.graph).sends.page(
+            call.query_number("after"),
+            call.limit(),
+            |_| true,
+        ))),
+        _ => Ok(unknown(call)),
+    };
+    answer.unwrap_or_else(|refusal| Answer::problem(refusal.status(), refusal))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Scan {
+    session: String,
+    #[serde(default)]
+    jid: Option<String>,
+}
+
+fn wa_route(hub: &Arc<Hub>, call: &Call, path: &[&str]) -> Controlled {
+    let (after, limit, session) = (call.query_number("after"), call.limit(), call.query("session"));
+    Ok(match (call.method.as_str(), path) {
+        ("POST", ["sessions"]) => Answer::json(201, &wa::create_session(hub, call.json()?)?),
+        ("POST", ["scan"]) => {
+            let scan: Scan = call.json()?;
+            wa::scan(hub, &scan.session, scan.jid)?;
+            Answer::ok(&json!({"scanned": true}))
+        }
+        ("POST", ["restart"]) => {
+            wa::restart(hub);
+            Answer::ok(&json!({"restarted": true}))
+        }
+        ("POST", ["inbound"]) => Answer::ok(&json!({"id": wa::receive(hub, &call.json()?)?})),
+        ("POST", ["inbound", "stream"]) => {
+            Answer::json(202, &json!({"id": wa::start_stream(hub, call.json()?)?}))
+        }
+        ("GET", ["streams", id]) => {
+            let id = id.parse().unwrap_or_default();
+            found(wa::stream_progress(hub, id).as_ref(), call)
+        }
+        ("POST", ["event"]) => Answer::ok(&json!({"event_id": wa::emit(hub, call.json()?)?})),
+        ("POST", ["receipt"]) => Answer::ok(&json!({"event_id": wa::receipt(hub, &call.json()?)?})),
+        ("GET", ["config"]) => Answer::ok(&wa::settings(hub)),
+        ("POST", ["config"]) => Answer::ok(&wa::configure(hub, call.json()?)),
+        ("GET", ["users"]) => Answer::ok(&wa::users(hub)),
+        ("GET", ["sends"]) => Answer::ok(&wa::calls(hub, session, after, limit)),
+        ("GET", ["deliveries"]) => Answer::ok(&wa::deliveries(hub, session, after, limit)),
+        ("GET", ["phones", phone]) => {
+            let (messages, read_by_session) = wa::phone(hub, phone)?;
+            Answer::ok(&json!({"phone": phone, "messages": messages, "read_by_session": read_by_session}))
+        }
+        _ => unknown(call),
+    })
+}
+
+fn chatwoot_route(hub: &Arc<Hub>, call: &Call, path: &[&str]) -> Controlled {
+    let (after, limit) = (call.query_number("after"), call.limit());
+    Ok(match (call.method.as_str(), path) {
+        ("POST", ["accounts"]) => Answer::json(201, &chatwoot::add_account(hub, call.json()?)),
+        ("POST", ["inboxes"]) => Answer::json(201, &chatwoot::add_inbox(hub, call.json()?)?),
+        ("POST", ["reply"]) => Answer::ok(&json!({"id": chatwoot::reply(hub, &call.json()?)?})),
+        ("POST", ["reply", "stream"]) => {
+            Answer::json(202, &json!({"id": chatwoot::start_stream(hub, call.json()?)?}))
+        }
+        ("GET", ["streams", id]) => {
+            let id = id.parse().unwrap_or_default();
+            found(chatwoot::stream_progress(hub, id).as_ref(), call)
+        }
+        ("POST", ["redeliver"]) => {
+            chatwoot::redeliver(hub, &call.json()?)?;
+            Answer::ok(&json!({"redelivered": true}))
+        }
+        ("GET", ["accounts", account, what]) => {
+            let account = account.parse().unwrap_or_default();
+            let (inbox, conversation) = (
+                call.query_number("inbox_id"),
+                call.query_number("conversation_id"),
+            );
+            match *what {
+                "contacts" => Answer::ok(&chatwoot::contacts(hub, account)),
+                "conversations" => Answer::ok(&chatwoot::conversations(hub, account)),
+                "messages" => Answer::ok(&chatwoot::messages(hub, account, inbox, conversation, after)),
+                _ => unknown(call),
+            }
+        }
+        ("GET", ["deliveries"]) => Answer::ok(&chatwoot::deliveries(hub, after, limit)),
+        ("GET", ["status_updates"]) => Answer::ok(&chatwoot::status_updates(hub, after, limit)),
+        _ => unknown(call),
+    })
+}
+
+fn faults(hub: &Arc<Hub>, call: &Call, path: &[&str]) -> Controlled {
+    let mut faults = lock(&hub.faults);
+    Ok(match (call.method.as_str(), path) {
+        ("GET", []) => Answer::ok(&faults.list()),
+        ("POST", []) => Answer::json(201, &json!({"id": faults.add(call.json()?)?})),
+        ("DELETE", []) => {
+            faults.clear();
+            Answer::ok(&json!({"removed": true}))
+        }
+        ("DELETE", [id]) => {
+            let removed = id.parse().is_ok_and(|id| faults.remove(id));
+            Answer::json(if removed { 200 } else { 404 }, &json!({"removed": removed}))
+        }
+        _ => unknown(call),
+    })
+}
+
+fn found(value: Option<&impl serde::Serialize>, call: &Call) -> Answer {
+    value.map_or_else(|| unknown(call), |value| Answer::ok(value))
+}
+
+fn unknown(call: &Call) -> Answer {
+    Answer::problem(
+        404,
+        format_args!("no control route {} {}", call.method, call.path),
+    )
+}

@@ -1,0 +1,157 @@
+//! The simulator as a process: serve it, ask whether it is well, or send one message all the way round.
+
+mod first_message;
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand, ValueEnum};
+use simulator::{Simulator, SimulatorConfig, WebhookFormat};
+
+use crate::first_message::FirstMessage;
+
+/// Imitations of a WA server, a Chatwoot, a GoWA and Meta's Graph API, with faults on demand.
+#[derive(Debug, Parser)]
+#[command(name = "simulator", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve all imitations on one port: /wa, /chatwoot, /gowa, /graph, and the control plane under /_sim.
+    Serve(Serve),
+    /// Send one message from a phone to a person's Chatwoot and the answer back, printing every hop as it happens.
+    ///
+    /// The simulator, channel-service and chatwoot-bridge must be running and connected. Exits with 1 and says which hop
+    /// did not happen if the message gets stuck.
+    FirstMessage(FirstMessage),
+    /// Exit with 0 if a simulator answers there.
+    Healthcheck {
+        /// Where it listens.
+        #[arg(long, default_value = "http://127.0.0.1:8090")]
+        url: String,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Serve {
+    /// Where to listen.
+    #[arg(long, default_value = "127.0.0.1:8090")]
+    listen: SocketAddr,
+    /// Token of the WA server's admin API. Taken from WA_ADMIN_TOKEN if absent.
+    #[arg(long)]
+    wa_admin_token: Option<String>,
+    /// How the WA server writes its webhooks.
+    #[arg(long, value_enum, default_value_t = Format::Form)]
+    webhook_format: Format,
+    /// Wait before a WA webhook is tried again, in milliseconds; once per retry, in order.
+    #[arg(long = "retry-delay-ms", value_name = "MS", default_values_t = [30_000, 60_000, 120_000, 240_000])]
+    retry_delays_ms: Vec<u64>,
+    /// Let phones confirm delivery and reading of every message by themselves.
+    #[arg(long)]
+    auto_receipts: bool,
+    /// Make sessions wait for a scanned QR code (POST /_sim/wa/scan) instead of pairing by themselves.
+    #[arg(long)]
+    manual_login: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    /// Url-encoded form with jsonData, the WA server's default.
+    Form,
+    /// Plain JSON.
+    Json,
+}
+
+/// Cut connections are what we are for; the server below would report each as an error.
+const QUIET: &str = "info,actix_server=warn,actix_http::h1::dispatcher=off";
+
+#[tokio::main]
+async fn main() -> anyhow::Result<ExitCode> {
+    // Fails when a provider is installed already, which is just as good.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| QUIET.into()),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    match Arguments::parse().command {
+        Command::Serve(serve) => serve.run().await.map(|()| ExitCode::SUCCESS),
+        Command::FirstMessage(message) => first_message::run(&message).await,
+        Command::Healthcheck { url } => healthcheck(&url).await.map(|()| ExitCode::SUCCESS),
+    }
+}
+
+impl Serve {
+    async fn run(self) -> anyhow::Result<()> {
+        let defaults = SimulatorConfig::default();
+        let token = self.wa_admin_token.or_else(|| {
+            std::env::var("WA_ADMIN_TOKEN")
+                .ok()
+                .filter(|token| !token.is_empty())
+        });
+        let mut simulator = Simulator::start(SimulatorConfig {
+            listen: self.listen,
+            wa_admin_token: token.unwrap_or(defaults.wa_admin_token.clone()),
+            webhook_format: match self.webhook_format {
+                Format::Form => WebhookFormat::Form,
+                Format::Json => WebhookFormat::Json,
+            },
+            retry_delays: self
+                .retry_delays_ms
+                .into_iter()
+                .map(Duration::from_millis)
+                .collect(),
+            auto_receipts: self.auto_receipts,
+            auto_login: !self.manual_login,
+            ..defaults
+        })
+        .await?;
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            address = %simulator.addr(),
+            "simulator listening: /wa /chatwoot /gowa /graph, control plane /_sim"
+        );
+        tokio::select! {
+            ended = simulator.wait() => return ended.context("the server ended by itself"),
+            () = asked_to_stop() => {}
+        }
+        tracing::info!("stopping");
+        simulator.stop().await;
+        Ok(())
+    }
+}
+
+/// Ctrl-C at a terminal, SIGTERM from a supervisor.
+async fn asked_to_stop() {
+    let interrupted = tokio::signal::ctrl_c();
+    let Ok(mut terminated) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
+        interrupted.await.ok();
+        return;
+    };
+    tokio::select! {
+        _ = interrupted => {}
+        _ = terminated.recv() => {}
+    }
+}
+
+async fn healthcheck(url: &str) -> anyhow::Result<()> {
+    let client = local_client(Duration::from_secs(3))?;
+    let response = client.get(format!("{url}/health")).send().await?;
+    response.error_for_status()?;
+    Ok(())
+}
+
+/// For calls to the simulator itself, which has no TLS. Not looking at certificates spares us the machine's CA files.
+fn local_client(timeout: Duration) -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .no_proxy()
+        .tls_danger_accept_invalid_certs(true)
+        .timeout(timeout)
+        .build()
+}

@@ -1,0 +1,234 @@
+//! Delivery of events: who gets them, in what form, signed with what, and how often it is tried (§9, §10).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value};
+
+use super::events;
+use super::state::{DeliveryAttempt, WaState, WebhookFormat};
+use crate::faults::FaultTarget;
+use crate::hub::{Hub, body_start, chain, lock, milliseconds};
+use crate::signature::{escape_html_in_json, hmac_sha256_hex};
+
+/// An event as it will be posted, the same bytes at every attempt.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) event_id: u64,
+    session: String,
+    session_name: String,
+    kind: String,
+    message_id: Option<String>,
+    state: Option<String>,
+    url: String,
+    content_type: &'static str,
+    body: Vec<u8>,
+    signature: Option<String>,
+}
+
+/// Sends the event in a task of its own, so that events of one session may overtake each other as in the original.
+/// Returns its number, or nothing when nobody is to get it.
+pub(super) fn emit(
+    hub: &Arc<Hub>,
+    state: &mut WaState,
+    session: &str,
+    kind: &str,
+    event: Value,
+    extra: Map<String, Value>,
+) -> Option<u64> {
+    let outgoing = prepare(state, session, kind, event, extra)?;
+    let event_id = outgoing.event_id;
+    send(hub, outgoing);
+    Some(event_id)
+}
+
+/// Delivers in the background, with the retry schedule.
+pub(super) fn send(hub: &Arc<Hub>, outgoing: Outgoing) {
+    let shared = Arc::clone(hub);
+    hub.spawn(async move { deliver(&shared, &Arc::new(outgoing)).await });
+}
+
+/// The event as it would be posted; nothing if the user is not subscribed, has no webhook, or has no cache entry.
+pub(super) fn prepare(
+    state: &mut WaState,
+    session: &str,
+    kind: &str,
+    event: Value,
+    extra: Map<String, Value>,
+) -> Option<Outgoing> {
+    let entry = state.entry_of(session)?.clone();
+    if entry.webhook.is_empty() || !events::passes(&entry.events, kind) {
+        return None;
+    }
+    state.events_emitted += 1;
+    let message_id = event["Info"]["ID"]
+        .as_str()
+        .or_else(|| event["MessageIDs"][0].as_str())
+        .map(str::to_owned);
+    let receipt_state = extra.get("state").and_then(Value::as_str).map(str::to_owned);
+    let mut members = extra;
+    members.insert("event".to_owned(), event);
+    members.insert("type".to_owned(), Value::String(kind.to_owned()));
+    let (content_type, body) = match state.settings.webhook_format {
+        WebhookFormat::Form => {
+            let json = escape_html_in_json(&sorted(Value::Object(members), 1).to_string());
+            let form = form_urlencoded::Serializer::new(String::new())
+                .append_pair("instanceName", &entry.name)
+                .append_pair("jsonData", &json)
+                .append_pair("userID", session)
+                .finish();
+            ("application/x-www-form-urlencoded", form.into_bytes())
+        }
+        WebhookFormat::Json => {
+            members.insert("instanceName".to_owned(), Value::String(entry.name.clone()));
+            members.insert("userID".to_owned(), Value::String(session.to_owned()));
+            // The original takes the event apart and puts it together again, which sorts the keys at every depth.
+            let json = escape_html_in_json(&sorted(Value::Object(members), usize::MAX).to_string());
+            ("application/json", json.into_bytes())
+        }
+    };
+    let signature = entry.hmac_key.as_ref().map(|key| hmac_sha256_hex(key, &[&body]));
+    Some(Outgoing {
+        event_id: state.events_emitted,
+        session: session.to_owned(),
+        session_name: entry.name,
+        kind: kind.to_owned(),
+        message_id,
+        state: receipt_state,
+        url: entry.webhook,
+        content_type,
+        body,
+        signature,
+    })
+}
+
+/// Delivers one event with everything that faults add to it.
+async fn deliver(hub: &Arc<Hub>, outgoing: &Arc<Outgoing>) {
+    let copies = start_copies(hub, outgoing).await;
+    with_retries(hub, outgoing, 0).await;
+    for copy in copies {
+        with_retries(hub, outgoing, copy).await;
+    }
+}
+
+/// Delivers one event until it is accepted, however often that takes. For streams, which must not lose their place.
+pub(super) async fn deliver_until_accepted(hub: &Arc<Hub>, outgoing: Arc<Outgoing>, pause: Duration) {
+    let copies = start_copies(hub, &outgoing).await;
+    let mut attempt = 1;
+    while !attempt_once(hub, &outgoing, attempt, 0).await {
+        tokio::time::sleep(pause).await;
+        attempt += 1;
+    }
+    for copy in copies {
+        with_retries(hub, &outgoing, copy).await;
+    }
+}
+
+/// Holds the event back if it is to be reordered and starts the duplicates that run beside it. What comes back are the
+/// duplicates that are to follow it.
+async fn start_copies(hub: &Arc<Hub>, outgoing: &Arc<Outgoing>) -> std::ops::Range<u32> {
+    let fate = lock(&hub.faults).for_event(FaultTarget::WaWebhook);
+    if !fate.hold.is_zero() {
+        tokio::time::sleep(fate.hold).await;
+    }
+    if !fate.concurrent {
+        return 1..fate.copies + 1;
+    }
+    for copy in 1..=fate.copies {
+        let (shared, outgoing) = (Arc::clone(hub), Arc::clone(outgoing));
+        hub.spawn(async move { with_retries(&shared, &outgoing, copy).await });
+    }
+    1..1
+}
+
+async fn with_retries(hub: &Arc<Hub>, outgoing: &Outgoing, copy: u32) {
+    let mut attempt: u32 = 1;
+    while !attempt_once(hub, outgoing, attempt, copy).await {
+        // Looked up each time, because tests shorten the schedule while events are waiting.
+        let delays = lock(&hub.wa).settings.retry_delays_ms.clone();
+        let Some(delay) = delays.get(attempt as usize - 1) else {
+            return;
+        };
+        tokio::time::sleep(Duration::from_millis(*delay)).await;
+        attempt += 1;
+    }
+}
+
+/// One attempt, journalled. True if it was accepted.
+async fn attempt_once(hub: &Arc<Hub>, outgoing: &Outgoing, attempt: u32, copy: u32) -> bool {
+    let fate = lock(&hub.faults).for_attempt(FaultTarget::WaWebhook);
+    if !fate.delay.is_zero() {
+        tokio::time::sleep(fate.delay).await;
+    }
+    let started = Instant::now();
+    let outcome = if fate.cut {
+        Err("cut on purpose, nothing was sent".to_owned())
+    } else {
+        let answered = post(hub, outgoing).await;
+        if fate.lose_answer {
+            Err("sent, answer lost on purpose".to_owned())
+        } else {
+            answered
+        }
+    };
+    let duration_ms = milliseconds(started);
+    let moment = hub.now();
+    let (status, error, response) = match outcome {
+        Ok((status, response)) => (Some(status), None, response),
+        Err(error) => (None, Some(error), String::new()),
+    };
+    let accepted = status.is_some_and(|status| (200..300).contains(&status));
+    lock(&hub.wa).deliveries.push(|seq| DeliveryAttempt {
+        seq,
+        moment,
+        event_id: outgoing.event_id,
+        session: outgoing.session.clone(),
+        session_name: outgoing.session_name.clone(),
+        kind: outgoing.kind.clone(),
+        message_id: outgoing.message_id.clone(),
+        state: outgoing.state.clone(),
+        attempt,
+        copy,
+        status,
+        error,
+        duration_ms,
+        response,
+    });
+    accepted
+}
+
+async fn post(hub: &Hub, outgoing: &Outgoing) -> Result<(u16, String), String> {
+    let mut request = hub
+        .wa_client
+        .post(&outgoing.url)
+        .header("content-type", outgoing.content_type)
+        .body(outgoing.body.clone());
+    if let Some(signature) = &outgoing.signature {
+        request = request.header("x-hmac-signature", signature);
+    }
+    let response = request.send().await.map_err(|error| chain(&error))?;
+    let status = response.status().as_u16();
+    let start = body_start(response).await.map_err(|error| chain(&error))?;
+    Ok((status, start))
+}
+
+/// Sorts the keys of objects down to this depth, whatever order the JSON library keeps them in.
+fn sorted(value: Value, depth: usize) -> Value {
+    if depth == 0 {
+        return value;
+    }
+    match value {
+        Value::Object(members) => {
+            let mut pairs: Vec<(String, Value)> = members.into_iter().collect();
+            pairs.sort_by(|a, b| a.0.cmp(&b.0));
+            Value::Object(
+                pairs
+                    .into_iter()
+                    .map(|(key, value)| (key, sorted(value, depth - 1)))
+                    .collect(),
+            )
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(|item| sorted(item, depth - 1)).collect()),
+        other => other,
+    }
+}

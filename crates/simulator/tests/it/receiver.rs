@@ -1,0 +1,109 @@
+//! A real HTTP server that records webhooks and answers as told.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::http::StatusCode;
+use actix_web::web::{self, Bytes};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
+
+#[derive(Debug, Clone)]
+pub(crate) struct Received {
+    pub(crate) headers: HashMap<String, String>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Received {
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// The fields of a form, in the order they came.
+    pub(crate) fn form(&self) -> Vec<(String, String)> {
+        form_urlencoded::parse(&self.body).into_owned().collect()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    received: Vec<Received>,
+    /// Statuses for the next requests; 200 when used up.
+    answers: Vec<u16>,
+    think: Duration,
+}
+
+pub(crate) struct Receiver {
+    inner: Arc<Mutex<Inner>>,
+    pub(crate) url: String,
+    handle: ServerHandle,
+}
+
+impl Receiver {
+    pub(crate) async fn start() -> Self {
+        let inner = Arc::new(Mutex::new(Inner::default()));
+        let data = web::Data::from(Arc::clone(&inner));
+        let server = HttpServer::new(move || {
+            App::new()
+                .app_data(data.clone())
+                .app_data(web::PayloadConfig::new(64 * 1024 * 1024))
+                .default_service(web::to(take))
+        })
+        .workers(1)
+        .disable_signals()
+        .bind(("127.0.0.1", 0))
+        .unwrap();
+        let url = format!("http://{}/webhook", server.addrs()[0]);
+        let server = server.run();
+        let handle = server.handle();
+        tokio::spawn(server);
+        Self { inner, url, handle }
+    }
+
+    /// The next requests get these statuses, the ones after them 200.
+    pub(crate) fn answer(&self, statuses: &[u16]) {
+        self.inner.lock().unwrap().answers = statuses.to_vec();
+    }
+
+    pub(crate) fn think(&self, time: Duration) {
+        self.inner.lock().unwrap().think = time;
+    }
+
+    pub(crate) fn received(&self) -> Vec<Received> {
+        self.inner.lock().unwrap().received.clone()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.inner.lock().unwrap().received.len()
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        drop(self.handle.stop(false));
+    }
+}
+
+async fn take(request: HttpRequest, body: Bytes, inner: web::Data<Mutex<Inner>>) -> HttpResponse {
+    let headers = request
+        .headers()
+        .iter()
+        .map(|(name, value)| (name.to_string(), value.to_str().unwrap_or_default().to_owned()))
+        .collect();
+    let (status, think) = {
+        let mut inner = inner.lock().unwrap();
+        inner.received.push(Received {
+            headers,
+            body: body.to_vec(),
+        });
+        let status = if inner.answers.is_empty() {
+            200
+        } else {
+            inner.answers.remove(0)
+        };
+        (status, inner.think)
+    };
+    tokio::time::sleep(think).await;
+    HttpResponse::build(StatusCode::from_u16(status).unwrap()).body("noted")
+}
