@@ -1,0 +1,29 @@
+//! Keys that say whose they are.
+
+use tenant_isolation::TenantScope;
+use tenant_isolation::resolve::ExternalId;
+
+/// The key of a cached value or a bucket. Equal ids of two tenants make different keys, and a key before the tenant
+/// is known can only be made of an outside id.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CacheKey(String);
+
+impl CacheKey {
+    /// Something of a tenant's. `kind` names what, `id` which one.
+    ///
+    /// A tenant's id cannot hold a `/`, so no choice of ids makes two tenants' keys equal.
+    #[must_use]
+    pub fn of_tenant(scope: &TenantScope, kind: &'static str, id: &str) -> Self {
+        Self(format!("t/{}/{kind}/{id}", scope.tenant()))
+    }
+
+    /// What an outside id stands for.
+    #[must_use]
+    pub fn of_external(external: &ExternalId) -> Self {
+        Self(format!("x/{}/{}", external.kind(), external.id()))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}

@@ -1,0 +1,15 @@
+//! Owns Redis: a read-through cache and token buckets. Losing Redis costs speed, never truth.
+//!
+//! Every answer of this crate also exists without Redis: the cache asks the loader, the bucket counts in this
+//! process alone. A Redis that does not answer is left alone for a moment, so that its absence is paid once and not
+//! by every request.
+
+mod bucket;
+mod keys;
+mod read_through;
+mod redis_link;
+
+pub use bucket::{Buckets, Rate};
+pub use keys::CacheKey;
+pub use read_through::ReadThrough;
+pub use redis_link::RedisLink;

@@ -1,0 +1,101 @@
+//! The connection to Redis, which may be away.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{Client, RedisResult};
+use secrecy::{ExposeSecret, SecretString};
+
+/// Redis answers in well under a millisecond; what takes longer is slower than asking Postgres.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(100);
+/// How long a Redis that failed is left alone.
+const REST: Duration = Duration::from_secs(1);
+
+/// A shared connection. Cheap to clone.
+#[derive(Clone)]
+pub struct RedisLink {
+    connection: ConnectionManager,
+    prefix: Arc<str>,
+    born: Instant,
+    /// Milliseconds after `born` until which Redis is left alone.
+    resting_until: Arc<AtomicU64>,
+}
+
+impl std::fmt::Debug for RedisLink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedisLink")
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A URL that is none of Redis'.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be a redis:// or rediss:// URL")]
+pub struct InvalidRedisUrl;
+
+impl RedisLink {
+    /// Prepares a connection; it is opened when it is first needed. `prefix` begins every key.
+    ///
+    /// # Errors
+    /// [`InvalidRedisUrl`].
+    pub fn new(url: &SecretString, prefix: &str) -> Result<Self, InvalidRedisUrl> {
+        let client = Client::open(url.expose_secret()).map_err(|_| InvalidRedisUrl)?;
+        let config = ConnectionManagerConfig::new()
+            .set_number_of_retries(1)
+            .set_connection_timeout(Some(Duration::from_millis(500)))
+            .set_response_timeout(Some(ANSWER_TIMEOUT))
+            .set_pipeline_buffer_size(1024);
+        let connection =
+            ConnectionManager::new_lazy_with_config(client, config).map_err(|_| InvalidRedisUrl)?;
+        Ok(Self {
+            connection,
+            prefix: Arc::from(prefix),
+            born: Instant::now(),
+            resting_until: Arc::default(),
+        })
+    }
+
+    /// Does Redis answer?
+    pub async fn is_up(&self) -> bool {
+        let mut connection = self.connection.clone();
+        let ping = async move { redis::cmd("PING").query_async::<String>(&mut connection).await };
+        tokio::time::timeout(Duration::from_secs(1), ping)
+            .await
+            .is_ok_and(|answer| answer.is_ok())
+    }
+
+    pub(crate) fn key(&self, key: &str) -> String {
+        format!("{}{key}", self.prefix)
+    }
+
+    /// Asks Redis something. `None` when it is away, which is counted and otherwise nobody's problem.
+    pub(crate) async fn ask<T, F>(&self, question: impl FnOnce(ConnectionManager) -> F) -> Option<T>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        let now = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if now < self.resting_until.load(Ordering::Relaxed) {
+            return None;
+        }
+        // The timeout also covers the wait for a connection that is being made again.
+        match tokio::time::timeout(ANSWER_TIMEOUT, question(self.connection.clone())).await {
+            Ok(Ok(answer)) => Some(answer),
+            failed => {
+                let rest = u64::try_from(REST.as_millis()).unwrap_or(1000);
+                self.resting_until.store(now + rest, Ordering::Relaxed);
+                metrics::counter!("kanal_redis_failures_total").increment(1);
+                match failed {
+                    Ok(Err(error)) => {
+                        tracing::warn!(kind = ?error.kind(), "Redis failed, going on without it")
+                    }
+                    _ => tracing::warn!("Redis did not answer in time, going on without it"),
+                }
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The cache against a real Redis, there and away.
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use cache::{Buckets, CacheKey, Rate, ReadThrough, RedisLink};
+use domain::ids::TenantId;
+use secrecy::SecretString;
+use tenant_isolation::TenantScope;
+use test_support::{CuttableProxy, redis_url, unique_prefix};
+
+fn key(tenant: &str, id: &str) -> CacheKey {
+    let scope = TenantScope::named_by_operator(TenantId::parse(tenant).unwrap());
+    CacheKey::of_tenant(&scope, "thing", id)
+}
+
+fn link(prefix: &str) -> RedisLink {
+    RedisLink::new(&SecretString::from(redis_url()), prefix).unwrap()
+}
+
+async fn count_loads(cache: &ReadThrough<u32>, key: &CacheKey, loads: &AtomicUsize) -> Option<u32> {
+    cache
+        .get(key, || async {
+            loads.fetch_add(1, Ordering::SeqCst);
+            Ok::<_, std::io::Error>(Some(7))
+        })
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_value_is_loaded_once_for_all_processes_until_it_is_forgotten() {
+    let prefix = unique_prefix("cache");
+    let (one, other) = (
+        ReadThrough::new(link(&prefix), 10),
+        ReadThrough::new(link(&prefix), 10),
+    );
+    let loads = AtomicUsize::new(0);
+    assert_eq!(count_loads(&one, &key("a", "x"), &loads).await, Some(7));
+    assert_eq!(count_loads(&other, &key("a", "x"), &loads).await, Some(7));
+    assert_eq!(loads.load(Ordering::SeqCst), 1);
+    one.forget(&key("a", "x")).await;
+    // The other process may keep its own copy for a second, and no longer.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert_eq!(count_loads(&other, &key("a", "x"), &loads).await, Some(7));
+    assert_eq!(loads.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn equal_ids_of_two_tenants_are_two_values() {
+    let cache = ReadThrough::new(link(&unique_prefix("cache")), 10);
+    let loads = AtomicUsize::new(0);
+    count_loads(&cache, &key("a", "x"), &loads).await;
+    count_loads(&cache, &key("b", "x"), &loads).await;
+    assert_eq!(loads.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn without_redis_everything_still_works() {
+    let proxy = CuttableProxy::in_front_of(&redis_url(), 6379).await;
+    let redis = RedisLink::new(
+        &SecretString::from(proxy.url(&redis_url())),
+        &unique_prefix("cache"),
+    )
+    .unwrap();
+    assert!(redis.is_up().await);
+    proxy.cut();
+    let (cache, loads) = (ReadThrough::new(redis.clone(), 10), AtomicUsize::new(0));
+    assert_eq!(count_loads(&cache, &key("a", "x"), &loads).await, Some(7));
+    let buckets = Buckets::new(redis.clone(), rate(1, 2));
+    assert!(buckets.take(&key("a", "x")).await.is_ok());
+    assert!(buckets.take(&key("a", "x")).await.is_ok());
+    assert!(buckets.take(&key("a", "x")).await.is_err());
+    proxy.restore();
+    test_support::eventually("Redis is used again", || async {
+        redis.is_up().await.then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_bucket_is_exact_over_processes_and_apart_for_tenants() {
+    let prefix = unique_prefix("bucket");
+    let (one, other) = (
+        Buckets::new(link(&prefix), rate(1, 10)),
+        Buckets::new(link(&prefix), rate(1, 10)),
+    );
+    let mut taken = 0;
+    for _ in 0..10 {
+        taken += usize::from(one.take(&key("a", "x")).await.is_ok());
+        taken += usize::from(other.take(&key("a", "x")).await.is_ok());
+    }
+    assert!((10..=11).contains(&taken), "{taken} tokens from a bucket of ten");
+    let wait = one.take(&key("a", "x")).await.unwrap_err();
+    assert!(wait <= Duration::from_secs(1), "{wait:?}");
+    assert!(one.take(&key("b", "x")).await.is_ok());
+}
+
+fn rate(per_second: u32, burst: u32) -> Rate {
+    Rate {
+        per_second: NonZeroU32::new(per_second).unwrap(),
+        burst: NonZeroU32::new(burst).unwrap(),
+    }
+}
