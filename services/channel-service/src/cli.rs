@@ -1,0 +1,75 @@
+//! The commands an operator runs beside the service. Each prints one JSON object; secrets come by environment, never
+//! on the command line, where every user of the machine could read them.
+
+use anyhow::Context as _;
+use cache::RedisLink;
+use clap::{Args, Subcommand};
+use database::{Database, SchemaNames};
+use domain::ids::TenantId;
+use runtime::config::SettingsReader;
+use secrecy::SecretString;
+
+use crate::config::{ChoreSettings, MigrateSettings};
+use crate::flows::register_account::{NewAccount, register};
+use crate::flows::route_account::AccountRoutes;
+
+/// Commands about accounts.
+#[derive(Debug, Subcommand)]
+pub enum AccountCommand {
+    /// Register a tenant's WhatsApp session, or replace its session id and credentials. Reads SESSION_TOKEN and,
+    /// for signed webhooks, HMAC_KEY from the environment.
+    Create(CreateAccount),
+}
+
+/// Arguments of `account create`.
+#[derive(Debug, Args)]
+pub struct CreateAccount {
+    /// The tenant's id.
+    #[arg(long)]
+    tenant: TenantId,
+    /// The session's name on the WhatsApp server (`instanceName` in webhooks).
+    #[arg(long)]
+    instance: String,
+    /// The WhatsApp server's id of the session (`userID` in webhooks).
+    #[arg(long)]
+    session_id: Option<String>,
+}
+
+/// Brings the schema up to date. Returns what to print.
+///
+/// # Errors
+/// When the settings are wrong or the database refuses.
+pub async fn migrate(settings: MigrateSettings) -> anyhow::Result<serde_json::Value> {
+    let names = SchemaNames::of_service(crate::SCHEMA);
+    let ran = database::migrate(&settings.admin, &settings.service, &names, crate::MIGRATIONS).await?;
+    Ok(serde_json::json!({"schema": crate::SCHEMA, "migrations_run": ran}))
+}
+
+/// Runs a command about accounts. Returns what to print.
+///
+/// # Errors
+/// When the settings are wrong, a secret is missing, or the name belongs to somebody else.
+pub async fn account(settings: ChoreSettings, command: AccountCommand) -> anyhow::Result<serde_json::Value> {
+    let AccountCommand::Create(arguments) = command;
+    let mut reader = SettingsReader::from_process();
+    let token: Option<SecretString> = reader.required("SESSION_TOKEN", "The session's token");
+    let webhook_key: Option<SecretString> = reader.optional("HMAC_KEY", "Signs the session's webhooks");
+    let (token, webhook_key) = reader.finish(|| Some((token?, webhook_key)))?;
+
+    let db = Database::new(
+        &settings.database,
+        SchemaNames::of_service(crate::SCHEMA),
+        settings.pool,
+    )?;
+    let redis = RedisLink::new(&settings.redis, &settings.redis_prefix).context("REDIS_URL")?;
+    let routes = AccountRoutes::new(db.clone(), redis);
+    let new = NewAccount {
+        tenant: arguments.tenant.clone(),
+        instance_name: arguments.instance,
+        session_id: arguments.session_id,
+        token,
+        webhook_key,
+    };
+    let id = register(&db, &routes, &settings.keys, new).await?;
+    Ok(serde_json::json!({"tenant_id": arguments.tenant, "account_id": id}))
+}

@@ -1,0 +1,348 @@
+//! The service's settings, read once. The names are those of the contract (channel-service 7) where it has one.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use cache::Rate;
+use database::{DatabaseUrl, PoolSettings};
+use domain::retry::RetrySchedule;
+use runtime::config::{BaseUrl, InvalidSettings, Milliseconds, SettingsReader};
+use runtime::encryption::KeyRing;
+use runtime::process::ProcessSettings;
+use secrecy::SecretString;
+
+/// Everything `serve` needs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where to listen and how to report.
+    pub process: ProcessSettings,
+    /// Postgres, as the service's login role.
+    pub database: DatabaseUrl,
+    /// Bounds of the pool.
+    pub pool: PoolSettings,
+    /// Redis.
+    pub redis: SecretString,
+    /// Begins every key in Redis.
+    pub redis_prefix: String,
+    /// RabbitMQ.
+    pub rabbitmq: SecretString,
+    /// Begins every name of an exchange or queue.
+    pub broker_prefix: String,
+    /// Opens what is sealed in the database.
+    pub keys: KeyRing,
+    /// Prefix of the provider's API.
+    pub wa_api: BaseUrl,
+    /// Serve GovConnect's exchange too.
+    pub govconnect: bool,
+    /// Receiving webhooks.
+    pub ingest: IngestSettings,
+    /// Sending messages.
+    pub sending: SendingSettings,
+    /// How long ledgers and quarantine are kept.
+    pub ledger_retention: Duration,
+}
+
+/// Bounds of receiving.
+#[derive(Debug, Clone, Copy)]
+pub struct IngestSettings {
+    /// Largest body of a webhook, in bytes.
+    pub body_limit: usize,
+    /// Webhooks that may wait for a commit; one more is answered 503.
+    pub queue: usize,
+    /// Most webhooks that share one commit.
+    pub batch: usize,
+    /// Commits under way at once.
+    pub committers: usize,
+}
+
+/// How messages go out.
+#[derive(Debug, Clone, Copy)]
+pub struct SendingSettings {
+    /// Chats worked on at once.
+    pub concurrency: usize,
+    /// How long a worker may be silent before its chat is taken over.
+    pub lease: Duration,
+    /// Longest wait for the provider's answer.
+    pub timeout: Duration,
+    /// When a failed attempt is repeated.
+    pub retries: RetrySchedule,
+    /// How fast one account may send.
+    pub account_rate: Rate,
+    /// How fast all accounts of one tenant may send.
+    pub tenant_rate: Rate,
+}
+
+impl Settings {
+    /// Reads the settings.
+    ///
+    /// # Errors
+    /// [`InvalidSettings`] with every mistake.
+    pub fn read(mut reader: SettingsReader) -> Result<Self, InvalidSettings> {
+        let settings = Self::take(&mut reader);
+        reader.finish(|| settings)
+    }
+
+    fn take(reader: &mut SettingsReader) -> Option<Self> {
+        let process = ProcessSettings::read(reader, "3001");
+        let database = database(reader);
+        let pool = pool(reader);
+        let redis = reader.required(
+            "REDIS_URL",
+            "Redis; while it is away the service works without it",
+        );
+        let redis_prefix = reader.with_default("REDIS_PREFIX", "kanal:channel:", "Begins every key in Redis");
+        let rabbitmq = reader.required("RABBITMQ_URL", "RabbitMQ, with its vhost");
+        let broker_prefix = reader.optional(
+            "BROKER_PREFIX",
+            "Begins every exchange and queue, so that installations can share a vhost",
+        );
+        let keys = keys(reader);
+        let wa_api = reader.with_default(
+            "WA_API_URL",
+            "https://api-wa.genfity.com/v1/wa",
+            "Prefix of the WhatsApp API, normally wa-support-gateway's `/v1/wa`",
+        );
+        let govconnect = reader.with_default(
+            "GOVCONNECT_EVENTS",
+            "true",
+            "Also publish to `govconnect.events` in GovConnect's shape",
+        );
+        let ingest = IngestSettings::take(reader);
+        let sending = SendingSettings::take(reader);
+        let retention: Option<u64> = reader.with_default(
+            "LEDGER_RETENTION_DAYS",
+            "14",
+            "Days for which repeated webhooks are recognised",
+        );
+        if retention.is_some_and(|days| days < 7) {
+            reader.problem(
+                "LEDGER_RETENTION_DAYS",
+                "must be at least 7: providers repeat webhooks for days",
+            );
+        }
+        Some(Self {
+            process: process?,
+            database: database?,
+            pool: pool?,
+            redis: redis?,
+            redis_prefix: redis_prefix?,
+            rabbitmq: rabbitmq?,
+            broker_prefix: broker_prefix.unwrap_or_default(),
+            keys: keys?,
+            wa_api: wa_api?,
+            govconnect: govconnect?,
+            ingest: ingest?,
+            sending: sending?,
+            ledger_retention: Duration::from_secs(retention? * 24 * 60 * 60),
+        })
+    }
+}
+
+impl IngestSettings {
+    fn take(reader: &mut SettingsReader) -> Option<Self> {
+        let body_limit = reader.with_default(
+            "WEBHOOK_BODY_LIMIT_BYTES",
+            "33554432",
+            "Largest body of a webhook; 413 above it",
+        );
+        let queue = reader.with_default(
+            "INGEST_QUEUE",
+            "4096",
+            "Webhooks that may wait for a commit; 503 above it",
+        );
+        let batch = reader.with_default("INGEST_BATCH", "64", "Most webhooks that share one commit");
+        let committers = reader.with_default("INGEST_COMMITTERS", "2", "Commits under way at once");
+        let settings = Self {
+            body_limit: body_limit?,
+            queue: queue?,
+            batch: batch?,
+            committers: committers?,
+        };
+        if settings.queue == 0 || settings.batch == 0 || settings.committers == 0 {
+            reader.problem("INGEST_*", "must each be at least 1");
+        }
+        Some(settings)
+    }
+}
+
+impl SendingSettings {
+    fn take(reader: &mut SettingsReader) -> Option<Self> {
+        let concurrency = reader.with_default("SEND_CONCURRENCY", "32", "Chats that are sent to at once");
+        let lease: Option<Milliseconds> = reader.with_default(
+            "LANE_LEASE_MS",
+            "15000",
+            "How long a silent worker keeps its chat",
+        );
+        let timeout: Option<Milliseconds> = reader.with_default(
+            "MESSAGE_TIMEOUT_MS",
+            "30000",
+            "Longest wait for the provider's answer to a send",
+        );
+        let attempts = reader.with_default("SEND_ATTEMPTS", "8", "Attempts before a message is parked");
+        let first: Option<Milliseconds> = reader.with_default(
+            "SEND_RETRY_FIRST_MS",
+            "1000",
+            "Wait after the first failure; it doubles",
+        );
+        let cap: Option<Milliseconds> = reader.with_default("SEND_RETRY_CAP_MS", "300000", "Longest wait");
+        let account_rate = rate(
+            reader,
+            "SEND_RATE_PER_ACCOUNT",
+            "20",
+            "Messages a second of one account",
+        );
+        let tenant_rate = rate(
+            reader,
+            "SEND_RATE_PER_TENANT",
+            "50",
+            "Messages a second of one tenant",
+        );
+        let retries = match RetrySchedule::new(first?.0, cap?.0, attempts?, 0.2) {
+            Ok(retries) => Some(retries),
+            Err(error) => {
+                reader.problem(
+                    "SEND_ATTEMPTS, SEND_RETRY_FIRST_MS, SEND_RETRY_CAP_MS",
+                    &error.to_string(),
+                );
+                None
+            }
+        };
+        Some(Self {
+            concurrency: concurrency?,
+            lease: lease?.0,
+            timeout: timeout?.0,
+            retries: retries?,
+            account_rate: account_rate?,
+            tenant_rate: tenant_rate?,
+        })
+    }
+}
+
+/// A bucket holds two seconds' worth.
+fn rate(
+    reader: &mut SettingsReader,
+    name: &'static str,
+    default: &str,
+    meaning: &'static str,
+) -> Option<Rate> {
+    let per_second: u32 = reader.with_default(name, default, meaning)?;
+    let rate = NonZeroU32::new(per_second)
+        .zip(NonZeroU32::new(per_second.saturating_mul(2)))
+        .map(|(per_second, burst)| Rate { per_second, burst });
+    if rate.is_none() {
+        reader.problem(name, "must be at least 1");
+    }
+    rate
+}
+
+fn database(reader: &mut SettingsReader) -> Option<DatabaseUrl> {
+    reader.required_as(
+        "DATABASE_URL",
+        DatabaseUrl::EXPECTED,
+        "Postgres, as the service's login role",
+    )
+}
+
+fn pool(reader: &mut SettingsReader) -> Option<PoolSettings> {
+    let size = reader.with_default("DATABASE_POOL_SIZE", "16", "Most connections to Postgres");
+    let wait: Option<Milliseconds> = reader.with_default(
+        "DATABASE_WAIT_MS",
+        "5000",
+        "Longest wait for a connection; 503 after it",
+    );
+    Some(PoolSettings {
+        size: size?,
+        wait: wait?.0,
+    })
+}
+
+fn keys(reader: &mut SettingsReader) -> Option<KeyRing> {
+    reader.required(
+        "ENCRYPTION_KEYS",
+        "Keys for secrets at rest: `id:base64`, newest first",
+    )
+}
+
+/// What `migrate` needs: two ways into one database.
+#[derive(Debug)]
+pub struct MigrateSettings {
+    /// A role that may create schemas and roles.
+    pub admin: DatabaseUrl,
+    /// The service's login role; created if it is missing.
+    pub service: DatabaseUrl,
+}
+
+impl MigrateSettings {
+    /// Reads the settings.
+    ///
+    /// # Errors
+    /// [`InvalidSettings`] with every mistake.
+    pub fn read(mut reader: SettingsReader) -> Result<Self, InvalidSettings> {
+        let service = database(&mut reader);
+        let admin = reader.required_as(
+            "MIGRATE_DATABASE_URL",
+            DatabaseUrl::EXPECTED,
+            "`migrate` only: a role that may create schemas and roles",
+        );
+        reader.finish(|| {
+            Some(Self {
+                admin: admin?,
+                service: service?,
+            })
+        })
+    }
+}
+
+/// What the administrative commands need.
+#[derive(Debug)]
+pub struct ChoreSettings {
+    /// Postgres, as the service's login role.
+    pub database: DatabaseUrl,
+    /// Bounds of the pool.
+    pub pool: PoolSettings,
+    /// Redis, where changes have to be made known.
+    pub redis: SecretString,
+    /// Begins every key in Redis.
+    pub redis_prefix: String,
+    /// Seals what goes into the database.
+    pub keys: KeyRing,
+}
+
+impl ChoreSettings {
+    /// Reads the settings.
+    ///
+    /// # Errors
+    /// [`InvalidSettings`] with every mistake.
+    pub fn read(mut reader: SettingsReader) -> Result<Self, InvalidSettings> {
+        let database = database(&mut reader);
+        let pool = pool(&mut reader);
+        let redis = reader.required("REDIS_URL", "Redis");
+        let redis_prefix = reader.with_default("REDIS_PREFIX", "kanal:channel:", "Begins every key in Redis");
+        let keys = keys(&mut reader);
+        reader.finish(|| {
+            Some(Self {
+                database: database?,
+                pool: pool?,
+                redis: redis?,
+                redis_prefix: redis_prefix?,
+                keys: keys?,
+            })
+        })
+    }
+}
+
+/// Every variable of `serve` and `migrate`, as the README's table.
+#[must_use]
+pub fn reference() -> String {
+    let mut reader = SettingsReader::from_map([]);
+    drop(Settings::take(&mut reader));
+    let mut variables = reader.variables().to_vec();
+    let mut reader = SettingsReader::from_map([]);
+    drop(reader.required_as::<DatabaseUrl>(
+        "MIGRATE_DATABASE_URL",
+        DatabaseUrl::EXPECTED,
+        "`migrate` only: a role that may create schemas and roles",
+    ));
+    variables.extend_from_slice(reader.variables());
+    runtime::config::markdown_table(&variables)
+}

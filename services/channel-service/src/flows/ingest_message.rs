@@ -1,0 +1,296 @@
+//! A message becomes durable: ledger, chat, message and outbox row in one transaction, under the tenants' scopes.
+//!
+//! Webhooks that wait at the same moment share a commit: writing to disk costs the same for one message and for
+//! sixty. The caller notices nothing of it: it is answered when its own message is safe.
+
+use std::collections::{BTreeMap, HashMap};
+
+use database::{Database, DatabaseError};
+use domain::delivery::DeliveryStatus;
+use domain::ids::{AccountId, ChatId, MessageId};
+use domain::message::{Direction, InboundMessage, MessageKind};
+use messaging::Envelope;
+use messaging::events::message_received::{ChatMessage, ChatPartner, MessageReceived, MessageSentElsewhere};
+use messaging::outbox::{NewRow, Signal, enqueue_group};
+use tenant_isolation::{GroupTransaction, ScopeSet, TenantScope};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::store::chat::{ChatKey, ChatUpdate};
+use crate::store::message::{LedgerEntry, NewMessage};
+use crate::store::{chat, message};
+
+/// One message that wants to be kept.
+#[derive(Debug, Clone)]
+pub struct IngestJob {
+    /// For whom.
+    pub scope: TenantScope,
+    /// On which account.
+    pub account: AccountId,
+    /// Which request brought it.
+    pub request_id: Option<String>,
+    /// The message.
+    pub message: InboundMessage,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ingested {
+    /// It is kept.
+    New(MessageId),
+    /// It had been kept before.
+    Duplicate,
+}
+
+/// Why it is not kept.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// As many wait as we allow.
+    #[error("too many messages wait for a commit")]
+    Overloaded,
+    /// Postgres failed.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+}
+
+/// A job and where its answer goes.
+pub type Waiting = (IngestJob, oneshot::Sender<Result<Ingested, DatabaseError>>);
+
+/// The way into the queue of the committers. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Ingest {
+    queue: mpsc::Sender<Waiting>,
+}
+
+impl Ingest {
+    /// A queue for at most `capacity` messages; the receiver goes to the committers.
+    #[must_use]
+    pub fn new(capacity: usize) -> (Self, mpsc::Receiver<Waiting>) {
+        let (queue, jobs) = mpsc::channel(capacity);
+        (Self { queue }, jobs)
+    }
+
+    /// Keeps a message; returns when it is durable.
+    ///
+    /// # Errors
+    /// [`IngestError`]: then it is not kept, or nobody knows, and the provider has to bring it again.
+    pub async fn submit(&self, job: IngestJob) -> Result<Ingested, IngestError> {
+        let (answer, answered) = oneshot::channel();
+        self.queue
+            .try_send((job, answer))
+            .map_err(|_| IngestError::Overloaded)?;
+        match answered.await {
+            Ok(outcome) => Ok(outcome?),
+            // The committers are gone: the process ends.
+            Err(_) => Err(IngestError::Overloaded),
+        }
+    }
+}
+
+/// Commits a group. When the group fails for another reason than Postgres being away, each message is tried alone,
+/// so that one that Postgres does not like harms no other.
+pub async fn commit(db: &Database, signal: &Signal, group: Vec<Waiting>) {
+    let (jobs, answers): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+    metrics::histogram!("kanal_ingest_group_size")
+        .record(f64::from(u32::try_from(jobs.len()).unwrap_or(u32::MAX)));
+    match commit_group(db, &jobs).await {
+        Ok(outcomes) => {
+            signal.ring();
+            for (answer, outcome) in answers.into_iter().zip(outcomes) {
+                // A caller that has left gets no answer; its message is kept all the same.
+                drop(answer.send(Ok(outcome)));
+            }
+        }
+        Err(error) if jobs.len() == 1 || matches!(error, DatabaseError::Unavailable(_)) => {
+            tracing::warn!(waiting = jobs.len(), error = %crate::error::chain(&error), "messages were not kept");
+            for answer in answers {
+                drop(answer.send(Err(DatabaseError::Unavailable(
+                    "the group was not committed".into(),
+                ))));
+            }
+        }
+        Err(_) => {
+            for (job, answer) in jobs.into_iter().zip(answers) {
+                let outcome = commit_group(db, std::slice::from_ref(&job)).await;
+                let outcome = outcome.and_then(|one| one.into_iter().next().ok_or(DatabaseError::NotFound));
+                drop(answer.send(outcome));
+            }
+            signal.ring();
+        }
+    }
+}
+
+/// The transaction.
+async fn commit_group(db: &Database, jobs: &[IngestJob]) -> Result<Vec<Ingested>, DatabaseError> {
+    let scopes: ScopeSet = jobs.iter().map(|job| &job.scope).collect();
+    let mut tx = GroupTransaction::begin(db, scopes, "ingest messages").await?;
+
+    let ids: Vec<MessageId> = jobs.iter().map(|_| MessageId::generate()).collect();
+    let mut entries: Vec<LedgerEntry> = jobs
+        .iter()
+        .zip(&ids)
+        .map(|(job, id)| ledger_entry(job, *id))
+        .collect();
+    entries.sort_by(|a, b| {
+        (&a.tenant, a.account, &a.provider_message_id).cmp(&(&b.tenant, b.account, &b.provider_message_id))
+    });
+    let new = message::note_new(&mut tx, &entries).await?;
+    let fresh: Vec<(&IngestJob, MessageId)> = jobs
+        .iter()
+        .zip(ids.iter().copied())
+        .filter(|(_, id)| new.contains(id))
+        .collect();
+
+    if !fresh.is_empty() {
+        let chats = upsert_chats(&mut tx, &fresh).await?;
+        let mut messages = Vec::with_capacity(fresh.len());
+        for (job, id) in &fresh {
+            messages.push(new_message(job, *id, &chats)?);
+        }
+        let kept = message::insert_group(&mut tx, &messages).await?;
+        let mut rows = Vec::with_capacity(kept.len());
+        for ((job, id), message) in fresh.iter().zip(&messages) {
+            if kept.contains(id) {
+                rows.push(NewRow {
+                    lane: message.chat.to_string(),
+                    envelope: envelope(job, message)?,
+                });
+            }
+        }
+        enqueue_group(&mut tx, rows).await?;
+    }
+    tx.commit().await?;
+
+    metrics::counter!("kanal_messages_received_total").increment(new.len() as u64);
+    metrics::counter!("kanal_messages_duplicate_total").increment((jobs.len() - new.len()) as u64);
+    Ok(ids
+        .into_iter()
+        .map(|id| {
+            if new.contains(&id) {
+                Ingested::New(id)
+            } else {
+                Ingested::Duplicate
+            }
+        })
+        .collect())
+}
+
+fn ledger_entry(job: &IngestJob, id: MessageId) -> LedgerEntry {
+    LedgerEntry {
+        tenant: job.scope.tenant().clone(),
+        account: job.account,
+        provider_message_id: job.message.provider_message_id.clone(),
+        message: id,
+    }
+}
+
+/// One row a chat, in the order of their keys, so that two groups lock in the same order.
+async fn upsert_chats(
+    tx: &mut GroupTransaction,
+    fresh: &[(&IngestJob, MessageId)],
+) -> Result<HashMap<ChatKey, ChatId>, DatabaseError> {
+    let mut updates: BTreeMap<ChatKey, ChatUpdate> = BTreeMap::new();
+    for (job, _) in fresh {
+        let update = chat_update(job);
+        match updates.entry(update.key()) {
+            std::collections::btree_map::Entry::Vacant(place) => drop(place.insert(update)),
+            std::collections::btree_map::Entry::Occupied(mut place) => place.get_mut().merge(update),
+        }
+    }
+    let updates: Vec<ChatUpdate> = updates.into_values().collect();
+    Ok(chat::upsert_group(tx, &updates).await?.into_iter().collect())
+}
+
+fn chat_update(job: &IngestJob) -> ChatUpdate {
+    let message = &job.message;
+    let inbound = message.direction == Direction::Inbound;
+    ChatUpdate {
+        tenant: job.scope.tenant().clone(),
+        account: job.account,
+        address: message.chat.clone(),
+        phone: message.chat_phone.as_ref().map(|phone| phone.as_str().to_owned()),
+        lid: message.chat_lid.as_ref().map(|lid| lid.as_str().to_owned()),
+        // The push name of a message that the tenant typed is the tenant's own.
+        name: message
+            .push_name
+            .as_ref()
+            .filter(|_| inbound)
+            .map(|name| name.as_str().to_owned()),
+        last_message_at: message.sent_at,
+        last_text: message.content.text_for_humans().into_string(),
+        unread: i32::from(inbound && asks_for_attention(message.content.kind())),
+    }
+}
+
+/// A reaction or a correction is no new thing to answer.
+const fn asks_for_attention(kind: MessageKind) -> bool {
+    !matches!(
+        kind,
+        MessageKind::Reaction | MessageKind::PollVote | MessageKind::Edit | MessageKind::Revoke
+    )
+}
+
+fn new_message(
+    job: &IngestJob,
+    id: MessageId,
+    chats: &HashMap<ChatKey, ChatId>,
+) -> Result<NewMessage, DatabaseError> {
+    let message = &job.message;
+    let tenant = job.scope.tenant().clone();
+    let chat = *chats
+        .get(&(tenant.clone(), job.account, message.chat.clone()))
+        .ok_or(DatabaseError::NotFound)?;
+    let (source, status) = match message.direction {
+        Direction::Inbound => ("webhook", DeliveryStatus::Delivered),
+        Direction::Outbound => ("phone", DeliveryStatus::Sent),
+    };
+    Ok(NewMessage {
+        tenant,
+        id,
+        account: job.account,
+        chat,
+        direction: message.direction,
+        source,
+        provider_message_id: message.provider_message_id.clone(),
+        kind: message.content.kind(),
+        body: message.content.text_for_humans().into_string(),
+        content: serde_json::to_string(&message.content)
+            .map_err(|error| DatabaseError::Refused(error.into()))?,
+        quoted: message
+            .quoted
+            .as_ref()
+            .map(|quoted| quoted.provider_message_id.clone()),
+        sent_at: message.sent_at,
+        status,
+        reference: None,
+    })
+}
+
+fn envelope(job: &IngestJob, row: &NewMessage) -> Result<Envelope, DatabaseError> {
+    let refused = |error: serde_json::Error| DatabaseError::Refused(error.into());
+    let message = &job.message;
+    let event = ChatMessage {
+        account_id: row.account,
+        chat_id: row.chat,
+        partner: ChatPartner {
+            address: message.chat.as_str().to_owned(),
+            phone: message.chat_phone.as_ref().map(|phone| phone.as_str().to_owned()),
+            name: message
+                .push_name
+                .as_ref()
+                .filter(|_| row.direction == Direction::Inbound)
+                .map(|name| name.as_str().to_owned()),
+        },
+        message_id: row.id,
+        provider_message_id: row.provider_message_id.clone(),
+        kind: row.kind.as_str().to_owned(),
+        text: row.body.clone(),
+        content: serde_json::value::RawValue::from_string(row.content.clone()).map_err(refused)?,
+        quoted: row.quoted.clone(),
+        sent_at: row.sent_at,
+    };
+    let envelope = match row.direction {
+        Direction::Inbound => Envelope::new(&job.scope, &MessageReceived(event)),
+        Direction::Outbound => Envelope::new(&job.scope, &MessageSentElsewhere(event)),
+    };
+    Ok(envelope.map_err(refused)?.caused_by(job.request_id.clone()))
+}

@@ -1,0 +1,10 @@
+//! What should happen: the use cases. No HTTP and no queue's name in here; whoever calls has taken care of those.
+
+pub mod announce_status;
+pub mod ingest_message;
+pub mod quarantine;
+pub mod queue_message;
+pub mod record_event;
+pub mod register_account;
+pub mod route_account;
+pub mod send_message;

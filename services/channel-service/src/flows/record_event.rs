@@ -1,0 +1,126 @@
+//! What a webhook tells besides messages: receipts, echoes of our own sends, the session's state, the unknown.
+
+use chrono::{DateTime, Utc};
+use database::{Database, DatabaseError};
+use domain::account::AccountStatus;
+use domain::delivery::DeliveryStatus;
+use domain::ids::{AccountId, ProviderMessageId};
+use messaging::outbox::Signal;
+use tenant_isolation::{TenantScope, TenantTransaction};
+use whatsapp::event::{Receipt, ReceiptKind, SentEcho, SessionEvent, UnknownEvent};
+
+use super::announce_status::announce;
+use crate::store::{account, message, provider_event};
+
+/// Messages of ours reached a phone, or were read. Returns how many moved.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn receipt(
+    db: &Database,
+    signal: &Signal,
+    scope: &TenantScope,
+    account: AccountId,
+    receipt: &Receipt,
+) -> Result<usize, DatabaseError> {
+    let status = match receipt.kind {
+        ReceiptKind::Delivered => DeliveryStatus::Delivered,
+        ReceiptKind::Read | ReceiptKind::Played => DeliveryStatus::Read,
+        // The tenant read a person's message: nothing of ours moved.
+        ReceiptKind::ReadSelf => return Ok(0),
+    };
+    if receipt.from_me {
+        return Ok(0);
+    }
+    advance(db, signal, scope, account, &receipt.ids, status, receipt.at).await
+}
+
+/// The provider's API confirms a send; settles one whose answer was lost.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn sent_echo(
+    db: &Database,
+    signal: &Signal,
+    scope: &TenantScope,
+    account: AccountId,
+    echo: &SentEcho,
+) -> Result<usize, DatabaseError> {
+    advance(
+        db,
+        signal,
+        scope,
+        account,
+        std::slice::from_ref(&echo.id),
+        DeliveryStatus::Sent,
+        echo.at,
+    )
+    .await
+}
+
+async fn advance(
+    db: &Database,
+    signal: &Signal,
+    scope: &TenantScope,
+    account: AccountId,
+    ids: &[ProviderMessageId],
+    status: DeliveryStatus,
+    at: DateTime<Utc>,
+) -> Result<usize, DatabaseError> {
+    let mut tx = TenantTransaction::begin(db, scope, "advance messages").await?;
+    let moved = message::advance_by_provider_id(&mut tx, account, ids, status).await?;
+    let count = moved.len();
+    announce(&mut tx, moved, status, None, at).await?;
+    tx.commit().await?;
+    if count > 0 {
+        signal.ring();
+    }
+    Ok(count)
+}
+
+/// The account's own connection changed.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn session(
+    db: &Database,
+    scope: &TenantScope,
+    id: AccountId,
+    event: &SessionEvent,
+) -> Result<(), DatabaseError> {
+    let (status, phone) = match event {
+        SessionEvent::Connected => (AccountStatus::Connected, None),
+        SessionEvent::PairSuccess { phone, .. } => (AccountStatus::Connected, phone.as_ref()),
+        SessionEvent::Disconnected | SessionEvent::ConnectFailure { .. } | SessionEvent::QrTimeout => {
+            (AccountStatus::Disconnected, None)
+        }
+        SessionEvent::LoggedOut { .. } => (AccountStatus::LoggedOut, None),
+        SessionEvent::Qr => (AccountStatus::QrWaiting, None),
+    };
+    let mut tx = TenantTransaction::begin(db, scope, "record session event").await?;
+    account::set_status(
+        &mut tx,
+        id,
+        status,
+        phone.map(domain::address::PhoneNumber::as_str),
+    )
+    .await?;
+    tx.commit().await?;
+    tracing::info!(account = %id, event = event.as_str(), "the account's session changed");
+    Ok(())
+}
+
+/// An event of a kind we do not know: kept as it came.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn unknown(
+    db: &Database,
+    scope: &TenantScope,
+    account: AccountId,
+    event: &UnknownEvent,
+) -> Result<(), DatabaseError> {
+    let mut tx = TenantTransaction::begin(db, scope, "keep unknown event").await?;
+    provider_event::insert(&mut tx, account, event.type_name.as_str(), event.raw.get()).await?;
+    tx.commit().await
+}

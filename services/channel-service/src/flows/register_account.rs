@@ -1,0 +1,96 @@
+//! A tenant gets a sender: the account's row, its sealed credentials and the outside ids that lead to it.
+
+use database::{Database, DatabaseError};
+use domain::ids::{AccountId, TenantId};
+use runtime::encryption::{EncryptionError, KeyRing};
+use secrecy::SecretString;
+use tenant_isolation::{TenantScope, TenantTransaction};
+
+use super::route_account::AccountRoutes;
+use crate::store::account::{self, AccountRow, INSTANCE, SESSION};
+
+/// What an operator says about an account.
+#[derive(Debug)]
+pub struct NewAccount {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// The session's name on the WhatsApp server.
+    pub instance_name: String,
+    /// The server's id of the session.
+    pub session_id: Option<String>,
+    /// The session's token.
+    pub token: SecretString,
+    /// Signs the session's webhooks; without one they are accepted unsigned.
+    pub webhook_key: Option<SecretString>,
+}
+
+/// Why an account cannot be registered.
+#[derive(Debug, thiserror::Error)]
+pub enum RegisterError {
+    /// The name leads to somebody already.
+    #[error("the instance name is registered for another account")]
+    InstanceTaken,
+    /// The session leads to somebody already.
+    #[error("the session id is registered for another account")]
+    SessionTaken,
+    /// A secret cannot be sealed.
+    #[error(transparent)]
+    Encryption(#[from] EncryptionError),
+    /// Postgres failed.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+}
+
+/// Registers an account, or replaces the session and the credentials of the one with this instance name.
+///
+/// # Errors
+/// [`RegisterError`]; nothing is changed then.
+pub async fn register(
+    db: &Database,
+    routes: &AccountRoutes,
+    keys: &KeyRing,
+    new: NewAccount,
+) -> Result<AccountId, RegisterError> {
+    let scope = TenantScope::named_by_operator(new.tenant.clone());
+    let mut tx = TenantTransaction::begin(db, &scope, "register account").await?;
+    let existing = account::find_by_instance(&mut tx, &new.instance_name).await?;
+    let id = existing
+        .as_ref()
+        .map_or_else(AccountId::generate, |row| AccountId::from_uuid(row.id));
+    let webhook_keys_sealed = match &new.webhook_key {
+        Some(key) => vec![keys.seal(key, &account::webhook_key_binding(&new.tenant, id))?],
+        None => Vec::new(),
+    };
+    let row = AccountRow {
+        id: id.as_uuid(),
+        instance_name: new.instance_name.clone(),
+        session_id: new.session_id.clone(),
+        token_sealed: keys.seal(&new.token, &account::token_binding(&new.tenant, id))?,
+        webhook_keys_sealed,
+    };
+    account::upsert(&mut tx, &row).await?;
+    if !account::register(&mut tx, INSTANCE, &new.instance_name, id).await? {
+        return Err(RegisterError::InstanceTaken);
+    }
+    // Webhooks may also come under the tenant's id; a second account of the tenant leaves that name to the first.
+    let _first = account::register(&mut tx, INSTANCE, new.tenant.as_str(), id).await?;
+    let old_session = existing
+        .and_then(|row| row.session_id)
+        .filter(|old| Some(old) != new.session_id.as_ref());
+    if let Some(old) = &old_session {
+        account::unregister(&mut tx, SESSION, old).await?;
+    }
+    if let Some(session) = &new.session_id
+        && !account::register(&mut tx, SESSION, session, id).await?
+    {
+        return Err(RegisterError::SessionTaken);
+    }
+    tx.commit().await?;
+
+    routes.forget(INSTANCE, &new.instance_name).await;
+    routes.forget(INSTANCE, new.tenant.as_str()).await;
+    for session in old_session.iter().chain(&new.session_id) {
+        routes.forget(SESSION, session).await;
+    }
+    Ok(id)
+}

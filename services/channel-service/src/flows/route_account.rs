@@ -1,0 +1,126 @@
+//! Which account a webhook claims to come from (contract channel-service 2.4, with rulings 2 and 9.B).
+//!
+//! The name must be registered. A session id that comes with it must be the account's: names are free text at the
+//! WhatsApp server, ids are not. What does not fit belongs to nobody, and nothing is guessed.
+
+use std::sync::Arc;
+
+use cache::{CacheKey, ReadThrough, RedisLink};
+use database::{Database, DatabaseError};
+use domain::ids::AccountId;
+use runtime::encryption::{EncryptionError, KeyRing};
+use secrecy::ExposeSecret as _;
+use serde::{Deserialize, Serialize};
+use tenant_isolation::resolve::{ExternalId, Resolved, resolve};
+use tenant_isolation::{TenantScope, TenantTransaction};
+use whatsapp::credentials::WebhookKey;
+
+use crate::store::account;
+
+/// An account as webhooks need to know it. In the cache its keys stay sealed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AccountRoute {
+    resolved: Resolved,
+    session_id: Option<String>,
+    webhook_keys_sealed: Vec<String>,
+}
+
+impl AccountRoute {
+    /// For whom the webhook is.
+    #[must_use]
+    pub fn scope(&self) -> TenantScope {
+        self.resolved.scope()
+    }
+
+    /// On which account.
+    #[must_use]
+    pub const fn account(&self) -> AccountId {
+        AccountId::from_uuid(self.resolved.subject())
+    }
+
+    /// The keys one of which must have signed the webhook; none when the account is unsigned.
+    ///
+    /// # Errors
+    /// [`EncryptionError`] when a key was sealed under a key that is not configured: then nothing may pass.
+    pub fn webhook_keys(&self, keys: &KeyRing) -> Result<Vec<WebhookKey>, EncryptionError> {
+        let binding = account::webhook_key_binding(self.scope().tenant(), self.account());
+        self.webhook_keys_sealed
+            .iter()
+            .map(|sealed| {
+                let key = keys.open(sealed, &binding)?;
+                WebhookKey::new(key.expose_secret()).map_err(|_| EncryptionError::DoesNotOpen)
+            })
+            .collect()
+    }
+}
+
+/// Finds accounts. Cheap to clone.
+#[derive(Clone)]
+pub struct AccountRoutes {
+    db: Database,
+    cache: ReadThrough<AccountRoute>,
+}
+
+/// Accounts that one process keeps at hand.
+const CACHED_ROUTES: u64 = 100_000;
+
+impl AccountRoutes {
+    /// Accounts in `db`, cached in `redis`.
+    #[must_use]
+    pub fn new(db: Database, redis: RedisLink) -> Self {
+        Self {
+            db,
+            cache: ReadThrough::new(redis, CACHED_ROUTES),
+        }
+    }
+
+    /// The account that goes by this name and session id. `None`: nobody's.
+    ///
+    /// # Errors
+    /// [`DatabaseError`], which is not "nobody's".
+    pub async fn find(
+        &self,
+        instance_name: Option<&str>,
+        session_id: Option<&str>,
+    ) -> Result<Option<AccountRoute>, Arc<DatabaseError>> {
+        let named = instance_name.and_then(|name| ExternalId::new(account::INSTANCE, name));
+        let external = match (named, session_id) {
+            (Some(named), _) => named,
+            (None, Some(id)) => match ExternalId::new(account::SESSION, id) {
+                Some(external) => external,
+                None => return Ok(None),
+            },
+            (None, None) => return Ok(None),
+        };
+        let found = self
+            .cache
+            .get(&CacheKey::of_external(&external), || self.load(&external))
+            .await?;
+        Ok(found.filter(|route| match (&route.session_id, session_id) {
+            (Some(ours), Some(theirs)) => ours == theirs,
+            _ => true,
+        }))
+    }
+
+    /// Makes a change of the account known everywhere within a second.
+    pub async fn forget(&self, kind: &'static str, external_id: &str) {
+        if let Some(external) = ExternalId::new(kind, external_id) {
+            self.cache.forget(&CacheKey::of_external(&external)).await;
+        }
+    }
+
+    async fn load(&self, external: &ExternalId) -> Result<Option<AccountRoute>, DatabaseError> {
+        let Some(resolved) = resolve(&self.db, external).await? else {
+            return Ok(None);
+        };
+        let scope = resolved.scope();
+        let mut tx = TenantTransaction::begin(&self.db, &scope, "load account route").await?;
+        let row = account::find(&mut tx, AccountId::from_uuid(resolved.subject())).await?;
+        tx.commit().await?;
+        Ok(Some(AccountRoute {
+            resolved,
+            session_id: row.session_id,
+            webhook_keys_sealed: row.webhook_keys_sealed,
+        }))
+    }
+}

@@ -1,0 +1,320 @@
+//! A message of ours goes out: the head of its chat's lane, under the lane's lease.
+//!
+//! | outcome | message | task |
+//! |---|---|---|
+//! | accepted | `sent` | done |
+//! | retry later | stays `queued` | waits, counted; after the last attempt `parked` |
+//! | rate limited | stays `queued` | waits, not counted |
+//! | rejected | `failed` | done |
+//! | unknown, provider takes our id | `unknown` | repeated with the same id; after the last attempt put aside |
+//! | unknown, provider makes its own id | `unknown` | put aside: never sent again by itself |
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cache::{Buckets, CacheKey};
+use chrono::{DateTime, Utc};
+use database::{Database, DatabaseError};
+use domain::address::ChatAddress;
+use domain::delivery::DeliveryStatus;
+use domain::ids::{AccountId, MessageId, ProviderMessageId};
+use domain::retry::RetrySchedule;
+use domain::text::Text;
+use messaging::lanes::{HandleTask, LaneError, Lease, Next, Task};
+use messaging::outbox::Signal;
+use runtime::encryption::KeyRing;
+use secrecy::ExposeSecret as _;
+use tenant_isolation::TenantTransaction;
+use whatsapp::credentials::SessionToken;
+use whatsapp::port::{OutboundText, ResendSafety, SendMessage, SendOutcome};
+
+use super::announce_status::announce;
+use super::queue_message::SendTask;
+use crate::store::send_attempt::{self, SendAttempt};
+use crate::store::{account, message};
+
+/// A rate limit that ends sooner is waited for on the spot.
+const SHORT_WAIT: Duration = Duration::from_millis(250);
+
+/// Sends what stands at the head of a lane.
+pub struct Sender {
+    /// The tables.
+    pub db: Database,
+    /// Opens the accounts' tokens.
+    pub keys: KeyRing,
+    /// The way out.
+    pub provider: Arc<dyn SendMessage>,
+    /// How fast an account may send.
+    pub account_buckets: Buckets,
+    /// How fast a tenant may send.
+    pub tenant_buckets: Buckets,
+    /// When a failure is repeated.
+    pub retries: RetrySchedule,
+    /// Wakes the relay.
+    pub relay: Signal,
+}
+
+/// A message and what is needed to send it.
+struct Ready {
+    id: MessageId,
+    account: AccountId,
+    token: SessionToken,
+    text: OutboundText,
+}
+
+/// What to do with a head before anything is sent.
+enum Head {
+    Send(Box<Ready>),
+    /// It needs no sending: evidence came that it went out, or it is not there any more.
+    Settled,
+    /// It cannot be sent as things are.
+    Impossible(&'static str),
+}
+
+/// What an outcome means for the message and its task.
+struct Ruling {
+    attempt: &'static str,
+    reason: Option<&'static str>,
+    detail: Option<String>,
+    status: Option<DeliveryStatus>,
+    at: DateTime<Utc>,
+    task: TaskRuling,
+}
+
+enum TaskRuling {
+    Done,
+    Wait { time: Duration, counts: bool },
+    PutAside,
+}
+
+impl HandleTask for Sender {
+    async fn handle(&self, lease: &Lease, task: &Task) -> Result<Next, LaneError> {
+        let ready = match self.head(lease, task).await? {
+            Head::Send(ready) => ready,
+            Head::Settled => return self.settle(lease, task).await,
+            Head::Impossible(reason) => return self.give_up(lease, task, reason).await,
+        };
+        if task.begun > task.failures && self.provider.resend_safety() == ResendSafety::EachCallIsAMessage {
+            // A worker died with this message in hand and the provider would make a second one of it.
+            return self.give_up(lease, task, "outcome_unknown").await;
+        }
+        if let Err(wait) = self.ask_buckets(lease, &ready).await {
+            let mut tx = TenantTransaction::begin(&self.db, lease.scope(), "wait for rate").await?;
+            lease.retry(&mut tx, task, wait, false, "own_rate_limit").await?;
+            tx.commit().await?;
+            return Ok(Next::Wait);
+        }
+        let started = Instant::now();
+        let outcome = self.provider.send_text(&ready.token, &ready.text).await;
+        let took = started.elapsed();
+        metrics::histogram!("kanal_provider_send_seconds").record(took);
+        let ruling = self.rule(task, outcome);
+        self.record(lease, task, ready.id, took, &ruling).await
+    }
+}
+
+impl Sender {
+    async fn head(&self, lease: &Lease, task: &Task) -> Result<Head, LaneError> {
+        let Ok(SendTask { message_id }) = serde_json::from_str(&task.payload) else {
+            return Ok(Head::Impossible("unreadable_task"));
+        };
+        let mut tx = TenantTransaction::begin(&self.db, lease.scope(), "load outbound message").await?;
+        let row = match message::find_outbound(&mut tx, message_id).await {
+            Ok(row) => row,
+            Err(DatabaseError::NotFound) => return Ok(Head::Settled),
+            Err(error) => return Err(error.into()),
+        };
+        let account_id = AccountId::from_uuid(row.account_id);
+        let account = account::find(&mut tx, account_id).await?;
+        tx.commit().await?;
+        if !matches!(
+            row.status.parse(),
+            Ok(DeliveryStatus::Queued | DeliveryStatus::Unknown)
+        ) {
+            return Ok(Head::Settled);
+        }
+        let binding = account::token_binding(lease.scope().tenant(), account_id);
+        let Ok(token) = self.keys.open(&account.token_sealed, &binding) else {
+            return Ok(Head::Impossible("token_does_not_open"));
+        };
+        let parts = (
+            SessionToken::new(token.expose_secret()),
+            ProviderMessageId::parse(row.provider_message_id),
+            ChatAddress::parse(&row.address),
+        );
+        let (Ok(token), Ok(id), Ok(to)) = parts else {
+            return Ok(Head::Impossible("unreadable_message"));
+        };
+        let text = OutboundText {
+            id,
+            to,
+            text: Text::new(&row.body),
+        };
+        Ok(Head::Send(Box::new(Ready {
+            id: message_id,
+            account: account_id,
+            token,
+            text,
+        })))
+    }
+
+    async fn ask_buckets(&self, lease: &Lease, ready: &Ready) -> Result<(), Duration> {
+        let account = CacheKey::of_tenant(lease.scope(), "send_rate", &ready.account.to_string());
+        let tenant = CacheKey::of_tenant(lease.scope(), "send_rate", "all");
+        for (buckets, key) in [(&self.account_buckets, account), (&self.tenant_buckets, tenant)] {
+            while let Err(wait) = buckets.take(&key).await {
+                if wait > SHORT_WAIT {
+                    return Err(wait);
+                }
+                tokio::time::sleep(wait).await;
+            }
+        }
+        Ok(())
+    }
+
+    fn rule(&self, task: &Task, outcome: SendOutcome) -> Ruling {
+        let now = Utc::now();
+        let failures = u32::try_from(task.failures).unwrap_or(0) + 1;
+        let wait = self.retries.wait_after(failures, rand::random());
+        let detail = |text: &whatsapp::port::OperatorText| Some(text.as_str().to_owned());
+        match outcome {
+            SendOutcome::Accepted { at, .. } => Ruling {
+                attempt: "accepted",
+                reason: None,
+                detail: None,
+                status: Some(DeliveryStatus::Sent),
+                at,
+                task: TaskRuling::Done,
+            },
+            SendOutcome::RetryLater {
+                reason,
+                after,
+                detail: text,
+            } => Ruling {
+                attempt: "retry_later",
+                reason: Some(reason.as_str()),
+                detail: detail(&text),
+                status: wait.is_none().then_some(DeliveryStatus::Parked),
+                at: now,
+                task: match wait {
+                    Some(wait) => TaskRuling::Wait {
+                        time: after.map_or(wait, |after| after.max(wait)),
+                        counts: true,
+                    },
+                    None => TaskRuling::PutAside,
+                },
+            },
+            SendOutcome::RateLimited { after, detail: text } => Ruling {
+                attempt: "rate_limited",
+                reason: Some("rate_limited"),
+                detail: detail(&text),
+                status: None,
+                at: now,
+                task: TaskRuling::Wait {
+                    time: after,
+                    counts: false,
+                },
+            },
+            SendOutcome::Rejected { reason, detail: text } => Ruling {
+                attempt: "rejected",
+                reason: Some(reason.as_str()),
+                detail: detail(&text),
+                status: Some(DeliveryStatus::Failed),
+                at: now,
+                task: TaskRuling::Done,
+            },
+            SendOutcome::Unknown { reason, detail: text } => Ruling {
+                attempt: "unknown",
+                reason: Some(reason.as_str()),
+                detail: detail(&text),
+                status: Some(DeliveryStatus::Unknown),
+                at: now,
+                task: match (self.provider.resend_safety(), wait) {
+                    (ResendSafety::SameIdIsOneMessage, Some(time)) => TaskRuling::Wait { time, counts: true },
+                    (ResendSafety::SameIdIsOneMessage, None) | (ResendSafety::EachCallIsAMessage, _) => {
+                        TaskRuling::PutAside
+                    }
+                },
+            },
+        }
+    }
+
+    async fn record(
+        &self,
+        lease: &Lease,
+        task: &Task,
+        id: MessageId,
+        took: Duration,
+        ruling: &Ruling,
+    ) -> Result<Next, LaneError> {
+        metrics::counter!("kanal_send_attempts_total", "outcome" => ruling.attempt).increment(1);
+        let mut tx = TenantTransaction::begin(&self.db, lease.scope(), "record send").await?;
+        let attempt = SendAttempt {
+            message: id,
+            outcome: ruling.attempt,
+            reason: ruling.reason,
+            detail: ruling.detail.as_deref(),
+            took,
+        };
+        send_attempt::insert(&mut tx, &attempt).await?;
+        if let Some(status) = ruling.status {
+            // Nothing moves when a receipt was faster than the answer: then the message is further already.
+            let moved = message::advance(&mut tx, id, status, ruling.reason).await?;
+            announce(
+                &mut tx,
+                moved.into_iter().collect(),
+                status,
+                ruling.reason,
+                ruling.at,
+            )
+            .await?;
+        }
+        let reason = ruling.reason.unwrap_or_default();
+        let next = match ruling.task {
+            TaskRuling::Done => lease.done(&mut tx, task).await.map(|()| Next::Continue)?,
+            TaskRuling::Wait { time, counts } => lease
+                .retry(&mut tx, task, time, counts, reason)
+                .await
+                .map(|()| Next::Wait)?,
+            TaskRuling::PutAside => lease.park(&mut tx, task, reason).await.map(|()| Next::Continue)?,
+        };
+        tx.commit().await?;
+        self.relay.ring();
+        if ruling.attempt != "accepted" {
+            tracing::warn!(
+                tenant = %lease.scope().tenant(), message = %id, outcome = ruling.attempt, reason, "a message did not go out"
+            );
+        }
+        Ok(next)
+    }
+
+    async fn settle(&self, lease: &Lease, task: &Task) -> Result<Next, LaneError> {
+        let mut tx = TenantTransaction::begin(&self.db, lease.scope(), "settle task").await?;
+        lease.done(&mut tx, task).await?;
+        tx.commit().await?;
+        Ok(Next::Continue)
+    }
+
+    async fn give_up(&self, lease: &Lease, task: &Task, reason: &'static str) -> Result<Next, LaneError> {
+        let mut tx = TenantTransaction::begin(&self.db, lease.scope(), "park message").await?;
+        let status = if reason == "outcome_unknown" {
+            DeliveryStatus::Unknown
+        } else {
+            DeliveryStatus::Parked
+        };
+        let moved = message::advance(&mut tx, MessageId::from_uuid(task.id), status, Some(reason)).await?;
+        announce(
+            &mut tx,
+            moved.into_iter().collect(),
+            status,
+            Some(reason),
+            Utc::now(),
+        )
+        .await?;
+        lease.park(&mut tx, task, reason).await?;
+        tx.commit().await?;
+        self.relay.ring();
+        tracing::error!(tenant = %lease.scope().tenant(), task = %task.id, reason, "a message cannot be sent");
+        Ok(Next::Continue)
+    }
+}

@@ -1,0 +1,23 @@
+//! channel-service: the one webhook receiver for all tenants, their chats and messages, and sending.
+//!
+//! `webhooks/` takes what providers push, `workers/` wait and loop, both call `flows/`, which decide; `flows/` use
+//! `store/`, which knows the tables and calls nobody. The walk of a message through these files is in
+//! `docs/ARCHITECTURE.md`.
+
+pub mod app;
+pub mod cli;
+pub mod config;
+mod error;
+pub mod flows;
+mod routes;
+pub mod store;
+mod webhooks;
+pub mod workers;
+
+use diesel_migrations::{EmbeddedMigrations, embed_migrations};
+
+/// The migrations of the schema `channel`.
+pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/channel");
+
+/// The schema this service owns.
+pub const SCHEMA: &str = "channel";

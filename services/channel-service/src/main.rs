@@ -1,0 +1,104 @@
+//! channel-service: `serve` (default), `migrate`, `healthcheck`, `config` and the operator's commands.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use channel_service::app::Application;
+use channel_service::cli::{self, AccountCommand};
+use channel_service::config::{ChoreSettings, MigrateSettings, Settings, reference};
+use clap::{Parser, Subcommand};
+use runtime::config::{InvalidSettings, SettingsReader};
+use runtime::process::{self, EXIT_CONFIG, ProcessSettings};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Name in logs and in the report of wrong settings.
+const SERVICE: &str = "channel-service";
+
+/// The one webhook receiver for all tenants, their chats and messages, and sending.
+#[derive(Debug, Parser)]
+#[command(name = "channel-service", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service (the default).
+    Serve,
+    /// Bring the database schema up to date; needs MIGRATE_DATABASE_URL, a role that may create roles and schemas.
+    Migrate,
+    /// Ask the running service on PORT whether it is ready; exit code 0 if it is.
+    Healthcheck,
+    /// Print every environment variable with its default and meaning.
+    Config,
+    /// Register tenants' WhatsApp sessions.
+    #[command(subcommand)]
+    Account(AccountCommand),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    runtime::tls::install_crypto_provider();
+    match run(Arguments::parse().command.unwrap_or(Command::Serve)).await {
+        Ok(code) => code,
+        Err(error) => match error.downcast_ref::<InvalidSettings>() {
+            Some(invalid) => {
+                process::report(SERVICE, invalid);
+                ExitCode::from(EXIT_CONFIG)
+            }
+            None => fail(&error),
+        },
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let reader = SettingsReader::from_process();
+    match command {
+        Command::Serve => return serve(Settings::read(reader)?).await,
+        Command::Migrate => print(&cli::migrate(MigrateSettings::read(reader)?).await?),
+        Command::Account(command) => print(&cli::account(ChoreSettings::read(reader)?, command).await?),
+        Command::Config => print(&reference()),
+        Command::Healthcheck => {
+            let mut reader = reader;
+            let settings = ProcessSettings::read(&mut reader, "3001");
+            let mut address = reader.finish(|| settings)?.address;
+            if address.ip().is_unspecified() {
+                address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+            }
+            web::healthcheck::run(address).await?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
+    let listener = web::bind(settings.process.address)
+        .with_context(|| format!("cannot listen on {}", settings.process.address))?;
+    let shutdown = process::start(SERVICE, &settings.process)?;
+    let served = Application::build(settings, listener)?
+        .run_until_stopped(shutdown.clone())
+        .await;
+    if let Err(error) = &served {
+        tracing::error!(error = format!("{error:#}"), "the service ends");
+    }
+    let finished = process::finish(SERVICE, &shutdown).await;
+    Ok(if served.is_ok() && finished {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of a command")]
+fn print(answer: &impl std::fmt::Display) {
+    println!("{answer}");
+}
+
+#[expect(clippy::print_stderr, reason = "the failure of a command")]
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("{SERVICE}: {error:#}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,189 @@
+//! `accounts` and their entries in `tenant_directory`.
+
+use database::DatabaseError;
+use diesel::sql_types::{Array, Nullable, Text, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+use domain::account::AccountStatus;
+use domain::ids::AccountId;
+use tenant_isolation::TenantTransaction;
+use uuid::Uuid;
+
+/// Directory kind of `instanceName`.
+pub const INSTANCE: &str = "genfity_instance";
+/// Directory kind of `userID`, the WhatsApp server's id of the session.
+pub const SESSION: &str = "genfity_session";
+
+/// A row of `accounts`, credentials still sealed.
+#[derive(Debug, Clone, diesel::QueryableByName)]
+pub struct AccountRow {
+    /// Its id.
+    #[diesel(sql_type = SqlUuid)]
+    pub id: Uuid,
+    /// The session's name on the WhatsApp server.
+    #[diesel(sql_type = Text)]
+    pub instance_name: String,
+    /// The server's id of the session.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub session_id: Option<String>,
+    /// Sealed; see [`token_binding`].
+    #[diesel(sql_type = Text)]
+    pub token_sealed: String,
+    /// Sealed, newest first; see [`webhook_key_binding`].
+    #[diesel(sql_type = Array<Text>)]
+    pub webhook_keys_sealed: Vec<String>,
+}
+
+/// What a session's token is sealed for.
+#[must_use]
+pub fn token_binding(tx_tenant: &domain::ids::TenantId, account: AccountId) -> String {
+    format!("accounts/{tx_tenant}/{account}/token")
+}
+
+/// What a webhook key is sealed for.
+#[must_use]
+pub fn webhook_key_binding(tx_tenant: &domain::ids::TenantId, account: AccountId) -> String {
+    format!("accounts/{tx_tenant}/{account}/webhook_key")
+}
+
+const COLUMNS: &str = "id, instance_name, session_id, token_sealed, webhook_keys_sealed";
+
+/// One account of the tenant.
+///
+/// # Errors
+/// [`DatabaseError::NotFound`] when the tenant has no such account.
+pub async fn find(tx: &mut TenantTransaction, id: AccountId) -> Result<AccountRow, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let row = diesel::sql_query(format!(
+        "SELECT {COLUMNS} FROM accounts WHERE tenant_id = $1 AND id = $2"
+    ))
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(id.as_uuid())
+    .get_result(tx.connection())
+    .await?;
+    Ok(row)
+}
+
+/// The tenant's account with this instance name, if there is one.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn find_by_instance(
+    tx: &mut TenantTransaction,
+    instance: &str,
+) -> Result<Option<AccountRow>, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let mut rows: Vec<AccountRow> = diesel::sql_query(format!(
+        "SELECT {COLUMNS} FROM accounts WHERE tenant_id = $1 AND instance_name = $2"
+    ))
+    .bind::<Text, _>(tenant)
+    .bind::<Text, _>(instance)
+    .load(tx.connection())
+    .await?;
+    Ok(rows.pop())
+}
+
+/// Creates the account or replaces its session and credentials.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn upsert(tx: &mut TenantTransaction, row: &AccountRow) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    diesel::sql_query(
+        "INSERT INTO accounts (tenant_id, id, provider, endpoint, instance_name, session_id, token_sealed, \
+                               webhook_keys_sealed) \
+         VALUES ($1, $2, 'genfity', 'Primary', $3, $4, $5, $6) \
+         ON CONFLICT (tenant_id, id) DO UPDATE SET session_id = excluded.session_id, \
+             token_sealed = excluded.token_sealed, webhook_keys_sealed = excluded.webhook_keys_sealed, \
+             updated_at = now()",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(row.id)
+    .bind::<Text, _>(&row.instance_name)
+    .bind::<Nullable<Text>, _>(&row.session_id)
+    .bind::<Text, _>(&row.token_sealed)
+    .bind::<Array<Text>, _>(&row.webhook_keys_sealed)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// Points an outside id at the tenant's account. False when the id is another account's or another tenant's.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn register(
+    tx: &mut TenantTransaction,
+    kind: &'static str,
+    external_id: &str,
+    account: AccountId,
+) -> Result<bool, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    // Another tenant's entry is invisible here, so the insert fails quietly on its key and nothing comes back.
+    let inserted = diesel::sql_query(
+        "INSERT INTO tenant_directory (kind, external_id, tenant_id, subject_id) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (kind, external_id) DO NOTHING",
+    )
+    .bind::<Text, _>(kind)
+    .bind::<Text, _>(external_id)
+    .bind::<Text, _>(&tenant)
+    .bind::<SqlUuid, _>(account.as_uuid())
+    .execute(tx.connection())
+    .await?;
+    if inserted == 1 {
+        return Ok(true);
+    }
+    let ours = diesel::sql_query(
+        "UPDATE tenant_directory SET subject_id = subject_id \
+         WHERE kind = $1 AND external_id = $2 AND tenant_id = $3 AND subject_id = $4",
+    )
+    .bind::<Text, _>(kind)
+    .bind::<Text, _>(external_id)
+    .bind::<Text, _>(&tenant)
+    .bind::<SqlUuid, _>(account.as_uuid())
+    .execute(tx.connection())
+    .await?;
+    Ok(ours == 1)
+}
+
+/// Takes an outside id of the account back.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn unregister(
+    tx: &mut TenantTransaction,
+    kind: &'static str,
+    external_id: &str,
+) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    diesel::sql_query("DELETE FROM tenant_directory WHERE kind = $1 AND external_id = $2 AND tenant_id = $3")
+        .bind::<Text, _>(kind)
+        .bind::<Text, _>(external_id)
+        .bind::<Text, _>(tenant)
+        .execute(tx.connection())
+        .await?;
+    Ok(())
+}
+
+/// Notes what was learned about the account's connection.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn set_status(
+    tx: &mut TenantTransaction,
+    id: AccountId,
+    status: AccountStatus,
+    phone: Option<&str>,
+) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    diesel::sql_query(
+        "UPDATE accounts SET status = $3, phone = coalesce($4, phone), updated_at = now() \
+         WHERE tenant_id = $1 AND id = $2",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(id.as_uuid())
+    .bind::<Text, _>(status.as_str())
+    .bind::<Nullable<Text>, _>(phone)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,268 @@
+//! `messages` and `inbound_ledger`.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use database::DatabaseError;
+use diesel::sql_types::{Array, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use domain::delivery::DeliveryStatus;
+use domain::ids::{AccountId, ChatId, MessageId, ProviderMessageId, TenantId};
+use domain::message::{Direction, MessageKind};
+use tenant_isolation::{GroupTransaction, TenantTransaction};
+use uuid::Uuid;
+
+/// A message to be kept.
+#[derive(Clone)]
+pub struct NewMessage {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Our id.
+    pub id: MessageId,
+    /// On which account.
+    pub account: AccountId,
+    /// In which chat.
+    pub chat: ChatId,
+    /// Which way.
+    pub direction: Direction,
+    /// Where it came from: `webhook`, `phone`, `api`.
+    pub source: &'static str,
+    /// The provider's id, or ours for the provider.
+    pub provider_message_id: ProviderMessageId,
+    /// What sort.
+    pub kind: MessageKind,
+    /// What a person would read.
+    pub body: String,
+    /// The content in the domain's JSON.
+    pub content: String,
+    /// The message it answers.
+    pub quoted: Option<ProviderMessageId>,
+    /// When it was written.
+    pub sent_at: DateTime<Utc>,
+    /// Where it stands.
+    pub status: DeliveryStatus,
+    /// What the one who asked for it wants repeated.
+    pub reference: Option<String>,
+}
+
+/// One line of the dedup ledger.
+#[derive(Debug, Clone)]
+pub struct LedgerEntry {
+    /// Whose.
+    pub tenant: TenantId,
+    /// On which account.
+    pub account: AccountId,
+    /// The provider's id.
+    pub provider_message_id: ProviderMessageId,
+    /// The id the message will have.
+    pub message: MessageId,
+}
+
+#[derive(diesel::QueryableByName)]
+struct IdRow {
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+}
+
+/// Notes messages as accepted; returns those that had not been. Entries must be sorted by their key, so that two
+/// groups wait for each other in one order. A concurrent group with the same message is waited for.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn note_new(
+    tx: &mut GroupTransaction,
+    entries: &[LedgerEntry],
+) -> Result<HashSet<MessageId>, DatabaseError> {
+    let rows: Vec<IdRow> = diesel::sql_query(
+        "INSERT INTO inbound_ledger (tenant_id, account_id, provider_message_id, message_id) \
+         SELECT * FROM unnest($1, $2, $3, $4) ON CONFLICT DO NOTHING RETURNING message_id AS id",
+    )
+    .bind::<Array<Text>, _>(entries.iter().map(|e| e.tenant.as_str()).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(entries.iter().map(|e| e.account.as_uuid()).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(
+        entries
+            .iter()
+            .map(|e| e.provider_message_id.as_str())
+            .collect::<Vec<_>>(),
+    )
+    .bind::<Array<SqlUuid>, _>(entries.iter().map(|e| e.message.as_uuid()).collect::<Vec<_>>())
+    .load(tx.connection())
+    .await?;
+    Ok(rows.into_iter().map(|row| MessageId::from_uuid(row.id)).collect())
+}
+
+/// Keeps the messages of a group. A message of ours that comes back by webhook is there already and is left out of
+/// the answer.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn insert_group(
+    tx: &mut GroupTransaction,
+    messages: &[NewMessage],
+) -> Result<HashSet<MessageId>, DatabaseError> {
+    insert(tx.connection(), messages).await
+}
+
+/// Keeps one message of one tenant.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn insert_one(tx: &mut TenantTransaction, message: &NewMessage) -> Result<(), DatabaseError> {
+    insert(tx.connection(), std::slice::from_ref(message))
+        .await
+        .map(drop)
+}
+
+async fn insert(
+    connection: &mut AsyncPgConnection,
+    messages: &[NewMessage],
+) -> Result<HashSet<MessageId>, DatabaseError> {
+    let quoted = |m: &NewMessage| m.quoted.as_ref().map(|id| id.as_str().to_owned());
+    let rows: Vec<IdRow> = diesel::sql_query(
+        "INSERT INTO messages (tenant_id, id, account_id, chat_id, direction, source, provider_message_id, kind, \
+                               body, content, quoted, sent_at, status, reference) \
+         SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+         ON CONFLICT (tenant_id, account_id, provider_message_id) DO NOTHING RETURNING id",
+    )
+    .bind::<Array<Text>, _>(messages.iter().map(|m| m.tenant.as_str()).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(messages.iter().map(|m| m.id.as_uuid()).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(messages.iter().map(|m| m.account.as_uuid()).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(messages.iter().map(|m| m.chat.as_uuid()).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(messages.iter().map(|m| m.direction.as_str()).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(messages.iter().map(|m| m.source).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(messages.iter().map(|m| m.provider_message_id.as_str()).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(messages.iter().map(|m| m.kind.as_str()).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(messages.iter().map(|m| m.body.as_str()).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(messages.iter().map(|m| m.content.as_str()).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Text>>, _>(messages.iter().map(quoted).collect::<Vec<_>>())
+    .bind::<Array<Timestamptz>, _>(messages.iter().map(|m| m.sent_at).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(messages.iter().map(|m| m.status.as_str()).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Text>>, _>(messages.iter().map(|m| m.reference.as_deref()).collect::<Vec<_>>())
+    .load(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| MessageId::from_uuid(row.id)).collect())
+}
+
+/// A message of ours that has to go out.
+#[derive(diesel::QueryableByName)]
+pub struct OutboundRow {
+    /// Our id.
+    #[diesel(sql_type = SqlUuid)]
+    pub id: Uuid,
+    /// The sender.
+    #[diesel(sql_type = SqlUuid)]
+    pub account_id: Uuid,
+    /// Our id for the provider.
+    #[diesel(sql_type = Text)]
+    pub provider_message_id: String,
+    /// To whom.
+    #[diesel(sql_type = Text)]
+    pub address: String,
+    /// The words.
+    #[diesel(sql_type = Text)]
+    pub body: String,
+    /// Where it stands.
+    #[diesel(sql_type = Text)]
+    pub status: String,
+}
+
+/// Finds a message of ours and to whom it goes.
+///
+/// # Errors
+/// [`DatabaseError::NotFound`].
+pub async fn find_outbound(tx: &mut TenantTransaction, id: MessageId) -> Result<OutboundRow, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let row = diesel::sql_query(
+        "SELECT m.id, m.account_id, m.provider_message_id, c.address, m.body, m.status \
+         FROM messages m JOIN chats c ON c.tenant_id = m.tenant_id AND c.id = m.chat_id \
+         WHERE m.tenant_id = $1 AND m.id = $2 AND m.direction = 'outbound'",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(id.as_uuid())
+    .get_result(tx.connection())
+    .await?;
+    Ok(row)
+}
+
+/// A message of ours that moved along its road.
+#[derive(Debug, diesel::QueryableByName)]
+pub struct Moved {
+    /// Our id.
+    #[diesel(sql_type = SqlUuid)]
+    pub id: Uuid,
+    /// The sender.
+    #[diesel(sql_type = SqlUuid)]
+    pub account_id: Uuid,
+    /// The chat.
+    #[diesel(sql_type = SqlUuid)]
+    pub chat_id: Uuid,
+    /// The provider's id.
+    #[diesel(sql_type = Text)]
+    pub provider_message_id: String,
+    /// What the sender wanted repeated.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub reference: Option<String>,
+}
+
+/// Moves one message of ours to `status`, if its road allows. `None`: it is further already.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn advance(
+    tx: &mut TenantTransaction,
+    id: MessageId,
+    status: DeliveryStatus,
+    reason: Option<&str>,
+) -> Result<Option<Moved>, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let mut rows: Vec<Moved> = diesel::sql_query(
+        "UPDATE messages SET status = $3, reason = $5, updated_at = now() \
+         WHERE tenant_id = $1 AND id = $2 AND direction = 'outbound' AND status = ANY ($4) \
+         RETURNING id, account_id, chat_id, provider_message_id, reference",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(id.as_uuid())
+    .bind::<Text, _>(status.as_str())
+    .bind::<Array<Text>, _>(predecessors(status))
+    .bind::<Nullable<Text>, _>(reason)
+    .load(tx.connection())
+    .await?;
+    Ok(rows.pop())
+}
+
+/// Moves the messages that a receipt names. Returns those that did move.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn advance_by_provider_id(
+    tx: &mut TenantTransaction,
+    account: AccountId,
+    ids: &[ProviderMessageId],
+    status: DeliveryStatus,
+) -> Result<Vec<Moved>, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    // Locked in one order, because two receipts may name the same messages in different orders.
+    let rows = diesel::sql_query(
+        "UPDATE messages m SET status = $4, reason = NULL, updated_at = now() \
+         FROM (SELECT id FROM messages WHERE tenant_id = $1 AND account_id = $2 AND provider_message_id = ANY ($3) \
+                  AND direction = 'outbound' AND status = ANY ($5) ORDER BY id FOR UPDATE) locked \
+         WHERE m.tenant_id = $1 AND m.id = locked.id \
+         RETURNING m.id, m.account_id, m.chat_id, m.provider_message_id, m.reference",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(account.as_uuid())
+    .bind::<Array<Text>, _>(ids.iter().map(ProviderMessageId::as_str).collect::<Vec<_>>())
+    .bind::<Text, _>(status.as_str())
+    .bind::<Array<Text>, _>(predecessors(status))
+    .load(tx.connection())
+    .await?;
+    Ok(rows)
+}
+
+fn predecessors(status: DeliveryStatus) -> Vec<&'static str> {
+    status
+        .predecessors()
+        .into_iter()
+        .map(DeliveryStatus::as_str)
+        .collect()
+}

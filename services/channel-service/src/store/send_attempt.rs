@@ -1,0 +1,45 @@
+//! `send_attempts`: each call to a provider, and what came of it.
+
+use std::time::Duration;
+
+use database::DatabaseError;
+use diesel::sql_types::{BigInt, Nullable, Text, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+use domain::ids::MessageId;
+use tenant_isolation::TenantTransaction;
+
+/// One call.
+#[derive(Debug)]
+pub struct SendAttempt<'a> {
+    /// For which message.
+    pub message: MessageId,
+    /// `accepted`, `retry_later`, `rate_limited`, `rejected`, `unknown`.
+    pub outcome: &'static str,
+    /// Why, as a stable code.
+    pub reason: Option<&'static str>,
+    /// What the provider said, for operators.
+    pub detail: Option<&'a str>,
+    /// How long the call took.
+    pub took: Duration,
+}
+
+/// Keeps one.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn insert(tx: &mut TenantTransaction, attempt: &SendAttempt<'_>) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    diesel::sql_query(
+        "INSERT INTO send_attempts (tenant_id, message_id, outcome, reason, detail, took_ms) \
+         VALUES ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(attempt.message.as_uuid())
+    .bind::<Text, _>(attempt.outcome)
+    .bind::<Nullable<Text>, _>(attempt.reason)
+    .bind::<Nullable<Text>, _>(attempt.detail)
+    .bind::<BigInt, _>(i64::try_from(attempt.took.as_millis()).unwrap_or(i64::MAX))
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}

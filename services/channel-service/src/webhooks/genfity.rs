@@ -1,0 +1,135 @@
+//! `POST /webhook`: the genfity WhatsApp server's events, form and JSON mode (contract channel-service 2).
+//!
+//! Answered 200 only after the commit. A body that is no webhook is answered 4xx and kept nowhere; a webhook that is
+//! nobody's is kept in quarantine and answered 200 as the contract says, because sending it again would not help.
+
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use chrono::Utc;
+use serde_json::json;
+use web::{note_tenant, read_body};
+use whatsapp::event::{InboundEvent, SkipReason};
+use whatsapp::genfity::{SIGNATURE_HEADER, Unverified, Verified};
+
+use crate::app::State;
+use crate::error::ServiceError;
+use crate::flows::ingest_message::{IngestError, IngestJob, Ingested};
+use crate::flows::route_account::AccountRoute;
+use crate::flows::{quarantine, record_event};
+
+pub(crate) async fn receive(
+    request: HttpRequest,
+    payload: Payload,
+    state: Data<State>,
+) -> Result<HttpResponse, ServiceError> {
+    if !state.is_open() {
+        return Err(ServiceError::Overloaded);
+    }
+    let body = read_body(&request, payload, state.body_limit).await?;
+    let content_type = text_header(&request, CONTENT_TYPE.as_str());
+    let signature = text_header(&request, SIGNATURE_HEADER);
+    let webhook = Unverified::read(content_type, body)?;
+    let found = state
+        .routes
+        .find(webhook.instance_name(), webhook.session_id())
+        .await;
+    let Some(route) = found.map_err(|error| {
+        tracing::warn!(error = %crate::error::chain(error.as_ref()), "an account could not be looked up");
+        ServiceError::Overloaded
+    })?
+    else {
+        quarantine::keep(
+            &state.db,
+            "unknown_instance",
+            webhook.instance_name(),
+            webhook.payload().as_bytes(),
+        )
+        .await?;
+        return Ok(done("Unknown instance"));
+    };
+    note_tenant(&route.scope());
+    let verified = webhook
+        .verify(signature, &route.webhook_keys(&state.keys)?)
+        .inspect_err(|error| {
+            metrics::counter!("kanal_webhooks_refused_total", "reason" => error.code()).increment(1);
+        })?;
+    accept(&state, &route, &verified).await
+}
+
+async fn accept(
+    state: &State,
+    route: &AccountRoute,
+    webhook: &Verified,
+) -> Result<HttpResponse, ServiceError> {
+    let (scope, account) = (route.scope(), route.account());
+    let event = match webhook.parse(Utc::now()) {
+        Ok(event) => event,
+        Err(unusable) => {
+            let body = webhook.payload().as_bytes();
+            quarantine::keep(&state.db, unusable.code(), webhook.instance_name(), body).await?;
+            return Ok(done("No message to process"));
+        }
+    };
+    match event {
+        InboundEvent::Message(message) => {
+            let job = IngestJob {
+                scope,
+                account,
+                request_id: web::request_id(),
+                message: *message,
+            };
+            match state.ingest.submit(job).await {
+                Ok(Ingested::New(id)) => {
+                    Ok(HttpResponse::Ok().json(json!({"status": "ok", "message_id": id})))
+                }
+                Ok(Ingested::Duplicate) => Ok(done("Duplicate message")),
+                Err(IngestError::Overloaded) => Err(ServiceError::Overloaded),
+                Err(IngestError::Database(error)) => Err(error.into()),
+            }
+        }
+        InboundEvent::Receipt(receipt) => {
+            record_event::receipt(&state.db, &state.relay, &scope, account, &receipt).await?;
+            Ok(done("Receipt recorded"))
+        }
+        InboundEvent::Sent(echo) => {
+            record_event::sent_echo(&state.db, &state.relay, &scope, account, &echo).await?;
+            Ok(done("Echo recorded"))
+        }
+        InboundEvent::Session(event) => {
+            record_event::session(&state.db, &scope, account, &event).await?;
+            Ok(done("Session state recorded"))
+        }
+        InboundEvent::Skipped(reason) => {
+            metrics::counter!("kanal_messages_skipped_total", "reason" => reason.as_str()).increment(1);
+            Ok(done(skipped(reason)))
+        }
+        InboundEvent::Ignored { type_name } => {
+            metrics::counter!("kanal_events_ignored_total", "type" => type_name).increment(1);
+            Ok(done(&format!("Ignored event type: {type_name}")))
+        }
+        InboundEvent::Unknown(event) => {
+            metrics::counter!("kanal_events_unknown_total").increment(1);
+            record_event::unknown(&state.db, &scope, account, &event).await?;
+            Ok(done("Event kept"))
+        }
+    }
+}
+
+const fn skipped(reason: SkipReason) -> &'static str {
+    match reason {
+        SkipReason::Group => "Group message ignored",
+        SkipReason::Broadcast => "Broadcast message ignored",
+        SkipReason::Status => "Status update ignored",
+        SkipReason::Newsletter => "Newsletter message ignored",
+        SkipReason::Bot => "Bot message ignored",
+    }
+}
+
+fn done(message: &str) -> HttpResponse {
+    HttpResponse::Ok().json(json!({"status": "ok", "message": message}))
+}
+
+fn text_header<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {
+    request.headers().get(name).and_then(|value| value.to_str().ok())
+}

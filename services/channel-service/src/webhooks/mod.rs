@@ -1,0 +1,3 @@
+//! What providers push to us.
+
+pub(crate) mod genfity;

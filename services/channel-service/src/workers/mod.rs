@@ -1,0 +1,5 @@
+//! Whatever waits, loops or retries.
+
+pub mod commands;
+pub mod committer;
+pub mod retention;

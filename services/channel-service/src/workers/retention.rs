@@ -1,0 +1,49 @@
+//! Lets go of what has lost its use: in small batches, so that nobody waits for a long delete.
+
+use std::time::Duration;
+
+use database::{Database, DatabaseError};
+use runtime::shutdown::Shutdown;
+use tenant_isolation::{PlatformScope, PlatformTransaction};
+
+use crate::store::quarantine::{Aging, delete_old};
+
+const EVERY: Duration = Duration::from_secs(60 * 60);
+const BATCH: i64 = 1_000;
+
+/// Sweeps at once and then every hour.
+pub async fn run(db: Database, age: Duration, shutdown: Shutdown) {
+    loop {
+        for aging in Aging::ALL {
+            if let Err(error) = sweep(&db, aging, age, &shutdown).await {
+                tracing::warn!(?aging, error = %crate::error::chain(&error), "old rows could not be deleted");
+            }
+        }
+        if !shutdown.sleep(EVERY).await {
+            return;
+        }
+    }
+}
+
+/// Deletes everything of one kind that is older than `age`. Returns how many rows.
+///
+/// # Errors
+/// [`DatabaseError`]; what was deleted until then stays deleted.
+pub async fn sweep(
+    db: &Database,
+    aging: Aging,
+    age: Duration,
+    shutdown: &Shutdown,
+) -> Result<usize, DatabaseError> {
+    let mut all = 0;
+    loop {
+        let mut tx = PlatformTransaction::begin(db, PlatformScope::for_purpose("delete old rows")).await?;
+        let deleted = delete_old(&mut tx, aging, age, BATCH).await?;
+        tx.commit().await?;
+        all += deleted;
+        let more = i64::try_from(deleted).unwrap_or(BATCH) >= BATCH;
+        if !more || !shutdown.sleep(Duration::from_millis(50)).await {
+            return Ok(all);
+        }
+    }
+}
