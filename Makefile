@@ -1,0 +1,37 @@
+# Thin: every target is a script that also runs by itself. `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help run test bench stack-up stack-down clean-stack fmt lint deny
+
+# Handed on to the test runner and to the benchmark: make test ARGS="-p messaging"
+ARGS ?=
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-20s %s\n' "$$name" "$$text"; done
+
+run: ## the whole system and a first message; Ctrl-C stops it (PROFILE=release, ONCE=1)
+	@exec deploy/dev/run
+
+test: ## all tests against private servers (ARGS="-p messaging", KEEP_STACK=1)
+	@exec deploy/dev/test $(ARGS)
+
+bench: ## the ingest benchmark, release mode, prints a table (ARGS=…)
+	@exec deploy/dev/bench $(ARGS)
+
+stack-up: ## only the servers; they stay until stack-down (addresses: . .stack/env)
+	@exec deploy/dev/stack up
+
+stack-down: ## stop the servers, keep the data
+	@exec deploy/dev/stack down
+
+clean-stack: ## stop the servers and remove .stack with all data
+	@exec deploy/dev/stack clean
+
+fmt: ## format the code
+	cargo fmt --all
+
+lint: ## clippy, warnings are errors
+	cargo clippy --workspace --all-targets -- -D warnings
+
+deny: ## licences, bans and sources of the dependencies
+	cargo deny check --hide-inclusion-graph bans licenses sources
