@@ -1,0 +1,156 @@
+//! The command line. Answers go to standard output, logs to standard error.
+
+mod session;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use database::{Database, SchemaNames};
+use runtime::config::{InvalidSettings, SettingsReader, markdown_table};
+use runtime::process::{self, EXIT_CONFIG};
+use runtime::telemetry::start_logs;
+
+use crate::app::{Application, ApplicationError};
+use crate::config::{self, HealthcheckSettings, MigrateSettings, Settings};
+use crate::{MIGRATIONS, SCHEMA, SERVICE};
+
+#[derive(Debug, Parser)]
+#[command(name = SERVICE, about = "Customers, subscriptions and the token proxy in front of the WA server")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve HTTP until SIGTERM (the default)
+    Serve,
+    /// Create the schema and roles, and bring the tables up to date
+    Migrate,
+    /// Ask the running service whether it is ready
+    Healthcheck,
+    /// Print every environment variable as a Markdown table
+    Config,
+    /// Chores about sessions
+    #[command(subcommand)]
+    Session(session::SessionCommand),
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+enum CommandError {
+    #[error(transparent)]
+    Settings(#[from] InvalidSettings),
+    #[error("{0}")]
+    Start(#[from] std::io::Error),
+    #[error(transparent)]
+    Application(#[from] ApplicationError),
+    #[error(transparent)]
+    Database(#[from] database::DatabaseError),
+    #[error(transparent)]
+    Migration(#[from] database::MigrationError),
+    #[error(transparent)]
+    NotReady(#[from] web::healthcheck::NotReady),
+    #[error(transparent)]
+    Provision(#[from] crate::flows::provision_session::ProvisionError),
+    #[error("the HTTP client cannot be set up: {0}")]
+    Client(#[from] reqwest::Error),
+    #[error("work was still in hand when the grace period ended")]
+    Unfinished,
+}
+
+/// Does what the command line asks for.
+pub async fn run() -> ExitCode {
+    let done = match Arguments::parse().command.unwrap_or(Command::Serve) {
+        Command::Serve => serve().await,
+        Command::Migrate => migrate().await,
+        Command::Healthcheck => healthcheck().await,
+        Command::Config => {
+            print(markdown_table(&config::variables()).trim_end());
+            Ok(())
+        }
+        Command::Session(command) => session::run(command).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(CommandError::Settings(error)) => {
+            process::report(SERVICE, &error);
+            ExitCode::from(EXIT_CONFIG)
+        }
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve() -> Result<(), CommandError> {
+    let settings = Settings::from_reader(SettingsReader::from_process())?;
+    let shutdown = process::start(SERVICE, &settings.process)?;
+    let db = Database::new(
+        &settings.database.url,
+        SchemaNames::of_service(SCHEMA),
+        settings.database.pool,
+    )?;
+    let listener = web::bind(settings.process.address)?;
+    let served = Application::build(&settings, db, listener)?
+        .run_until_stopped(shutdown.clone())
+        .await;
+    let finished = process::finish(SERVICE, &shutdown).await;
+    served?;
+    if finished {
+        Ok(())
+    } else {
+        Err(CommandError::Unfinished)
+    }
+}
+
+async fn migrate() -> Result<(), CommandError> {
+    let settings = MigrateSettings::from_reader(SettingsReader::from_process())?;
+    start_logs(&settings.process.log_level, settings.process.log_format);
+    let names = SchemaNames::of_service(SCHEMA);
+    let ran = database::migrate(&settings.admin, &settings.service, &names, MIGRATIONS).await?;
+    tracing::info!(service = SERVICE, migrations = ?ran, "the schema is up to date");
+    Ok(())
+}
+
+async fn healthcheck() -> Result<(), CommandError> {
+    let settings = HealthcheckSettings::from_reader(SettingsReader::from_process())?;
+    Ok(web::healthcheck::run(reachable(settings.process.address)).await?)
+}
+
+/// The service's address as seen from its own machine.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of a command is what scripts read")]
+fn print(text: &str) {
+    println!("{text}");
+}
+
+/// Says what failed and why. Causes hold addresses at most; whoever runs a command knows them.
+#[expect(
+    clippy::print_stderr,
+    reason = "whoever typed a command reads why it failed, whatever the log level is"
+)]
+fn complain(error: &CommandError) {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let reason = error.to_string();
+        // Some errors repeat their cause in their own words.
+        if !text.contains(&reason) {
+            text.push_str(": ");
+            text.push_str(&reason);
+        }
+        cause = error.source();
+    }
+    eprintln!("{SERVICE}: {text}");
+}

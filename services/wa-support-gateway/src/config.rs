@@ -1,0 +1,361 @@
+//! The settings, read once. Each command reads what it uses and no more: a health check must not fail for want of a
+//! key it never touches.
+
+use std::time::Duration;
+
+use database::{DatabaseUrl, PoolSettings};
+use runtime::config::{BaseUrl, InvalidSettings, Milliseconds, SettingsReader, Variable};
+use runtime::encryption::KeyRing;
+use runtime::process::ProcessSettings;
+use secrecy::SecretString;
+
+/// The port of the contract (§14), for a command line and for documents.
+const DEFAULT_PORT: &str = "8070";
+
+/// The longest wait for a database connection: overload becomes a 503 and not a queue.
+const POOL_WAIT: Duration = Duration::from_secs(5);
+
+/// Every variable of this service. A settings file may name all of them, whichever command reads it.
+const VARIABLES: [&str; 15] = [
+    "HOST",
+    "PORT",
+    "HTTP_WORKERS",
+    "LOG_LEVEL",
+    "LOG_FORMAT",
+    "METRICS_TOKEN",
+    "DATABASE_URL",
+    "DATABASE_POOL_SIZE",
+    "MIGRATE_DATABASE_URL",
+    "WA_SERVER_URL",
+    "WA_CONNECT_TIMEOUT_MS",
+    "WA_READ_TIMEOUT_MS",
+    "WA_ADMIN_TOKEN",
+    "ENCRYPTION_KEYS",
+    "PROXY_BODY_LIMIT_BYTES",
+];
+
+/// Where our own rows are.
+#[derive(Debug, Clone)]
+pub struct DatabaseSettings {
+    /// The login role's URL.
+    pub url: DatabaseUrl,
+    /// Bounds of the pool.
+    pub pool: PoolSettings,
+}
+
+/// Where the WA server is and how long it may take.
+#[derive(Debug, Clone)]
+pub struct WaServerSettings {
+    /// Its base URL.
+    pub url: BaseUrl,
+    /// Longest wait for a connection.
+    pub connect_timeout: Duration,
+    /// Longest silence: until the answer begins, and between two pieces of it.
+    pub read_timeout: Duration,
+}
+
+/// What `serve` uses.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where the process listens and how it reports.
+    pub process: ProcessSettings,
+    /// Our own rows.
+    pub database: DatabaseSettings,
+    /// The upstream.
+    pub wa_server: WaServerSettings,
+    /// Opens and seals session tokens.
+    pub keys: KeyRing,
+    /// Largest request body that is passed on.
+    pub body_limit: u64,
+}
+
+impl Settings {
+    /// Reads everything `serve` uses.
+    ///
+    /// # Errors
+    /// [`InvalidSettings`] with every mistake.
+    pub fn from_reader(mut reader: SettingsReader) -> Result<Self, InvalidSettings> {
+        let settings = Self::read(&mut reader);
+        finish(reader, settings)
+    }
+
+    fn read(reader: &mut SettingsReader) -> Option<Self> {
+        let process = ProcessSettings::read(reader, DEFAULT_PORT);
+        let database = DatabaseSettings::read(reader);
+        let wa_server = WaServerSettings::read(reader);
+        let keys = read_keys(reader);
+        let body_limit = reader.with_default(
+            "PROXY_BODY_LIMIT_BYTES",
+            "104857600",
+            "Largest request body that the proxy passes on; media arrives as base64 inside JSON",
+        );
+        Some(Self {
+            process: process?,
+            database: database?,
+            wa_server: wa_server?,
+            keys: keys?,
+            body_limit: body_limit?,
+        })
+    }
+}
+
+impl DatabaseSettings {
+    fn read(reader: &mut SettingsReader) -> Option<Self> {
+        let url = read_database_url(reader);
+        let size: Option<usize> =
+            reader.with_default("DATABASE_POOL_SIZE", "16", "Most connections to Postgres at once");
+        if size == Some(0) {
+            reader.problem("DATABASE_POOL_SIZE", "must be at least 1");
+        }
+        Some(Self {
+            url: url?,
+            pool: PoolSettings {
+                size: size?,
+                wait: POOL_WAIT,
+            },
+        })
+    }
+}
+
+impl WaServerSettings {
+    fn read(reader: &mut SettingsReader) -> Option<Self> {
+        let url = reader.required("WA_SERVER_URL", "Base URL of the WA server");
+        let connect: Option<Milliseconds> = reader.with_default(
+            "WA_CONNECT_TIMEOUT_MS",
+            "5000",
+            "Longest wait for a connection to the WA server",
+        );
+        let read: Option<Milliseconds> = reader.with_default(
+            "WA_READ_TIMEOUT_MS",
+            "130000",
+            "Longest silence of the WA server; its own limit for an answer is 120 s",
+        );
+        Some(Self {
+            url: url?,
+            connect_timeout: connect?.0,
+            read_timeout: read?.0,
+        })
+    }
+}
+
+/// What `migrate` uses.
+#[derive(Debug, Clone)]
+pub struct MigrateSettings {
+    /// How the process reports.
+    pub process: ProcessSettings,
+    /// The service's login role, which is made when it is missing.
+    pub service: DatabaseUrl,
+    /// The role that may make roles and schemas.
+    pub admin: DatabaseUrl,
+}
+
+impl MigrateSettings {
+    /// Reads everything `migrate` uses.
+    ///
+    /// # Errors
+    /// [`InvalidSettings`] with every mistake.
+    pub fn from_reader(mut reader: SettingsReader) -> Result<Self, InvalidSettings> {
+        let process = ProcessSettings::read(&mut reader, DEFAULT_PORT);
+        let service = read_database_url(&mut reader);
+        let admin = read_migrate_url(&mut reader);
+        let settings = (|| {
+            let service: DatabaseUrl = service?;
+            Some(Self {
+                process: process?,
+                admin: admin.unwrap_or_else(|| service.clone()),
+                service,
+            })
+        })();
+        finish(reader, settings)
+    }
+}
+
+/// What `healthcheck` uses.
+#[derive(Debug, Clone)]
+pub struct HealthcheckSettings {
+    /// Where the service listens.
+    pub process: ProcessSettings,
+}
+
+impl HealthcheckSettings {
+    /// Reads everything `healthcheck` uses.
+    ///
+    /// # Errors
+    /// [`InvalidSettings`] with every mistake.
+    pub fn from_reader(mut reader: SettingsReader) -> Result<Self, InvalidSettings> {
+        let process = ProcessSettings::read(&mut reader, DEFAULT_PORT);
+        finish(reader, process.map(|process| Self { process }))
+    }
+}
+
+/// What the chores about sessions use.
+#[derive(Debug, Clone)]
+pub struct ChoreSettings {
+    /// How the process reports.
+    pub process: ProcessSettings,
+    /// Our own rows.
+    pub database: DatabaseSettings,
+    /// The upstream.
+    pub wa_server: WaServerSettings,
+    /// Opens the WA server's `/admin`.
+    pub admin_token: SecretString,
+    /// Opens and seals session tokens.
+    pub keys: KeyRing,
+}
+
+impl ChoreSettings {
+    /// Reads everything the chores use.
+    ///
+    /// # Errors
+    /// [`InvalidSettings`] with every mistake.
+    pub fn from_reader(mut reader: SettingsReader) -> Result<Self, InvalidSettings> {
+        let process = ProcessSettings::read(&mut reader, DEFAULT_PORT);
+        let database = DatabaseSettings::read(&mut reader);
+        let wa_server = WaServerSettings::read(&mut reader);
+        let admin_token = reader.required(ADMIN_TOKEN.0, ADMIN_TOKEN.1);
+        let keys = read_keys(&mut reader);
+        let settings = (|| {
+            Some(Self {
+                process: process?,
+                database: database?,
+                wa_server: wa_server?,
+                admin_token: admin_token?,
+                keys: keys?,
+            })
+        })();
+        finish(reader, settings)
+    }
+}
+
+/// Every variable, for the documentation.
+#[must_use]
+pub fn variables() -> Vec<Variable> {
+    let mut reader = SettingsReader::from_map([]);
+    // Nothing is set here, so nothing comes out; what counts is what was asked for.
+    drop(Settings::read(&mut reader));
+    drop(read_migrate_url(&mut reader));
+    drop(reader.optional::<SecretString>(ADMIN_TOKEN.0, ADMIN_TOKEN.1));
+    reader.variables().to_vec()
+}
+
+const ADMIN_TOKEN: (&str, &str) = (
+    "WA_ADMIN_TOKEN",
+    "Admin token of the WA server; required by the chores, not used by the proxy",
+);
+
+fn read_database_url(reader: &mut SettingsReader) -> Option<DatabaseUrl> {
+    reader.required_as(
+        "DATABASE_URL",
+        DatabaseUrl::EXPECTED,
+        "Postgres, as the service's own login role",
+    )
+}
+
+fn read_migrate_url(reader: &mut SettingsReader) -> Option<DatabaseUrl> {
+    reader.optional_as(
+        "MIGRATE_DATABASE_URL",
+        DatabaseUrl::EXPECTED,
+        "Postgres, as a role that may make roles and schemas; `migrate` uses `DATABASE_URL` without it",
+    )
+}
+
+fn read_keys(reader: &mut SettingsReader) -> Option<KeyRing> {
+    reader.required(
+        "ENCRYPTION_KEYS",
+        "Keys for secrets at rest, newest first: `id:base64-of-32-bytes,…`",
+    )
+}
+
+/// Ends the reading. The variables of other commands count as known, so that one settings file serves all of them.
+fn finish<T>(mut reader: SettingsReader, settings: Option<T>) -> Result<T, InvalidSettings> {
+    for name in VARIABLES {
+        drop(reader.optional::<String>(name, "of another command"));
+    }
+    reader.finish(|| settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const KEYS: &str = "test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    const DATABASE: &str = "postgres://wa_support:s3cret-password@db/kanal";
+
+    #[test]
+    fn every_variable_is_documented_and_known_to_every_command() {
+        let documented: BTreeSet<&str> = variables().iter().map(|variable| variable.name).collect();
+        assert_eq!(documented, VARIABLES.into_iter().collect());
+        assert_eq!(documented.len(), variables().len(), "no variable is listed twice");
+    }
+
+    #[test]
+    fn the_originals_defaults_hold() {
+        let settings = Settings::from_reader(SettingsReader::from_map([
+            ("DATABASE_URL", DATABASE),
+            ("WA_SERVER_URL", "http://wa-api:8080/"),
+            ("ENCRYPTION_KEYS", KEYS),
+        ]))
+        .unwrap();
+        assert_eq!(settings.process.address.port(), 8070);
+        assert_eq!(settings.wa_server.url.as_str(), "http://wa-api:8080");
+        assert_eq!(settings.wa_server.connect_timeout, Duration::from_secs(5));
+        assert_eq!(settings.wa_server.read_timeout, Duration::from_secs(130));
+        assert_eq!(
+            (settings.body_limit, settings.database.pool.size),
+            (100 * 1024 * 1024, 16)
+        );
+    }
+
+    #[test]
+    fn all_mistakes_come_out_together() {
+        let error = Settings::from_reader(SettingsReader::from_map([
+            ("WA_SERVER_URL", "ftp://x"),
+            ("DATABASE_POOL_SIZE", "0"),
+            ("PROXY_BODY_LIMIT_BYTES", "lots"),
+        ]))
+        .unwrap_err();
+        let names: Vec<&str> = error
+            .problems
+            .iter()
+            .map(|problem| problem.name.as_str())
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "DATABASE_URL",
+                "DATABASE_POOL_SIZE",
+                "WA_SERVER_URL",
+                "ENCRYPTION_KEYS",
+                "PROXY_BODY_LIMIT_BYTES"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_command_needs_only_what_it_uses() {
+        assert!(HealthcheckSettings::from_reader(SettingsReader::from_map([])).is_ok());
+        let migrate =
+            MigrateSettings::from_reader(SettingsReader::from_map([("DATABASE_URL", DATABASE)])).unwrap();
+        assert_eq!(migrate.admin.user(), "wa_support");
+        assert!(ChoreSettings::from_reader(SettingsReader::from_map([("DATABASE_URL", DATABASE)])).is_err());
+    }
+
+    #[test]
+    fn no_secret_is_in_debug() {
+        let settings = ChoreSettings::from_reader(SettingsReader::from_map([
+            ("DATABASE_URL", DATABASE),
+            ("WA_SERVER_URL", "http://wa-api:8080"),
+            ("WA_ADMIN_TOKEN", "s3cret-admin"),
+            ("METRICS_TOKEN", "s3cret-metrics"),
+            ("ENCRYPTION_KEYS", KEYS),
+        ]))
+        .unwrap();
+        let shown = format!("{settings:?}");
+        assert!(
+            !shown.contains("s3cret") && !shown.contains("AAECAwQF"),
+            "{shown}"
+        );
+    }
+}

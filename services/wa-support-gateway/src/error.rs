@@ -1,0 +1,125 @@
+//! Everything that can go wrong in a request, and what the caller reads then. Texts and statuses are the contract's
+//! (§3.3, §8.2); causes are logged and never answered (W-22).
+
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use database::DatabaseError;
+use runtime::encryption::EncryptionError;
+use web::ApiError;
+
+use crate::flows::proxy_path::Refusal;
+use crate::wa_server::ForwardError;
+
+/// How soon it makes sense to come again while Postgres is away.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// A request that was not answered by the WA server.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No token was presented.
+    #[error("no token")]
+    TokenRequired,
+    /// A token was presented that stands for no session.
+    #[error("unknown token")]
+    InvalidToken,
+    /// The session's customer is switched off.
+    #[error("customer is not active")]
+    CustomerNotActive,
+    /// The session's customer has no subscription that is usable now.
+    #[error("no usable subscription")]
+    SubscriptionExpired,
+    /// The path is not passed on.
+    #[error("{0}")]
+    Path(#[from] Refusal),
+    /// The path leads to no route of ours.
+    #[error("no such route")]
+    NoRoute,
+    /// The body is over the limit.
+    #[error("the body is over the limit")]
+    TooLarge,
+    /// The caller's body ended early.
+    #[error("the body was cut off")]
+    BodyCutOff,
+    /// The WA server did not answer as it should.
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
+    /// The policies of the database were not confirmed yet.
+    #[error("not ready to serve")]
+    NotReady,
+    /// Our own rows cannot be read.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// A stored secret cannot be used.
+    #[error(transparent)]
+    Encryption(#[from] EncryptionError),
+    /// A bug of ours.
+    #[error("{0}")]
+    Internal(&'static str),
+}
+
+impl Error {
+    /// One word for the metrics.
+    #[must_use]
+    pub const fn outcome(&self) -> &'static str {
+        match self {
+            Self::TokenRequired => "token_required",
+            Self::InvalidToken => "invalid_token",
+            Self::CustomerNotActive => "customer_not_active",
+            Self::SubscriptionExpired => "subscription_expired",
+            Self::Path(Refusal::Invalid) => "invalid_path",
+            Self::Path(Refusal::Admin) => "admin_refused",
+            Self::Path(Refusal::NotExposed) => "not_exposed",
+            Self::Path(Refusal::Unknown) | Self::NoRoute => "no_route",
+            Self::TooLarge => "too_large",
+            Self::BodyCutOff => "body_cut_off",
+            Self::Forward(ForwardError::Unavailable) => "upstream_unavailable",
+            Self::Forward(ForwardError::TimedOut) => "upstream_timed_out",
+            Self::Forward(ForwardError::Redirected) => "upstream_redirected",
+            Self::NotReady | Self::Database(_) => "database",
+            Self::Encryption(_) | Self::Internal(_) => "internal",
+        }
+    }
+
+    /// What the caller reads. Logs what operators have to know.
+    #[must_use]
+    pub fn answer(&self, path: &str) -> ApiError {
+        let forbidden = |code, text: &str| ApiError::new(StatusCode::FORBIDDEN, code, text);
+        match self {
+            Self::TokenRequired => ApiError::unauthorized("token_required", "token required"),
+            Self::InvalidToken => ApiError::unauthorized("invalid_token", "invalid token"),
+            Self::CustomerNotActive => forbidden("customer_not_active", "user is not active"),
+            Self::SubscriptionExpired => forbidden("subscription_expired", "subscription expired"),
+            Self::Path(Refusal::Invalid) => ApiError::bad_request("invalid_path", "invalid path"),
+            Self::Path(Refusal::Admin) => forbidden("admin_not_exposed", "admin path is not exposed"),
+            Self::Path(Refusal::NotExposed) => forbidden("path_not_exposed", "path is not exposed"),
+            Self::Path(Refusal::Unknown) | Self::NoRoute => ApiError::no_route(path),
+            Self::TooLarge => ApiError::too_large(),
+            Self::BodyCutOff => ApiError::bad_request("body_cut_off", "The request body ended early"),
+            // A redirect of the WA server says as little to a caller as its absence.
+            Self::Forward(ForwardError::Unavailable | ForwardError::Redirected) => ApiError::new(
+                StatusCode::BAD_GATEWAY,
+                "upstream_unavailable",
+                "upstream unavailable",
+            ),
+            Self::Forward(ForwardError::TimedOut) => ApiError::new(
+                StatusCode::GATEWAY_TIMEOUT,
+                "upstream_timeout",
+                "upstream did not answer in time",
+            ),
+            Self::NotReady => ApiError::unavailable(RETRY_AFTER),
+            Self::Database(error) => {
+                tracing::error!(error = ?error, "the database did not do its part");
+                if error.is_transient() {
+                    ApiError::unavailable(RETRY_AFTER)
+                } else {
+                    ApiError::internal()
+                }
+            }
+            Self::Encryption(_) | Self::Internal(_) => {
+                tracing::error!(error = %self, "a request failed for our own fault");
+                ApiError::internal()
+            }
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What a request is answered with.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use database::Database;
+use runtime::encryption::KeyRing;
+use tokio::runtime::Handle;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
+
+use crate::error::Error;
+use crate::wa_server::WaServer;
+
+/// Shared by all requests of a process. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Gateway {
+    pub(crate) db: Database,
+    pub(crate) keys: KeyRing,
+    pub(crate) wa_server: WaServer,
+    pub(crate) body_limit: u64,
+    pub(crate) policies: PoliciesConfirmed,
+    pub(crate) process: Handle,
+}
+
+/// Whether the database was seen to keep tenants apart. Until then nobody is served.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PoliciesConfirmed(Arc<AtomicBool>);
+
+impl PoliciesConfirmed {
+    pub(crate) fn confirm(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn are_confirmed(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+impl Gateway {
+    /// Does a request's work on the runtime of the process and gives it up when the request is given up.
+    ///
+    /// Whatever dials has to go through here, down to the smallest probe. Connections are pooled for all workers but
+    /// live on the runtime that opened them, and an HTTP worker's ends with the worker. At the end of the process an
+    /// idle worker ends at once; it would take the connection with it that another worker's slow request waits on.
+    pub(crate) async fn on_process<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let task = AbortOnDropHandle::new(self.process.spawn(work.in_current_span()));
+        task.await
+            .unwrap_or(Err(Error::Internal("the request's task died")))
+    }
+}

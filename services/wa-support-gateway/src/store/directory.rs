@@ -1,0 +1,36 @@
+//! The directory that leads from a token or a name to a customer. Reading it is `tenant-isolation`'s business.
+
+use database::DatabaseError;
+use diesel::ExpressionMethods as _;
+use diesel_async::RunQueryDsl as _;
+use tenant_isolation::TenantTransaction;
+use tenant_isolation::resolve::ExternalId;
+use uuid::Uuid;
+
+use super::schema::tenant_directory;
+
+/// Kind of the lower-case hex SHA-256 of a session token.
+pub(crate) const SESSION_TOKEN: &str = "session_token";
+
+/// Kind of a session's name, which is unique over all customers (contract W-33).
+pub(crate) const SESSION_NAME: &str = "session_name";
+
+/// Registers an id for the customer's row. False when somebody has registered it before.
+pub(crate) async fn claim(
+    tx: &mut TenantTransaction,
+    external: &ExternalId,
+    subject: Uuid,
+) -> Result<bool, DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    let claimed = diesel::insert_into(tenant_directory::table)
+        .values((
+            tenant_directory::kind.eq(external.kind()),
+            tenant_directory::external_id.eq(external.id()),
+            tenant_directory::tenant_id.eq(tenant),
+            tenant_directory::subject_id.eq(subject),
+        ))
+        .on_conflict_do_nothing()
+        .execute(tx.connection())
+        .await?;
+    Ok(claimed == 1)
+}

@@ -1,0 +1,11 @@
+//! Rows and queries, a file per noun. Everything works inside a transaction that was opened for one customer, and the
+//! policies in Postgres check each row again.
+
+pub(crate) mod customers;
+pub(crate) mod directory;
+mod schema;
+pub(crate) mod sessions;
+pub(crate) mod subscriptions;
+
+/// The one provider there is. The column exists because subscriptions are sold per provider.
+pub(crate) const PROVIDER: &str = "genfity-wa";

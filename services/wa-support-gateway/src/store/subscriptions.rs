@@ -1,0 +1,67 @@
+//! Subscriptions: what a customer may have.
+
+use chrono::{DateTime, Utc};
+use database::DatabaseError;
+use diesel::{ExpressionMethods as _, QueryDsl as _};
+use diesel_async::RunQueryDsl as _;
+use domain::subscription::SubscriptionStatus;
+use tenant_isolation::TenantTransaction;
+use uuid::Uuid;
+
+use super::PROVIDER;
+use super::schema::subscriptions;
+
+/// What a missing subscription begins with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NewSubscription {
+    pub(crate) expires_at: DateTime<Utc>,
+    pub(crate) max_sessions: i32,
+}
+
+/// Makes the subscription when it is missing; one that exists keeps its end, its status and its limits.
+pub(crate) async fn ensure(tx: &mut TenantTransaction, new: NewSubscription) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    diesel::insert_into(subscriptions::table)
+        .values((
+            subscriptions::tenant_id.eq(tenant),
+            subscriptions::id.eq(Uuid::now_v7()),
+            subscriptions::provider.eq(PROVIDER),
+            subscriptions::status.eq(SubscriptionStatus::Active.as_str()),
+            subscriptions::expires_at.eq(new.expires_at),
+            subscriptions::max_sessions.eq(new.max_sessions),
+        ))
+        .on_conflict_do_nothing()
+        .execute(tx.connection())
+        .await?;
+    Ok(())
+}
+
+/// Sets how many sessions the customer may have.
+pub(crate) async fn set_max_sessions(
+    tx: &mut TenantTransaction,
+    max_sessions: i32,
+) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    let own = subscriptions::table
+        .filter(subscriptions::tenant_id.eq(tenant))
+        .filter(subscriptions::provider.eq(PROVIDER));
+    diesel::update(own)
+        .set((
+            subscriptions::max_sessions.eq(max_sessions),
+            subscriptions::updated_at.eq(Utc::now()),
+        ))
+        .execute(tx.connection())
+        .await?;
+    Ok(())
+}
+
+/// How many sessions the customer may have.
+pub(crate) async fn max_sessions(tx: &mut TenantTransaction) -> Result<i32, DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    Ok(subscriptions::table
+        .filter(subscriptions::tenant_id.eq(tenant))
+        .filter(subscriptions::provider.eq(PROVIDER))
+        .select(subscriptions::max_sessions)
+        .get_result(tx.connection())
+        .await?)
+}

@@ -1,0 +1,9 @@
+//! What every test starts with.
+
+mod gateway;
+mod raw;
+mod wa_server;
+
+pub(crate) use gateway::{Gateway, Session, scope, session_at, try_session};
+pub(crate) use raw::raw;
+pub(crate) use wa_server::{ADMIN_TOKEN, FakeWaServer, Seen};
