@@ -1,0 +1,2 @@
+DROP TABLE tenant_directory;
+DROP FUNCTION keep_tenants_apart(regclass);

@@ -1,0 +1,239 @@
+//! The service, put together: built from settings and a listener, run until it is stopped.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use database::{Database, DatabaseError, PoolSettings};
+use futures_util::FutureExt as _;
+use messaging::broker::Broker;
+use messaging::consumer::consume;
+use messaging::lanes::Workers;
+use messaging::outbox::Relay;
+use messaging::topology::Queue;
+use runtime::shutdown::Shutdown;
+use tenant_isolation::policy::{self, PolicyError};
+use web::health::{Health, Need};
+use web::{ErrorField, MetricsToken, ServerSettings};
+
+use crate::chatwoot::Chatwoot;
+use crate::config::{SERVICE, Settings, StorageSettings};
+use crate::flows::Tools;
+use crate::flows::accept_reply::Signals;
+use crate::routes::{health_body, routes};
+use crate::webhooks::chatwoot::Ingress;
+use crate::workers::events::Events;
+use crate::workers::lanes::Lanes;
+use crate::workers::retention;
+
+/// Chatwoot gives up after five seconds; waiting longer for a connection helps nobody.
+const CONNECTION_WAIT: Duration = Duration::from_secs(2);
+/// The pause between two looks at a database that is away.
+const CHECK_PAUSE: Duration = Duration::from_secs(1);
+
+/// A service that is ready to run.
+#[derive(Debug)]
+pub struct Application {
+    settings: Settings,
+    listener: TcpListener,
+    tools: Tools,
+    broker: Broker,
+    signals: Signals,
+    open: Arc<AtomicBool>,
+    hole: Arc<AtomicBool>,
+}
+
+/// Why the service cannot be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The pool's settings are impossible.
+    #[error("the database's pool cannot be made")]
+    Database(#[from] DatabaseError),
+    /// The HTTP client.
+    #[error("the HTTP client cannot be made")]
+    Http(#[from] reqwest::Error),
+}
+
+/// Why the service ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The server cannot run.
+    #[error("the server failed")]
+    Server(#[from] std::io::Error),
+    /// Tenants are not kept apart in this database.
+    #[error("the database does not keep tenants apart; the log names the holes")]
+    Policy,
+}
+
+/// Makes what the flows work with.
+///
+/// # Errors
+/// [`BuildError`].
+pub fn tools(settings: &StorageSettings) -> Result<Tools, BuildError> {
+    let pool = PoolSettings {
+        size: settings.pool_size,
+        wait: CONNECTION_WAIT,
+    };
+    Ok(Tools {
+        db: Database::new(&settings.database_url, settings.names.clone(), pool)?,
+        chatwoot: Chatwoot::new(settings.outbound.clone(), settings.fetch_timeout)?,
+        keys: settings.keys.clone(),
+    })
+}
+
+impl Application {
+    /// Puts the service together. Nothing is dialled yet.
+    ///
+    /// # Errors
+    /// [`BuildError`].
+    pub fn build(settings: Settings, listener: TcpListener) -> Result<Self, BuildError> {
+        let tools = tools(&settings.storage)?;
+        let broker = Broker::new(
+            settings.rabbitmq_url.clone(),
+            SERVICE,
+            settings.topology.clone(),
+            false,
+        );
+        Ok(Self {
+            settings,
+            listener,
+            tools,
+            broker,
+            signals: Signals::default(),
+            open: Arc::default(),
+            hole: Arc::default(),
+        })
+    }
+
+    /// The port that was taken.
+    ///
+    /// # Errors
+    /// When the listener has none.
+    pub fn port(&self) -> std::io::Result<u16> {
+        Ok(self.listener.local_addr()?.port())
+    }
+
+    /// Serves and works until `shutdown` begins; what is in hand is finished.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub async fn run_until_stopped(self, shutdown: Shutdown) -> Result<(), RunError> {
+        let (health, ingress) = (self.health(), self.ingress());
+        let server = ServerSettings {
+            error_field: ErrorField::Error,
+            health,
+            metrics: MetricsToken(self.settings.process.metrics_token.clone()),
+            workers: self.settings.process.workers,
+            // What was accepted is finished, whether the caller waits for it or not.
+            cancel_when_caller_leaves: false,
+        };
+        let work = Work {
+            settings: self.settings,
+            tools: self.tools,
+            broker: self.broker,
+            signals: self.signals,
+            open: self.open,
+            hole: Arc::clone(&self.hole),
+        };
+        shutdown.spawn("start of the workers", work.start(shutdown.clone()));
+        let served = web::serve(self.listener, server, routes(ingress), shutdown.clone()).await;
+        shutdown.begin();
+        served?;
+        if self.hole.load(Ordering::Acquire) {
+            Err(RunError::Policy)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn ingress(&self) -> Ingress {
+        Ingress {
+            tools: self.tools.clone(),
+            signals: self.signals.clone(),
+            body_limit: self.settings.webhook_body_limit,
+            tolerance: self.settings.signature_tolerance,
+            open: Arc::clone(&self.open),
+        }
+    }
+
+    fn health(&self) -> Health {
+        let (db, open, broker) = (self.tools.db.clone(), Arc::clone(&self.open), self.broker.clone());
+        Health::new(health_body())
+            .check("postgres", Need::Vital, move || {
+                let (db, open) = (db.clone(), Arc::clone(&open));
+                async move { open.load(Ordering::Acquire) && db.ping().await.is_ok() }.boxed()
+            })
+            .check("rabbitmq", Need::Helpful, move || {
+                let up = broker.is_up();
+                async move { up }.boxed()
+            })
+    }
+}
+
+/// The side of the service that has no port.
+struct Work {
+    settings: Settings,
+    tools: Tools,
+    broker: Broker,
+    signals: Signals,
+    open: Arc<AtomicBool>,
+    hole: Arc<AtomicBool>,
+}
+
+impl Work {
+    /// Looks at the database's defences before anything is done with it, however long it is away.
+    async fn start(self, shutdown: Shutdown) {
+        loop {
+            match policy::check(&self.tools.db).await {
+                Ok(()) => break,
+                Err(error @ PolicyError::Holes(_)) => {
+                    tracing::error!(%error, "the service must not serve");
+                    self.hole.store(true, Ordering::Release);
+                    return shutdown.begin();
+                }
+                Err(error @ PolicyError::Database(_)) => {
+                    tracing::warn!(%error, "waiting for the database");
+                    if !shutdown.sleep(CHECK_PAUSE).await {
+                        return;
+                    }
+                }
+            }
+        }
+        if shutdown.has_begun() {
+            return;
+        }
+        self.open.store(true, Ordering::Release);
+        self.spawn(&shutdown);
+    }
+
+    fn spawn(self, shutdown: &Shutdown) {
+        let Self {
+            settings,
+            tools,
+            broker,
+            signals,
+            ..
+        } = self;
+        let relay = Relay::new(tools.db.clone(), broker.clone(), signals.outbox, false);
+        shutdown.spawn("outbox relay", relay.run(shutdown.token()));
+
+        let events = Events {
+            tools: tools.clone(),
+            signal: signals.lanes.clone(),
+        };
+        let stop = shutdown.token();
+        shutdown.spawn("event consumer", async move {
+            consume(&broker, Queue::BridgeEvents, &events, &stop).await;
+        });
+
+        let lanes = Arc::new(Lanes {
+            tools: tools.clone(),
+            retry: settings.retry,
+        });
+        let workers = Workers::new(tools.db.clone(), lanes, settings.lanes, signals.lanes);
+        shutdown.spawn("lane workers", workers.run(shutdown.token()));
+
+        shutdown.spawn("retention", retention::run(tools.db, shutdown.clone()));
+    }
+}

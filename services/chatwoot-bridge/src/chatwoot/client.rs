@@ -1,0 +1,448 @@
+//! The calls, one method each.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::redirect::Policy;
+use reqwest::{Method, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use super::breaker::Breakers;
+use super::error::ChatwootError;
+use super::wire::{
+    Contact, ContactBody, ContactCreated, ContactInboxBody, Conversation, ConversationBody, FilterBody,
+    FilterCondition, Listed, Message, MessageBody, QuoteBody, ShownStatus, StatusBody,
+};
+use crate::outbound_url::{CheckedResolver, OutboundPolicy, OutboundRefusal};
+
+/// An answer that is longer is not Chatwoot's.
+const ANSWER_LIMIT: usize = 2 * 1024 * 1024;
+
+/// The one HTTP client for all Chatwoots. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Chatwoot {
+    http: reqwest::Client,
+    policy: OutboundPolicy,
+    timeout: Duration,
+    breakers: Breakers,
+}
+
+/// Where an inbox is and what opens it.
+#[derive(Clone)]
+pub struct InboxAddress {
+    /// Base URL of the installation, without a slash at the end.
+    pub url: String,
+    /// Chatwoot's account id.
+    pub account_id: i64,
+    /// Chatwoot's inbox id.
+    pub inbox_id: i64,
+    /// `api_access_token`.
+    pub token: SecretString,
+}
+
+impl fmt::Debug for InboxAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InboxAddress")
+            .field("account_id", &self.account_id)
+            .field("inbox_id", &self.inbox_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The API of one account, seen from one of its inboxes.
+#[derive(Debug, Clone, Copy)]
+pub struct ChatwootApi<'a> {
+    client: &'a Chatwoot,
+    at: &'a InboxAddress,
+}
+
+/// A contact to be made.
+#[derive(Clone, Copy)]
+pub struct NewContact<'a> {
+    /// What agents see.
+    pub name: &'a str,
+    /// Our canonical address: identifier and source id alike.
+    pub address: &'a str,
+    /// Digits with country code.
+    pub phone: Option<&'a str>,
+    /// Give it a place in the inbox at once, with the address as source id.
+    pub in_inbox: bool,
+}
+
+/// A message to be made.
+#[derive(Clone, Copy)]
+pub struct NewMessage<'a> {
+    /// What agents read.
+    pub content: &'a str,
+    /// The mark by which we find it again.
+    pub source_id: &'a str,
+    /// The mark of the message it answers, and that message's id in Chatwoot where known.
+    pub quoted: Option<(&'a str, Option<i64>)>,
+}
+
+impl Chatwoot {
+    /// A client that dials only what `policy` allows and gives up after `timeout`.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be built.
+    pub fn new(policy: OutboundPolicy, timeout: Duration) -> Result<Self, reqwest::Error> {
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(Policy::none())
+            .connect_timeout(timeout.min(Duration::from_secs(5)))
+            .timeout(timeout)
+            .pool_max_idle_per_host(16)
+            .user_agent(concat!("kanal-chatwoot-bridge/", env!("CARGO_PKG_VERSION")))
+            .dns_resolver(Arc::new(CheckedResolver::new(policy.clone())))
+            .build()?;
+        Ok(Self {
+            http,
+            policy,
+            timeout,
+            breakers: Breakers::default(),
+        })
+    }
+
+    /// The API behind an inbox.
+    #[must_use]
+    pub const fn at<'a>(&'a self, at: &'a InboxAddress) -> ChatwootApi<'a> {
+        ChatwootApi { client: self, at }
+    }
+}
+
+impl ChatwootApi<'_> {
+    /// The inbox it is seen from.
+    #[must_use]
+    pub const fn inbox_id(&self) -> i64 {
+        self.at.inbox_id
+    }
+
+    /// Contacts whose `attribute` (`identifier` or `phone_number`) is `value`.
+    pub async fn find_contacts(
+        &self,
+        attribute: &'static str,
+        value: &str,
+    ) -> Result<Vec<Contact>, ChatwootError> {
+        let condition = FilterCondition {
+            attribute_key: attribute,
+            filter_operator: "equal_to",
+            values: [value],
+            query_operator: None,
+        };
+        let body = FilterBody { payload: [condition] };
+        let listed: Listed<Contact> = self
+            .call("find_contact", Method::POST, "/contacts/filter", Some(&body))
+            .await?;
+        Ok(listed.payload)
+    }
+
+    /// Makes a contact.
+    pub async fn create_contact(&self, contact: NewContact<'_>) -> Result<Contact, ChatwootError> {
+        let body = ContactBody {
+            inbox_id: contact.in_inbox.then_some(self.at.inbox_id),
+            name: contact.name,
+            identifier: contact.address,
+            source_id: contact.in_inbox.then_some(contact.address),
+            phone_number: contact.phone.map(|digits| format!("+{digits}")),
+        };
+        let made: ContactCreated = self
+            .call("create_contact", Method::POST, "/contacts", Some(&body))
+            .await?;
+        Ok(made.payload.contact)
+    }
+
+    /// Gives a contact a place in the inbox; without a source id Chatwoot chooses one, which it returns.
+    pub async fn link_contact(
+        &self,
+        contact: i64,
+        source_id: Option<&str>,
+    ) -> Result<Option<String>, ChatwootError> {
+        let body = ContactInboxBody {
+            inbox_id: self.at.inbox_id,
+            source_id,
+        };
+        let path = format!("/contacts/{contact}/contact_inboxes");
+        let place: super::wire::ContactInbox = self
+            .call("link_contact", Method::POST, &path, Some(&body))
+            .await?;
+        Ok(place.source_id)
+    }
+
+    /// A contact's conversations.
+    pub async fn conversations_of(&self, contact: i64) -> Result<Vec<Conversation>, ChatwootError> {
+        let path = format!("/contacts/{contact}/conversations");
+        let listed: Listed<Conversation> = self
+            .call("list_conversations", Method::GET, &path, NOTHING)
+            .await?;
+        Ok(listed.payload)
+    }
+
+    /// Opens a conversation.
+    pub async fn create_conversation(
+        &self,
+        contact: i64,
+        source_id: &str,
+    ) -> Result<Conversation, ChatwootError> {
+        let body = ConversationBody {
+            inbox_id: self.at.inbox_id,
+            contact_id: contact,
+            source_id,
+        };
+        self.call("create_conversation", Method::POST, "/conversations", Some(&body))
+            .await
+    }
+
+    /// The newest messages of a conversation, or those before a message: a page of about 20, oldest first.
+    pub async fn messages(
+        &self,
+        conversation: i64,
+        before: Option<i64>,
+    ) -> Result<Vec<Message>, ChatwootError> {
+        let path = match before {
+            Some(id) => format!("/conversations/{conversation}/messages?before={id}"),
+            None => format!("/conversations/{conversation}/messages"),
+        };
+        let listed: Listed<Message> = self.call("list_messages", Method::GET, &path, NOTHING).await?;
+        Ok(listed.payload)
+    }
+
+    /// Makes a message of the contact. Chatwoot makes two when asked twice.
+    pub async fn create_incoming(
+        &self,
+        conversation: i64,
+        message: NewMessage<'_>,
+    ) -> Result<Message, ChatwootError> {
+        let body = MessageBody {
+            content: message.content,
+            message_type: "incoming",
+            private: false,
+            source_id: message.source_id,
+            content_attributes: message.quoted.map(|(external, id)| QuoteBody {
+                in_reply_to_external_id: external,
+                in_reply_to: id,
+            }),
+        };
+        let path = format!("/conversations/{conversation}/messages");
+        self.call("create_message", Method::POST, &path, Some(&body))
+            .await
+    }
+
+    /// Shows an agent what became of a message.
+    pub async fn set_status(
+        &self,
+        conversation: i64,
+        message: i64,
+        status: ShownStatus,
+        external_error: Option<&str>,
+    ) -> Result<(), ChatwootError> {
+        let path = format!("/conversations/{conversation}/messages/{message}");
+        let body = StatusBody {
+            status,
+            external_error,
+        };
+        let _answer: serde_json::Value = self.call("set_status", Method::PATCH, &path, Some(&body)).await?;
+        Ok(())
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        name: &'static str,
+        method: Method,
+        path: &str,
+        body: Option<&(impl Serialize + Sync)>,
+    ) -> Result<T, ChatwootError> {
+        let answered = self.send(method, path, body).await;
+        let outcome = match &answered {
+            Ok(_) => "ok",
+            Err(ChatwootError::RateLimited { .. }) => "rate_limited",
+            Err(ChatwootError::Resting { .. }) => "resting",
+            Err(ChatwootError::NoAnswer { .. }) => "no_answer",
+            Err(ChatwootError::NotFound) => "not_found",
+            Err(ChatwootError::Taken) => "taken",
+            Err(ChatwootError::TokenRefused) => "token_refused",
+            Err(ChatwootError::Refused { .. } | ChatwootError::NotDialled(_)) => "refused",
+        };
+        metrics::counter!("kanal_chatwoot_calls_total", "call" => name, "outcome" => outcome).increment(1);
+        answered
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&(impl Serialize + Sync)>,
+    ) -> Result<T, ChatwootError> {
+        let url = Url::parse(&self.at.url).map_err(|_| OutboundRefusal::Form)?;
+        self.client.policy.check(&url)?;
+        let whole = format!("{}/api/v1/accounts/{}{path}", self.at.url, self.at.account_id);
+        let mut token =
+            HeaderValue::from_str(self.at.token.expose_secret()).map_err(|_| ChatwootError::TokenRefused)?;
+        token.set_sensitive(true);
+        let mut request = self
+            .client
+            .http
+            .request(method, whole)
+            .header("api_access_token", token);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let (server, breakers) = (self.at.url.as_str(), &self.client.breakers);
+        breakers
+            .ask(server, Instant::now(), self.client.timeout)
+            .map_err(|after| ChatwootError::Resting { after })?;
+        let answered = self.exchange(request).await;
+        match &answered {
+            Err(ChatwootError::NoAnswer { .. }) => breakers.failed(server, Instant::now()),
+            _ => breakers.answered(server),
+        }
+        let (status, headers, bytes) = answered?;
+        if status.is_success() {
+            return serde_json::from_slice(&bytes).map_err(|_| ChatwootError::NoAnswer {
+                what: "unreadable",
+                settled_in: None,
+            });
+        }
+        Err(refusal(status, &headers, &bytes))
+    }
+
+    /// One request and its whole answer, whatever it says.
+    async fn exchange(
+        &self,
+        request: reqwest::RequestBuilder,
+    ) -> Result<(StatusCode, HeaderMap, Vec<u8>), ChatwootError> {
+        let response = request.send().await.map_err(|error| self.no_answer(&error))?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        Ok((status, headers, self.read(response).await?))
+    }
+
+    async fn read(&self, mut response: reqwest::Response) -> Result<Vec<u8>, ChatwootError> {
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.no_answer(&error))? {
+            if bytes.len() + chunk.len() > ANSWER_LIMIT {
+                return Err(ChatwootError::NoAnswer {
+                    what: "too_long",
+                    settled_in: None,
+                });
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes)
+    }
+
+    fn no_answer(&self, error: &reqwest::Error) -> ChatwootError {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+        while let Some(current) = cause {
+            if let Some(refusal) = current.downcast_ref::<OutboundRefusal>() {
+                return ChatwootError::NotDialled(*refusal);
+            }
+            cause = current.source();
+        }
+        if error.is_connect() {
+            ChatwootError::NoAnswer {
+                what: "no_connection",
+                settled_in: None,
+            }
+        } else if error.is_timeout() {
+            // It may still be at work on what it was asked: looking right away would not find it.
+            ChatwootError::NoAnswer {
+                what: "timeout",
+                settled_in: Some(self.client.timeout),
+            }
+        } else {
+            ChatwootError::NoAnswer {
+                what: "broken",
+                settled_in: None,
+            }
+        }
+    }
+}
+
+const NOTHING: Option<&()> = None;
+
+/// Contract 3.1. Chatwoot has no codes in its errors, so two kinds of 422 are known by their fixed words.
+fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ChatwootError {
+    let says = |words: &str| String::from_utf8_lossy(&body[..body.len().min(4096)]).contains(words);
+    match status {
+        StatusCode::TOO_MANY_REQUESTS => ChatwootError::RateLimited {
+            after: retry_after(headers),
+        },
+        StatusCode::UNPROCESSABLE_ENTITY if says("Too many messages") => {
+            ChatwootError::RateLimited { after: None }
+        }
+        StatusCode::UNPROCESSABLE_ENTITY if says("already been taken") || says("should be unique") => {
+            ChatwootError::Taken
+        }
+        StatusCode::UNAUTHORIZED => ChatwootError::TokenRefused,
+        StatusCode::NOT_FOUND => ChatwootError::NotFound,
+        StatusCode::REQUEST_TIMEOUT => ChatwootError::NoAnswer {
+            what: "status_408",
+            settled_in: None,
+        },
+        status if status.is_server_error() => ChatwootError::NoAnswer {
+            what: "status_5xx",
+            settled_in: None,
+        },
+        status => ChatwootError::Refused {
+            status: status.as_u16(),
+        },
+    }
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds: u64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_sorted_by_what_can_be_done() {
+        let sort = |status: u16, body: &str| {
+            refusal(
+                StatusCode::from_u16(status).unwrap(),
+                &HeaderMap::new(),
+                body.as_bytes(),
+            )
+        };
+        assert_eq!(
+            sort(429, "Retry later"),
+            ChatwootError::RateLimited { after: None }
+        );
+        assert_eq!(
+            sort(422, r#"{"error":"Too many messages"}"#),
+            ChatwootError::RateLimited { after: None }
+        );
+        assert_eq!(
+            sort(422, r#"{"message":"Identifier has already been taken"}"#),
+            ChatwootError::Taken
+        );
+        assert_eq!(
+            sort(422, r#"{"error":"source_id should be unique"}"#),
+            ChatwootError::Taken
+        );
+        assert_eq!(sort(422, "{}"), ChatwootError::Refused { status: 422 });
+        assert_eq!(sort(302, ""), ChatwootError::Refused { status: 302 });
+        assert_eq!(sort(404, ""), ChatwootError::NotFound);
+        assert!(sort(500, "<html>").wait().is_some_and(|wait| wait.counts));
+        assert!(sort(429, "").wait().is_some_and(|wait| !wait.counts));
+        assert!(sort(403, "").wait().is_none());
+    }
+
+    #[test]
+    fn a_token_is_not_shown() {
+        let at = InboxAddress {
+            url: "https://chat.example".into(),
+            account_id: 1,
+            inbox_id: 2,
+            token: SecretString::from("s3cret-token"),
+        };
+        assert!(!format!("{at:?}").contains("s3cret"));
+    }
+}

@@ -1,0 +1,310 @@
+//! Settings, read once.
+
+use std::time::Duration;
+
+use database::{DatabaseUrl, SchemaNames};
+use domain::retry::RetrySchedule;
+use messaging::lanes::WorkerSettings;
+use messaging::topology::Topology;
+use runtime::config::{InvalidSettings, Milliseconds, SettingsReader, Variable};
+use runtime::encryption::KeyRing;
+use runtime::process::ProcessSettings;
+use secrecy::SecretString;
+
+use crate::outbound_url::OutboundPolicy;
+
+/// The service's name in logs and on the broker.
+pub const SERVICE: &str = "chatwoot-bridge";
+/// The service's schema.
+pub const SCHEMA: &str = "chatwoot_bridge";
+const DEFAULT_PORT: &str = "3000";
+
+/// Everything `serve` needs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Address, logs, metrics.
+    pub process: ProcessSettings,
+    /// Tables and keys.
+    pub storage: StorageSettings,
+    /// `amqp://` URL.
+    pub rabbitmq_url: SecretString,
+    /// Names on the broker.
+    pub topology: Topology,
+    /// Longest accepted webhook, in bytes.
+    pub webhook_body_limit: usize,
+    /// How far a signature's time may be off.
+    pub signature_tolerance: Duration,
+    /// Lanes at once, and how long a silent worker keeps one.
+    pub lanes: WorkerSettings,
+    /// When to try Chatwoot again.
+    pub retry: RetrySchedule,
+}
+
+/// What the chores need as well.
+#[derive(Debug, Clone)]
+pub struct StorageSettings {
+    /// The service's login.
+    pub database_url: DatabaseUrl,
+    /// Schema and roles; only tests have others.
+    pub names: SchemaNames,
+    /// Connections at most.
+    pub pool_size: usize,
+    /// What seals tokens and secrets.
+    pub keys: KeyRing,
+    /// Which private hosts may be dialled.
+    pub outbound: OutboundPolicy,
+    /// How long Chatwoot may take to answer.
+    pub fetch_timeout: Duration,
+}
+
+/// What `migrate` needs.
+#[derive(Debug, Clone)]
+pub struct MigrateSettings {
+    /// The service's login, which is created when missing.
+    pub database_url: DatabaseUrl,
+    /// Who may create roles and schemas.
+    pub migrate_url: DatabaseUrl,
+}
+
+impl Settings {
+    /// Reads the settings of `serve`.
+    ///
+    /// # Errors
+    /// [`InvalidSettings`] with every mistake.
+    pub fn read(mut reader: SettingsReader) -> Result<Self, InvalidSettings> {
+        let settings = Self::take(&mut reader);
+        reader.finish(|| settings)
+    }
+
+    fn take(reader: &mut SettingsReader) -> Option<Self> {
+        let process = ProcessSettings::read(reader, DEFAULT_PORT);
+        let storage = StorageSettings::take(reader);
+        let rabbitmq_url = reader.required(
+            "RABBITMQ_URL",
+            "RabbitMQ, as `amqp://user:password@host:port/vhost`",
+        );
+        let prefix: Option<String> = reader.optional(
+            "BROKER_PREFIX",
+            "Prefix of all exchange and queue names; the same in all services",
+        );
+        let body_limit = reader.with_default(
+            "WEBHOOK_BODY_LIMIT_BYTES",
+            "1048576",
+            "Longest accepted webhook, in bytes",
+        );
+        let tolerance: Option<u64> = reader.with_default(
+            "SIGNATURE_TOLERANCE_SECONDS",
+            "300",
+            "How far the time of a signed webhook may be off, in seconds",
+        );
+        let lease = reader.with_default(
+            "LANE_LEASE_MS",
+            "15000",
+            "How long a worker that fell silent keeps a chat, in ms",
+        );
+        let concurrency = reader.with_default("LANE_CONCURRENCY", "16", "Chats worked on at once");
+        let retry = take_retry(reader);
+        let lanes = take_lanes(reader, lease, concurrency);
+        Some(Self {
+            process: process?,
+            storage: storage?,
+            rabbitmq_url: rabbitmq_url?,
+            topology: Topology::with_prefix(prefix.as_deref().unwrap_or_default()),
+            webhook_body_limit: body_limit?,
+            signature_tolerance: Duration::from_secs(tolerance?),
+            lanes: lanes?,
+            retry: retry?,
+        })
+    }
+
+    /// Every variable of the service, for the documentation.
+    #[must_use]
+    pub fn variables() -> Vec<Variable> {
+        let mut reader = SettingsReader::from_map([]);
+        let _nothing_is_set = Self::take(&mut reader);
+        take_migrate_url(&mut reader);
+        reader.variables().to_vec()
+    }
+}
+
+fn take_lanes(
+    reader: &mut SettingsReader,
+    lease: Option<Milliseconds>,
+    concurrency: Option<usize>,
+) -> Option<WorkerSettings> {
+    let (Milliseconds(lease), concurrency) = (lease?, concurrency?);
+    if !(1..=1024).contains(&concurrency) {
+        reader.problem("LANE_CONCURRENCY", "must lie between 1 and 1024");
+        return None;
+    }
+    if lease < Duration::from_secs(1) {
+        reader.problem("LANE_LEASE_MS", "must be at least 1000");
+        return None;
+    }
+    Some(WorkerSettings { concurrency, lease })
+}
+
+fn take_retry(reader: &mut SettingsReader) -> Option<RetrySchedule> {
+    let attempts = reader.with_default(
+        "RETRY_ATTEMPTS",
+        "12",
+        "Tries before a task is put aside for people",
+    );
+    let first = reader.with_default(
+        "RETRY_FIRST_MS",
+        "1000",
+        "Wait after the first failure, doubled after each, in ms",
+    );
+    let longest = reader.with_default(
+        "RETRY_LONGEST_MS",
+        "60000",
+        "Longest wait between two tries, in ms",
+    );
+    let (Milliseconds(first), Milliseconds(longest)) = (first?, longest?);
+    match RetrySchedule::new(first, longest, attempts?, 0.2) {
+        Ok(schedule) => Some(schedule),
+        Err(error) => {
+            reader.problem(
+                "RETRY_ATTEMPTS, RETRY_FIRST_MS, RETRY_LONGEST_MS",
+                &error.to_string(),
+            );
+            None
+        }
+    }
+}
+
+impl StorageSettings {
+    /// Reads the settings of the chores.
+    ///
+    /// # Errors
+    /// [`InvalidSettings`] with every mistake.
+    pub fn read(mut reader: SettingsReader) -> Result<Self, InvalidSettings> {
+        let settings = Self::take(&mut reader);
+        reader.finish(|| settings)
+    }
+
+    fn take(reader: &mut SettingsReader) -> Option<Self> {
+        let database_url = take_database_url(reader);
+        let pool_size = reader.with_default("DATABASE_POOL_SIZE", "16", "Connections to Postgres at most");
+        let keys = reader.required(
+            "ENCRYPTION_KEYS",
+            "Keys that seal tokens at rest: `id:base64-of-32-bytes`, newest first, separated by commas",
+        );
+        let outbound: Option<OutboundPolicy> = reader.optional(
+            "OUTBOUND_ALLOWED_PRIVATE_HOSTS",
+            "Hosts and IP addresses that may be dialled although they are private, separated by commas",
+        );
+        let timeout: Option<Milliseconds> = reader.with_default(
+            "FETCH_TIMEOUT_MS",
+            "10000",
+            "How long Chatwoot may take to answer, in ms",
+        );
+        if pool_size == Some(0) {
+            reader.problem("DATABASE_POOL_SIZE", "must be at least 1");
+        }
+        Some(Self {
+            database_url: database_url?,
+            names: SchemaNames::of_service(SCHEMA),
+            pool_size: pool_size?,
+            keys: keys?,
+            outbound: outbound.unwrap_or_default(),
+            fetch_timeout: timeout?.0,
+        })
+    }
+}
+
+impl MigrateSettings {
+    /// Reads the settings of `migrate`.
+    ///
+    /// # Errors
+    /// [`InvalidSettings`] with every mistake.
+    pub fn read(mut reader: SettingsReader) -> Result<Self, InvalidSettings> {
+        let database_url = take_database_url(&mut reader);
+        let migrate_url = take_migrate_url(&mut reader);
+        reader.finish(|| {
+            let database_url = database_url?;
+            let migrate_url = migrate_url.unwrap_or_else(|| database_url.clone());
+            Some(Self {
+                database_url,
+                migrate_url,
+            })
+        })
+    }
+}
+
+fn take_database_url(reader: &mut SettingsReader) -> Option<DatabaseUrl> {
+    reader.required_as(
+        "DATABASE_URL",
+        DatabaseUrl::EXPECTED,
+        "Postgres, under the service's own login role",
+    )
+}
+
+fn take_migrate_url(reader: &mut SettingsReader) -> Option<DatabaseUrl> {
+    reader.optional_as(
+        "MIGRATE_DATABASE_URL",
+        DatabaseUrl::EXPECTED,
+        "Postgres, under a role that may create roles and schemas; for `migrate` only, else `DATABASE_URL`",
+    )
+}
+
+/// Reads what `healthcheck` needs.
+///
+/// # Errors
+/// [`InvalidSettings`] with every mistake.
+pub fn process_settings(mut reader: SettingsReader) -> Result<ProcessSettings, InvalidSettings> {
+    let settings = ProcessSettings::read(&mut reader, DEFAULT_PORT);
+    reader.finish(|| settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mistake_comes_out_and_no_value_does() {
+        let reader = SettingsReader::from_map([
+            ("DATABASE_URL", "mysql://u:s3cret@h/d"),
+            ("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "a b"),
+            ("RETRY_FIRST_MS", "90000"),
+            ("LANE_CONCURRENCY", "0"),
+        ]);
+        let error = Settings::read(reader).unwrap_err();
+        let names: Vec<&str> = error
+            .problems
+            .iter()
+            .map(|problem| problem.name.as_str())
+            .collect();
+        for name in [
+            "DATABASE_URL",
+            "ENCRYPTION_KEYS",
+            "RABBITMQ_URL",
+            "OUTBOUND_ALLOWED_PRIVATE_HOSTS",
+            "LANE_CONCURRENCY",
+        ] {
+            assert!(names.contains(&name), "{name} is not among {names:?}");
+        }
+        assert!(names.iter().any(|name| name.contains("RETRY_FIRST_MS")));
+        assert!(!error.to_string().contains("s3cret"));
+    }
+
+    #[test]
+    fn the_defaults_are_enough_beside_what_is_required() {
+        let reader = SettingsReader::from_map([
+            ("DATABASE_URL", "postgres://u:p@h/d"),
+            ("RABBITMQ_URL", "amqp://h"),
+            (
+                "ENCRYPTION_KEYS",
+                "a:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+            ),
+        ]);
+        let settings = Settings::read(reader).unwrap();
+        assert_eq!(settings.process.address.port(), 3000);
+        assert_eq!(settings.webhook_body_limit, 1_048_576);
+        assert!(
+            Settings::variables()
+                .iter()
+                .any(|variable| variable.name == "MIGRATE_DATABASE_URL")
+        );
+    }
+}

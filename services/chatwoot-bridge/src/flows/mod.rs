@@ -1,0 +1,92 @@
+//! What should happen. No actix and no AMQP here; no transaction is open while Chatwoot is asked.
+
+pub mod accept_reply;
+pub mod chatwoot_contact;
+pub mod connect_inbox;
+pub mod deliver_message;
+pub mod reference;
+pub mod reflect_status;
+pub mod take_event;
+pub mod work;
+
+use database::{Database, DatabaseError};
+use messaging::lanes::LaneError;
+use runtime::encryption::{EncryptionError, KeyRing};
+use tenant_isolation::TenantScope;
+
+use crate::chatwoot::{Chatwoot, ChatwootError, InboxAddress, Wait};
+use crate::store::inboxes::Inbox;
+
+/// What the flows work with. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Tools {
+    /// Our tables.
+    pub db: Database,
+    /// The way out.
+    pub chatwoot: Chatwoot,
+    /// What opens stored secrets.
+    pub keys: KeyRing,
+}
+
+impl Tools {
+    fn address(&self, scope: &TenantScope, inbox: &Inbox) -> Result<InboxAddress, EncryptionError> {
+        let place = Inbox::token_place(scope.tenant().as_str(), inbox.id);
+        Ok(InboxAddress {
+            url: inbox.chatwoot_url.clone(),
+            account_id: inbox.chatwoot_account_id,
+            inbox_id: inbox.chatwoot_inbox_id,
+            token: self.keys.open(&inbox.api_token_sealed, &place)?,
+        })
+    }
+}
+
+/// Why a task is not done.
+#[derive(Debug, thiserror::Error)]
+pub enum NotDone {
+    /// Chatwoot did not do it, or nobody knows.
+    #[error(transparent)]
+    Chatwoot(#[from] ChatwootError),
+    /// The inbox's token does not open: a key is missing.
+    #[error(transparent)]
+    Secret(#[from] EncryptionError),
+    /// There were more messages to look through than anybody should.
+    #[error("the conversation is too busy to look back in")]
+    TooBusy,
+    /// The lease is gone or the database away: nothing can be written now.
+    #[error(transparent)]
+    Lane(#[from] LaneError),
+}
+
+impl From<DatabaseError> for NotDone {
+    fn from(error: DatabaseError) -> Self {
+        Self::Lane(error.into())
+    }
+}
+
+impl NotDone {
+    /// May it be tried again by itself?
+    #[must_use]
+    pub const fn wait(&self) -> Option<Wait> {
+        match self {
+            Self::Chatwoot(error) => error.wait(),
+            // A missing key is an operator's mistake that is mended while messages wait.
+            Self::Secret(_) => Some(Wait {
+                at_least: None,
+                counts: true,
+            }),
+            Self::TooBusy | Self::Lane(_) => None,
+        }
+    }
+
+    /// The stable word for it.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Chatwoot(error) => error.reason(),
+            Self::Secret(EncryptionError::UnknownKey) => "api_token_key_unknown".to_owned(),
+            Self::Secret(EncryptionError::DoesNotOpen) => "api_token_does_not_open".to_owned(),
+            Self::TooBusy => "conversation_too_busy".to_owned(),
+            Self::Lane(_) => "lane".to_owned(),
+        }
+    }
+}

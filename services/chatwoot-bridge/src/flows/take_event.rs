@@ -1,0 +1,77 @@
+//! From the broker into our own tables: one transaction, after which the broker may forget the event.
+
+use database::DatabaseError;
+use messaging::consumer::HandleError;
+use messaging::events::message_received::{MessageReceived, MessageSentElsewhere};
+use messaging::events::message_status_changed::MessageStatusChanged;
+use messaging::lanes::{self, NewTask};
+use messaging::outbox::Signal;
+use messaging::{Envelope, Event as _};
+use tenant_isolation::TenantTransaction;
+
+use super::Tools;
+use super::reference::Reference;
+use super::work::{StatusWork, chat_lane, incoming_task};
+use crate::store::handled_events;
+
+/// An event whose type is not on the list of our queue.
+#[derive(Debug, thiserror::Error)]
+#[error("events of this type do not belong on this queue")]
+struct UnknownType;
+
+/// Takes one event; a second time is as good as once.
+///
+/// # Errors
+/// [`HandleError::Poison`] for what is not the event it claims to be, [`HandleError::Later`] when the database is away.
+pub async fn take_event(tools: &Tools, signal: &Signal, envelope: &Envelope) -> Result<(), HandleError> {
+    let Some(task) = task_of(envelope)? else {
+        metrics::counter!("kanal_bridge_events_ignored_total", "type" => envelope.kind.clone()).increment(1);
+        return Ok(());
+    };
+    match store(tools, envelope, &task).await {
+        Ok(true) => signal.ring(),
+        Ok(false) => metrics::counter!("kanal_bridge_events_repeated_total").increment(1),
+        // Also what the database refuses is kept in hand: it is our mistake, and the event is not to blame.
+        Err(error) => return Err(HandleError::later(error)),
+    }
+    Ok(())
+}
+
+fn task_of(envelope: &Envelope) -> Result<Option<NewTask>, HandleError> {
+    let id = envelope.id.as_uuid();
+    if let Some(MessageReceived(message)) = envelope.event().map_err(HandleError::poison)? {
+        return incoming_task(&message, id).map(Some).map_err(HandleError::poison);
+    }
+    if let Some(changed) = envelope
+        .event::<MessageStatusChanged>()
+        .map_err(HandleError::poison)?
+    {
+        let Some(reference) = changed
+            .reference
+            .as_deref()
+            .and_then(|text| text.parse::<Reference>().ok())
+        else {
+            return Ok(None);
+        };
+        let lane = chat_lane(changed.account_id, changed.chat_id);
+        let work = StatusWork {
+            sent_as: Some((changed.account_id, changed.provider_message_id)),
+            ..StatusWork::new(reference, changed.status, changed.reason)
+        };
+        return work.task(lane, id).map(Some).map_err(HandleError::poison);
+    }
+    if envelope.kind == MessageSentElsewhere::TYPE {
+        return Ok(None);
+    }
+    Err(HandleError::poison(UnknownType))
+}
+
+async fn store(tools: &Tools, envelope: &Envelope, task: &NewTask) -> Result<bool, DatabaseError> {
+    let mut tx = TenantTransaction::begin(&tools.db, &envelope.scope(), "take event").await?;
+    let new = handled_events::add(&mut tx, envelope.id).await?;
+    if new {
+        lanes::enqueue(&mut tx, task).await?;
+    }
+    tx.commit().await?;
+    Ok(new)
+}

@@ -1,0 +1,226 @@
+//! The executable: serve, or do one chore.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use chatwoot_bridge::app::{Application, tools};
+use chatwoot_bridge::config::{
+    MigrateSettings, SCHEMA, SERVICE, Settings, StorageSettings, process_settings,
+};
+use chatwoot_bridge::flows::connect_inbox::{Connection, connect_inbox};
+use chatwoot_bridge::store::inboxes::InboxKey;
+use chatwoot_bridge::webhooks::chatwoot::DEFAULT_INSTALLATION;
+use clap::{Args, Parser, Subcommand};
+use database::SchemaNames;
+use domain::ids::{AccountId, TenantId};
+use runtime::config::{InvalidSettings, SettingsReader, markdown_table};
+use runtime::process::{self, EXIT_CONFIG};
+use secrecy::SecretString;
+use tenant_isolation::TenantScope;
+use url::Url;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Joins Chatwoot and WhatsApp.
+#[derive(Parser)]
+#[command(name = SERVICE)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve webhooks and work (the default)
+    Serve,
+    /// Create or update the schema, its roles and the service's login
+    Migrate,
+    /// Ask the running service whether it is ready
+    Healthcheck,
+    /// Print the table of settings
+    Config,
+    /// Chatwoot inboxes
+    #[command(subcommand)]
+    Inbox(InboxCommand),
+}
+
+#[derive(Subcommand)]
+enum InboxCommand {
+    /// Connect a Chatwoot inbox to a tenant's account; CHATWOOT_API_TOKEN and CHATWOOT_WEBHOOK_SECRET hold the secrets
+    Connect(Connect),
+}
+
+#[derive(Args)]
+struct Connect {
+    /// The tenant
+    #[arg(long)]
+    tenant: TenantId,
+    /// The tenant's account in channel-service
+    #[arg(long)]
+    account: AccountId,
+    /// Base URL of Chatwoot
+    #[arg(long)]
+    chatwoot_url: Url,
+    /// Chatwoot's account id
+    #[arg(long)]
+    chatwoot_account: u32,
+    /// Chatwoot's inbox id
+    #[arg(long)]
+    inbox: u32,
+    /// Our name for the Chatwoot server; its webhooks go to /webhook/<name>
+    #[arg(long, default_value = DEFAULT_INSTALLATION)]
+    installation: String,
+    /// Accept unsigned webhooks again
+    #[arg(long)]
+    without_webhook_secret: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    runtime::tls::install_crypto_provider();
+    match Cli::parse().command.unwrap_or(Command::Serve) {
+        Command::Serve => serve().await,
+        Command::Migrate => migrate().await,
+        Command::Healthcheck => healthcheck().await,
+        Command::Config => {
+            say(markdown_table(&Settings::variables()).trim_end());
+            ExitCode::SUCCESS
+        }
+        Command::Inbox(InboxCommand::Connect(connect)) => {
+            match StorageSettings::read(SettingsReader::from_process()) {
+                Ok(settings) => ended(self::connect(&settings, connect).await),
+                Err(error) => misconfigured(&error),
+            }
+        }
+    }
+}
+
+async fn serve() -> ExitCode {
+    let settings = match Settings::read(SettingsReader::from_process()) {
+        Ok(settings) => settings,
+        Err(error) => return misconfigured(&error),
+    };
+    let run = async {
+        let listener = web::bind(settings.process.address)
+            .with_context(|| format!("cannot listen on {}", settings.process.address))?;
+        let shutdown = process::start(SERVICE, &settings.process)?;
+        let served = Application::build(settings, listener)?
+            .run_until_stopped(shutdown.clone())
+            .await;
+        let finished = process::finish(SERVICE, &shutdown).await;
+        served?;
+        anyhow::ensure!(finished, "some work was not finished in time");
+        Ok(())
+    };
+    ended(run.await)
+}
+
+async fn migrate() -> ExitCode {
+    let settings = match MigrateSettings::read(SettingsReader::from_process()) {
+        Ok(settings) => settings,
+        Err(error) => return misconfigured(&error),
+    };
+    let names = SchemaNames::of_service(SCHEMA);
+    let migrations = chatwoot_bridge::MIGRATIONS;
+    match database::migrate(&settings.migrate_url, &settings.database_url, &names, migrations).await {
+        Ok(ran) => {
+            say(&format!("{} migration(s) ran", ran.len()));
+            ExitCode::SUCCESS
+        }
+        Err(error) => ended(Err(error.into())),
+    }
+}
+
+async fn healthcheck() -> ExitCode {
+    let settings = match process_settings(SettingsReader::from_process()) {
+        Ok(settings) => settings,
+        Err(error) => return misconfigured(&error),
+    };
+    let mut address = settings.address;
+    if address.ip().is_unspecified() {
+        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    ended(web::healthcheck::run(address).await.map_err(Into::into))
+}
+
+async fn connect(settings: &StorageSettings, connect: Connect) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        InboxKey::is_installation(&connect.installation),
+        "the installation's name has 1 to 64 letters, digits, '.', '_' or '-'"
+    );
+    settings
+        .outbound
+        .check(&connect.chatwoot_url)
+        .context("--chatwoot-url")?;
+    anyhow::ensure!(
+        connect.chatwoot_account > 0 && connect.inbox > 0,
+        "Chatwoot's ids are above zero"
+    );
+    let api_token = secret("CHATWOOT_API_TOKEN").context("CHATWOOT_API_TOKEN is not set")?;
+    let webhook_secrets = match (
+        connect.without_webhook_secret,
+        secret_list("CHATWOOT_WEBHOOK_SECRET"),
+    ) {
+        (true, _) => Some(Vec::new()),
+        (false, secrets) => secrets,
+    };
+    let new = Connection {
+        account: connect.account,
+        chatwoot_url: connect.chatwoot_url.as_str().trim_end_matches('/').to_owned(),
+        key: InboxKey {
+            installation: connect.installation,
+            account_id: connect.chatwoot_account.into(),
+            inbox_id: connect.inbox.into(),
+        },
+        api_token,
+        webhook_secrets,
+    };
+    let scope = TenantScope::named_by_operator(connect.tenant);
+    let id = connect_inbox(&tools(settings)?, &scope, &new).await?;
+    say(&serde_json::json!({"inbox_link_id": id, "tenant_id": scope.tenant()}).to_string());
+    Ok(())
+}
+
+fn secret(name: &str) -> Option<SecretString> {
+    std::env::var(name)
+        .ok()
+        .map(|text| text.trim().to_owned())
+        .filter(|text| !text.is_empty())
+        .map(SecretString::from)
+}
+
+/// One secret, or two separated by a comma: the inbox's and the account's, or the new one and the old one.
+fn secret_list(name: &str) -> Option<Vec<SecretString>> {
+    let text = std::env::var(name).ok()?;
+    let secrets = text
+        .split(',')
+        .map(str::trim)
+        .filter(|secret| !secret.is_empty())
+        .map(SecretString::from);
+    Some(secrets.collect()).filter(|secrets: &Vec<SecretString>| !secrets.is_empty())
+}
+
+fn misconfigured(error: &InvalidSettings) -> ExitCode {
+    process::report(SERVICE, error);
+    ExitCode::from(EXIT_CONFIG)
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of a chore")]
+fn say(text: &str) {
+    println!("{text}");
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "a chore has no log, and a failed start may not have one yet"
+)]
+fn ended(outcome: anyhow::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{SERVICE}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

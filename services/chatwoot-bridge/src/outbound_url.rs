@@ -1,0 +1,283 @@
+//! May this address be dialled? Chatwoot's URL is typed by people, so the bridge must not become a way into the
+//! network it stands in (DESIGN.md 3.12).
+//!
+//! Two checks that need each other: [`OutboundPolicy::check`] looks at the URL, because an HTTP client never asks a
+//! resolver about `http://127.0.0.1`; [`CheckedResolver`] looks at what a name leads to, and since the client dials
+//! exactly what the resolver hands it, the address that was checked is the address that is dialled.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use runtime::config::Setting;
+use url::{Host, Url};
+
+/// Hosts and addresses that may be dialled although they are private. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct OutboundPolicy {
+    allowed: Arc<Allowed>,
+}
+
+#[derive(Debug, Default)]
+struct Allowed {
+    names: BTreeSet<String>,
+    addresses: BTreeSet<IpAddr>,
+}
+
+/// Why a URL is not dialled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OutboundRefusal {
+    /// Only web addresses are dialled.
+    #[error("the URL must begin with http:// or https://")]
+    Scheme,
+    /// No host, or a user, a query or a fragment where there must be none.
+    #[error("the URL must have a host and no user, query or fragment")]
+    Form,
+    /// The host is, or leads only to, addresses of the own network.
+    #[error("the host is a private address; OUTBOUND_ALLOWED_PRIVATE_HOSTS may allow it")]
+    Private,
+}
+
+impl OutboundPolicy {
+    /// Checks what can be seen without asking a name server.
+    ///
+    /// # Errors
+    /// [`OutboundRefusal`].
+    pub fn check(&self, url: &Url) -> Result<(), OutboundRefusal> {
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(OutboundRefusal::Scheme);
+        }
+        let plain = url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none();
+        // The parser has already turned `0x7f000001` and `2130706433` into plain addresses.
+        let address = match url.host() {
+            Some(Host::Ipv4(address)) => IpAddr::V4(address),
+            Some(Host::Ipv6(address)) => IpAddr::V6(address),
+            Some(Host::Domain(_)) if plain => return Ok(()),
+            Some(Host::Domain(_)) | None => return Err(OutboundRefusal::Form),
+        };
+        if !plain {
+            return Err(OutboundRefusal::Form);
+        }
+        if self.may_dial(address) {
+            Ok(())
+        } else {
+            Err(OutboundRefusal::Private)
+        }
+    }
+
+    /// May this very address be dialled?
+    #[must_use]
+    pub fn may_dial(&self, address: IpAddr) -> bool {
+        is_public(address) || self.allowed.addresses.contains(&address.to_canonical())
+    }
+
+    fn trusts_name(&self, name: &str) -> bool {
+        self.allowed
+            .names
+            .contains(name.trim_end_matches('.').to_ascii_lowercase().as_str())
+    }
+}
+
+impl Setting for OutboundPolicy {
+    const EXPECTED: &'static str = "must be host names or IP addresses separated by commas";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let mut allowed = Allowed::default();
+        for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+            let bare = entry.trim_start_matches('[').trim_end_matches(']');
+            match (bare.parse::<IpAddr>(), Host::parse(entry)) {
+                (Ok(address), _) => allowed.addresses.insert(address.to_canonical()),
+                (_, Ok(Host::Domain(name))) => allowed.names.insert(name.trim_end_matches('.').to_owned()),
+                _ => return None,
+            };
+        }
+        Some(Self {
+            allowed: Arc::new(allowed),
+        })
+    }
+}
+
+/// Asks the system's resolver and hands on only what may be dialled.
+#[derive(Debug, Clone)]
+pub struct CheckedResolver {
+    policy: OutboundPolicy,
+}
+
+impl CheckedResolver {
+    /// A resolver under this policy.
+    #[must_use]
+    pub const fn new(policy: OutboundPolicy) -> Self {
+        Self { policy }
+    }
+
+    async fn addresses(&self, name: &str) -> std::io::Result<Result<Vec<SocketAddr>, OutboundRefusal>> {
+        let found: Vec<SocketAddr> = tokio::net::lookup_host((name, 0)).await?.collect();
+        let trusted = self.policy.trusts_name(name);
+        let dialled: Vec<SocketAddr> = found
+            .into_iter()
+            .filter(|address| trusted || self.policy.may_dial(address.ip()))
+            .collect();
+        Ok(if dialled.is_empty() {
+            Err(OutboundRefusal::Private)
+        } else {
+            Ok(dialled)
+        })
+    }
+}
+
+impl Resolve for CheckedResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let resolver = self.clone();
+        Box::pin(async move {
+            let addresses = resolver.addresses(name.as_str()).await??;
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
+}
+
+fn is_public(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => is_public_v4(address),
+        IpAddr::V6(address) => is_public_v6(address),
+    }
+}
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    let [a, b, c, _] = address.octets();
+    let special = address.is_private()
+        || address.is_loopback()
+        || address.is_link_local()
+        || address.is_documentation()
+        || a == 0
+        || (a == 100 && (64..128).contains(&b))
+        || (a, b, c) == (192, 0, 0)
+        || (a == 198 && (18..20).contains(&b))
+        // Multicast, reserved and broadcast.
+        || a >= 224;
+    !special
+}
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    let segments = address.segments();
+    let embedded = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        is_public_v4(Ipv4Addr::new(a, b, c, d))
+    };
+    match segments {
+        // Translated and tunnelled addresses are as public as the IPv4 address in them.
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => embedded(high, low),
+        [0x64, 0xff9b, 1, ..] | [0x2001, 0xdb8, ..] => false,
+        // Only 2000::/3 is given out to the public; the rest is local, multicast or nobody's.
+        [first, ..] => first & 0xe000 == 0x2000,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(policy: &OutboundPolicy, url: &str) -> Result<(), OutboundRefusal> {
+        policy.check(&Url::parse(url).unwrap())
+    }
+
+    #[test]
+    fn every_spelling_of_an_own_address_is_refused() {
+        for host in [
+            "127.0.0.1",
+            "127.1",
+            "[::1]",
+            "[::ffff:127.0.0.1]",
+            "[::ffff:10.0.0.1]",
+            "[64:ff9b::7f00:1]",
+            "[2002:7f00:1::]",
+            "[::7f00:1]",
+            "0x7f000001",
+            "2130706433",
+            "0177.0.0.1",
+            "0.0.0.0",
+            "169.254.169.254",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "100.64.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "[fc00::1]",
+            "[fd12:3456::1]",
+            "[fe80::1]",
+            "[ff02::1]",
+        ] {
+            let refused = check(&OutboundPolicy::default(), &format!("http://{host}/"));
+            assert_eq!(refused, Err(OutboundRefusal::Private), "{host}");
+        }
+    }
+
+    #[test]
+    fn public_addresses_and_names_pass_and_other_forms_do_not() {
+        let policy = OutboundPolicy::default();
+        for url in [
+            "https://93.184.216.34/",
+            "https://[2606:2800:220:1::1]/",
+            "https://chat.example/sub",
+        ] {
+            assert_eq!(check(&policy, url), Ok(()), "{url}");
+        }
+        assert_eq!(check(&policy, "file:///etc/passwd"), Err(OutboundRefusal::Scheme));
+        assert_eq!(
+            check(&policy, "ftp://chat.example/"),
+            Err(OutboundRefusal::Scheme)
+        );
+        assert_eq!(
+            check(&policy, "https://user:secret@chat.example/"),
+            Err(OutboundRefusal::Form)
+        );
+        assert_eq!(
+            check(&policy, "https://chat.example/?a=b"),
+            Err(OutboundRefusal::Form)
+        );
+    }
+
+    #[test]
+    fn what_is_listed_may_be_dialled() {
+        let policy = OutboundPolicy::from_text("127.0.0.1, [::1],chatwoot.internal").unwrap();
+        assert_eq!(check(&policy, "http://127.0.0.1:3000"), Ok(()));
+        assert_eq!(check(&policy, "http://[::ffff:127.0.0.1]:3000"), Ok(()));
+        assert_eq!(check(&policy, "http://[::1]"), Ok(()));
+        assert_eq!(check(&policy, "http://127.0.0.2"), Err(OutboundRefusal::Private));
+        assert!(policy.trusts_name("Chatwoot.Internal."));
+        assert!(OutboundPolicy::from_text("a b").is_none());
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_home_is_refused_unless_listed() {
+        let strict = CheckedResolver::new(OutboundPolicy::default());
+        assert_eq!(
+            strict.addresses("localhost").await.unwrap(),
+            Err(OutboundRefusal::Private)
+        );
+        let open = CheckedResolver::new(OutboundPolicy::from_text("localhost").unwrap());
+        assert!(open.addresses("localhost").await.unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_client_with_the_resolver_does_not_reach_the_own_host_by_name() {
+        runtime::tls::install_crypto_provider();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .dns_resolver(Arc::new(CheckedResolver::new(OutboundPolicy::default())))
+            .build()
+            .unwrap();
+        let error = client
+            .get(format!("http://localhost:{port}/"))
+            .send()
+            .await
+            .unwrap_err();
+        assert!(error.is_connect());
+    }
+}

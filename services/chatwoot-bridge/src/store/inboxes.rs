@@ -1,0 +1,247 @@
+//! Which Chatwoot inbox speaks for which account, and the directory entry that leads to it.
+
+use std::fmt;
+
+use database::DatabaseError;
+use diesel::sql_types::{Array, BigInt, Text, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+use domain::ids::AccountId;
+use tenant_isolation::TenantTransaction;
+use tenant_isolation::resolve::ExternalId;
+use uuid::Uuid;
+
+/// Kind of our entries in the tenant directory.
+pub const DIRECTORY_KIND: &str = "chatwoot_inbox";
+
+/// An inbox as Chatwoot's webhooks name it: ids repeat from installation to installation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InboxKey {
+    /// Our name for the Chatwoot server.
+    pub installation: String,
+    /// Chatwoot's account id.
+    pub account_id: i64,
+    /// Chatwoot's inbox id.
+    pub inbox_id: i64,
+}
+
+impl InboxKey {
+    /// Longest name of an installation, in characters.
+    pub const MAX_INSTALLATION: usize = 64;
+
+    /// Can a server be called that? Letters, digits, `.`, `_` and `-`.
+    #[must_use]
+    pub fn is_installation(name: &str) -> bool {
+        (1..=Self::MAX_INSTALLATION).contains(&name.len())
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    }
+
+    /// The entry in the tenant directory.
+    #[must_use]
+    pub fn external_id(&self) -> Option<ExternalId> {
+        ExternalId::new(DIRECTORY_KIND, &self.directory_name())
+    }
+
+    fn directory_name(&self) -> String {
+        format!("{}/{}/{}", self.installation, self.account_id, self.inbox_id)
+    }
+}
+
+/// A row of `inboxes`.
+#[derive(Clone, diesel::QueryableByName)]
+pub struct Inbox {
+    /// Ours; a connection to another inbox has another one.
+    #[diesel(sql_type = SqlUuid)]
+    pub id: Uuid,
+    /// Our name for the Chatwoot server.
+    #[diesel(sql_type = Text)]
+    pub installation: String,
+    /// Base URL of the Chatwoot server, without a slash at the end.
+    #[diesel(sql_type = Text)]
+    pub chatwoot_url: String,
+    /// Chatwoot's account id.
+    #[diesel(sql_type = BigInt)]
+    pub chatwoot_account_id: i64,
+    /// Chatwoot's inbox id.
+    #[diesel(sql_type = BigInt)]
+    pub chatwoot_inbox_id: i64,
+    /// The tenant's sender.
+    #[diesel(sql_type = SqlUuid)]
+    pub account_id: Uuid,
+    /// Sealed.
+    #[diesel(sql_type = Text)]
+    pub api_token_sealed: String,
+    /// Sealed; none where the server signs nothing.
+    #[diesel(sql_type = Array<Text>)]
+    pub webhook_secrets_sealed: Vec<String>,
+}
+
+impl fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbox")
+            .field("id", &self.id)
+            .field("account_id", &self.account_id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Inbox {
+    /// How webhooks name it.
+    #[must_use]
+    pub fn key(&self) -> InboxKey {
+        InboxKey {
+            installation: self.installation.clone(),
+            account_id: self.chatwoot_account_id,
+            inbox_id: self.chatwoot_inbox_id,
+        }
+    }
+
+    /// What the sealed token is bound to.
+    #[must_use]
+    pub fn token_place(tenant: &str, id: Uuid) -> String {
+        format!("inboxes/{tenant}/{id}/api_token")
+    }
+
+    /// What a sealed webhook secret is bound to.
+    #[must_use]
+    pub fn secret_place(tenant: &str, id: Uuid) -> String {
+        format!("inboxes/{tenant}/{id}/webhook_secret")
+    }
+}
+
+const COLUMNS: &str = "id, installation, chatwoot_url, chatwoot_account_id, chatwoot_inbox_id, account_id, \
+                       api_token_sealed, webhook_secrets_sealed";
+
+/// The inbox with this id.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn find(tx: &mut TenantTransaction, id: Uuid) -> Result<Option<Inbox>, DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    let rows: Vec<Inbox> = diesel::sql_query(format!(
+        "SELECT {COLUMNS} FROM inboxes WHERE tenant_id = $1 AND id = $2"
+    ))
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(id)
+    .load(tx.connection())
+    .await?;
+    Ok(rows.into_iter().next())
+}
+
+/// The inbox that speaks for this account.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn find_by_account(
+    tx: &mut TenantTransaction,
+    account: AccountId,
+) -> Result<Option<Inbox>, DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    let query = format!("SELECT {COLUMNS} FROM inboxes WHERE tenant_id = $1 AND account_id = $2");
+    let rows: Vec<Inbox> = diesel::sql_query(query)
+        .bind::<Text, _>(tenant)
+        .bind::<SqlUuid, _>(account.as_uuid())
+        .load(tx.connection())
+        .await?;
+    Ok(rows.into_iter().next())
+}
+
+/// Writes the whole row.
+///
+/// # Errors
+/// [`DatabaseError::Conflict`] when the account has an inbox with another id.
+pub async fn put(tx: &mut TenantTransaction, inbox: &Inbox) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    diesel::sql_query(
+        "INSERT INTO inboxes (tenant_id, id, installation, chatwoot_url, chatwoot_account_id, chatwoot_inbox_id, \
+             account_id, api_token_sealed, webhook_secrets_sealed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
+         ON CONFLICT (tenant_id, id) DO UPDATE SET api_token_sealed = excluded.api_token_sealed, \
+             webhook_secrets_sealed = excluded.webhook_secrets_sealed, updated_at = now()",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(inbox.id)
+    .bind::<Text, _>(&inbox.installation)
+    .bind::<Text, _>(&inbox.chatwoot_url)
+    .bind::<BigInt, _>(inbox.chatwoot_account_id)
+    .bind::<BigInt, _>(inbox.chatwoot_inbox_id)
+    .bind::<SqlUuid, _>(inbox.account_id)
+    .bind::<Text, _>(&inbox.api_token_sealed)
+    .bind::<Array<Text>, _>(&inbox.webhook_secrets_sealed)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// Takes an inbox and its directory entry away. What hangs off it is the caller's business.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn remove(tx: &mut TenantTransaction, id: Uuid) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    diesel::sql_query("DELETE FROM tenant_directory WHERE tenant_id = $1 AND kind = $2 AND subject_id = $3")
+        .bind::<Text, _>(&tenant)
+        .bind::<Text, _>(DIRECTORY_KIND)
+        .bind::<SqlUuid, _>(id)
+        .execute(tx.connection())
+        .await?;
+    diesel::sql_query("DELETE FROM inboxes WHERE tenant_id = $1 AND id = $2")
+        .bind::<Text, _>(&tenant)
+        .bind::<SqlUuid, _>(id)
+        .execute(tx.connection())
+        .await?;
+    Ok(())
+}
+
+/// Makes connections of one tenant take turns: two at once would both find nothing to replace.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn lock_connecting(tx: &mut TenantTransaction) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    diesel::sql_query("SELECT pg_advisory_xact_lock(hashtextextended('connect inbox ' || $1, 0))")
+        .bind::<Text, _>(tenant)
+        .execute(tx.connection())
+        .await?;
+    Ok(())
+}
+
+#[derive(diesel::QueryableByName)]
+struct Subject {
+    #[diesel(sql_type = SqlUuid)]
+    subject_id: Uuid,
+}
+
+/// Enters the inbox into the tenant directory. False when the entry is somebody else's: another tenant's, or that of
+/// another inbox row of this tenant.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn enter_directory(
+    tx: &mut TenantTransaction,
+    key: &InboxKey,
+    id: Uuid,
+) -> Result<bool, DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    let name = key.directory_name();
+    diesel::sql_query(
+        "INSERT INTO tenant_directory (kind, external_id, tenant_id, subject_id) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (kind, external_id) DO NOTHING",
+    )
+    .bind::<Text, _>(DIRECTORY_KIND)
+    .bind::<Text, _>(&name)
+    .bind::<Text, _>(&tenant)
+    .bind::<SqlUuid, _>(id)
+    .execute(tx.connection())
+    .await?;
+    // Another tenant's entry is there for the key and not for our eyes.
+    let rows: Vec<Subject> = diesel::sql_query(
+        "SELECT subject_id FROM tenant_directory WHERE kind = $1 AND external_id = $2 AND tenant_id = $3",
+    )
+    .bind::<Text, _>(DIRECTORY_KIND)
+    .bind::<Text, _>(&name)
+    .bind::<Text, _>(&tenant)
+    .load(tx.connection())
+    .await?;
+    Ok(rows.iter().any(|row| row.subject_id == id))
+}

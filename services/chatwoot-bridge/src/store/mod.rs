@@ -1,0 +1,8 @@
+//! The tables, a file per noun. Functions take the transaction, and with it the scope, first.
+
+pub mod agent_messages;
+pub mod contacts;
+pub mod handled_events;
+pub mod inboxes;
+pub mod message_links;
+pub mod unrouted_inboxes;

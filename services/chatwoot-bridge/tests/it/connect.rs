@@ -1,0 +1,110 @@
+//! Connecting inboxes: repeatable, never at another tenant's cost, and never with the old place's contacts.
+
+use chatwoot_bridge::flows::connect_inbox::{Connection, NotConnected, connect_inbox};
+use domain::ids::{AccountId, ChatId};
+use secrecy::SecretString;
+use uuid::Uuid;
+
+use crate::world::{Place, World, key, message, received, scope, start_chatwoot};
+
+fn connection(account: AccountId, url: &str, inbox: u64) -> Connection {
+    Connection {
+        account,
+        chatwoot_url: url.into(),
+        key: key("default", 1, inbox),
+        api_token: SecretString::from("token-not-real"),
+        webhook_secrets: Some(vec![SecretString::from("secret-not-real")]),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connecting_again_changes_the_secrets_and_nothing_else() {
+    let world = World::start().await;
+    let (tenant, account) = (scope("desa-a"), AccountId::generate());
+    let new = connection(account, "https://chat.example", 42);
+    let first = connect_inbox(&world.tools, &tenant, &new).await.unwrap();
+    let kept = Connection {
+        webhook_secrets: None,
+        ..new.clone()
+    };
+    assert_eq!(connect_inbox(&world.tools, &tenant, &kept).await.unwrap(), first);
+    let secrets =
+        |n| format!("SELECT count(*) AS n FROM inboxes WHERE cardinality(webhook_secrets_sealed) = {n}");
+    assert_eq!(world.count(&secrets(1)).await, 1);
+    let open = Connection {
+        webhook_secrets: Some(Vec::new()),
+        ..new
+    };
+    assert_eq!(connect_inbox(&world.tools, &tenant, &open).await.unwrap(), first);
+    assert_eq!(world.count(&secrets(0)).await, 1);
+    let plain = "SELECT count(*) AS n FROM inboxes WHERE api_token_sealed LIKE '%not-real%'";
+    assert_eq!(world.count(plain).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_inbox_that_is_somebody_elses_is_not_taken_over() {
+    let world = World::start().await;
+    let new = connection(AccountId::generate(), "https://chat.example", 42);
+    let first = connect_inbox(&world.tools, &scope("desa-a"), &new).await.unwrap();
+    for (tenant, account) in [("desa-b", new.account), ("desa-a", AccountId::generate())] {
+        let other = Connection {
+            account,
+            ..new.clone()
+        };
+        let refused = connect_inbox(&world.tools, &scope(tenant), &other).await;
+        assert!(matches!(refused, Err(NotConnected::Taken)), "{tenant}");
+    }
+    assert_eq!(world.count("SELECT count(*) AS n FROM inboxes").await, 1);
+    let entry = format!("SELECT count(*) AS n FROM tenant_directory WHERE subject_id = '{first}'");
+    assert_eq!(world.count(&entry).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_chatwoot_gets_new_contacts() {
+    let world = World::start().await;
+    let (old, new) = (start_chatwoot().await, start_chatwoot().await);
+    let place = world.connect(&old, "desa-a", "default", "").await;
+    let chat = ChatId::generate();
+    world
+        .take(&received(
+            &place,
+            message(&place, chat, "628123450001", "3EB01", "lama"),
+        ))
+        .await;
+    world.work().await;
+
+    let account = new.create_chatwoot_account(simulator::NewAccount::default());
+    let inbox = new
+        .create_chatwoot_inbox(simulator::NewInbox {
+            account_id: account.id,
+            name: String::new(),
+            webhook_url: String::new(),
+            secret: None,
+            lock_to_single_conversation: false,
+            channel_type: None,
+        })
+        .unwrap();
+    let moved = Connection {
+        account: place.account,
+        chatwoot_url: format!("{}/chatwoot", new.base_url()),
+        key: key("default", account.id, inbox.id),
+        api_token: SecretString::from(account.api_access_token),
+        webhook_secrets: None,
+    };
+    let link: Uuid = connect_inbox(&world.tools, &place.scope, &moved).await.unwrap();
+    assert_ne!(link, place.link);
+    assert_eq!(world.count("SELECT count(*) AS n FROM contacts").await, 0);
+    assert_eq!(world.count("SELECT count(*) AS n FROM tenant_directory").await, 1);
+    let place = Place { link, ..place };
+    world
+        .take(&received(
+            &place,
+            message(&place, chat, "628123450001", "3EB02", "baru"),
+        ))
+        .await;
+    world.work().await;
+    assert_eq!(old.chatwoot_messages(1).len(), 1);
+    let messages = new.chatwoot_messages(account.id);
+    assert_eq!(messages.len(), 1);
+    assert_eq!(messages[0].content.as_deref(), Some("baru"));
+}

@@ -1,0 +1,129 @@
+//! Equal ids of two tenants never meet, in the code and below it.
+
+use diesel_async::RunQueryDsl as _;
+use diesel_async::SimpleAsyncConnection as _;
+use domain::ids::ChatId;
+use tenant_isolation::{TenantTransaction, policy};
+use uuid::Uuid;
+
+use crate::world::{World, message, received, scope, start_chatwoot};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_tenants_with_equal_phones_chats_and_message_ids_stay_apart() {
+    let world = World::start().await;
+    let (one, two) = (start_chatwoot().await, start_chatwoot().await);
+    let mut first = world.connect(&one, "desa-a", "default", "").await;
+    let mut second = world.connect(&two, "desa-b", "cabang", "").await;
+    assert_eq!(
+        (first.chatwoot_account, first.inbox),
+        (second.chatwoot_account, second.inbox)
+    );
+    // Even our own ids are equal.
+    let account = first.account;
+    world
+        .sql(&format!("UPDATE inboxes SET account_id = '{account}'"))
+        .await;
+    (first.account, second.account) = (account, account);
+    let chat = ChatId::generate();
+    let mut for_a = received(&first, message(&first, chat, "628123450001", "3EB01", "untuk a"));
+    let mut for_b = received(
+        &second,
+        message(&second, chat, "628123450001", "3EB01", "untuk b"),
+    );
+    for_b.id = for_a.id;
+    for event in [&mut for_a, &mut for_b] {
+        world.take(event).await;
+        world.work().await;
+    }
+    for (chatwoot, place, text) in [(&one, &first, "untuk a"), (&two, &second, "untuk b")] {
+        let messages = chatwoot.chatwoot_messages(place.chatwoot_account);
+        assert_eq!(messages.len(), 1);
+        assert_eq!(messages[0].content.as_deref(), Some(text));
+        assert_eq!(chatwoot.chatwoot_contacts(place.chatwoot_account).len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_any_where_a_tenant_sees_only_its_own_rows() {
+    let (world, chatwoot) = (World::start().await, start_chatwoot().await);
+    let place = world.connect(&chatwoot, "desa-a", "default", "").await;
+    let stuck = received(
+        &place,
+        message(&place, ChatId::generate(), "628123450001", "3EB01", "satu"),
+    );
+    world.take(&stuck).await;
+    world.work().await;
+    world
+        .take(&received(
+            &place,
+            message(&place, ChatId::generate(), "628123450002", "3EB02", "dua"),
+        ))
+        .await;
+    world
+        .sql(&format!(
+            "INSERT INTO agent_messages (tenant_id, inbox_id, chatwoot_message_id, chatwoot_conversation_id, \
+             request_id, status) VALUES ('desa-a', '{}', 1, 1, '{}', 'queued')",
+            place.link,
+            Uuid::now_v7()
+        ))
+        .await;
+
+    #[derive(diesel::QueryableByName)]
+    struct Count {
+        #[diesel(sql_type = diesel::sql_types::BigInt)]
+        n: i64,
+    }
+    for table in [
+        "inboxes",
+        "contacts",
+        "message_links",
+        "agent_messages",
+        "handled_events",
+        "lanes",
+        "lane_tasks",
+        "tenant_directory",
+    ] {
+        for (tenant, sees) in [("desa-a", true), ("desa-b", false)] {
+            let mut tx = TenantTransaction::begin(&world.database.db, &scope(tenant), "test")
+                .await
+                .unwrap();
+            let rows: Vec<Count> = diesel::sql_query(format!("SELECT count(*) AS n FROM {table}"))
+                .load(tx.connection())
+                .await
+                .unwrap();
+            assert_eq!(rows[0].n > 0, sees, "{table} as {tenant}");
+            let deleted = diesel::sql_query(format!("DELETE FROM {table}"))
+                .execute(tx.connection())
+                .await
+                .unwrap();
+            assert_eq!(deleted > 0, sees, "{table} as {tenant}");
+        }
+        // No scope at all.
+        let mut connection = world.database.db.connection().await.unwrap();
+        let rows: Vec<Count> = diesel::sql_query(format!("SELECT count(*) AS n FROM {table}"))
+            .load(&mut *connection)
+            .await
+            .unwrap();
+        assert_eq!(rows[0].n, 0, "{table}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_cannot_write_for_another_one() {
+    let world = World::start().await;
+    let mut tx = TenantTransaction::begin(&world.database.db, &scope("desa-b"), "test")
+        .await
+        .unwrap();
+    let foreign = "INSERT INTO handled_events (tenant_id, event_id) VALUES ('desa-a', gen_random_uuid())";
+    assert!(tx.connection().batch_execute(foreign).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_policies_hold_and_a_hole_is_found() {
+    let world = World::start().await;
+    policy::check(&world.database.db).await.unwrap();
+    world
+        .sql("ALTER TABLE contacts NO FORCE ROW LEVEL SECURITY")
+        .await;
+    assert!(policy::check(&world.database.db).await.is_err());
+}

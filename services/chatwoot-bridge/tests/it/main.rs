@@ -1,0 +1,12 @@
+//! The bridge against real Postgres and RabbitMQ and an imitated Chatwoot. Needs what `make test` sets up.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has to fail loudly")]
+
+mod broker;
+mod connect;
+mod incoming;
+mod isolation;
+mod process;
+mod statuses;
+mod webhook;
+mod world;

@@ -1,0 +1,116 @@
+//! The executable: its exit codes, its chores, and the schema up and down.
+
+use std::process::{Command, Output};
+
+use diesel_async::SimpleAsyncConnection as _;
+use serde_json::Value;
+use test_support::{ENCRYPTION_KEYS, TestProcessDatabase};
+
+use crate::world::World;
+
+fn bridge(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chatwoot-bridge"));
+    command.args(arguments).env_clear();
+    command.envs(variables.iter().copied()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn wrong_settings_end_the_process_before_it_listens() {
+    let output = bridge(&[], &[("DATABASE_URL", "mysql://u:s3cret@h/d"), ("PORT", "many")]);
+    assert_eq!(output.status.code(), Some(78));
+    let said = text(&output.stderr);
+    for name in ["DATABASE_URL", "RABBITMQ_URL", "ENCRYPTION_KEYS", "PORT"] {
+        assert!(said.contains(name), "{name} is not in {said}");
+    }
+    assert!(!said.contains("s3cret"));
+    assert_eq!(bridge(&["migrate"], &[]).status.code(), Some(78));
+    assert_eq!(bridge(&["healthcheck"], &[("PORT", "1")]).status.code(), Some(1));
+}
+
+#[test]
+fn the_table_of_settings_names_them_all() {
+    let output = bridge(&["config"], &[]);
+    assert!(output.status.success());
+    let table = text(&output.stdout);
+    for name in [
+        "PORT",
+        "DATABASE_URL",
+        "RABBITMQ_URL",
+        "MIGRATE_DATABASE_URL",
+        "OUTBOUND_ALLOWED_PRIVATE_HOSTS",
+    ] {
+        assert!(table.contains(&format!("| `{name}` |")), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_migrates_and_connects_twice() {
+    let database = TestProcessDatabase::create().await;
+    let (url, admin) = (database.service_url("chatwoot_bridge"), database.admin_url());
+    let variables = [
+        ("DATABASE_URL", url.as_str()),
+        ("MIGRATE_DATABASE_URL", admin.as_str()),
+        ("ENCRYPTION_KEYS", ENCRYPTION_KEYS),
+        ("CHATWOOT_API_TOKEN", "token-not-real"),
+        ("CHATWOOT_WEBHOOK_SECRET", "one-not-real,two-not-real"),
+    ];
+    for ran in ["3 migration(s) ran", "0 migration(s) ran"] {
+        let output = bridge(&["migrate"], &variables);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert_eq!(text(&output.stdout).trim(), ran);
+    }
+    let account = "0190a1b2-0000-7000-8000-000000000001";
+    let connect = |tenant, url| {
+        let place = ["--chatwoot-url", url, "--chatwoot-account", "3", "--inbox", "42"];
+        bridge(
+            &[
+                &["inbox", "connect", "--tenant", tenant, "--account", account],
+                &place[..],
+            ]
+            .concat(),
+            &variables,
+        )
+    };
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let output = connect("desa-a", "https://chat.example/");
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(answer["tenant_id"], "desa-a");
+        ids.push(answer["inbox_link_id"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(ids[0], ids[1]);
+    let taken = connect("desa-b", "https://chat.example/");
+    assert_eq!(taken.status.code(), Some(1));
+    assert!(
+        text(&taken.stderr).contains("connected already"),
+        "{}",
+        text(&taken.stderr)
+    );
+    let inward = connect("desa-a", "http://169.254.169.254/");
+    assert!(
+        text(&inward.stderr).contains("private address"),
+        "{}",
+        text(&inward.stderr)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_migration_can_be_taken_back() {
+    let world = World::start().await;
+    let mut connection = world.database.admin().await;
+    for down in [
+        include_str!("../../../../migrations/chatwoot_bridge/2026-11-21-000003_chatwoot/down.sql"),
+        include_str!("../../../../migrations/chatwoot_bridge/2026-11-21-000002_outbox_and_lanes/down.sql"),
+        include_str!("../../../../migrations/chatwoot_bridge/2026-11-21-000001_tenant_directory/down.sql"),
+    ] {
+        connection.batch_execute(down).await.unwrap();
+    }
+    let left = "SELECT count(*) AS n FROM pg_tables WHERE schemaname = current_schema() \
+                AND tablename <> '__diesel_schema_migrations'";
+    assert_eq!(world.count(left).await, 0);
+}

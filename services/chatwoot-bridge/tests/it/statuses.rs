@@ -1,0 +1,225 @@
+//! What became of an agent's message, shown to the agent: forward only, and harmless when repeated.
+
+use chatwoot_bridge::flows::accept_reply::{Acceptance, Reply, Signals, accept_reply};
+use chatwoot_bridge::store::inboxes;
+use domain::address::ChatAddress;
+use domain::delivery::DeliveryStatus::{self, Delivered, Failed, Parked, Queued, Read, Sent, Unknown};
+use domain::ids::ChatId;
+use simulator::{FaultKind, Simulator};
+use tenant_isolation::TenantTransaction;
+
+use crate::world::{Place, World, fault, message, received, server_error, start_chatwoot, status};
+
+struct Answered {
+    world: World,
+    chatwoot: Simulator,
+    place: Place,
+    message_id: u64,
+    reference: String,
+}
+
+impl Answered {
+    /// A person wrote, an agent answered, and the bridge has accepted the answer.
+    async fn start() -> Self {
+        let (world, chatwoot) = (World::start().await, start_chatwoot().await);
+        let place = world.connect(&chatwoot, "desa-a", "default", "").await;
+        world
+            .take(&received(
+                &place,
+                message(&place, ChatId::generate(), "628123450001", "3EB01", "tanya"),
+            ))
+            .await;
+        world.work().await;
+        let reply = simulator::Reply {
+            account_id: place.chatwoot_account,
+            conversation_id: 1,
+            content: "jawab".into(),
+            ..simulator::Reply::default()
+        };
+        let message_id = chatwoot.agent_reply(&reply).unwrap();
+        let answered = Self {
+            reference: format!("chatwoot:{}:{message_id}", place.link),
+            world,
+            chatwoot,
+            place,
+            message_id,
+        };
+        assert_eq!(answered.accept(Some("jawab"), false).await, Acceptance::Forwarded);
+        answered
+    }
+
+    async fn accept(&self, content: Option<&str>, has_attachments: bool) -> Acceptance {
+        let db = &self.world.database.db;
+        let mut tx = TenantTransaction::begin(db, &self.place.scope, "test")
+            .await
+            .unwrap();
+        let inbox = inboxes::find(&mut tx, self.place.link).await.unwrap().unwrap();
+        tx.commit().await.unwrap();
+        let reply = Reply {
+            message_id: self.message_id.try_into().unwrap(),
+            conversation_id: 1,
+            content: content.map(str::to_owned),
+            has_attachments,
+            to: ChatAddress::parse("628123450001@s.whatsapp.net").ok(),
+        };
+        accept_reply(db, &self.place.scope, &inbox, &reply, None, &Signals::default())
+            .await
+            .unwrap()
+    }
+
+    async fn comes(&self, new: DeliveryStatus, reason: Option<&str>) {
+        self.world
+            .take(&status(&self.place, &self.reference, new, reason))
+            .await;
+        self.world.work().await;
+    }
+
+    fn shown(&self) -> Vec<String> {
+        self.chatwoot
+            .status_updates()
+            .into_iter()
+            .map(|update| update.status)
+            .collect()
+    }
+
+    async fn stored(&self, status: &str) -> bool {
+        self.world
+            .count(&format!(
+                "SELECT count(*) AS n FROM agent_messages WHERE status = '{status}'"
+            ))
+            .await
+            == 1
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ticks_only_go_forward() {
+    let answered = Answered::start().await;
+    for new in [Sent, Sent, Delivered, Sent, Read, Delivered, Read, Failed] {
+        answered.comes(new, None).await;
+    }
+    assert_eq!(answered.shown(), ["sent", "delivered", "read"]);
+    assert!(answered.stored("read").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_has_its_reason_and_a_replay_heals_it() {
+    let answered = Answered::start().await;
+    answered.comes(Unknown, Some("timeout")).await;
+    assert!(answered.shown().is_empty() && answered.stored("unknown").await);
+    answered.comes(Parked, Some("session_logged_out")).await;
+    let update = &answered.chatwoot.status_updates()[0];
+    assert_eq!(update.status, "failed");
+    assert_eq!(
+        update.external_error.as_deref(),
+        Some("not delivered to WhatsApp: session logged out")
+    );
+    answered.comes(Queued, None).await;
+    answered.comes(Sent, None).await;
+    assert_eq!(answered.shown(), ["failed", "sent"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chatwoots_troubles_delay_a_tick_and_a_deleted_message_needs_none() {
+    let answered = Answered::start().await;
+    answered
+        .chatwoot
+        .add_fault(fault(&answered.place, "PATCH", "", server_error(), 2))
+        .unwrap();
+    answered.comes(Sent, None).await;
+    assert_eq!(answered.shown(), ["sent"]);
+    answered
+        .chatwoot
+        .add_fault(fault(&answered.place, "PATCH", "", FaultKind::LostAnswer, 1))
+        .unwrap();
+    answered.comes(Delivered, None).await;
+    assert_eq!(answered.shown(), ["sent", "delivered", "delivered"]);
+    for (code, new) in [(404, Read), (403, Read)] {
+        let gone = FaultKind::Status {
+            status: code,
+            body: None,
+            retry_after: None,
+        };
+        answered
+            .chatwoot
+            .add_fault(fault(&answered.place, "PATCH", "", gone, 1))
+            .unwrap();
+        answered.comes(new, None).await;
+    }
+    assert_eq!(
+        answered.world.count("SELECT count(*) AS n FROM lane_tasks").await,
+        0
+    );
+    assert!(answered.stored("read").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_sent_is_marked_where_it_was_written() {
+    let answered = Answered::start().await;
+    answered.world.sql("DELETE FROM agent_messages").await;
+    assert_eq!(answered.accept(None, true).await, Acceptance::Refused);
+    assert_eq!(answered.accept(None, true).await, Acceptance::Repeated);
+    answered.world.work().await;
+    let updates = answered.chatwoot.status_updates();
+    assert_eq!(updates.len(), 1);
+    assert_eq!(
+        (updates[0].status.as_str(), updates[0].message_id),
+        ("failed", answered.message_id)
+    );
+    assert_eq!(
+        updates[0].external_error.as_deref(),
+        Some("attachments are not supported yet")
+    );
+    assert!(answered.stored("failed").await);
+    // Only the first, sendable one went out.
+    assert_eq!(answered.world.count("SELECT count(*) AS n FROM outbox").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statuses_that_are_nobodys_change_nothing() {
+    let answered = Answered::start().await;
+    let unknown = format!("chatwoot:{}:999999", answered.place.link);
+    for reference in [unknown.as_str(), "api:1", "chatwoot:x:y"] {
+        answered
+            .world
+            .take(&status(&answered.place, reference, Sent, None))
+            .await;
+    }
+    answered.world.work().await;
+    assert!(answered.shown().is_empty());
+    // Another tenant's event about our message does not reach it.
+    let other = Place {
+        scope: crate::world::scope("desa-b"),
+        ..answered.place.clone()
+    };
+    answered
+        .world
+        .take(&status(&other, &answered.reference, Read, None))
+        .await;
+    answered.world.work().await;
+    assert!(answered.chatwoot.status_updates().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quote_of_an_agents_message_finds_it() {
+    let answered = Answered::start().await;
+    answered.comes(Sent, None).await;
+    let mut quoting = message(
+        &answered.place,
+        ChatId::generate(),
+        "628123450001",
+        "3EB09",
+        "yang ini",
+    );
+    quoting.quoted = Some("3EB0STATUS".parse().unwrap());
+    answered.world.take(&received(&answered.place, quoting)).await;
+    answered.world.work().await;
+    let made = answered
+        .chatwoot
+        .chatwoot_messages(answered.place.chatwoot_account)
+        .pop()
+        .unwrap();
+    assert_eq!(made.content_attributes["in_reply_to"], answered.message_id);
+    // It was made by an agent, so it is no echo.
+    assert_eq!(answered.accept(Some("jawab"), false).await, Acceptance::Repeated);
+}
