@@ -11,5 +11,5 @@ mod redis_link;
 
 pub use bucket::{Buckets, Rate};
 pub use keys::CacheKey;
-pub use read_through::ReadThrough;
+pub use read_through::{NotLoaded, ReadThrough};
 pub use redis_link::RedisLink;

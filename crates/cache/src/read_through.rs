@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use moka::future::Cache;
 use redis::AsyncCommands as _;
@@ -16,16 +16,30 @@ use crate::redis_link::RedisLink;
 const LOCAL_TTL: Duration = Duration::from_secs(1);
 /// How long Redis keeps a copy that nobody took back.
 const SHARED_TTL: Duration = Duration::from_secs(60);
+/// When a value is taken back once more: a load that had begun before the change has put its copy there by then.
+const AGAIN_AFTER: Duration = Duration::from_secs(2);
 
 /// A cache in front of a loader: this process for a second, Redis for a minute, then the loader.
 ///
 /// Whoever changes a value calls [`forget`](Self::forget), which empties Redis; other processes follow within a
-/// second. Callers that arrive together share one load. Absent values (`None`) are not shared through Redis, so that
-/// something newly registered is seen within a second without anybody's help.
+/// second. A change that is made while Redis is away counts all the same: after a failure, copies that were shared
+/// before it are not believed. Callers that arrive together share one load. That something is absent is never
+/// remembered: what was registered a moment ago must be found at once, and not be taken for a stranger.
 #[derive(Clone)]
 pub struct ReadThrough<V> {
-    local: Cache<CacheKey, Option<V>>,
+    local: Cache<CacheKey, V>,
     redis: RedisLink,
+}
+
+/// Why a load gave no value to keep. Never kept itself.
+#[derive(Debug, thiserror::Error)]
+pub enum NotLoaded<E> {
+    /// There is none.
+    #[error("there is no such value")]
+    Absent,
+    /// The loader failed.
+    #[error(transparent)]
+    Failed(E),
 }
 
 impl<V> ReadThrough<V>
@@ -44,43 +58,68 @@ where
         }
     }
 
-    /// The value of `key`, from the nearest place that has it.
+    /// The value of `key`, from the nearest place that has it; `None` when even the loader has none.
     ///
     /// # Errors
     /// The loader's error, shared by all callers that waited for it.
-    pub async fn get<E, F>(&self, key: &CacheKey, load: impl FnOnce() -> F) -> Result<Option<V>, Arc<E>>
+    pub async fn get<E, F>(
+        &self,
+        key: &CacheKey,
+        load: impl FnOnce() -> F,
+    ) -> Result<Option<V>, Arc<NotLoaded<E>>>
     where
         E: Send + Sync + 'static,
         F: Future<Output = Result<Option<V>, E>>,
     {
         let through = async {
             if let Some(shared) = self.shared(key).await {
-                return Ok(Some(shared));
+                return Ok(shared);
             }
-            let loaded = load().await?;
-            if let Some(value) = &loaded {
-                self.share(key, value).await;
-            }
-            Ok(loaded)
+            let value = load()
+                .await
+                .map_err(NotLoaded::Failed)?
+                .ok_or(NotLoaded::Absent)?;
+            self.share(key, &value).await;
+            Ok(value)
         };
-        self.local.try_get_with_by_ref(key, through).await
+        match self.local.try_get_with_by_ref(key, through).await {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if matches!(*error, NotLoaded::Absent) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
-    /// Takes a value back everywhere: at once in Redis and here, within a second in other processes.
+    /// Takes a value back everywhere: at once in Redis and here, within a second in other processes. It is taken
+    /// back again a moment later, and until Redis answers, but not longer than the copy lives.
     pub async fn forget(&self, key: &CacheKey) {
         self.local.invalidate(key).await;
-        let name = self.redis.key(key.as_str());
-        self.redis
-            .ask(|mut redis| async move { redis.del::<_, ()>(name).await })
-            .await;
+        let (redis, name) = (self.redis.clone(), self.redis.key(key.as_str()));
+        take_back(&redis, name.clone()).await;
+        tokio::spawn(async move {
+            let changed = Instant::now();
+            while changed.elapsed() < SHARED_TTL {
+                tokio::time::sleep(AGAIN_AFTER).await;
+                if take_back(&redis, name.clone()).await.is_some() {
+                    return;
+                }
+            }
+        });
     }
 
     async fn shared(&self, key: &CacheKey) -> Option<V> {
         let name = self.redis.key(key.as_str());
-        let text: String = self
+        let (text, left_ms): (Option<String>, i64) = self
             .redis
-            .ask(|mut redis| async move { redis.get::<_, Option<String>>(name).await })
-            .await??;
+            .ask(
+                |mut redis| async move { redis::pipe().get(&name).pttl(&name).query_async(&mut redis).await },
+            )
+            .await?;
+        let text = text?;
+        // By Redis' own clock, so that the processes' clocks do not matter.
+        let age = SHARED_TTL.saturating_sub(Duration::from_millis(u64::try_from(left_ms).unwrap_or(0)));
+        if self.redis.undisturbed_for().is_some_and(|calm| age >= calm) {
+            return None;
+        }
         // A shape of an older release is as good as nothing.
         serde_json::from_str(&text).ok()
     }
@@ -94,4 +133,11 @@ where
             .ask(|mut redis| async move { redis.set_ex::<_, _, ()>(name, text, SHARED_TTL.as_secs()).await })
             .await;
     }
+}
+
+/// `None` when Redis did not answer.
+async fn take_back(redis: &RedisLink, name: String) -> Option<()> {
+    redis
+        .ask(|mut redis| async move { redis.del::<_, ()>(name).await })
+        .await
 }

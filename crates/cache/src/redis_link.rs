@@ -20,7 +20,7 @@ pub struct RedisLink {
     connection: ConnectionManager,
     prefix: Arc<str>,
     born: Instant,
-    /// Milliseconds after `born` until which Redis is left alone.
+    /// Milliseconds after `born` until which Redis is left alone; 0 when it never failed.
     resting_until: Arc<AtomicU64>,
 }
 
@@ -72,13 +72,20 @@ impl RedisLink {
         format!("{}{key}", self.prefix)
     }
 
+    /// How long ago Redis last failed; `None` when it never did. What was to be taken back while it was away is
+    /// still in there, so nothing that is older may be believed.
+    pub(crate) fn undisturbed_for(&self) -> Option<Duration> {
+        let resting_until = self.resting_until.load(Ordering::Relaxed);
+        let failed_at = Duration::from_millis(resting_until).checked_sub(REST)?;
+        Some(self.born.elapsed().saturating_sub(failed_at))
+    }
+
     /// Asks Redis something. `None` when it is away, which is counted and otherwise nobody's problem.
     pub(crate) async fn ask<T, F>(&self, question: impl FnOnce(ConnectionManager) -> F) -> Option<T>
     where
         F: Future<Output = RedisResult<T>>,
     {
-        let now = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
-        if now < self.resting_until.load(Ordering::Relaxed) {
+        if self.age() < self.resting_until.load(Ordering::Relaxed) {
             return None;
         }
         // The timeout also covers the wait for a connection that is being made again.
@@ -86,16 +93,20 @@ impl RedisLink {
             Ok(Ok(answer)) => Some(answer),
             failed => {
                 let rest = u64::try_from(REST.as_millis()).unwrap_or(1000);
-                self.resting_until.store(now + rest, Ordering::Relaxed);
+                self.resting_until.store(self.age() + rest, Ordering::Relaxed);
                 metrics::counter!("kanal_redis_failures_total").increment(1);
                 match failed {
                     Ok(Err(error)) => {
-                        tracing::warn!(kind = ?error.kind(), "Redis failed, going on without it")
+                        tracing::warn!(kind = ?error.kind(), "Redis failed, going on without it");
                     }
                     _ => tracing::warn!("Redis did not answer in time, going on without it"),
                 }
                 None
             }
         }
+    }
+
+    fn age(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }

@@ -241,6 +241,16 @@ impl SettingsReader {
         }
     }
 
+    /// As [`Self::finish`], for a command that needs a part of its service's settings: what else the file holds is
+    /// the service's business.
+    ///
+    /// # Errors
+    /// [`InvalidSettings`] with every mistake in what was read.
+    pub fn finish_part<T>(mut self, build: impl FnOnce() -> Option<T>) -> Result<T, InvalidSettings> {
+        self.from_file.clear();
+        self.finish(build)
+    }
+
     fn describe(&mut self, name: &'static str, default: String, meaning: &'static str) {
         self.variables.push(Variable {
             name,
@@ -428,5 +438,10 @@ mod tests {
         let error = reader.finish(|| Some(())).unwrap_err();
         assert_eq!(error.problems.len(), 1);
         assert_eq!(error.problems[0].name, "prot");
+        assert!(
+            SettingsReader::from_file_and_map(&path, [])
+                .finish_part(|| Some(()))
+                .is_ok()
+        );
     }
 }

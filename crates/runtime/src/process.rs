@@ -70,6 +70,12 @@ pub async fn finish(service: &'static str, shutdown: &Shutdown) -> bool {
 /// The exit code of a process whose settings are wrong: `EX_CONFIG` of sysexits.
 pub const EXIT_CONFIG: u8 = 78;
 
+/// Prints the answer of a command. A reader that has left (`| head`) is no failure.
+pub fn print(answer: &impl std::fmt::Display) {
+    use std::io::Write as _;
+    drop(writeln!(std::io::stdout().lock(), "{answer}"));
+}
+
 /// Reports wrong settings before any log exists.
 #[expect(
     clippy::print_stderr,

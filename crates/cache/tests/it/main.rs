@@ -49,6 +49,19 @@ async fn a_value_is_loaded_once_for_all_processes_until_it_is_forgotten() {
 }
 
 #[tokio::test]
+async fn what_was_absent_a_moment_ago_is_found_at_once() {
+    let cache: ReadThrough<u32> = ReadThrough::new(link(&unique_prefix("cache")), 10);
+    let absent = cache
+        .get(&key("a", "x"), || async { Ok::<_, std::io::Error>(None) })
+        .await;
+    assert_eq!(absent.unwrap(), None);
+    assert_eq!(
+        count_loads(&cache, &key("a", "x"), &AtomicUsize::new(0)).await,
+        Some(7)
+    );
+}
+
+#[tokio::test]
 async fn equal_ids_of_two_tenants_are_two_values() {
     let cache = ReadThrough::new(link(&unique_prefix("cache")), 10);
     let loads = AtomicUsize::new(0);
@@ -78,6 +91,33 @@ async fn without_redis_everything_still_works() {
         redis.is_up().await.then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_change_while_redis_is_away_is_not_undone_when_it_returns() {
+    let proxy = CuttableProxy::in_front_of(&redis_url(), 6379).await;
+    let url = SecretString::from(proxy.url(&redis_url()));
+    let prefix = unique_prefix("cache");
+    let reader = ReadThrough::new(RedisLink::new(&url, &prefix).unwrap(), 10);
+    let writer: ReadThrough<u32> = ReadThrough::new(RedisLink::new(&url, &prefix).unwrap(), 10);
+    let loads = AtomicUsize::new(0);
+    count_loads(&reader, &key("a", "x"), &loads).await;
+    proxy.cut();
+    writer.forget(&key("a", "x")).await;
+    // Each round outlives the reader's own copy, so that it asks Redis again.
+    for round in 1..=4 {
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        count_loads(&reader, &key("a", "x"), &loads).await;
+        assert!(
+            loads.load(Ordering::SeqCst) > 1,
+            "the old copy was believed in round {round}"
+        );
+        if round == 1 {
+            proxy.restore();
+        }
+    }
+    // And what was loaded since is shared and believed again.
+    assert!(loads.load(Ordering::SeqCst) < 5);
 }
 
 #[tokio::test]
