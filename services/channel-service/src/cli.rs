@@ -54,7 +54,7 @@ pub async fn account(settings: ChoreSettings, command: AccountCommand) -> anyhow
     let mut reader = SettingsReader::from_process();
     let token: Option<SecretString> = reader.required("SESSION_TOKEN", "The session's token");
     let webhook_key: Option<SecretString> = reader.optional("HMAC_KEY", "Signs the session's webhooks");
-    let (token, webhook_key) = reader.finish(|| Some((token?, webhook_key)))?;
+    let (token, webhook_key) = reader.finish_part(|| Some((token?, webhook_key)))?;
 
     let db = Database::new(
         &settings.database,

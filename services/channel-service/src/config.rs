@@ -284,7 +284,7 @@ impl MigrateSettings {
             DatabaseUrl::EXPECTED,
             "`migrate` only: a role that may create schemas and roles",
         );
-        reader.finish(|| {
+        reader.finish_part(|| {
             Some(Self {
                 admin: admin?,
                 service: service?,
@@ -319,7 +319,7 @@ impl ChoreSettings {
         let redis = reader.required("REDIS_URL", "Redis");
         let redis_prefix = reader.with_default("REDIS_PREFIX", "kanal:channel:", "Begins every key in Redis");
         let keys = keys(&mut reader);
-        reader.finish(|| {
+        reader.finish_part(|| {
             Some(Self {
                 database: database?,
                 pool: pool?,

@@ -8,7 +8,7 @@ use channel_service::cli::{self, AccountCommand};
 use channel_service::config::{ChoreSettings, MigrateSettings, Settings, reference};
 use clap::{Parser, Subcommand};
 use runtime::config::{InvalidSettings, SettingsReader};
-use runtime::process::{self, EXIT_CONFIG, ProcessSettings};
+use runtime::process::{self, EXIT_CONFIG, ProcessSettings, print};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -60,15 +60,11 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve => return serve(Settings::read(reader)?).await,
         Command::Migrate => print(&cli::migrate(MigrateSettings::read(reader)?).await?),
         Command::Account(command) => print(&cli::account(ChoreSettings::read(reader)?, command).await?),
-        Command::Config => print(&reference()),
+        Command::Config => print(&reference().trim_end()),
         Command::Healthcheck => {
             let mut reader = reader;
             let settings = ProcessSettings::read(&mut reader, "3001");
-            let mut address = reader.finish(|| settings)?.address;
-            if address.ip().is_unspecified() {
-                address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
-            }
-            web::healthcheck::run(address).await?;
+            web::healthcheck::run(reader.finish_part(|| settings)?.address).await?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -90,11 +86,6 @@ async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
-}
-
-#[expect(clippy::print_stdout, reason = "the answer of a command")]
-fn print(answer: &impl std::fmt::Display) {
-    println!("{answer}");
 }
 
 #[expect(clippy::print_stderr, reason = "the failure of a command")]

@@ -3,7 +3,7 @@
 //! Webhooks that wait at the same moment share a commit: writing to disk costs the same for one message and for
 //! sixty. The caller notices nothing of it: it is answered when its own message is safe.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use database::{Database, DatabaseError};
 use domain::delivery::DeliveryStatus;
@@ -140,13 +140,14 @@ async fn commit_group(db: &Database, jobs: &[IngestJob]) -> Result<Vec<Ingested>
         .filter(|(_, id)| new.contains(id))
         .collect();
 
+    let mut kept = HashSet::new();
     if !fresh.is_empty() {
         let chats = upsert_chats(&mut tx, &fresh).await?;
         let mut messages = Vec::with_capacity(fresh.len());
         for (job, id) in &fresh {
             messages.push(new_message(job, *id, &chats)?);
         }
-        let kept = message::insert_group(&mut tx, &messages).await?;
+        kept = message::insert_group(&mut tx, &messages).await?;
         let mut rows = Vec::with_capacity(kept.len());
         for ((job, id), message) in fresh.iter().zip(&messages) {
             if kept.contains(id) {
@@ -160,12 +161,13 @@ async fn commit_group(db: &Database, jobs: &[IngestJob]) -> Result<Vec<Ingested>
     }
     tx.commit().await?;
 
-    metrics::counter!("kanal_messages_received_total").increment(new.len() as u64);
-    metrics::counter!("kanal_messages_duplicate_total").increment((jobs.len() - new.len()) as u64);
+    metrics::counter!("kanal_messages_received_total").increment(kept.len() as u64);
+    metrics::counter!("kanal_messages_duplicate_total").increment((jobs.len() - kept.len()) as u64);
     Ok(ids
         .into_iter()
         .map(|id| {
-            if new.contains(&id) {
+            // What is new to the ledger may still be a message of ours that comes back: there is a row, not this one.
+            if kept.contains(&id) {
                 Ingested::New(id)
             } else {
                 Ingested::Duplicate

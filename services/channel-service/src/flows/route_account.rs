@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use cache::{CacheKey, ReadThrough, RedisLink};
+use cache::{CacheKey, NotLoaded, ReadThrough, RedisLink};
 use database::{Database, DatabaseError};
 use domain::ids::AccountId;
 use runtime::encryption::{EncryptionError, KeyRing};
@@ -36,6 +36,14 @@ impl AccountRoute {
     #[must_use]
     pub const fn account(&self) -> AccountId {
         AccountId::from_uuid(self.resolved.subject())
+    }
+
+    /// May a webhook with this session id be the account's? Older servers send none.
+    fn has_session(&self, session_id: Option<&str>) -> bool {
+        match (&self.session_id, session_id) {
+            (Some(ours), Some(theirs)) => ours == theirs,
+            _ => true,
+        }
     }
 
     /// The keys one of which must have signed the webhook; none when the account is unsigned.
@@ -77,12 +85,12 @@ impl AccountRoutes {
     /// The account that goes by this name and session id. `None`: nobody's.
     ///
     /// # Errors
-    /// [`DatabaseError`], which is not "nobody's".
+    /// A [`DatabaseError`], which is not "nobody's".
     pub async fn find(
         &self,
         instance_name: Option<&str>,
         session_id: Option<&str>,
-    ) -> Result<Option<AccountRoute>, Arc<DatabaseError>> {
+    ) -> Result<Option<AccountRoute>, Arc<NotLoaded<DatabaseError>>> {
         let named = instance_name.and_then(|name| ExternalId::new(account::INSTANCE, name));
         let external = match (named, session_id) {
             (Some(named), _) => named,
@@ -92,14 +100,23 @@ impl AccountRoutes {
             },
             (None, None) => return Ok(None),
         };
-        let found = self
-            .cache
-            .get(&CacheKey::of_external(&external), || self.load(&external))
-            .await?;
-        Ok(found.filter(|route| match (&route.session_id, session_id) {
-            (Some(ours), Some(theirs)) => ours == theirs,
-            _ => true,
-        }))
+        let key = CacheKey::of_external(&external);
+        let known = self.cache.get(&key, || self.load(&external)).await?;
+        let Some(route) = known else { return Ok(None) };
+        if route.has_session(session_id) {
+            return Ok(Some(route));
+        }
+        // The copy may be a second old, and a session that was made anew must not be taken for a stranger: its
+        // messages would be quarantined and not be brought again. So the table has the last word.
+        let fresh = self
+            .load(&external)
+            .await
+            .map_err(|error| Arc::new(NotLoaded::Failed(error)))?;
+        let found = fresh.filter(|route| route.has_session(session_id));
+        if found.is_some() {
+            self.cache.forget(&key).await;
+        }
+        Ok(found)
     }
 
     /// Makes a change of the account known everywhere within a second.
