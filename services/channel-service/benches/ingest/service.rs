@@ -1,0 +1,81 @@
+//! channel-service as a process of its own.
+
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::time::Duration;
+
+use test_support::TestProcessDatabase;
+use tokio::process::{Child, Command};
+
+pub(crate) struct Service {
+    child: Child,
+    address: SocketAddr,
+}
+
+pub(crate) async fn start(database: &TestProcessDatabase, no_relay: bool) -> Service {
+    let address = web::bind("127.0.0.1:0".parse().unwrap())
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    // A port nobody listens on: the broker is away, and accepting goes on.
+    let rabbitmq = if no_relay {
+        "amqp://127.0.0.1:9/%2f".to_owned()
+    } else {
+        test_support::rabbitmq_url()
+    };
+    let child = Command::new(env!("CARGO_BIN_EXE_channel-service"))
+        .env_clear()
+        .env("HOST", "127.0.0.1")
+        .env("PORT", address.port().to_string())
+        .env("DATABASE_URL", database.service_url("channel"))
+        .env("REDIS_URL", test_support::redis_url())
+        .env("REDIS_PREFIX", test_support::unique_prefix("bench"))
+        .env("RABBITMQ_URL", rabbitmq)
+        .env("BROKER_PREFIX", test_support::unique_prefix("bench"))
+        .env("ENCRYPTION_KEYS", test_support::ENCRYPTION_KEYS)
+        .env("WA_API_URL", "http://127.0.0.1:9")
+        .env("LOG_LEVEL", "error")
+        .env("LOG_FORMAT", "pretty")
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the service starts");
+    test_support::eventually("the service is ready", || async {
+        web::healthcheck::run(address).await.ok()
+    })
+    .await;
+    Service { child, address }
+}
+
+impl Service {
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Processor time so far, user and system.
+    pub(crate) fn cpu_seconds(&self) -> f64 {
+        let stat = self.proc("stat");
+        // Fields are counted behind the name, which may hold blanks; the kernel's tick is 10 ms.
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
+        ticks / 100.0
+    }
+
+    /// Most memory ever resident.
+    pub(crate) fn peak_memory_mib(&self) -> f64 {
+        let status = self.proc("status");
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+    }
+
+    fn proc(&self, file: &str) -> String {
+        std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id().unwrap())).unwrap()
+    }
+
+    pub(crate) async fn stop(&mut self) {
+        let pid = self.child.id().unwrap().to_string();
+        Command::new("kill").arg(pid).status().await.unwrap();
+        let stopped = tokio::time::timeout(Duration::from_secs(15), self.child.wait()).await;
+        stopped.expect("it stops in time").unwrap();
+    }
+}
