@@ -84,7 +84,7 @@ async fn main() -> ExitCode {
         Command::Migrate => migrate().await,
         Command::Healthcheck => healthcheck().await,
         Command::Config => {
-            say(markdown_table(&Settings::variables()).trim_end());
+            process::print(&markdown_table(&Settings::variables()).trim_end());
             ExitCode::SUCCESS
         }
         Command::Inbox(InboxCommand::Connect(connect)) => {
@@ -125,7 +125,7 @@ async fn migrate() -> ExitCode {
     let migrations = chatwoot_bridge::MIGRATIONS;
     match database::migrate(&settings.migrate_url, &settings.database_url, &names, migrations).await {
         Ok(ran) => {
-            say(&format!("{} migration(s) ran", ran.len()));
+            process::print(&serde_json::json!({"schema": SCHEMA, "migrations_run": ran}));
             ExitCode::SUCCESS
         }
         Err(error) => ended(Err(error.into())),
@@ -137,11 +137,7 @@ async fn healthcheck() -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return misconfigured(&error),
     };
-    let mut address = settings.address;
-    if address.ip().is_unspecified() {
-        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
-    }
-    ended(web::healthcheck::run(address).await.map_err(Into::into))
+    ended(web::healthcheck::run(settings.address).await.map_err(Into::into))
 }
 
 async fn connect(settings: &StorageSettings, connect: Connect) -> anyhow::Result<()> {
@@ -178,7 +174,7 @@ async fn connect(settings: &StorageSettings, connect: Connect) -> anyhow::Result
     };
     let scope = TenantScope::named_by_operator(connect.tenant);
     let id = connect_inbox(&tools(settings)?, &scope, &new).await?;
-    say(&serde_json::json!({"inbox_link_id": id, "tenant_id": scope.tenant()}).to_string());
+    process::print(&serde_json::json!({"inbox_link_id": id, "tenant_id": scope.tenant()}));
     Ok(())
 }
 
@@ -204,11 +200,6 @@ fn secret_list(name: &str) -> Option<Vec<SecretString>> {
 fn misconfigured(error: &InvalidSettings) -> ExitCode {
     process::report(SERVICE, error);
     ExitCode::from(EXIT_CONFIG)
-}
-
-#[expect(clippy::print_stdout, reason = "the answer of a chore")]
-fn say(text: &str) {
-    println!("{text}");
 }
 
 #[expect(

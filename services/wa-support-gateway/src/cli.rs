@@ -2,7 +2,6 @@
 
 mod session;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -44,6 +43,11 @@ enum CommandError {
     Settings(#[from] InvalidSettings),
     #[error("{0}")]
     Start(#[from] std::io::Error),
+    #[error("cannot listen on {address}")]
+    Listen {
+        address: std::net::SocketAddr,
+        source: std::io::Error,
+    },
     #[error(transparent)]
     Application(#[from] ApplicationError),
     #[error(transparent)]
@@ -67,7 +71,7 @@ pub async fn run() -> ExitCode {
         Command::Migrate => migrate().await,
         Command::Healthcheck => healthcheck().await,
         Command::Config => {
-            print(markdown_table(&config::variables()).trim_end());
+            process::print(&markdown_table(&config::variables()).trim_end());
             Ok(())
         }
         Command::Session(command) => session::run(command).await,
@@ -93,7 +97,8 @@ async fn serve() -> Result<(), CommandError> {
         SchemaNames::of_service(SCHEMA),
         settings.database.pool,
     )?;
-    let listener = web::bind(settings.process.address)?;
+    let address = settings.process.address;
+    let listener = web::bind(address).map_err(|source| CommandError::Listen { address, source })?;
     let served = Application::build(&settings, db, listener)?
         .run_until_stopped(shutdown.clone())
         .await;
@@ -111,28 +116,13 @@ async fn migrate() -> Result<(), CommandError> {
     start_logs(&settings.process.log_level, settings.process.log_format);
     let names = SchemaNames::of_service(SCHEMA);
     let ran = database::migrate(&settings.admin, &settings.service, &names, MIGRATIONS).await?;
-    tracing::info!(service = SERVICE, migrations = ?ran, "the schema is up to date");
+    process::print(&serde_json::json!({"schema": SCHEMA, "migrations_run": ran}));
     Ok(())
 }
 
 async fn healthcheck() -> Result<(), CommandError> {
     let settings = HealthcheckSettings::from_reader(SettingsReader::from_process())?;
-    Ok(web::healthcheck::run(reachable(settings.process.address)).await?)
-}
-
-/// The service's address as seen from its own machine.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
-}
-
-#[expect(clippy::print_stdout, reason = "the answer of a command is what scripts read")]
-fn print(text: &str) {
-    println!("{text}");
+    Ok(web::healthcheck::run(settings.process.address).await?)
 }
 
 /// Says what failed and why. Causes hold addresses at most; whoever runs a command knows them.

@@ -10,7 +10,7 @@ use serde_json::json;
 use tenant_isolation::TenantScope;
 use url::Url;
 
-use super::{CommandError, print};
+use super::CommandError;
 use crate::SCHEMA;
 use crate::config::ChoreSettings;
 use crate::flows::provision_session::{SessionName, Wanted, provision};
@@ -80,6 +80,6 @@ pub(super) async fn run(command: SessionCommand) -> Result<(), CommandError> {
         "hmac_key": session.hmac_key.expose_secret(),
         "created": session.created,
     });
-    print(&answer.to_string());
+    runtime::process::print(&answer);
     Ok(())
 }
