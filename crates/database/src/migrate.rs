@@ -54,7 +54,7 @@ pub async fn migrate(
         .await
         .map_err(|error| MigrationError::Migration(Box::new(error)))?;
 
-    // Roles are shared by the whole cluster: every migrating process queues here, whatever its schema.
+    // Every migrating process of this database queues here, whatever its schema.
     connection
         .batch_execute("SELECT pg_advisory_lock(hashtext('kanal migrations'))")
         .await?;
@@ -85,48 +85,45 @@ async fn prepare(
             "CREATE SCHEMA IF NOT EXISTS {schema}; SET search_path TO {schema}"
         ))
         .await?;
+    let role_exists = "SELECT 1 AS one FROM pg_roles WHERE rolname = $1";
     for role in [&names.tenant_role, &names.platform_role] {
-        if !exists(
-            connection,
-            "SELECT 1 AS one FROM pg_roles WHERE rolname = $1",
-            &[role],
-        )
-        .await?
-        {
-            connection
-                .batch_execute(&format!(
-                    "CREATE ROLE {} NOLOGIN NOSUPERUSER NOBYPASSRLS",
-                    quote_identifier(role)
-                ))
-                .await?;
-        }
+        let create = format!(
+            "CREATE ROLE {} NOLOGIN NOSUPERUSER NOBYPASSRLS",
+            quote_identifier(role)
+        );
+        ensure(connection, role_exists, &[role], &create).await?;
     }
     let login = quote_identifier(service.user());
-    if !exists(
-        connection,
-        "SELECT 1 AS one FROM pg_roles WHERE rolname = $1",
-        &[service.user()],
-    )
-    .await?
-    {
-        // NOINHERIT: the login role has no rights of its own until it takes one of the two roles.
-        connection
-            .batch_execute(&format!(
-                "CREATE ROLE {login} LOGIN NOINHERIT NOSUPERUSER NOBYPASSRLS PASSWORD {}",
-                quote_literal(service.password().expose_secret())
-            ))
-            .await?;
-    }
+    // NOINHERIT: the login role has no rights of its own until it takes one of the two roles.
+    let create = format!(
+        "CREATE ROLE {login} LOGIN NOINHERIT NOSUPERUSER NOBYPASSRLS PASSWORD {}",
+        quote_literal(service.password().expose_secret())
+    );
+    ensure(connection, role_exists, &[service.user()], &create).await?;
     for role in [&names.tenant_role, &names.platform_role] {
-        let member = "SELECT 1 AS one FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid \
-                      JOIN pg_roles u ON u.oid = m.member WHERE r.rolname = $1 AND u.rolname = $2";
-        if !exists(connection, member, &[role, service.user()]).await? {
-            connection
-                .batch_execute(&format!("GRANT {} TO {login}", quote_identifier(role)))
-                .await?;
-        }
+        let is_member = "SELECT 1 AS one FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid \
+                         JOIN pg_roles u ON u.oid = m.member WHERE r.rolname = $1 AND u.rolname = $2";
+        let grant = format!("GRANT {} TO {login}", quote_identifier(role));
+        ensure(connection, is_member, &[role, service.user()], &grant).await?;
     }
     Ok(())
+}
+
+/// Makes what is not there. The lock above holds within one database, but roles belong to all of them: somebody may
+/// be making the same one in another database, and then our failure is their success.
+async fn ensure(
+    connection: &mut AsyncPgConnection,
+    query: &str,
+    binds: &[&str],
+    make: &str,
+) -> Result<(), diesel::result::Error> {
+    if exists(connection, query, binds).await? {
+        return Ok(());
+    }
+    match connection.batch_execute(make).await {
+        Err(error) if !exists(connection, query, binds).await? => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Rights are granted on whole schemas after the migrations, so that no migration can forget them; what a row lets

@@ -8,6 +8,7 @@ use diesel_async::pooled_connection::deadpool::{Object, Pool};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::FutureExt as _;
+use tokio::runtime::Handle;
 
 use crate::{DatabaseError, DatabaseUrl, SchemaNames, quote_identifier};
 
@@ -39,7 +40,8 @@ impl std::fmt::Debug for Database {
 }
 
 impl Database {
-    /// Prepares a pool; connections are opened when they are needed, so this works while Postgres is away.
+    /// Prepares a pool; connections are opened when they are needed, so this works while Postgres is away. They live
+    /// on the runtime this is called in.
     ///
     /// # Errors
     /// [`DatabaseError::Refused`] when the pool's own settings are impossible.
@@ -49,9 +51,21 @@ impl Database {
         // checkout would find it a moment earlier at most.
         config.recycling_method = RecyclingMethod::Fast;
         let (target, setup) = (url.clone(), session_setup(&names));
+        // A connection is driven by a task of the runtime that opened it, and each worker of an HTTP server has a
+        // runtime of its own that ends before the work in hand does: all are opened where the pool was made.
+        let home = Handle::try_current().ok();
         config.custom_setup = Box::new(move |_| {
-            let (target, setup) = (target.clone(), setup.clone());
-            async move { open(&target, &setup).await }.boxed()
+            let (target, setup, home) = (target.clone(), setup.clone(), home.clone());
+            async move {
+                match home {
+                    Some(home) => home
+                        .spawn(async move { open(&target, &setup).await })
+                        .await
+                        .unwrap_or_else(|error| Err(ConnectionError::BadConnection(error.to_string()))),
+                    None => open(&target, &setup).await,
+                }
+            }
+            .boxed()
         });
         let manager = AsyncDieselConnectionManager::new_with_config(String::new(), config);
         let pool = Pool::builder(manager)
@@ -100,7 +114,7 @@ fn session_setup(names: &SchemaNames) -> String {
 }
 
 async fn open(url: &DatabaseUrl, setup: &str) -> Result<AsyncPgConnection, ConnectionError> {
-    let bad = |error: tokio_postgres::Error| ConnectionError::BadConnection(error.to_string());
+    let bad = |error: tokio_postgres::Error| bad_connection(&error);
     let mut options = url.options().map_err(bad)?;
     options
         .application_name("kanal")
@@ -113,4 +127,17 @@ async fn open(url: &DatabaseUrl, setup: &str) -> Result<AsyncPgConnection, Conne
         .await
         .map_err(ConnectionError::CouldntSetupConfiguration)?;
     Ok(opened)
+}
+
+/// With every cause: the driver alone says no more than "db error" of a refusal, and causes do not survive the pool.
+/// None of them holds a password.
+fn bad_connection(error: &dyn std::error::Error) -> ConnectionError {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    ConnectionError::BadConnection(text)
 }

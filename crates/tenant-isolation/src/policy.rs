@@ -1,7 +1,8 @@
 //! The check that the database itself keeps tenants apart.
 //!
 //! Run by every service before it serves, and by tests: each table with a `tenant_id` has forced row-level security
-//! and a policy for the tenant role, and the roles we work under cannot step around it.
+//! and policies that ask for the transaction's tenants, nothing in the schema lends its owner's rights, and the roles
+//! we work under cannot step around it.
 
 use database::{Database, DatabaseError};
 use diesel::sql_types::Text;
@@ -37,6 +38,27 @@ SELECT format('table %s has no policy for %s', c.relname, $2)
  WHERE c.relnamespace = $1::regnamespace AND c.relkind IN ('r', 'p')
    AND NOT EXISTS (SELECT 1 FROM pg_policies p
                     WHERE p.schemaname = current_schema() AND p.tablename = c.relname AND $2 = ANY (p.roles))
+UNION ALL
+SELECT format('policy %s on table %s does not ask for whom the transaction works', p.policyname, c.relname)
+  FROM pg_class c
+  JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
+  JOIN pg_policies p ON p.schemaname = current_schema() AND p.tablename = c.relname
+ WHERE c.relnamespace = $1::regnamespace AND c.relkind IN ('r', 'p')
+   AND p.permissive = 'PERMISSIVE' AND ($2 = ANY (p.roles) OR 'public' = ANY (p.roles))
+   AND (p.qual NOT LIKE '%kanal.tenants%' OR p.with_check NOT LIKE '%kanal.tenants%')
+UNION ALL
+SELECT format('view %s shows rows with its owner''s eyes', c.relname)
+  FROM pg_class c
+ WHERE c.relnamespace = $1::regnamespace
+   AND (c.relkind = 'm' OR c.relkind = 'v'
+        AND NOT coalesce(c.reloptions, '{}') && ARRAY['security_invoker=true', 'security_invoker=on'])
+UNION ALL
+SELECT format('function %s works with its owner''s rights', proname)
+  FROM pg_proc WHERE pronamespace = $1::regnamespace AND prosecdef
+UNION ALL
+SELECT format('role %s may become %s', session_user, r.rolname)
+  FROM pg_roles r JOIN pg_roles s ON s.rolname = session_user AND NOT s.rolsuper
+ WHERE (r.rolsuper OR r.rolbypassrls) AND r.rolname <> session_user AND pg_has_role(session_user, r.oid, 'MEMBER')
 UNION ALL
 SELECT format('role %s is a superuser or may bypass row-level security', rolname)
   FROM pg_roles WHERE rolname IN (session_user, $2, $3) AND (rolsuper OR rolbypassrls)

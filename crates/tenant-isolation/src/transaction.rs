@@ -111,9 +111,12 @@ impl<S> Transaction<S> {
     ///
     /// # Errors
     /// [`DatabaseError::Unavailable`] when nobody can tell whether it was committed; callers repeat the whole work,
-    /// which is why all of it is idempotent.
+    /// which is why all of it is idempotent. [`DatabaseError::Refused`] when a statement failed before, whatever was
+    /// made of that error: nothing is committed then.
     pub async fn commit(mut self) -> Result<(), DatabaseError> {
-        self.connection().batch_execute("COMMIT").await?;
+        // Postgres answers COMMIT of a failed transaction with a rollback and no error; the statement before it
+        // is what fails.
+        self.connection().batch_execute("SELECT 1; COMMIT").await?;
         // From here on there is nothing to roll back: the connection goes back to the pool as it is.
         drop(self.connection.take());
         metrics::histogram!("kanal_transaction_seconds", "name" => self.name).record(self.started.elapsed());
@@ -123,19 +126,35 @@ impl<S> Transaction<S> {
 
 impl<S> Drop for Transaction<S> {
     fn drop(&mut self) {
-        let Some(mut connection) = self.connection.take() else {
+        let Some(connection) = self.connection.take() else {
             return;
         };
         metrics::counter!("kanal_transactions_rolled_back_total", "name" => self.name).increment(1);
-        // Dropped in the middle of a statement or on an error path. The connection must not reach the pool with an
-        // open transaction: roll back in the background, or throw it away.
+        // Dropped in the middle of a statement or on an error path: roll back in the background.
+        let unfinished = Unfinished(Some(connection));
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                if connection.batch_execute("ROLLBACK").await.is_err() {
-                    drop(Connection::take(connection));
-                }
-            });
-        } else {
+            runtime.spawn(unfinished.roll_back());
+        }
+    }
+}
+
+/// A connection with an open transaction. It must not reach the pool like this: it is rolled back or thrown away,
+/// also when the runtime that should roll it back ends first (each worker of the HTTP server has one of its own).
+struct Unfinished(Option<Connection>);
+
+impl Unfinished {
+    async fn roll_back(mut self) {
+        if let Some(connection) = &mut self.0
+            && connection.batch_execute("ROLLBACK").await.is_ok()
+        {
+            drop(self.0.take());
+        }
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
             drop(Connection::take(connection));
         }
     }

@@ -1,0 +1,15 @@
+//! The pool, the migrations and the errors against a real Postgres.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests fail by panicking"
+)]
+
+mod migrating;
+mod pool;
+
+use diesel_migrations::{EmbeddedMigrations, embed_migrations};
+
+/// Small migrations that name no role, so that tests can use roles of their own.
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("tests/migrations");

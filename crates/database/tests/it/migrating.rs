@@ -1,0 +1,176 @@
+//! Schemas and roles.
+
+use database::{DatabaseUrl, SchemaNames, migrate, quote_identifier};
+use diesel::sql_types::{Bool, Text};
+use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
+use test_support::{TestProcessDatabase, environment};
+use url::Url;
+
+use super::MIGRATIONS;
+
+/// Roles and a schema that no other test knows.
+struct Own {
+    names: SchemaNames,
+    login: String,
+}
+
+impl Own {
+    fn new() -> Self {
+        let name = format!("test_{}", uuid::Uuid::now_v7().simple());
+        Self {
+            names: SchemaNames::of_service(&name),
+            login: format!("{name}_login"),
+        }
+    }
+
+    /// The login role's URL on the server that `admin` names.
+    fn url(&self, admin: &str) -> DatabaseUrl {
+        let mut url = Url::parse(admin).unwrap();
+        url.set_username(&self.login).unwrap();
+        url.set_password(Some("it's a secret")).unwrap();
+        url.as_str().parse().unwrap()
+    }
+
+    /// Takes everything away again in the databases of `admins`.
+    async fn clean(&self, admins: &[String]) {
+        for admin in admins {
+            let mut connection = AsyncPgConnection::establish(admin).await.unwrap();
+            let schema = quote_identifier(&self.names.schema);
+            connection
+                .batch_execute(&format!("DROP SCHEMA IF EXISTS {schema} CASCADE"))
+                .await
+                .unwrap();
+        }
+        let mut connection = AsyncPgConnection::establish(&admin_url()).await.unwrap();
+        for role in [&self.login, &self.names.tenant_role, &self.names.platform_role] {
+            connection
+                .batch_execute(&format!("DROP ROLE IF EXISTS {}", quote_identifier(role)))
+                .await
+                .unwrap();
+        }
+    }
+}
+
+fn admin_url() -> String {
+    environment("TEST_DATABASE_URL")
+}
+
+fn names(ran: &[String]) -> Vec<&str> {
+    ran.iter().map(String::as_str).collect()
+}
+
+#[derive(diesel::QueryableByName)]
+struct Role {
+    #[diesel(sql_type = Bool)]
+    rolinherit: bool,
+    #[diesel(sql_type = Bool)]
+    rolsuper: bool,
+    #[diesel(sql_type = Bool)]
+    rolbypassrls: bool,
+    #[diesel(sql_type = Bool)]
+    rolcanlogin: bool,
+}
+
+async fn role(connection: &mut AsyncPgConnection, name: &str) -> Role {
+    diesel::sql_query(
+        "SELECT rolinherit, rolsuper, rolbypassrls, rolcanlogin FROM pg_roles WHERE rolname = $1",
+    )
+    .bind::<Text, _>(name)
+    .get_result(connection)
+    .await
+    .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn migrating_again_changes_nothing() {
+    let own = Own::new();
+    let (admin, service) = (admin_url().parse().unwrap(), own.url(&admin_url()));
+    let first = migrate(&admin, &service, &own.names, MIGRATIONS).await.unwrap();
+    assert_eq!(names(&first), ["20261121000001", "20261121000002"]);
+    let second = migrate(&admin, &service, &own.names, MIGRATIONS).await.unwrap();
+    assert_eq!(second, Vec::<String>::new());
+    own.clean(&[admin_url()]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_several_processes_that_migrate_at_once_one_does_the_work() {
+    let own = Own::new();
+    let running: Vec<_> = (0..4)
+        .map(|_| {
+            let (admin, service) = (admin_url().parse().unwrap(), own.url(&admin_url()));
+            let names = own.names.clone();
+            tokio::spawn(async move { migrate(&admin, &service, &names, MIGRATIONS).await })
+        })
+        .collect();
+    let mut ran = Vec::new();
+    for one in running {
+        ran.extend(one.await.unwrap().unwrap());
+    }
+    assert_eq!(names(&ran), ["20261121000001", "20261121000002"]);
+    own.clean(&[admin_url()]).await;
+}
+
+/// The roles belong to the whole cluster, while everything else belongs to one database.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_in_several_databases_make_the_shared_roles_together() {
+    let mut databases = Vec::new();
+    for _ in 0..4 {
+        databases.push(TestProcessDatabase::create().await);
+    }
+    let admins: Vec<String> = databases.iter().map(TestProcessDatabase::admin_url).collect();
+    // The race is short: several goes at it.
+    for _ in 0..3 {
+        let own = Own::new();
+        let running: Vec<_> = admins
+            .iter()
+            .map(|admin| {
+                let (service, names) = (own.url(admin), own.names.clone());
+                let admin = admin.parse().unwrap();
+                tokio::spawn(async move { migrate(&admin, &service, &names, MIGRATIONS).await })
+            })
+            .collect();
+        for one in running {
+            assert_eq!(one.await.unwrap().unwrap().len(), 2);
+        }
+        own.clean(&admins).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_login_role_has_no_rights_of_its_own() {
+    let own = Own::new();
+    let (admin, service) = (admin_url().parse().unwrap(), own.url(&admin_url()));
+    migrate(&admin, &service, &own.names, MIGRATIONS).await.unwrap();
+    let mut connection = AsyncPgConnection::establish(&admin_url()).await.unwrap();
+    let login = role(&mut connection, &own.login).await;
+    assert!(login.rolcanlogin && !login.rolinherit && !login.rolsuper && !login.rolbypassrls);
+    for name in [&own.names.tenant_role, &own.names.platform_role] {
+        let worker = role(&mut connection, name).await;
+        assert!(!worker.rolcanlogin && !worker.rolsuper && !worker.rolbypassrls);
+    }
+
+    let mut url = Url::parse(&admin_url()).unwrap();
+    url.set_username(&own.login).unwrap();
+    url.set_password(Some("it's a secret")).unwrap();
+    let mut as_login = AsyncPgConnection::establish(url.as_str()).await.unwrap();
+    let things = format!("SELECT * FROM {}.things", quote_identifier(&own.names.schema));
+    let refused = as_login.batch_execute(&things).await.unwrap_err();
+    assert!(refused.to_string().contains("permission denied"), "{refused}");
+    // The migrations' own table is nobody's business.
+    let history = format!(
+        "SET ROLE {}; SELECT * FROM {}.__diesel_schema_migrations",
+        quote_identifier(&own.names.tenant_role),
+        quote_identifier(&own.names.schema)
+    );
+    let refused = as_login.batch_execute(&history).await.unwrap_err();
+    assert!(refused.to_string().contains("permission denied"), "{refused}");
+    as_login
+        .batch_execute(&format!(
+            "SET ROLE {}; {things}",
+            quote_identifier(&own.names.tenant_role)
+        ))
+        .await
+        .unwrap();
+    drop(as_login);
+    own.clean(&[admin_url()]).await;
+}
