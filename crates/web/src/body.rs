@@ -18,7 +18,16 @@ const PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// 413 above the limit, 408 when it takes too long, 400 when it is cut off.
-pub async fn read_body(request: &HttpRequest, mut payload: Payload, limit: usize) -> Result<Bytes, ApiError> {
+pub async fn read_body(request: &HttpRequest, payload: Payload, limit: usize) -> Result<Bytes, ApiError> {
+    read_within(PATIENCE, request, payload, limit).await
+}
+
+async fn read_within(
+    patience: Duration,
+    request: &HttpRequest,
+    mut payload: Payload,
+    limit: usize,
+) -> Result<Bytes, ApiError> {
     let announced = request
         .headers()
         .get(CONTENT_LENGTH)
@@ -38,11 +47,62 @@ pub async fn read_body(request: &HttpRequest, mut payload: Payload, limit: usize
         }
         Ok(body.freeze())
     };
-    tokio::time::timeout(PATIENCE, reading).await.unwrap_or_else(|_| {
+    tokio::time::timeout(patience, reading).await.unwrap_or_else(|_| {
         Err(ApiError::new(
             StatusCode::REQUEST_TIMEOUT,
             "body_too_slow",
             "The request body took too long",
         ))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::FromRequest as _;
+    use actix_web::error::PayloadError;
+    use actix_web::test::TestRequest;
+    use futures_util::Stream;
+    use futures_util::stream;
+
+    use super::*;
+
+    async fn read(
+        chunks: impl Stream<Item = Result<Bytes, PayloadError>> + 'static,
+        patience: Duration,
+    ) -> Result<Bytes, ApiError> {
+        let request = TestRequest::default().to_http_request();
+        let mut payload =
+            actix_web::dev::Payload::from(Box::pin(chunks) as std::pin::Pin<Box<dyn Stream<Item = _>>>);
+        let payload = Payload::from_request(&request, &mut payload).await.unwrap();
+        read_within(patience, &request, payload, 10).await
+    }
+
+    fn chunk(text: &'static str) -> Result<Bytes, PayloadError> {
+        Ok(Bytes::from_static(text.as_bytes()))
+    }
+
+    #[actix_web::test]
+    async fn a_body_of_the_limit_is_read_and_one_byte_more_is_refused() {
+        let exact = read(stream::iter([chunk("12345"), chunk("67890")]), PATIENCE).await;
+        assert_eq!(exact.unwrap(), "1234567890");
+        let more = read(
+            stream::iter([chunk("12345"), chunk("67890"), chunk("1")]),
+            PATIENCE,
+        )
+        .await;
+        assert_eq!(more.unwrap_err().code(), "payload_too_large");
+    }
+
+    #[actix_web::test]
+    async fn a_body_that_does_not_come_is_not_waited_for_for_ever() {
+        let slow = stream::StreamExt::chain(stream::iter([chunk("12345")]), stream::pending());
+        let error = read(slow, Duration::from_millis(50)).await.unwrap_err();
+        assert_eq!(error.code(), "body_too_slow");
+    }
+
+    #[actix_web::test]
+    async fn a_body_that_is_cut_off_is_no_body() {
+        let cut = stream::iter([chunk("12345"), Err(PayloadError::Incomplete(None))]);
+        assert_eq!(read(cut, PATIENCE).await.unwrap_err().code(), "body_cut_off");
+    }
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
+use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, ResponseError as _};
@@ -58,33 +59,48 @@ pub(crate) async fn with_context(
         .as_deref()
         .and_then(|id| HeaderValue::from_str(id).ok());
     let method = request.method().as_str().to_owned();
+    let path = request.path().to_owned();
+    let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
     let context = Context {
         request_id,
         error_field,
     };
-    let mut response = CONTEXT
+    let mut outcome = CONTEXT
         .scope(context, async {
-            AssertUnwindSafe(next.call(request))
+            let outcome = AssertUnwindSafe(next.call(request))
                 .catch_unwind()
                 .await
                 .unwrap_or_else(|_| {
                     tracing::error!("a handler panicked");
                     metrics::counter!("kanal_http_panics_total").increment(1);
-                    // Rendered here, where the request's id is known.
-                    let answer = ApiError::internal().error_response();
-                    Err(InternalError::from_response("a handler panicked", answer).into())
-                })
+                    Err(ApiError::internal().into())
+                });
+            // Errors of middlewares and panics would become answers further out; they are rendered here, where the
+            // request's id and the shape of errors are known.
+            match outcome {
+                // A known path with another method: to our callers that is no route, too.
+                Ok(response) if response.status() == StatusCode::METHOD_NOT_ALLOWED => {
+                    let answer = ApiError::no_route(&path).error_response();
+                    Ok(response.into_response(answer).map_into_right_body())
+                }
+                Ok(response) => Ok(response.map_into_left_body()),
+                Err(error) => Err((error.error_response(), error)),
+            }
         })
-        .await?;
+        .await;
+    let headers = match &mut outcome {
+        Ok(response) => response.headers_mut(),
+        Err((answer, _)) => answer.headers_mut(),
+    };
     if let Some(header) = header {
-        response.headers_mut().insert(REQUEST_ID_HEADER, header);
+        headers.insert(REQUEST_ID_HEADER, header);
     }
-    let route = response
-        .request()
-        .match_pattern()
-        .unwrap_or_else(|| "unmatched".to_owned());
-    let status = response.status().as_u16().to_string();
+    let status = match &outcome {
+        Ok(response) => response.status(),
+        Err((answer, _)) => answer.status(),
+    };
+    let status = status.as_u16().to_string();
     metrics::histogram!("kanal_http_request_seconds", "method" => method, "route" => route, "status" => status)
         .record(started.elapsed());
-    Ok(response)
+    outcome.map_err(|(answer, error)| InternalError::from_response(error, answer).into())
 }

@@ -1,6 +1,6 @@
 //! The other side of `/health/ready`: what a container's health check runs.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -17,11 +17,17 @@ pub enum NotReady {
     Says(String),
 }
 
-/// Asks the service on `address` whether it is ready.
+/// Asks the service on `address` whether it is ready. For a service that listens on every address, asks this machine.
 ///
 /// # Errors
 /// [`NotReady`].
 pub async fn run(address: SocketAddr) -> Result<(), NotReady> {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    let address = SocketAddr::new(ip, address.port());
     let ask = async {
         let mut stream = TcpStream::connect(address).await?;
         stream
