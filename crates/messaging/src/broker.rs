@@ -11,6 +11,7 @@ use std::time::Duration;
 use lapin::{Channel, Connection, ConnectionProperties};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::handshake;
 use crate::topology::Topology;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -72,9 +73,9 @@ impl Broker {
     /// Connects and declares the topology.
     pub(crate) async fn link(&self) -> Result<Link, LinkError> {
         let properties = ConnectionProperties::default().with_connection_name(self.name.into());
-        let connecting = Connection::connect(self.url.expose_secret(), properties);
         let linked = tokio::time::timeout(CONNECT_TIMEOUT, async {
-            let connection = connecting.await?;
+            let uri = self.url.expose_secret().parse().map_err(|_| LinkError::Url)?;
+            let connection = handshake::connect(uri, properties).await?;
             let channel = connection.create_channel().await?;
             self.topology.declare(&channel, self.govconnect).await?;
             Ok(Link {
@@ -92,6 +93,8 @@ impl Broker {
 /// Why there is no link.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LinkError {
+    #[error("the broker's URL is no amqp:// URL")]
+    Url,
     #[error("the broker did not answer in time")]
     Timeout,
     #[error("the broker refused")]

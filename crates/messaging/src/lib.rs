@@ -10,6 +10,7 @@ pub mod broker;
 pub mod consumer;
 mod envelope;
 pub mod events;
+mod handshake;
 pub mod lanes;
 pub mod outbox;
 mod publisher;

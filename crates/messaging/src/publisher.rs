@@ -36,14 +36,11 @@ pub enum PublishError {
     NotTaken,
 }
 
-/// A channel in confirm mode.
+/// A channel in confirm mode. Works on one batch at a time, hence `&mut`.
 pub struct Publisher {
     broker: Broker,
     link: Link,
 }
-
-/// A publication on its way.
-pub(crate) struct Pending(PublisherConfirm);
 
 impl Publisher {
     /// Connects, declares the topology and asks for confirms.
@@ -72,13 +69,50 @@ impl Publisher {
     ///
     /// # Errors
     /// [`PublishError`]; after `Away` make a new publisher.
-    pub async fn publish(&self, publication: &Publication) -> Result<(), PublishError> {
-        let pending = self.send(publication).await?;
-        self.confirmed(pending).await
+    pub async fn publish(&mut self, publication: &Publication) -> Result<(), PublishError> {
+        let taken = self.publish_all(std::slice::from_ref(publication)).await?;
+        if taken == [true] {
+            Ok(())
+        } else {
+            Err(PublishError::NotTaken)
+        }
     }
 
-    /// Hands a message to the broker; [`Self::confirmed`] tells whether it is safe.
-    pub(crate) async fn send(&self, publication: &Publication) -> Result<Pending, PublishError> {
+    /// Publishes all of them at once and waits until the broker has spoken about each: which of them are safe.
+    ///
+    /// # Errors
+    /// [`PublishError::Away`]: nobody knows about any of them; make a new publisher. The same holds when this
+    /// future is dropped.
+    pub(crate) async fn publish_all(
+        &mut self,
+        publications: &[Publication],
+    ) -> Result<Vec<bool>, PublishError> {
+        let mut pending = Vec::with_capacity(publications.len());
+        for publication in publications {
+            pending.push(self.send(publication).await?);
+        }
+        let (mut taken, mut returned) = (Vec::with_capacity(pending.len()), Vec::new());
+        for confirm in pending {
+            let Ok(Ok(confirmation)) = tokio::time::timeout(CONFIRM_TIMEOUT, confirm).await else {
+                return Err(self.lost());
+            };
+            taken.push(matches!(confirmation, Confirmation::Ack(_)));
+            returned.extend(confirmation.take_message());
+        }
+        // An unroutable mandatory message is acknowledged too, and handed back. The library attaches what is handed
+        // back to whichever confirm comes next, which is often another message's: the label on it counts, not the
+        // confirm it came with, and nothing is safe before all confirms are there.
+        for message in returned {
+            let id = message.delivery.properties.message_id().as_ref();
+            for (taken, publication) in taken.iter_mut().zip(publications) {
+                let same_event = id.is_some_and(|id| id.as_str().parse() == Ok(publication.event_id));
+                *taken &= !(same_event && message.delivery.exchange.as_str() == publication.exchange);
+            }
+        }
+        Ok(taken)
+    }
+
+    async fn send(&self, publication: &Publication) -> Result<PublisherConfirm, PublishError> {
         let properties = BasicProperties::default()
             .with_delivery_mode(2)
             .with_content_type("application/json".into())
@@ -95,16 +129,7 @@ impl Publisher {
             properties,
         );
         match tokio::time::timeout(CONFIRM_TIMEOUT, sent).await {
-            Ok(Ok(confirm)) => Ok(Pending(confirm)),
-            Ok(Err(_)) | Err(_) => Err(self.lost()),
-        }
-    }
-
-    pub(crate) async fn confirmed(&self, pending: Pending) -> Result<(), PublishError> {
-        match tokio::time::timeout(CONFIRM_TIMEOUT, pending.0).await {
-            // An unroutable mandatory message is acknowledged too, with the message handed back.
-            Ok(Ok(Confirmation::Ack(None))) => Ok(()),
-            Ok(Ok(_)) => Err(PublishError::NotTaken),
+            Ok(Ok(confirm)) => Ok(confirm),
             Ok(Err(_)) | Err(_) => Err(self.lost()),
         }
     }

@@ -10,6 +10,9 @@ use lapin::{Channel, ExchangeKind};
 /// consumers dead-letter poison at once and keep the rest in hand, so only a crash loop gets this far.
 const DELIVERY_LIMIT: i64 = 50;
 
+/// Messages kept in a queue that nobody reads; the oldest leave first. What they tell of stays in Postgres.
+const UNREAD_LIMIT: i64 = 100_000;
+
 /// Names, with a prefix that keeps tests on one broker apart. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Topology {
@@ -23,16 +26,26 @@ pub enum Queue {
     BridgeEvents,
     /// What channel-service is asked to do.
     ChannelCommands,
+    /// Messages that were put aside after their last attempt. Nobody consumes them here: it is where operators and
+    /// their alarms look.
+    ParkedMessages,
 }
 
 impl Queue {
-    const ALL: [Self; 2] = [Self::BridgeEvents, Self::ChannelCommands];
+    /// Every queue of ours.
+    pub const ALL: [Self; 3] = [Self::BridgeEvents, Self::ChannelCommands, Self::ParkedMessages];
 
     const fn name(self) -> &'static str {
         match self {
             Self::BridgeEvents => "chatwoot-bridge.events",
             Self::ChannelCommands => "channel-service.commands",
+            Self::ParkedMessages => "channel-service.parked",
         }
+    }
+
+    /// Is there a service that reads it?
+    const fn is_consumed(self) -> bool {
+        !matches!(self, Self::ParkedMessages)
     }
 
     const fn routing_keys(self) -> &'static [&'static str] {
@@ -43,6 +56,7 @@ impl Queue {
                 "message.status_changed",
             ],
             Self::ChannelCommands => &["message.send_requested"],
+            Self::ParkedMessages => &["message.parked"],
         }
     }
 }
@@ -108,25 +122,26 @@ impl Topology {
         self.declare_exchange(channel, &dead, ExchangeKind::Direct)
             .await?;
         for queue in Queue::ALL {
-            let (name, dead_name) = (self.queue(queue), self.dead_letter_queue(queue));
-            let mut dead_arguments = FieldTable::default();
-            dead_arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
-            self.declare_queue(channel, &dead_name, dead_arguments).await?;
-            bind(channel, &dead_name, &dead, &name).await?;
-
-            let mut arguments = FieldTable::default();
-            arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
-            arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERY_LIMIT));
-            arguments.insert(
-                "x-dead-letter-exchange".into(),
-                AMQPValue::LongString(dead.as_str().into()),
-            );
-            arguments.insert(
-                "x-dead-letter-routing-key".into(),
-                AMQPValue::LongString(name.as_str().into()),
-            );
+            let name = self.queue(queue);
+            let mut arguments = quorum();
             // One replica reads at a time: two would take neighbours of one chat and swap them.
             arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
+            if queue.is_consumed() {
+                let dead_name = self.dead_letter_queue(queue);
+                self.declare_queue(channel, &dead_name, quorum()).await?;
+                bind(channel, &dead_name, &dead, &name).await?;
+                arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERY_LIMIT));
+                arguments.insert(
+                    "x-dead-letter-exchange".into(),
+                    AMQPValue::LongString(dead.as_str().into()),
+                );
+                arguments.insert(
+                    "x-dead-letter-routing-key".into(),
+                    AMQPValue::LongString(name.as_str().into()),
+                );
+            } else {
+                arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(UNREAD_LIMIT));
+            }
             self.declare_queue(channel, &name, arguments).await?;
             for key in queue.routing_keys() {
                 bind(channel, &name, &self.events_exchange(), key).await?;
@@ -190,4 +205,10 @@ async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) -> Resu
             FieldTable::default(),
         )
         .await
+}
+
+fn quorum() -> FieldTable {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+    arguments
 }

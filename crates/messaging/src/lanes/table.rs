@@ -101,6 +101,36 @@ pub async fn enqueue(tx: &mut TenantTransaction, task: &NewTask) -> Result<bool,
     Ok(added == 1)
 }
 
+/// Takes a task up again that was put aside: it goes back to its old place in its lane, with all attempts before it.
+/// False when there is no such task, or it is not put aside.
+///
+/// # Errors
+/// [`DatabaseError`]; the whole transaction is void then.
+pub async fn replay(tx: &mut TenantTransaction, id: Uuid) -> Result<bool, DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    // The lane's row first, as everywhere; then a worker that lets go of the lane sees the task.
+    let found = diesel::sql_query(
+        "UPDATE lanes SET ready_at = coalesce(ready_at, now()) WHERE tenant_id = $1 AND lane = \
+             (SELECT lane FROM lane_tasks WHERE tenant_id = $1 AND id = $2 AND parked)",
+    )
+    .bind::<Text, _>(&tenant)
+    .bind::<SqlUuid, _>(id)
+    .execute(tx.connection())
+    .await?;
+    if found == 0 {
+        return Ok(false);
+    }
+    let taken = diesel::sql_query(
+        "UPDATE lane_tasks SET parked = false, failures = 0, begun = 0, last_error = NULL \
+         WHERE tenant_id = $1 AND id = $2 AND parked",
+    )
+    .bind::<Text, _>(&tenant)
+    .bind::<SqlUuid, _>(id)
+    .execute(tx.connection())
+    .await?;
+    Ok(taken == 1)
+}
+
 #[derive(diesel::QueryableByName)]
 struct Claimed {
     #[diesel(sql_type = Text)]
@@ -115,11 +145,13 @@ struct Claimed {
 pub(crate) async fn claim(db: &Database, most: usize, length: Duration) -> Result<Vec<Lease>, DatabaseError> {
     let platform = PlatformScope::for_purpose("claim lanes");
     let mut tx = PlatformTransaction::begin(db, platform).await?;
+    // The rows are chosen in a part of their own, which is run once: joined directly, the choice may be repeated by
+    // the plan and then exceed the limit.
     let claimed: Vec<Claimed> = diesel::sql_query(
-        "UPDATE lanes l SET leased_until = now() + $2 * interval '1 second', fence = l.fence + 1 \
-         FROM (SELECT tenant_id, lane FROM lanes \
+        "WITH free AS (SELECT tenant_id, lane FROM lanes \
                 WHERE ready_at <= now() AND (leased_until IS NULL OR leased_until < now()) \
-                ORDER BY ready_at LIMIT $1 FOR UPDATE SKIP LOCKED) free \
+                ORDER BY ready_at LIMIT $1 FOR UPDATE SKIP LOCKED) \
+         UPDATE lanes l SET leased_until = now() + $2 * interval '1 second', fence = l.fence + 1 FROM free \
          WHERE l.tenant_id = free.tenant_id AND l.lane = free.lane \
          RETURNING l.tenant_id, l.lane, l.fence",
     )

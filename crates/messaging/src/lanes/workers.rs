@@ -1,5 +1,6 @@
 //! The loop around the tables: claim, work, renew, let go.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,9 +67,12 @@ impl<H: HandleTask> Workers<H> {
     pub async fn run(self, stop: CancellationToken) {
         let permits = Arc::new(Semaphore::new(self.settings.concurrency));
         while !stop.is_cancelled() {
-            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
-                return;
+            // Nothing is claimed once the end has begun, however long the lanes in hand take.
+            let permit = tokio::select! {
+                () = stop.cancelled() => break,
+                permit = Arc::clone(&permits).acquire_owned() => permit,
             };
+            let Ok(permit) = permit else { return };
             let free = permits.available_permits() + 1;
             let leases = match claim(&self.db, free, self.settings.lease).await {
                 Ok(leases) => leases,
@@ -156,21 +160,29 @@ async fn work<H: HandleTask>(
 
 /// Does the work and keeps the lease alive meanwhile. Losing the lease does not cancel the work: an outside call
 /// that went out is better finished than cut, and its outcome will find the fence closed.
+///
+/// Both go on at once: a renewal may have to wait for a row that the work's own transaction holds, or for a place in
+/// the pool that the work's next transaction was given.
 async fn renewing<T>(
     db: &Database,
     lease: &Lease,
     work: impl Future<Output = Result<T, LaneError>>,
 ) -> Result<T, LaneError> {
-    let mut work = std::pin::pin!(work);
-    let mut renewal = tokio::time::interval(lease.length() / 3);
-    renewal.tick().await;
+    tokio::select! {
+        done = work => done,
+        never = keep(db, lease) => match never {},
+    }
+}
+
+async fn keep(db: &Database, lease: &Lease) -> Infallible {
     loop {
-        tokio::select! {
-            done = &mut work => return done,
-            _ = renewal.tick() => {
-                if let Err(error) = renew(db, lease).await {
-                    tracing::warn!(error = error_chain(&error), "a lease could not be renewed");
-                }
+        tokio::time::sleep(lease.length() / 3).await;
+        match renew(db, lease).await {
+            Ok(()) => {}
+            // Nothing can bring it back.
+            Err(LaneError::LeaseLost) => return std::future::pending().await,
+            Err(error) => {
+                tracing::warn!(error = error_chain(&error), "a lease could not be renewed");
             }
         }
     }

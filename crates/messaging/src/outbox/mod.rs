@@ -4,6 +4,8 @@
 //! of one lane are published in the order of `seq`. A writer must hold a lock that all writers of that lane take
 //! (the chat's row) before it enqueues; then the order of `seq` within a lane is the order of commits.
 
+mod lease;
+mod refused;
 mod relay;
 mod table;
 

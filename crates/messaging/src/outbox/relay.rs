@@ -5,15 +5,16 @@
 //! two messages; lanes go side by side. A row leaves the table when every publication made from it is confirmed.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use database::{Database, DatabaseError};
-use diesel::sql_types::{Array, BigInt, Integer, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Text};
 use diesel_async::RunQueryDsl;
 use tenant_isolation::{PlatformScope, PlatformTransaction};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
+use super::lease::{LeaseLost, RelayLease};
+use super::refused::{RefusedLanes, lane_key};
 use super::table::Signal;
 use crate::broker::{Broker, Pauses};
 use crate::envelope::Envelope;
@@ -22,12 +23,8 @@ use crate::publisher::{Publication, PublishError, Publisher, error_chain};
 
 /// Rows looked at in one pass.
 const BATCH: i64 = 500;
-/// How long a relay that fell silent keeps the others waiting.
-const LEASE: Duration = Duration::from_secs(5);
 /// How often to look without being called: for rows of other processes.
 const POLL: Duration = Duration::from_millis(200);
-/// The pause after a row that the broker would not take.
-const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
 /// Publishes the outbox of one service.
 #[derive(Debug)]
@@ -36,8 +33,8 @@ pub struct Relay {
     broker: Broker,
     signal: Signal,
     govconnect: bool,
-    holder: Uuid,
-    held_until: Option<Instant>,
+    lease: RelayLease,
+    refused: RefusedLanes,
 }
 
 /// What one pass did.
@@ -51,7 +48,7 @@ pub enum RelayPass {
     Published {
         /// Rows that are safe now.
         rows: usize,
-        /// Lanes that wait for the next pass.
+        /// Lanes that are left out for a while.
         stuck: usize,
     },
 }
@@ -63,6 +60,8 @@ pub(crate) enum RelayError {
     Database(#[from] DatabaseError),
     #[error(transparent)]
     Publish(#[from] PublishError),
+    #[error(transparent)]
+    LeaseLost(#[from] LeaseLost),
 }
 
 #[derive(diesel::QueryableByName)]
@@ -77,17 +76,27 @@ struct Row {
     envelope: String,
 }
 
+/// Rows by lane, each lane from its head.
+type Lanes = BTreeMap<String, VecDeque<Row>>;
+
+/// What a pass has achieved so far; still true when the pass is cut short.
+#[derive(Default)]
+struct Progress {
+    done: Vec<i64>,
+    stuck: usize,
+}
+
 impl Relay {
     /// A relay over the outbox in `db`. With `govconnect`, received messages also go to GovConnect's exchange.
     #[must_use]
     pub fn new(db: Database, broker: Broker, signal: Signal, govconnect: bool) -> Self {
         Self {
+            lease: RelayLease::new(db.clone()),
             db,
             broker,
             signal,
             govconnect,
-            holder: Uuid::now_v7(),
-            held_until: None,
+            refused: RefusedLanes::default(),
         }
     }
 
@@ -96,19 +105,17 @@ impl Relay {
         let mut publisher = None;
         let mut pauses = Pauses::default();
         while !stop.is_cancelled() {
-            let pause = match self.pass(&mut publisher).await {
-                Ok(RelayPass::Published { stuck: 0, .. }) => {
+            let pause = match self.pass(&mut publisher, &stop).await {
+                Ok(RelayPass::Published { .. }) => {
                     pauses.reset();
                     continue;
                 }
-                Ok(RelayPass::Published { .. }) => REFUSED_PAUSE,
                 Ok(RelayPass::Empty | RelayPass::StandingBy) => {
                     pauses.reset();
                     POLL
                 }
                 Err(error) => {
                     tracing::warn!(error = error_chain(&error), "the outbox has to wait");
-                    publisher = None;
                     pauses.next()
                 }
             };
@@ -118,7 +125,7 @@ impl Relay {
                 () = self.signal.rung(), if pause == POLL => {}
             }
         }
-        if let Err(error) = self.release().await {
+        if let Err(error) = self.lease.release().await {
             tracing::debug!(
                 error = error_chain(&error),
                 "the relay's lease runs out by itself"
@@ -126,120 +133,64 @@ impl Relay {
         }
     }
 
-    /// One pass: the step tests call until it says [`RelayPass::Empty`].
-    pub(crate) async fn pass(&mut self, publisher: &mut Option<Publisher>) -> Result<RelayPass, RelayError> {
+    /// One pass over what is there. `publisher` is empty afterwards if it cannot be used any more.
+    async fn pass(
+        &mut self,
+        publisher: &mut Option<Publisher>,
+        stop: &CancellationToken,
+    ) -> Result<RelayPass, RelayError> {
         // Connect before anything is read, so that the topology stands and readiness knows about the broker.
-        let publisher = match publisher {
+        let mut connected = match publisher.take() {
             Some(publisher) => publisher,
-            empty => empty.insert(Publisher::connect(&self.broker).await?),
+            None => tokio::select! {
+                () = stop.cancelled() => return Ok(RelayPass::Empty),
+                connected = Publisher::connect(&self.broker) => connected?,
+            },
         };
-        if !self.hold_lease().await? {
+        if !self.lease.hold().await? {
+            *publisher = Some(connected);
             return Ok(RelayPass::StandingBy);
         }
         let rows = self.rows().await?;
         if rows.is_empty() {
+            *publisher = Some(connected);
             return Ok(RelayPass::Empty);
         }
-        let (done, stuck, lost) = self.publish(publisher, rows).await;
-        self.forget(&done).await?;
-        metrics::counter!("kanal_outbox_published_total").increment(done.len() as u64);
-        match lost {
-            Some(error) => Err(error.into()),
-            None => Ok(RelayPass::Published {
-                rows: done.len(),
-                stuck,
-            }),
-        }
-    }
-
-    /// Publishes lane by lane: in each round the oldest row of every lane, all at once.
-    async fn publish(
-        &self,
-        publisher: &Publisher,
-        rows: Vec<Row>,
-    ) -> (Vec<i64>, usize, Option<PublishError>) {
-        let mut lanes: BTreeMap<(String, String), VecDeque<Row>> = BTreeMap::new();
-        for row in rows {
-            lanes
-                .entry((row.tenant_id.clone(), row.lane.clone()))
-                .or_default()
-                .push_back(row);
-        }
-        let (mut done, mut stuck) = (Vec::new(), 0);
-        while !lanes.is_empty() {
-            let mut sent = Vec::with_capacity(lanes.len());
-            let mut lost = None;
-            for (key, lane) in &lanes {
-                let Some(row) = lane.front() else { continue };
-                let mut confirms = Vec::with_capacity(2);
-                for publication in self.publications(row) {
-                    match publisher.send(&publication).await {
-                        Ok(pending) => confirms.push(pending),
-                        Err(error) => lost = Some(error),
-                    }
-                }
-                if lost.is_some() {
-                    break;
-                }
-                sent.push((key.clone(), row.seq, confirms));
-            }
-            for (key, seq, confirms) in sent {
-                let mut refused = confirms.is_empty();
-                for confirm in confirms {
-                    match publisher.confirmed(confirm).await {
-                        Ok(()) => {}
-                        Err(PublishError::NotTaken) => refused = true,
-                        Err(error @ PublishError::Away) => lost = Some(error),
-                    }
-                }
-                if lost.is_some() {
-                    break;
-                }
-                if refused {
-                    tracing::error!(tenant = %key.0, seq, "the broker does not take an event, its lane waits");
-                    metrics::counter!("kanal_outbox_refused_total").increment(1);
-                    stuck += 1;
-                    lanes.remove(&key);
-                } else {
-                    done.push(seq);
-                    if let Some(lane) = lanes.get_mut(&key) {
-                        lane.pop_front();
-                    }
-                }
-            }
-            if lost.is_some() {
-                return (done, stuck, lost);
-            }
-            lanes.retain(|_, lane| !lane.is_empty());
-        }
-        (done, stuck, None)
-    }
-
-    /// Everything that is published for one row. Empty only for a row that is no envelope, which stays for people.
-    fn publications(&self, row: &Row) -> Vec<Publication> {
-        let topology = self.broker.topology();
-        let Ok(envelope) = Envelope::read(row.envelope.as_bytes()) else {
-            return Vec::new();
+        let mut progress = Progress::default();
+        let mut batch = Batch {
+            broker: &self.broker,
+            govconnect: self.govconnect,
+            refused: &mut self.refused,
+            progress: &mut progress,
         };
-        let mut publications = vec![Publication {
-            exchange: topology.events_exchange(),
-            routing_key: envelope.kind.clone(),
-            event_id: envelope.id,
-            body: row.envelope.clone().into_bytes(),
-        }];
-        if self.govconnect {
-            publications.extend(govconnect::publication(&envelope, topology));
-        }
-        publications
+        // A deep lane or a slow broker may take longer than the lease lasts.
+        let published = tokio::select! {
+            published = batch.publish(&mut connected, rows, stop) => published.map_err(RelayError::from),
+            lost = self.lease.keep::<RelayError>() => Err(lost),
+        };
+        // What is confirmed is forgotten however the pass ended.
+        self.forget(&progress.done).await?;
+        metrics::counter!("kanal_outbox_published_total").increment(progress.done.len() as u64);
+        published?;
+        *publisher = Some(connected);
+        Ok(RelayPass::Published {
+            rows: progress.done.len(),
+            stuck: progress.stuck,
+        })
     }
 
-    async fn rows(&self) -> Result<Vec<Row>, DatabaseError> {
+    async fn rows(&mut self) -> Result<Vec<Row>, DatabaseError> {
+        // Lanes that wait are not even read: a batch full of them would leave no place for anybody else.
+        let waiting = self.refused.waiting();
         let mut tx = self.platform().await?;
-        let rows =
-            diesel::sql_query("SELECT seq, tenant_id, lane, envelope FROM outbox ORDER BY seq LIMIT $1")
-                .bind::<BigInt, _>(BATCH)
-                .load(tx.connection())
-                .await?;
+        let rows = diesel::sql_query(
+            "SELECT seq, tenant_id, lane, envelope FROM outbox \
+             WHERE tenant_id || ' ' || lane <> ALL ($2) ORDER BY seq LIMIT $1",
+        )
+        .bind::<BigInt, _>(BATCH)
+        .bind::<Array<Text>, _>(waiting)
+        .load(tx.connection())
+        .await?;
         tx.commit().await?;
         Ok(rows)
     }
@@ -256,38 +207,92 @@ impl Relay {
         tx.commit().await
     }
 
-    async fn hold_lease(&mut self) -> Result<bool, DatabaseError> {
-        if self.held_until.is_some_and(|until| until > Instant::now()) {
-            return Ok(true);
-        }
-        let asked = Instant::now();
-        let mut tx = self.platform().await?;
-        let held = diesel::sql_query(
-            "INSERT INTO leases AS l (name, holder, until) VALUES ('outbox relay', $1, now() + $2 * interval '1 second') \
-             ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until \
-             WHERE l.holder = excluded.holder OR l.until < now()",
-        )
-        .bind::<SqlUuid, _>(self.holder)
-        .bind::<Integer, _>(i32::try_from(LEASE.as_secs()).unwrap_or(5))
-        .execute(tx.connection())
-        .await?
-            == 1;
-        tx.commit().await?;
-        // Renewed well before it ends by the database's clock.
-        self.held_until = held.then(|| asked + LEASE / 3);
-        Ok(held)
-    }
-
-    async fn release(&self) -> Result<(), DatabaseError> {
-        let mut tx = self.platform().await?;
-        diesel::sql_query("DELETE FROM leases WHERE name = 'outbox relay' AND holder = $1")
-            .bind::<SqlUuid, _>(self.holder)
-            .execute(tx.connection())
-            .await?;
-        tx.commit().await
-    }
-
     async fn platform(&self) -> Result<PlatformTransaction, DatabaseError> {
         PlatformTransaction::begin(&self.db, PlatformScope::for_purpose("outbox relay")).await
+    }
+}
+
+/// The rows of one pass on their way.
+struct Batch<'a> {
+    broker: &'a Broker,
+    govconnect: bool,
+    refused: &'a mut RefusedLanes,
+    progress: &'a mut Progress,
+}
+
+impl Batch<'_> {
+    /// Publishes in rounds: in each the head of every lane, all at once. Between two rounds it may be stopped.
+    async fn publish(
+        &mut self,
+        publisher: &mut Publisher,
+        rows: Vec<Row>,
+        stop: &CancellationToken,
+    ) -> Result<(), PublishError> {
+        let mut lanes = Lanes::new();
+        for row in rows {
+            let lane = lane_key(&row.tenant_id, &row.lane);
+            lanes.entry(lane).or_default().push_back(row);
+        }
+        while !lanes.is_empty() && !stop.is_cancelled() {
+            self.round(publisher, &mut lanes).await?;
+        }
+        Ok(())
+    }
+
+    async fn round(&mut self, publisher: &mut Publisher, lanes: &mut Lanes) -> Result<(), PublishError> {
+        let (mut publications, mut counts) =
+            (Vec::with_capacity(lanes.len()), Vec::with_capacity(lanes.len()));
+        for (lane, rows) in &*lanes {
+            let made = rows.front().and_then(|row| self.publications(lane, row));
+            counts.push(made.as_ref().map(Vec::len));
+            publications.extend(made.into_iter().flatten());
+        }
+        let taken = publisher.publish_all(&publications).await?;
+        let mut outcomes = publications.into_iter().zip(taken);
+        let mut counts = counts.into_iter();
+        let (mut stuck, mut example) = (0_usize, None);
+        lanes.retain(|lane, rows| {
+            let (Some(row), Some(count)) = (rows.pop_front(), counts.next()) else {
+                return false;
+            };
+            let (taken, left): (Vec<_>, Vec<_>) = outcomes
+                .by_ref()
+                .take(count.unwrap_or_default())
+                .partition(|(_, taken)| *taken);
+            // A row that is no envelope stays for people, and its lane with it.
+            if count.is_some() && left.is_empty() {
+                self.progress.done.push(row.seq);
+                self.refused.accept(lane);
+                return !rows.is_empty();
+            }
+            let taken_by = taken.into_iter().map(|(publication, _)| publication.exchange);
+            self.refused.refuse(lane, row.seq, taken_by.collect());
+            stuck += 1;
+            example = Some((row.tenant_id, row.seq));
+            false
+        });
+        if let Some((tenant, seq)) = example {
+            tracing::error!(lanes = stuck, %tenant, seq, "the broker does not take an event, its lane waits");
+            metrics::counter!("kanal_outbox_refused_total").increment(stuck as u64);
+            self.progress.stuck += stuck;
+        }
+        Ok(())
+    }
+
+    /// Everything that is still to be published for one row. `None` for a row that is no envelope.
+    fn publications(&self, lane: &str, row: &Row) -> Option<Vec<Publication>> {
+        let topology = self.broker.topology();
+        let envelope = Envelope::read(row.envelope.as_bytes()).ok()?;
+        let mut publications = vec![Publication {
+            exchange: topology.events_exchange(),
+            routing_key: envelope.kind.clone(),
+            event_id: envelope.id,
+            body: row.envelope.clone().into_bytes(),
+        }];
+        if self.govconnect {
+            publications.extend(govconnect::publication(&envelope, topology));
+        }
+        publications.retain(|publication| !self.refused.was_taken(lane, row.seq, &publication.exchange));
+        Some(publications)
     }
 }

@@ -1,0 +1,87 @@
+//! Which of several relays works: a row in the table `leases`.
+
+use std::time::{Duration, Instant};
+
+use database::{Database, DatabaseError};
+use diesel::sql_types::{Double, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+use tenant_isolation::{PlatformScope, PlatformTransaction};
+use uuid::Uuid;
+
+/// How long a relay that fell silent keeps the others waiting.
+const LENGTH: Duration = Duration::from_secs(5);
+
+/// The right to publish, as far as this process knows.
+#[derive(Debug)]
+pub(super) struct RelayLease {
+    db: Database,
+    holder: Uuid,
+    /// By this process' clock, and well before the lease ends by the database's.
+    renew_at: Option<Instant>,
+}
+
+/// Another relay has the lease.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("another relay took over")]
+pub(super) struct LeaseLost;
+
+impl RelayLease {
+    pub(super) fn new(db: Database) -> Self {
+        Self {
+            db,
+            holder: Uuid::now_v7(),
+            renew_at: None,
+        }
+    }
+
+    /// Takes the lease, or keeps it. False while another relay has it.
+    pub(super) async fn hold(&mut self) -> Result<bool, DatabaseError> {
+        if self.renew_at.is_some_and(|at| at > Instant::now()) {
+            return Ok(true);
+        }
+        let asked = Instant::now();
+        let mut tx = self.platform().await?;
+        let held = diesel::sql_query(
+            "INSERT INTO leases AS l (name, holder, until) \
+             VALUES ('outbox relay', $1, now() + $2 * interval '1 second') \
+             ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until \
+             WHERE l.holder = excluded.holder OR l.until < now()",
+        )
+        .bind::<SqlUuid, _>(self.holder)
+        .bind::<Double, _>(LENGTH.as_secs_f64())
+        .execute(tx.connection())
+        .await?
+            == 1;
+        tx.commit().await?;
+        self.renew_at = held.then(|| asked + LENGTH / 3);
+        Ok(held)
+    }
+
+    /// Runs beside a long piece of work and keeps the lease alive. Ends only when that is not possible.
+    pub(super) async fn keep<E: From<DatabaseError> + From<LeaseLost>>(&mut self) -> E {
+        loop {
+            if let Some(at) = self.renew_at {
+                tokio::time::sleep_until(at.into()).await;
+            }
+            match self.hold().await {
+                Ok(true) => {}
+                Ok(false) => return LeaseLost.into(),
+                Err(error) => return error.into(),
+            }
+        }
+    }
+
+    /// Lets another relay begin at once.
+    pub(super) async fn release(&self) -> Result<(), DatabaseError> {
+        let mut tx = self.platform().await?;
+        diesel::sql_query("DELETE FROM leases WHERE name = 'outbox relay' AND holder = $1")
+            .bind::<SqlUuid, _>(self.holder)
+            .execute(tx.connection())
+            .await?;
+        tx.commit().await
+    }
+
+    async fn platform(&self) -> Result<PlatformTransaction, DatabaseError> {
+        PlatformTransaction::begin(&self.db, PlatformScope::for_purpose("outbox relay")).await
+    }
+}
