@@ -5,13 +5,16 @@ use anyhow::Context as _;
 use cache::RedisLink;
 use clap::{Args, Subcommand};
 use database::{Database, SchemaNames};
-use domain::ids::TenantId;
+use domain::ids::{MessageId, TenantId};
 use runtime::config::SettingsReader;
 use secrecy::SecretString;
+use tenant_isolation::{TenantScope, TenantTransaction};
 
 use crate::config::{ChoreSettings, MigrateSettings};
 use crate::flows::register_account::{NewAccount, register};
+use crate::flows::replay_message::replay;
 use crate::flows::route_account::AccountRoutes;
+use crate::store;
 
 /// Commands about accounts.
 #[derive(Debug, Subcommand)]
@@ -33,6 +36,29 @@ pub struct CreateAccount {
     /// The WhatsApp server's id of the session (`userID` in webhooks).
     #[arg(long)]
     session_id: Option<String>,
+}
+
+/// Commands about messages that were put aside.
+#[derive(Debug, Subcommand)]
+pub enum MessageCommand {
+    /// List a tenant's messages that are not tried again by themselves, oldest first.
+    Parked {
+        /// The tenant's id.
+        #[arg(long)]
+        tenant: TenantId,
+        /// Most messages to list.
+        #[arg(long, default_value_t = 100)]
+        limit: u16,
+    },
+    /// Queue one of them again, in its old place in its chat.
+    Replay {
+        /// The tenant's id.
+        #[arg(long)]
+        tenant: TenantId,
+        /// The message's id.
+        #[arg(long)]
+        message: MessageId,
+    },
 }
 
 /// Brings the schema up to date. Returns what to print.
@@ -72,4 +98,31 @@ pub async fn account(settings: ChoreSettings, command: AccountCommand) -> anyhow
     };
     let id = register(&db, &routes, &settings.keys, new).await?;
     Ok(serde_json::json!({"tenant_id": arguments.tenant, "account_id": id}))
+}
+
+/// Runs a command about messages. Returns what to print.
+///
+/// # Errors
+/// When the settings are wrong, or the message is not put aside.
+pub async fn message(settings: ChoreSettings, command: MessageCommand) -> anyhow::Result<serde_json::Value> {
+    let db = Database::new(
+        &settings.database,
+        SchemaNames::of_service(crate::SCHEMA),
+        settings.pool,
+    )?;
+    match command {
+        MessageCommand::Parked { tenant, limit } => {
+            let scope = TenantScope::named_by_operator(tenant);
+            let mut tx = TenantTransaction::begin(&db, &scope, "list parked messages").await?;
+            let parked = store::message::parked(&mut tx, limit.into()).await?;
+            tx.commit().await?;
+            Ok(serde_json::json!({"tenant_id": scope.tenant(), "parked": parked}))
+        }
+        MessageCommand::Replay { tenant, message } => {
+            let scope = TenantScope::named_by_operator(tenant);
+            let queued = replay(&db, &scope, message).await?;
+            anyhow::ensure!(queued, "tenant {} has no such message put aside", scope.tenant());
+            Ok(serde_json::json!({"tenant_id": scope.tenant(), "message_id": message, "status": "queued"}))
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use channel_service::app::Application;
-use channel_service::cli::{self, AccountCommand};
+use channel_service::cli::{self, AccountCommand, MessageCommand};
 use channel_service::config::{ChoreSettings, MigrateSettings, Settings, reference};
 use clap::{Parser, Subcommand};
 use runtime::config::{InvalidSettings, SettingsReader};
@@ -37,6 +37,9 @@ enum Command {
     /// Register tenants' WhatsApp sessions.
     #[command(subcommand)]
     Account(AccountCommand),
+    /// Look at messages that were put aside, and try them again.
+    #[command(subcommand)]
+    Message(MessageCommand),
 }
 
 #[tokio::main]
@@ -60,6 +63,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve => return serve(Settings::read(reader)?).await,
         Command::Migrate => print(&cli::migrate(MigrateSettings::read(reader)?).await?),
         Command::Account(command) => print(&cli::account(ChoreSettings::read(reader)?, command).await?),
+        Command::Message(command) => print(&cli::message(ChoreSettings::read(reader)?, command).await?),
         Command::Config => print(&reference().trim_end()),
         Command::Healthcheck => {
             let mut reader = reader;

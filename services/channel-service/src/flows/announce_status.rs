@@ -5,13 +5,15 @@ use database::DatabaseError;
 use domain::delivery::DeliveryStatus;
 use domain::ids::{AccountId, ChatId, MessageId, ProviderMessageId};
 use messaging::Envelope;
+use messaging::events::message_parked::MessageParked;
 use messaging::events::message_status_changed::MessageStatusChanged;
 use messaging::outbox::{NewRow, enqueue};
 use tenant_isolation::TenantTransaction;
 
 use crate::store::message::Moved;
 
-/// Puts the events into the outbox, in the transaction that moved the messages.
+/// Puts the events into the outbox, in the transaction that moved the messages. A message that is parked also goes
+/// to the queue where operators look.
 ///
 /// # Errors
 /// [`DatabaseError`].
@@ -37,6 +39,20 @@ pub async fn announce(
             at,
         };
         let envelope = Envelope::new(tx.scope(), &event).map_err(|error| refused(error.into()))?;
+        if status == DeliveryStatus::Parked {
+            let parked = MessageParked {
+                account_id: event.account_id,
+                chat_id: event.chat_id,
+                message_id: event.message_id,
+                reason: reason.unwrap_or_default().to_owned(),
+                at,
+            };
+            let envelope = Envelope::new(tx.scope(), &parked).map_err(|error| refused(error.into()))?;
+            rows.push(NewRow {
+                lane: event.chat_id.to_string(),
+                envelope,
+            });
+        }
         rows.push(NewRow {
             lane: event.chat_id.to_string(),
             envelope,

@@ -6,5 +6,6 @@ pub mod quarantine;
 pub mod queue_message;
 pub mod record_event;
 pub mod register_account;
+pub mod replay_message;
 pub mod route_account;
 pub mod send_message;

@@ -259,6 +259,44 @@ pub async fn advance_by_provider_id(
     Ok(rows)
 }
 
+/// A message of ours that was put aside.
+#[derive(Debug, serde::Serialize, diesel::QueryableByName)]
+pub struct ParkedRow {
+    /// Our id.
+    #[diesel(sql_type = SqlUuid)]
+    pub message_id: Uuid,
+    /// The sender.
+    #[diesel(sql_type = SqlUuid)]
+    pub account_id: Uuid,
+    /// `parked`, or `unknown` when nobody knows whether it went out.
+    #[diesel(sql_type = Text)]
+    pub status: String,
+    /// Why, as a stable code.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub reason: Option<String>,
+    /// Since when.
+    #[diesel(sql_type = Timestamptz)]
+    pub updated_at: DateTime<Utc>,
+}
+
+/// The tenant's messages that were put aside, oldest first, at most `most`. Without their words.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn parked(tx: &mut TenantTransaction, most: i64) -> Result<Vec<ParkedRow>, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let rows = diesel::sql_query(
+        "SELECT m.id AS message_id, m.account_id, m.status, m.reason, m.updated_at \
+         FROM lane_tasks t JOIN messages m ON m.tenant_id = t.tenant_id AND m.id = t.id \
+         WHERE t.tenant_id = $1 AND t.parked ORDER BY t.created_at LIMIT $2",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<diesel::sql_types::BigInt, _>(most)
+    .load(tx.connection())
+    .await?;
+    Ok(rows)
+}
+
 fn predecessors(status: DeliveryStatus) -> Vec<&'static str> {
     status
         .predecessors()

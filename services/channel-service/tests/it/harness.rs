@@ -456,7 +456,7 @@ impl TestApp {
         for secret in self.secrets.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             assert!(!logs::hold(secret), "{:?}", logs::lines_with(secret));
         }
-        for queue in [Queue::BridgeEvents, Queue::ChannelCommands] {
+        for queue in Queue::ALL {
             for name in [self.topology.queue(queue), self.topology.dead_letter_queue(queue)] {
                 self.delete_queue(&name).await;
             }
