@@ -1,0 +1,125 @@
+//! The services' executables: in the directory the tests run from, and fresh.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::process::Command;
+use tokio::sync::OnceCell;
+
+/// The services, by the names of their packages and executables.
+pub const SERVICES: [&str; 3] = ["channel-service", "wa-support-gateway", "chatwoot-bridge"];
+
+static DIRECTORY: OnceCell<PathBuf> = OnceCell::const_new();
+
+/// A file that was saved this long before an executable was linked may have been saved after it was compiled.
+const DOUBT: Duration = Duration::from_secs(120);
+
+/// The executable of a service. The first call in a process makes sure that all of them are up to date.
+///
+/// `cargo test --workspace` has just built them. Cargo is asked only when they are not obviously newer than their
+/// sources: with other packages in the command it picks other features, and would build half of the tree once more.
+///
+/// # Panics
+/// When they do not build.
+pub async fn binary(service: &str) -> PathBuf {
+    DIRECTORY.get_or_init(prepare).await.join(service)
+}
+
+async fn prepare() -> PathBuf {
+    let directory = profile_directory();
+    if SERVICES
+        .iter()
+        .all(|service| is_fresh(&directory, service) == Some(true))
+    {
+        eprintln!("the services in {} are up to date", directory.display());
+    } else {
+        build(&directory).await;
+    }
+    directory
+}
+
+/// Is the executable newer than everything that its dependency file names, and than every manifest? `None` when that
+/// cannot be said, which is no.
+fn is_fresh(directory: &Path, service: &str) -> Option<bool> {
+    let built = saved(&directory.join(service))?;
+    let dependencies = std::fs::read_to_string(directory.join(service).with_extension("d")).ok()?;
+    let (_, sources) = dependencies.lines().next()?.split_once(": ")?;
+    // A blank in a path is written with a backslash.
+    let sources = sources.replace("\\ ", "\0");
+    let sources = sources
+        .split_whitespace()
+        .map(|path| PathBuf::from(path.replace('\0', " ")));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut files: Vec<PathBuf> = sources.collect();
+    files.extend([root.join("Cargo.toml"), root.join("Cargo.lock")]);
+    for members in ["crates", "services"] {
+        for member in std::fs::read_dir(root.join(members)).ok()? {
+            files.push(member.ok()?.path().join("Cargo.toml"));
+        }
+    }
+    let mut newest = SystemTime::UNIX_EPOCH;
+    for file in files
+        .iter()
+        .filter(|file| !file.ends_with("Cargo.toml") || file.exists())
+    {
+        newest = newest.max(saved(file)?);
+    }
+    Some(newest + DOUBT < built)
+}
+
+fn saved(file: &Path) -> Option<SystemTime> {
+    std::fs::metadata(file).ok()?.modified().ok()
+}
+
+async fn build(directory: &Path) {
+    let profile = directory
+        .file_name()
+        .and_then(|name| name.to_str())
+        .expect("the directory is named after the profile");
+    let target = directory
+        .parent()
+        .expect("the profile's directory is in the target directory");
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let mut command = Command::new(cargo);
+    command
+        .arg("build")
+        .arg("--manifest-path")
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.toml"))
+        .arg("--target-dir")
+        .arg(target)
+        // What cargo calls `debug` on disk it calls `dev` on the command line.
+        .args(["--profile", if profile == "debug" { "dev" } else { profile }]);
+    for service in SERVICES {
+        command.args(["-p", service]);
+    }
+    eprintln!("building {} ({profile}) …", SERVICES.join(", "));
+    let started = Instant::now();
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .expect("cargo can be run");
+    assert!(
+        output.status.success(),
+        "the services do not build:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    eprintln!(
+        "… up to date after {:.1} s in {}",
+        started.elapsed().as_secs_f32(),
+        directory.display()
+    );
+}
+
+/// `target/<profile>`, two above the test's own executable in `target/<profile>/deps`.
+fn profile_directory() -> PathBuf {
+    let executable = env::current_exe().expect("a process knows its executable");
+    executable
+        .ancestors()
+        .nth(2)
+        .expect("a test's executable is in target/<profile>/deps")
+        .to_owned()
+}

@@ -1,0 +1,24 @@
+//! The three services as processes, from the outside: over HTTP, with commands and signals, against real Postgres,
+//! Redis and RabbitMQ and a simulated WhatsApp and Chatwoot.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests fail by panicking, and say when they kill"
+)]
+
+mod broker;
+mod killed;
+mod logs;
+mod outages;
+mod readme;
+mod round_trip;
+mod settings;
+mod stopped;
+mod tables;
+mod tenants;
+mod traffic;
+mod world;
+
+/// Held by tests that keep the whole machine busy, so that they do not slow one another down beyond all patience.
+static HEAVY: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

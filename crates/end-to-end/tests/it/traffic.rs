@@ -1,0 +1,206 @@
+//! People and agents who write a lot, and the judgement about what arrived.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use simulator::{InboundStream, MessageView, ReplyStream, WaConfigChange};
+use test_support::eventually_within;
+
+use crate::world::{PATIENCE, Tenant, World};
+
+/// A stream of messages each way.
+pub(crate) struct Traffic {
+    inbound: InboundStream,
+    inbound_id: u64,
+    replies: ReplyStream,
+    replies_id: Option<u64>,
+    /// What agents see at last.
+    last_status: &'static str,
+}
+
+/// How much of it there is.
+#[derive(Clone, Copy)]
+pub(crate) struct Volume {
+    pub(crate) chats: u64,
+    pub(crate) inbound: u64,
+    /// In each conversation.
+    pub(crate) replies: u64,
+    /// Phones confirm every answer twice, which is most of the work when there are many.
+    pub(crate) receipts: bool,
+}
+
+impl Volume {
+    pub(crate) const fn total(self) -> u64 {
+        self.inbound + self.chats * self.replies
+    }
+}
+
+impl Traffic {
+    /// People begin to write.
+    pub(crate) fn start(world: &World, tenant: &Tenant, volume: Volume) -> Self {
+        let inbound = InboundStream {
+            session: tenant.session.clone(),
+            chats: volume.chats,
+            messages: volume.inbound,
+            prefix: "Pertanyaan".to_owned(),
+            concurrency: None,
+            from_base: 6_281_300_000_000,
+        };
+        let replies = ReplyStream {
+            account_id: tenant.chatwoot_account,
+            inbox_id: tenant.inbox,
+            per_conversation: volume.replies,
+            prefix: "Jawaban".to_owned(),
+            until_accepted: true,
+        };
+        world.simulator.configure_wa(WaConfigChange {
+            auto_receipts: Some(volume.receipts),
+            ..WaConfigChange::default()
+        });
+        Self {
+            last_status: if volume.receipts { "read" } else { "sent" },
+            inbound_id: world.simulator.start_inbound_stream(inbound.clone()).unwrap(),
+            inbound,
+            replies,
+            replies_id: None,
+        }
+    }
+
+    /// Agents begin to answer as soon as every person has a conversation.
+    pub(crate) async fn answer(&mut self, world: &World, tenant: &Tenant) {
+        eventually_within(PATIENCE, "everybody has a conversation", || async {
+            (world.conversations(tenant).len() as u64 >= self.inbound.chats).then_some(())
+        })
+        .await;
+        self.replies_id = Some(world.simulator.start_reply_stream(self.replies.clone()).unwrap());
+    }
+
+    /// Everything was accepted by the first service that it reached.
+    pub(crate) async fn accepted(&self, world: &World) {
+        eventually_within(PATIENCE, "all messages are accepted", || async {
+            let inbound = world.simulator.inbound_stream(self.inbound_id).unwrap();
+            assert_eq!(inbound.error, None);
+            let replies = self
+                .replies_id
+                .map(|id| world.simulator.reply_stream(id).unwrap());
+            (inbound.done && replies.is_none_or(|replies| replies.done)).then_some(())
+        })
+        .await;
+    }
+
+    /// How many messages are at their destination, doubles included.
+    pub(crate) fn arrived(&self, world: &World, tenant: &Tenant) -> u64 {
+        let inbound = world.messages(tenant, "incoming").len();
+        let outbound: usize = (0..self.inbound.chats)
+            .map(|chat| world.simulator.phone(&self.inbound.phone(chat)).len())
+            .sum();
+        (inbound + outbound) as u64
+    }
+
+    /// Waits until so many are at their destination.
+    pub(crate) async fn reaches(&self, world: &World, tenant: &Tenant, messages: u64) {
+        eventually_within(PATIENCE, &format!("{messages} messages have arrived"), || async {
+            // Counting copies the lists; not more often than needed.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            (self.arrived(world, tenant) >= messages).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits for the end and judges: nothing lost, nothing doubled, all in order, every answer with its last status.
+    pub(crate) async fn judge(&self, world: &World, tenant: &Tenant) {
+        self.accepted(world).await;
+        let replies = self.inbound.chats * self.replies.per_conversation;
+        self.reaches(world, tenant, self.inbound.messages + replies).await;
+        self.all_show_the_last_status(world, tenant).await;
+        world.quiet().await;
+        assert_eq!(
+            world.contacts(tenant).len() as u64,
+            self.inbound.chats,
+            "contacts"
+        );
+        assert_eq!(
+            world.conversations(tenant).len() as u64,
+            self.inbound.chats,
+            "conversations"
+        );
+
+        let incoming = world.messages(tenant, "incoming");
+        let ids: BTreeSet<&str> = incoming
+            .iter()
+            .filter_map(|message| message.source_id.as_deref())
+            .collect();
+        assert_eq!(
+            ids.len() as u64,
+            self.inbound.messages,
+            "different messages in Chatwoot"
+        );
+        assert_eq!(
+            incoming.len() as u64,
+            self.inbound.messages,
+            "messages in Chatwoot"
+        );
+        let outgoing = world.messages(tenant, "outgoing");
+        assert_eq!(outgoing.len() as u64, replies, "agents' messages");
+
+        let conversations = by_conversation(&incoming);
+        for (conversation, texts) in &conversations {
+            let chat = self.chat_of(texts[0]);
+            let expected: Vec<String> = (1..=self.inbound.messages_in(chat))
+                .map(|n| self.inbound.text(chat, n))
+                .collect();
+            assert_eq!(*texts, expected, "conversation {conversation}");
+
+            let phone = world.simulator.phone(&self.inbound.phone(chat));
+            let shown: Vec<&str> = phone
+                .iter()
+                .filter_map(|message| message.text.as_deref())
+                .collect();
+            let expected: Vec<String> = (1..=self.replies.per_conversation)
+                .map(|n| self.replies.text(*conversation, n))
+                .collect();
+            assert_eq!(shown, expected, "the phone of chat {chat}");
+        }
+        assert_eq!(conversations.len() as u64, self.inbound.chats);
+    }
+
+    async fn all_show_the_last_status(&self, world: &World, tenant: &Tenant) {
+        if self.replies_id.is_none() {
+            return;
+        }
+        let mut counts = BTreeMap::new();
+        let waiting = tokio::time::timeout(PATIENCE, async {
+            loop {
+                counts.clear();
+                for message in world.messages(tenant, "outgoing") {
+                    *counts.entry(message.status).or_insert(0_u64) += 1;
+                }
+                if counts.keys().all(|status| status == self.last_status) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        });
+        assert!(
+            waiting.await.is_ok(),
+            "not every agent sees '{}': {counts:?}",
+            self.last_status
+        );
+    }
+
+    /// Which chat a text was written in.
+    fn chat_of(&self, text: &str) -> u64 {
+        (0..self.inbound.chats)
+            .find(|chat| text.starts_with(&format!("{} c{chat} #", self.inbound.prefix)))
+            .unwrap_or_else(|| panic!("nobody wrote {text:?}"))
+    }
+}
+
+fn by_conversation(messages: &[MessageView]) -> BTreeMap<u64, Vec<&str>> {
+    let mut conversations: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
+    for message in messages {
+        let texts = conversations.entry(message.conversation_id).or_default();
+        texts.push(message.content.as_deref().unwrap_or_default());
+    }
+    conversations
+}
