@@ -9,7 +9,7 @@ use cargo_metadata::{DependencyKind, Edition, MetadataCommand, Package};
 
 /// Crates of ours that a crate may use, and outside crates (by the beginning of their names) that would surprise a
 /// reader in it.
-const TABLE: [(&str, &[&str], &[&str]); 10] = [
+const TABLE: [(&str, &[&str], &[&str]); 11] = [
     (
         "domain",
         &[],
@@ -40,10 +40,12 @@ const TABLE: [(&str, &[&str], &[&str]); 10] = [
         &["domain", "database", "tenant-isolation", "messaging", "runtime"],
         &[],
     ),
+    // Meets the services as processes.
+    ("end-to-end", &[], &["diesel", "actix"]),
 ];
 
 /// Stand in for the outside world; nothing that runs for real may lean on them.
-const FOR_TESTS: [&str; 2] = ["simulator", "test-support"];
+const FOR_TESTS: [&str; 3] = ["simulator", "test-support", "end-to-end"];
 
 /// A package of the workspace and what it is built with.
 struct Member {

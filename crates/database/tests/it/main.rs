@@ -1,10 +1,5 @@
 //! The pool, the migrations and the errors against a real Postgres.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests fail by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod migrating;
 mod pool;

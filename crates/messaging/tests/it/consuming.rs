@@ -146,10 +146,9 @@ async fn poison_and_garbage_go_to_the_dead_letter_queue() {
     wire.publish([status("a", 2)]).await;
     notebook.until_seen(3).await;
     assert_eq!(notebook.seen(), ["a/0", "a/1", "a/2"]);
-    let mut dead = Vec::new();
-    while dead.len() < 2 {
-        dead.extend(wire.drain_dead().await);
-    }
+    // The broker moves them when it gets to it.
+    let mut dead = wire.drain_dead().await;
+    dead.extend(wire.drain_dead().await);
     assert_eq!(reference(&Envelope::read(&dead[0]).unwrap()), "a/1");
     assert_eq!(dead[1], b"\xff garbage");
     assert_eq!(dead.len(), 2);

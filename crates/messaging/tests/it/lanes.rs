@@ -11,6 +11,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use messaging::lanes::{
     HandleTask, LaneError, Lease, NewTask, Next, Task, WorkerSettings, Workers, claim_and_work, enqueue,
+    replay,
 };
 use messaging::outbox::Signal;
 use tenant_isolation::TenantTransaction;
@@ -324,6 +325,36 @@ async fn a_parked_task_is_kept_and_its_lane_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_parked_task_can_be_taken_up_again_by_its_own_tenant() {
+    let world = World::new().await;
+    let id = Uuid::now_v7();
+    assert!(add(world.db(), "a", "bad", id).await);
+    let parking = Logbook::doing(world.db(), |_, _, _| async { Ok(Outcome::Park) });
+    assert_eq!(claim_and_work(world.db(), &parking, SETTINGS).await.unwrap(), 1);
+    let again = async |tenant: &str, id| {
+        let mut tx = TenantTransaction::begin(world.db(), &scope(tenant), "replay")
+            .await
+            .unwrap();
+        let taken = replay(&mut tx, id).await.unwrap();
+        tx.commit().await.unwrap();
+        taken
+    };
+    assert!(!again("desa-dua", id).await, "it is another tenant's");
+    assert!(!again("desa-satu", Uuid::now_v7()).await);
+    let willing = Logbook::willing(world.db());
+    assert_eq!(claim_and_work(world.db(), &willing, SETTINGS).await.unwrap(), 0);
+    assert!(again("desa-satu", id).await);
+    assert!(!again("desa-satu", id).await, "it is in its lane already");
+    assert_eq!(claim_and_work(world.db(), &willing, SETTINGS).await.unwrap(), 1);
+    let entry = willing.entries().remove(0);
+    assert_eq!(
+        (entry.payload.as_str(), entry.failures, entry.begun),
+        ("bad", 0, 0)
+    );
+    assert_eq!(world.tasks().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_a_worker_dies_another_one_takes_over_and_the_dead_one_can_write_nothing() {
     let world = World::new().await;
     world.enqueue("a", ["1"]).await;
@@ -539,6 +570,8 @@ async fn nothing_is_forgotten_however_lanes_are_filled_and_let_go() {
     const EACH: usize = 25;
     let world = Arc::new(World::new().await);
     let work = |_, _, payload: String| async move {
+        // Long enough to be met by whoever should not be there.
+        tokio::time::sleep(Duration::from_millis(rand::random_range(0..25))).await;
         // Some tasks have to wait once in a while.
         if payload.ends_with('7') && rand::random_ratio(1, 2) {
             return Ok(Outcome::Retry(Duration::from_millis(20)));

@@ -249,11 +249,13 @@ async fn what_no_queue_takes_stays_while_everything_else_goes_on() {
     // More refused lanes than a batch has places, and good ones among and behind them.
     let refused = 700;
     let mixed = (0..refused).flat_map(|number| {
-        let (bad, good) = (format!("bad-{number}"), format!("good-{number}"));
+        let (bad, good) = (format!("{number:03} bad"), format!("{number:03} good"));
         [(bad.clone(), order(&bad, 0)), (good.clone(), status(&good, 0))]
     });
     world.enqueue(mixed).await;
-    world.enqueue([("bad-0".to_owned(), status("bad-0", 1))]).await;
+    world
+        .enqueue([("000 bad".to_owned(), status("000 bad", 1))])
+        .await;
     world.until_left(STATUS, 1).await;
     assert_eq!(world.left(ORDER).await, refused, "an order was lost");
     // The lanes that wait do not slow the others down.
@@ -285,7 +287,7 @@ async fn what_no_queue_takes_stays_while_everything_else_goes_on() {
     assert_eq!(orders.len(), usize::try_from(refused).unwrap());
     let statuses = by_lane(&world.drain(Queue::BridgeEvents).await);
     assert_eq!(statuses["fresh"], [0, 1, 2, 3, 4]);
-    assert_eq!(statuses["bad-0"], [1], "it waited behind its order");
+    assert_eq!(statuses["000 bad"], [1], "it waited behind its order");
     relay.end().await;
     world.wire.clean().await;
 }

@@ -1,7 +1,7 @@
 //! A schema, queues of one's own, and a look at what is on them.
 
 use std::collections::{BTreeMap, HashSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use database::Database;
@@ -83,11 +83,15 @@ impl Wire {
             )
             .await
             .unwrap();
-        let mut bodies = Vec::new();
+        let (mut bodies, started) = (Vec::new(), Instant::now());
         while let Ok(Some(delivery)) = tokio::time::timeout(SILENCE, deliveries.next()).await {
             let delivery = delivery.unwrap();
             delivery.ack(BasicAckOptions::default()).await.unwrap();
             bodies.push(delivery.data);
+            assert!(
+                started.elapsed() < Duration::from_secs(20),
+                "{queue} does not fall silent"
+            );
         }
         channel.close(200, "done".into()).await.unwrap();
         bodies

@@ -1,10 +1,5 @@
 //! Tenants are kept apart by Postgres itself, whatever the code asks for.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests fail by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod holes;
 mod resolving;

@@ -95,13 +95,13 @@ async fn the_next_user_of_the_connection_inherits_nothing() {
     assert_eq!(texts(tx.connection(), SESSION).await, ["channel_platform/"]);
     tx.commit().await.unwrap();
     assert_eq!(
-        texts(&mut *world.db.connection().await.unwrap(), SESSION).await,
+        texts(&mut world.db.connection().await.unwrap(), SESSION).await,
         ["channel_tenant/"]
     );
     drop(world.begin("a").await);
     drop(world.begin_platform().await);
     assert_eq!(
-        texts(&mut *world.db.connection().await.unwrap(), SESSION).await,
+        texts(&mut world.db.connection().await.unwrap(), SESSION).await,
         ["channel_tenant/"]
     );
 }
