@@ -4,6 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use lapin::Consumer;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
 use lapin::types::FieldTable;
@@ -43,8 +44,13 @@ pub trait HandleEvent: Send + Sync {
     fn handle(&self, envelope: &Envelope) -> impl Future<Output = Result<(), HandleError>> + Send;
 }
 
+/// AMQP's word for an end without an error.
+const REPLY_SUCCESS: u16 = 200;
 /// Deliveries that wait in this process; more would only be redelivered after a crash.
 const PREFETCH: u16 = 64;
+/// Longest wait for the broker's part. The library can forget an acknowledgement when the connection breaks at the same
+/// moment, and whoever waits for it then waits for ever.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Reads `queue` until `stop`, over as many connections as that takes.
 pub async fn consume<H: HandleEvent>(broker: &Broker, queue: Queue, handler: &H, stop: &CancellationToken) {
@@ -72,22 +78,32 @@ async fn read<H: HandleEvent>(
     pauses: &mut Pauses,
 ) -> Result<(), String> {
     let link = broker.link().await.map_err(|error| error_chain(&error))?;
-    let amqp = |error: lapin::Error| error_chain(&error);
-    link.channel
-        .basic_qos(PREFETCH, BasicQosOptions::default())
-        .await
-        .map_err(amqp)?;
     let name = broker.topology().queue(queue);
-    let mut deliveries = link
-        .channel
-        .basic_consume(
-            name.into(),
-            "".into(),
-            BasicConsumeOptions::default(),
-            FieldTable::default(),
-        )
-        .await
-        .map_err(amqp)?;
+    let mut deliveries = answered(async {
+        link.channel
+            .basic_qos(PREFETCH, BasicQosOptions::default())
+            .await?;
+        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+        link.channel
+            .basic_consume(name.into(), "".into(), options, arguments)
+            .await
+    })
+    .await?;
+    let ended = take_all(queue, handler, &mut deliveries, stop, pauses).await;
+    // Before the consumer is dropped, which would cancel it: what is on its way to a cancelled consumer goes back to the
+    // queue ahead of what was delivered earlier, and the next process would swap the two.
+    let closed = answered(link.channel.close(REPLY_SUCCESS, "done".into())).await;
+    drop(deliveries);
+    ended.and(closed)
+}
+
+async fn take_all<H: HandleEvent>(
+    queue: Queue,
+    handler: &H,
+    deliveries: &mut Consumer,
+    stop: &CancellationToken,
+    pauses: &mut Pauses,
+) -> Result<(), String> {
     loop {
         let delivery = tokio::select! {
             biased;
@@ -97,9 +113,17 @@ async fn read<H: HandleEvent>(
         let Some(delivery) = delivery else {
             return Err("the broker closed the channel".to_owned());
         };
-        let delivery = delivery.map_err(amqp)?;
+        let delivery = delivery.map_err(|error| error_chain(&error))?;
         pauses.reset();
-        take(queue, handler, delivery, stop).await.map_err(amqp)?;
+        take(queue, handler, delivery, stop).await?;
+    }
+}
+
+/// What the broker says, or that it says nothing.
+async fn answered<T>(answer: impl Future<Output = Result<T, lapin::Error>>) -> Result<T, String> {
+    match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
+        Ok(answer) => answer.map_err(|error| error_chain(&error)),
+        Err(_) => Err("the broker did not answer in time".to_owned()),
     }
 }
 
@@ -108,7 +132,7 @@ async fn take<H: HandleEvent>(
     handler: &H,
     delivery: Delivery,
     stop: &CancellationToken,
-) -> Result<(), lapin::Error> {
+) -> Result<(), String> {
     let envelope = match Envelope::read(&delivery.data) {
         Ok(envelope) => envelope,
         Err(error) => return dead_letter(queue, &delivery, &error).await,
@@ -119,7 +143,7 @@ async fn take<H: HandleEvent>(
             Ok(()) => {
                 metrics::counter!("kanal_events_consumed_total", "type" => envelope.kind.clone())
                     .increment(1);
-                return delivery.ack(BasicAckOptions::default()).await.map(drop);
+                return answered(delivery.ack(BasicAckOptions::default())).await.map(drop);
             }
             Err(error @ HandleError::Poison(_)) => return dead_letter(queue, &delivery, &error).await,
             Err(error @ HandleError::Later(_)) => {
@@ -138,18 +162,16 @@ async fn dead_letter(
     queue: Queue,
     delivery: &Delivery,
     error: &(dyn std::error::Error + Sync),
-) -> Result<(), lapin::Error> {
+) -> Result<(), String> {
     tracing::error!(
         ?queue,
         error = error_chain(error),
         "an event goes to the dead-letter queue"
     );
     metrics::counter!("kanal_events_dead_lettered_total").increment(1);
-    delivery
-        .nack(BasicNackOptions {
-            requeue: false,
-            ..BasicNackOptions::default()
-        })
-        .await
-        .map(drop)
+    let options = BasicNackOptions {
+        requeue: false,
+        ..BasicNackOptions::default()
+    };
+    answered(delivery.nack(options)).await.map(drop)
 }

@@ -245,6 +245,33 @@ async fn of_two_consumers_one_reads_and_the_other_takes_over_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn consumers_that_are_stopped_and_started_again_swap_nothing() {
+    let wire = Wire::new().await;
+    let notebook = Notebook::willing();
+    // More than a consumer is given ahead, so that the broker is still sending when one stops.
+    wire.publish((0..600).map(|number| status("a", number))).await;
+    for round in 1..=10 {
+        let consumer = wire.start_consumer(&notebook);
+        notebook.until_seen(round * 50).await;
+        consumer.end().await;
+    }
+    let consumer = wire.start_consumer(&notebook);
+    eventually("the rest comes", || async {
+        notebook.seen().contains(&"a/599".to_owned()).then_some(())
+    })
+    .await;
+    let mut seen = notebook.seen();
+    let mut known = std::collections::HashSet::new();
+    seen.retain(|reference| known.insert(reference.clone()));
+    assert_eq!(
+        seen,
+        (0..600).map(|number| format!("a/{number}")).collect::<Vec<_>>()
+    );
+    consumer.end().await;
+    wire.clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_consumer_survives_a_broker_that_goes_away() {
     let proxy = CuttableProxy::in_front_of(&rabbitmq_url(), 5672).await;
     let wire = Wire::reached_by(&proxy.url(&rabbitmq_url()), true).await;

@@ -1,6 +1,7 @@
 //! Work in order within a lane, by one worker at a time, whatever happens to the workers.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -502,9 +503,19 @@ async fn workers_finish_what_is_in_hand_and_begin_nothing_more() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_more_lanes_are_worked_on_at_once_than_allowed() {
     let world = World::new().await;
-    let logbook = Logbook::doing(world.db(), |_, _, _| async {
-        tokio::time::sleep(Duration::from_millis(30)).await;
-        Ok(Outcome::Done)
+    let met = Arc::new(AtomicUsize::new(0));
+    let logbook = Logbook::doing(world.db(), move |_, _, _| {
+        let met = Arc::clone(&met);
+        async move {
+            // The first ones wait for each other, so that all places are taken at least once.
+            met.fetch_add(1, Ordering::SeqCst);
+            eventually("three are at work", || async {
+                (met.load(Ordering::SeqCst) >= 3).then_some(())
+            })
+            .await;
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            Ok(Outcome::Done)
+        }
     });
     for lane in 0..12 {
         world.enqueue(&format!("lane-{lane}"), ["1", "2"]).await;
