@@ -510,7 +510,7 @@ async fn no_more_lanes_are_worked_on_at_once_than_allowed() {
             // The first ones wait for each other, so that all places are taken at least once.
             met.fetch_add(1, Ordering::SeqCst);
             eventually("three are at work", || async {
-                (met.load(Ordering::SeqCst) >= 3).then_some(())
+                (AtomicUsize::load(&met, Ordering::SeqCst) >= 3).then_some(())
             })
             .await;
             tokio::time::sleep(Duration::from_millis(30)).await;
