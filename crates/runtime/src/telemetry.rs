@@ -48,9 +48,10 @@ impl Setting for LogLevel {
 
 /// Starts writing logs to standard error. The first call decides; later ones change nothing.
 pub fn start_logs(level: &LogLevel, format: LogFormat) {
-    // lapin and its runtime log every heartbeat at info; the level was validated when it was read.
+    // lapin logs every heartbeat at info, and a message that comes back with its whole body, which holds people's
+    // words. The level was validated when it was read.
     let filter = EnvFilter::try_new(format!(
-        "{},lapin=warn,tracing_actix_web=off,actix_server=warn",
+        "{},lapin=warn,lapin::returned_messages=off,tracing_actix_web=off,actix_server=warn",
         level.0
     ))
     .unwrap_or_else(|_| EnvFilter::new("info"));
