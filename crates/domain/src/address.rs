@@ -37,6 +37,9 @@ pub enum InvalidAddress {
     /// The device is no number below 65,536.
     #[error("the device of an address is a number below 65536")]
     Device,
+    /// A webchat visitor is `web_` and 1 to 96 letters, digits or `_`.
+    #[error("a webchat visitor is web_ and 1 to 96 letters, digits or _")]
+    Visitor,
 }
 
 /// Digits only, within WhatsApp's lengths.
@@ -209,6 +212,48 @@ pub enum ChatAddress {
     Group(GroupAddress),
     /// Anything else WhatsApp has: status posts, newsletters, bots.
     Other(OtherAddress),
+    /// A visitor of the tenant's web page. Not on WhatsApp: nothing is ever dialled for it.
+    Visitor(VisitorId),
+}
+
+/// The session of a webchat visitor: `web_…`. Made by [`ChatAddress::parse`] or [`VisitorId::parse`].
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct VisitorId(String);
+
+impl VisitorId {
+    /// What every visitor's id begins with, in any case of letters.
+    pub const PREFIX: &str = "web_";
+    /// Longest accepted rest, in characters.
+    pub const MAX_REST: usize = 96;
+
+    /// Does this text mean a visitor, rightly written or not?
+    #[must_use]
+    pub fn is_meant_by(text: &str) -> bool {
+        text.get(..Self::PREFIX.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(Self::PREFIX))
+    }
+
+    /// Reads `web_` and 1 to 96 ASCII letters, digits or `_` (channel-service contract 1.4).
+    ///
+    /// # Errors
+    /// [`InvalidAddress::Visitor`] for anything else.
+    pub fn parse(text: &str) -> Result<Self, InvalidAddress> {
+        let rest = text.get(Self::PREFIX.len()..).unwrap_or_default();
+        let fits = Self::is_meant_by(text)
+            && (1..=Self::MAX_REST).contains(&rest.len())
+            && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidAddress::Visitor)
+        }
+    }
+
+    /// The id as the web page knows it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// A group's address. Made by [`ChatAddress::parse`] only.
@@ -220,11 +265,14 @@ pub struct GroupAddress(String);
 pub struct OtherAddress(String);
 
 impl ChatAddress {
-    /// Reads an address; a device is dropped and `c.us` becomes `s.whatsapp.net`.
+    /// Reads an address; a device is dropped and `c.us` becomes `s.whatsapp.net`. `web_…` is a webchat visitor.
     ///
     /// # Errors
     /// [`InvalidAddress`] names the part that is wrong.
     pub fn parse(text: &str) -> Result<Self, InvalidAddress> {
+        if !text.contains('@') && VisitorId::is_meant_by(text) {
+            return VisitorId::parse(text).map(Self::Visitor);
+        }
         Self::from_jid(&Jid::parse(text)?)
     }
 
@@ -252,7 +300,9 @@ impl ChatAddress {
         match self {
             Self::Phone(phone) => phone.as_jid(),
             Self::Lid(lid) => lid.as_jid(),
-            Self::Group(GroupAddress(text)) | Self::Other(OtherAddress(text)) => text,
+            Self::Group(GroupAddress(text))
+            | Self::Other(OtherAddress(text))
+            | Self::Visitor(VisitorId(text)) => text,
         }
     }
 
@@ -267,7 +317,7 @@ impl ChatAddress {
     pub const fn phone(&self) -> Option<&PhoneNumber> {
         match self {
             Self::Phone(phone) => Some(phone),
-            Self::Lid(_) | Self::Group(_) | Self::Other(_) => None,
+            Self::Lid(_) | Self::Group(_) | Self::Other(_) | Self::Visitor(_) => None,
         }
     }
 
@@ -276,7 +326,7 @@ impl ChatAddress {
     pub const fn lid(&self) -> Option<&Lid> {
         match self {
             Self::Lid(lid) => Some(lid),
-            Self::Phone(_) | Self::Group(_) | Self::Other(_) => None,
+            Self::Phone(_) | Self::Group(_) | Self::Other(_) | Self::Visitor(_) => None,
         }
     }
 }
@@ -352,6 +402,7 @@ mod tests {
             ("628120000-1400000000@g.us", "628120000-1400000000@g.us"),
             ("status@broadcast", "status@broadcast"),
             ("120363000000000001@newsletter", "120363000000000001@newsletter"),
+            ("web_k3J9_x", "web_k3J9_x"),
         ] {
             let address = ChatAddress::parse(spelling).unwrap();
             assert_eq!(address.as_str(), canonical);
@@ -380,6 +431,9 @@ mod tests {
             ("a\0b@g.us", InvalidAddress::User),
             ("a@b@g.us", InvalidAddress::Server),
             ("１２３４５６@s.whatsapp.net", InvalidAddress::User),
+            ("web_", InvalidAddress::Visitor),
+            ("web_a b", InvalidAddress::Visitor),
+            ("WEB_../etc", InvalidAddress::Visitor),
         ] {
             assert_eq!(ChatAddress::parse(wrong), Err(why), "{wrong:?}");
         }

@@ -5,11 +5,13 @@
 
 pub mod account;
 pub mod address;
+pub mod chat;
 pub mod delivery;
 pub mod endpoint;
 pub mod ids;
 pub mod message;
 pub mod retry;
 pub mod subscription;
+pub mod tenant;
 pub mod text;
 pub mod words;

@@ -5,6 +5,7 @@
 //! and every event asks for one, and the transactions here carry it into Postgres, where forced row-level security
 //! checks each row again. What code forgets, the database still knows.
 
+pub mod caller;
 pub mod policy;
 pub mod resolve;
 mod scope;

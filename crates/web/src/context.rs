@@ -36,6 +36,12 @@ pub fn request_id() -> Option<String> {
         .flatten()
 }
 
+/// A time as it is written in JSON: ISO 8601, UTC, milliseconds, `Z` (channel-service contract 1.0).
+#[must_use]
+pub fn wire_time(at: chrono::DateTime<chrono::Utc>) -> String {
+    at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+}
+
 pub(crate) fn error_field() -> ErrorField {
     CONTEXT
         .try_with(|context| context.error_field)

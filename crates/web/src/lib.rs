@@ -4,13 +4,17 @@
 mod body;
 mod context;
 mod error;
+mod fields;
 pub mod health;
 pub mod healthcheck;
+mod internal;
 mod metrics_page;
 mod server;
 
 pub use body::read_body;
-pub use context::{note_tenant, request_id};
+pub use context::{note_tenant, request_id, wire_time};
 pub use error::{ApiError, ErrorField};
+pub use fields::{FIELDS_LIMIT, Fields, Query};
+pub use internal::{Internal, require_internal_key};
 pub use metrics_page::MetricsToken;
 pub use server::{ServerSettings, bind, serve};

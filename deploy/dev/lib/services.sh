@@ -21,6 +21,7 @@ channel_env() {
     printf 'RABBITMQ_URL=%s\n' "$RABBITMQ_URL"
     printf 'ENCRYPTION_KEYS=%s\n' "$ENCRYPTION_KEYS"
     printf 'INTERNAL_API_KEY=%s\n' "$INTERNAL_API_KEY"
+    printf 'PUBLIC_CHANNEL_BASE_URL=%s\n' "$CHANNEL_URL"
     printf 'WA_API_URL=%s/v1/wa\n' "$WA_SUPPORT_URL"
     printf 'WA_SUPPORT_URL=%s\n' "$WA_SUPPORT_URL"
     printf 'WA_SUPPORT_INTERNAL_API_KEY=%s\n' "${INTERNAL_API_KEYS%%,*}"

@@ -37,6 +37,8 @@ pub(crate) struct State {
     pub(crate) ingest: Ingest,
     pub(crate) relay: Signal,
     pub(crate) body_limit: usize,
+    /// Where the WhatsApp server is to post, when that is configured.
+    pub(crate) webhook_url: Option<String>,
     open: Arc<AtomicBool>,
 }
 
@@ -135,11 +137,13 @@ impl Application {
             ingest,
             relay: self.relay.clone(),
             body_limit: ingest_settings.body_limit,
+            webhook_url: self.settings.internal.webhook_url(),
             open: Arc::clone(&self.open),
         });
+        let callers = actix_web::web::Data::new(self.settings.internal.callers.clone());
         let listener = self.listener.try_clone()?;
         let app_routes = move |config: &mut actix_web::web::ServiceConfig| {
-            config.app_data(state.clone());
+            config.app_data(state.clone()).app_data(callers.clone());
             routes(config);
         };
         let serving = tokio::spawn(web::serve(listener, server, app_routes, shutdown.clone()));

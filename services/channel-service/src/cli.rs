@@ -6,6 +6,7 @@ use cache::RedisLink;
 use clap::{Args, Subcommand};
 use database::{Database, SchemaNames};
 use domain::ids::{MessageId, TenantId};
+use domain::tenant::TenantStatus;
 use runtime::config::SettingsReader;
 use secrecy::SecretString;
 use tenant_isolation::{TenantScope, TenantTransaction};
@@ -14,7 +15,8 @@ use crate::config::{ChoreSettings, MigrateSettings};
 use crate::flows::register_account::{NewAccount, register};
 use crate::flows::replay_message::replay;
 use crate::flows::route_account::AccountRoutes;
-use crate::store;
+use crate::flows::tenant::Actor;
+use crate::{flows, store};
 
 /// Commands about accounts.
 #[derive(Debug, Subcommand)]
@@ -36,6 +38,50 @@ pub struct CreateAccount {
     /// The WhatsApp server's id of the session (`userID` in webhooks).
     #[arg(long)]
     session_id: Option<String>,
+}
+
+/// Commands about tenants.
+#[derive(Debug, Subcommand)]
+pub enum TenantCommand {
+    /// Register a tenant, or give it another name.
+    Create {
+        /// The tenant's id, `village_id` to GovConnect.
+        #[arg(long)]
+        tenant: TenantId,
+        /// What people call it.
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// List tenants in the order of their ids.
+    List {
+        /// Begin behind this id.
+        #[arg(long)]
+        after: Option<String>,
+        /// Most tenants to list.
+        #[arg(long, default_value_t = 100)]
+        limit: u16,
+    },
+    /// Send nothing for a tenant and tell nobody of what arrives, until it is resumed. What arrives is kept.
+    Suspend {
+        /// The tenant's id.
+        #[arg(long)]
+        tenant: TenantId,
+    },
+    /// Lift a suspension.
+    Resume {
+        /// The tenant's id.
+        #[arg(long)]
+        tenant: TenantId,
+    },
+    /// Show a tenant's newest administrative acts.
+    Audit {
+        /// The tenant's id.
+        #[arg(long)]
+        tenant: TenantId,
+        /// Most acts to show.
+        #[arg(long, default_value_t = 100)]
+        limit: u16,
+    },
 }
 
 /// Commands about messages that were put aside.
@@ -98,6 +144,51 @@ pub async fn account(settings: ChoreSettings, command: AccountCommand) -> anyhow
     };
     let id = register(&db, &routes, &settings.keys, new).await?;
     Ok(serde_json::json!({"tenant_id": arguments.tenant, "account_id": id}))
+}
+
+/// Runs a command about tenants. Returns what to print.
+///
+/// # Errors
+/// When the settings are wrong, or there is no such tenant.
+pub async fn tenant(settings: ChoreSettings, command: TenantCommand) -> anyhow::Result<serde_json::Value> {
+    let db = Database::new(
+        &settings.database,
+        SchemaNames::of_service(crate::SCHEMA),
+        settings.pool,
+    )?;
+    let actor = Actor::operator();
+    match command {
+        TenantCommand::Create { tenant, name } => {
+            let scope = TenantScope::named_by_operator(tenant);
+            let created = flows::tenant::create(&db, &scope, name.as_deref(), &actor).await?;
+            Ok(serde_json::json!({"tenant_id": scope.tenant(), "created": created}))
+        }
+        TenantCommand::List { after, limit } => {
+            let tenants = flows::tenant::list(&db, after.as_deref(), limit.into()).await?;
+            Ok(serde_json::json!({"tenants": tenants}))
+        }
+        TenantCommand::Suspend { tenant } => set_status(&db, tenant, TenantStatus::Suspended, &actor).await,
+        TenantCommand::Resume { tenant } => set_status(&db, tenant, TenantStatus::Active, &actor).await,
+        TenantCommand::Audit { tenant, limit } => {
+            let scope = TenantScope::named_by_operator(tenant);
+            let mut tx = TenantTransaction::begin(&db, &scope, "show audit log").await?;
+            let acts = store::audit::newest(&mut tx, limit.into()).await?;
+            tx.commit().await?;
+            Ok(serde_json::json!({"tenant_id": scope.tenant(), "acts": acts}))
+        }
+    }
+}
+
+async fn set_status(
+    db: &Database,
+    tenant: TenantId,
+    status: TenantStatus,
+    actor: &Actor,
+) -> anyhow::Result<serde_json::Value> {
+    let scope = TenantScope::named_by_operator(tenant);
+    let found = flows::tenant::set_status(db, &scope, status, actor).await?;
+    anyhow::ensure!(found, "there is no tenant {}", scope.tenant());
+    Ok(serde_json::json!({"tenant_id": scope.tenant(), "status": status}))
 }
 
 /// Runs a command about messages. Returns what to print.

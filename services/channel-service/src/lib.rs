@@ -1,9 +1,10 @@
 //! channel-service: the one webhook receiver for all tenants, their chats and messages, and sending.
 //!
-//! `webhooks/` takes what providers push, `workers/` wait and loop, both call `flows/`, which decide; `flows/` use
+//! `webhooks/` takes what providers push, `api/` what other services ask, `workers/` wait and loop; all call `flows/`, which decide; `flows/` use
 //! `store/`, which knows the tables and calls nobody. The walk of a message through these files is in
 //! `docs/ARCHITECTURE.md`.
 
+mod api;
 pub mod app;
 pub mod cli;
 pub mod config;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use channel_service::app::Application;
-use channel_service::cli::{self, AccountCommand, MessageCommand};
+use channel_service::cli::{self, AccountCommand, MessageCommand, TenantCommand};
 use channel_service::config::{ChoreSettings, MigrateSettings, Settings, reference};
 use clap::{Parser, Subcommand};
 use runtime::config::{InvalidSettings, SettingsReader};
@@ -34,6 +34,9 @@ enum Command {
     Healthcheck,
     /// Print every environment variable with its default and meaning.
     Config,
+    /// Register tenants, suspend them, look at what was done to them.
+    #[command(subcommand)]
+    Tenant(TenantCommand),
     /// Register tenants' WhatsApp sessions.
     #[command(subcommand)]
     Account(AccountCommand),
@@ -62,6 +65,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve => return serve(Settings::read(reader)?).await,
         Command::Migrate => print(&cli::migrate(MigrateSettings::read(reader)?).await?),
+        Command::Tenant(command) => print(&cli::tenant(ChoreSettings::read(reader)?, command).await?),
         Command::Account(command) => print(&cli::account(ChoreSettings::read(reader)?, command).await?),
         Command::Message(command) => print(&cli::message(ChoreSettings::read(reader)?, command).await?),
         Command::Config => print(&reference().trim_end()),

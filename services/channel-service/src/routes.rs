@@ -1,9 +1,12 @@
 //! Every path of the service, top to bottom.
 
-use actix_web::HttpResponse;
+use ::web::{ApiError, require_internal_key};
+use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 
+use crate::api;
 use crate::webhooks::genfity;
 
 pub(crate) fn routes(config: &mut ServiceConfig) {
@@ -15,7 +18,18 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         )
         .service(web::resource("/webhook").route(web::post().to(genfity::receive)))
         .service(web::resource("/webhook/whatsapp").route(web::post().to(genfity::receive)))
-        .service(web::resource("/whatsapp").route(web::post().to(genfity::receive)));
+        .service(web::resource("/whatsapp").route(web::post().to(genfity::receive)))
+        .service(
+            web::scope("/internal")
+                .configure(api::channel_accounts::routes)
+                .default_service(web::to(no_route))
+                .wrap(from_fn(require_internal_key)),
+        );
+}
+
+/// A path under `/internal` that does not exist; only whoever has a key gets this far.
+async fn no_route(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    Err(ApiError::no_route(request.path()))
 }
 
 /// Contract channel-service 1.2.

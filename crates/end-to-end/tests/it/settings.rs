@@ -38,7 +38,7 @@ fn mistakes(service: &str) -> (Vec<(&'static str, String)>, Vec<&'static str>) {
     let mut names: Vec<&str> = wrong.iter().map(|(name, _)| *name).collect();
     // And not set at all:
     names.extend(match service {
-        "channel-service" => &["REDIS_URL", "RABBITMQ_URL"][..],
+        "channel-service" => &["REDIS_URL", "RABBITMQ_URL", "INTERNAL_API_KEY"][..],
         "wa-support-gateway" => &[],
         _ => &["RABBITMQ_URL"],
     });
@@ -129,6 +129,7 @@ async fn migrate_twice_serve_and_ask() {
             ("DATABASE_URL", database.service_url(schema)),
             ("MIGRATE_DATABASE_URL", database.admin_url()),
             ("ENCRYPTION_KEYS", ENCRYPTION_KEYS.to_owned()),
+            ("INTERNAL_API_KEY", "end-to-end-internal-key".to_owned()),
             // Neither has to be there for a start.
             ("REDIS_URL", format!("redis://127.0.0.1:{}", free_port())),
             ("RABBITMQ_URL", format!("amqp://127.0.0.1:{}/%2f", free_port())),

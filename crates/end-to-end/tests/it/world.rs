@@ -21,6 +21,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 pub(crate) const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 const WA_ADMIN_TOKEN: &str = "end-to-end-admin-token";
+const INTERNAL_API_KEY: &str = "end-to-end-internal-key";
 
 /// What differs from test to test.
 pub(crate) struct Setup {
@@ -106,6 +107,7 @@ impl World {
                 ("MIGRATE_DATABASE_URL", database.admin_url()),
                 ("DATABASE_POOL_SIZE", "8".to_owned()),
                 ("ENCRYPTION_KEYS", ENCRYPTION_KEYS.to_owned()),
+                ("INTERNAL_API_KEY", INTERNAL_API_KEY.to_owned()),
             ]
         };
         let shared = || {

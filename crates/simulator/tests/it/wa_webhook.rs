@@ -173,7 +173,9 @@ async fn receipts_reach_only_subscribers_of_all() {
             .into_iter()
             .map(|attempt| attempt.state)
             .collect();
-        ["Delivered", "Read"].iter().all(|state| states.contains(&Some((*state).to_owned())))
+        ["Delivered", "Read"]
+            .iter()
+            .all(|state| states.contains(&Some((*state).to_owned())))
     })
     .await;
     assert_eq!(

@@ -152,8 +152,14 @@ impl GenfitySender {
         let Some(header) = token.to_header() else {
             return retry(RetryReason::NotSendable, OperatorText::default());
         };
+        let Some(phone) = recipient(&message.to) else {
+            return SendOutcome::Rejected {
+                reason: RejectReason::InvalidRecipient,
+                detail: OperatorText::default(),
+            };
+        };
         let body = wire::SendText {
-            phone: recipient(&message.to),
+            phone,
             body: message.text.as_str(),
             id: message.id.as_str(),
         };
@@ -186,11 +192,13 @@ impl SendMessage for GenfitySender {
     }
 }
 
-/// Digits for numbers, the whole address for anything else. Nothing is ever put in front of a number.
-fn recipient(to: &ChatAddress) -> &str {
+/// Digits for numbers, the whole address for anything else. Nothing is ever put in front of a number, and a webchat
+/// visitor is nobody WhatsApp knows.
+fn recipient(to: &ChatAddress) -> Option<&str> {
     match to {
-        ChatAddress::Phone(phone) => phone.as_str(),
-        ChatAddress::Lid(_) | ChatAddress::Group(_) | ChatAddress::Other(_) => to.as_str(),
+        ChatAddress::Phone(phone) => Some(phone.as_str()),
+        ChatAddress::Lid(_) | ChatAddress::Group(_) | ChatAddress::Other(_) => Some(to.as_str()),
+        ChatAddress::Visitor(_) => None,
     }
 }
 

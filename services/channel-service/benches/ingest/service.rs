@@ -33,6 +33,7 @@ pub(crate) async fn start(database: &TestProcessDatabase, no_relay: bool) -> Ser
         .env("RABBITMQ_URL", rabbitmq)
         .env("BROKER_PREFIX", test_support::unique_prefix("bench"))
         .env("ENCRYPTION_KEYS", test_support::ENCRYPTION_KEYS)
+        .env("INTERNAL_API_KEY", "bench-internal-key")
         .env("WA_API_URL", "http://127.0.0.1:9")
         .env("LOG_LEVEL", "error")
         .env("LOG_FORMAT", "pretty")

@@ -8,6 +8,7 @@ use tenant_isolation::{TenantScope, TenantTransaction};
 
 use super::route_account::AccountRoutes;
 use crate::store::account::{self, AccountRow, INSTANCE, SESSION};
+use crate::store::tenant;
 
 /// What an operator says about an account.
 #[derive(Debug)]
@@ -53,7 +54,14 @@ pub async fn register(
 ) -> Result<AccountId, RegisterError> {
     let scope = TenantScope::named_by_operator(new.tenant.clone());
     let mut tx = TenantTransaction::begin(db, &scope, "register account").await?;
-    let existing = account::find_by_instance(&mut tx, &new.instance_name).await?;
+    tenant::ensure(&mut tx, None).await?;
+    let existing = match account::find_by_instance(&mut tx, &new.instance_name).await? {
+        Some(known) => Some(known),
+        // An account that waits for its first session is the one this session is for.
+        None => account::find_primary(&mut tx)
+            .await?
+            .filter(|waiting| waiting.token_sealed.is_none()),
+    };
     let id = existing
         .as_ref()
         .map_or_else(AccountId::generate, |row| AccountId::from_uuid(row.id));
@@ -65,7 +73,7 @@ pub async fn register(
         id: id.as_uuid(),
         instance_name: new.instance_name.clone(),
         session_id: new.session_id.clone(),
-        token_sealed: keys.seal(&new.token, &account::token_binding(&new.tenant, id))?,
+        token_sealed: Some(keys.seal(&new.token, &account::token_binding(&new.tenant, id))?),
         webhook_keys_sealed,
     };
     account::upsert(&mut tx, &row).await?;

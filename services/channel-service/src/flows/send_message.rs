@@ -134,7 +134,10 @@ impl Sender {
             return Ok(Head::Settled);
         }
         let binding = account::token_binding(lease.scope().tenant(), account_id);
-        let Ok(token) = self.keys.open(&account.token_sealed, &binding) else {
+        let Some(token_sealed) = &account.token_sealed else {
+            return Ok(Head::Impossible("no_session"));
+        };
+        let Ok(token) = self.keys.open(token_sealed, &binding) else {
             return Ok(Head::Impossible("token_does_not_open"));
         };
         let parts = (

@@ -25,9 +25,9 @@ pub struct AccountRow {
     /// The server's id of the session.
     #[diesel(sql_type = Nullable<Text>)]
     pub session_id: Option<String>,
-    /// Sealed; see [`token_binding`].
-    #[diesel(sql_type = Text)]
-    pub token_sealed: String,
+    /// Sealed; see [`token_binding`]. None while the account has no session.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub token_sealed: Option<String>,
     /// Sealed, newest first; see [`webhook_key_binding`].
     #[diesel(sql_type = Array<Text>)]
     pub webhook_keys_sealed: Vec<String>,
@@ -82,6 +82,50 @@ pub async fn find_by_instance(
     Ok(rows.pop())
 }
 
+/// The tenant's first account: the one its webchat runs over and callers mean when they name none. `None`: it has none.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn find_primary(tx: &mut TenantTransaction) -> Result<Option<AccountRow>, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    // By id, which is by time of birth.
+    let mut rows: Vec<AccountRow> = diesel::sql_query(format!(
+        "SELECT {COLUMNS} FROM accounts WHERE tenant_id = $1 ORDER BY id LIMIT 1"
+    ))
+    .bind::<Text, _>(tenant)
+    .load(tx.connection())
+    .await?;
+    Ok(rows.pop())
+}
+
+/// The tenant's first account, made without a session when there is none.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn ensure_primary(tx: &mut TenantTransaction) -> Result<AccountId, DatabaseError> {
+    if let Some(row) = find_primary(tx).await? {
+        return Ok(AccountId::from_uuid(row.id));
+    }
+    let tenant = tx.scope().tenant().to_string();
+    // Two who find none at the same moment make one: the name is unique within the tenant.
+    let row: IdRow = diesel::sql_query(
+        "INSERT INTO accounts AS a (tenant_id, id, provider, endpoint, instance_name) \
+         VALUES ($1, $2, 'genfity', 'Primary', $1) \
+         ON CONFLICT (tenant_id, instance_name) DO UPDATE SET updated_at = a.updated_at RETURNING id",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(AccountId::generate().as_uuid())
+    .get_result(tx.connection())
+    .await?;
+    Ok(AccountId::from_uuid(row.id))
+}
+
+#[derive(diesel::QueryableByName)]
+struct IdRow {
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+}
+
 /// Creates the account or replaces its session and credentials.
 ///
 /// # Errors
@@ -92,7 +136,8 @@ pub async fn upsert(tx: &mut TenantTransaction, row: &AccountRow) -> Result<(), 
         "INSERT INTO accounts (tenant_id, id, provider, endpoint, instance_name, session_id, token_sealed, \
                                webhook_keys_sealed) \
          VALUES ($1, $2, 'genfity', 'Primary', $3, $4, $5, $6) \
-         ON CONFLICT (tenant_id, id) DO UPDATE SET session_id = excluded.session_id, \
+         ON CONFLICT (tenant_id, id) DO UPDATE SET instance_name = excluded.instance_name, \
+             session_id = excluded.session_id, \
              token_sealed = excluded.token_sealed, webhook_keys_sealed = excluded.webhook_keys_sealed, \
              updated_at = now()",
     )
@@ -100,7 +145,7 @@ pub async fn upsert(tx: &mut TenantTransaction, row: &AccountRow) -> Result<(), 
     .bind::<SqlUuid, _>(row.id)
     .bind::<Text, _>(&row.instance_name)
     .bind::<Nullable<Text>, _>(&row.session_id)
-    .bind::<Text, _>(&row.token_sealed)
+    .bind::<Nullable<Text>, _>(&row.token_sealed)
     .bind::<Array<Text>, _>(&row.webhook_keys_sealed)
     .execute(tx.connection())
     .await?;

@@ -2,9 +2,13 @@
 //! transaction tells for whom it works. Nothing here calls anything outside.
 
 pub mod account;
+pub mod audit;
+pub mod channel_account;
 pub mod chat;
 pub mod message;
 pub mod provider_event;
 pub mod quarantine;
 pub mod send_attempt;
 pub mod send_request;
+pub mod takeover;
+pub mod tenant;

@@ -8,6 +8,7 @@ use channel_service::app::Application;
 use channel_service::config::Settings;
 use channel_service::flows::register_account::{NewAccount, register};
 use channel_service::flows::route_account::AccountRoutes;
+use channel_service::flows::tenant::{Actor, create};
 use database::{Database, DatabaseUrl, PoolSettings};
 use diesel::sql_types::Text;
 use diesel_async::{RunQueryDsl as _, SimpleAsyncConnection as _};
@@ -39,6 +40,11 @@ use crate::logs;
 
 /// The route on which the service sends.
 pub(crate) const SEND: &str = "/wa/chat/send/text";
+
+/// The key of the other services, good for every tenant.
+pub(crate) const INTERNAL_KEY: &str = "internal-key-of-the-tests";
+/// A key that is good for the tenant `desa-satu` only.
+pub(crate) const LIMITED_KEY: &str = "limited-key-of-the-ai";
 
 /// How a test wants its service.
 pub(crate) struct Wishes {
@@ -298,6 +304,42 @@ impl TestApp {
         Answer::of(request.send().await.unwrap()).await
     }
 
+    /// A call of another service, with the key of all tenants.
+    pub(crate) async fn internal(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
+        self.internal_as(INTERNAL_KEY, method, path, body).await
+    }
+
+    /// A call of another service with this key.
+    pub(crate) async fn internal_as(
+        &self,
+        key: &str,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Answer {
+        let mut request = self
+            .http
+            .request(method, format!("{}/internal{path}", self.url))
+            .header("x-internal-api-key", key);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        Answer::of(request.send().await.unwrap()).await
+    }
+
+    /// Any request at all.
+    pub(crate) fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
+    /// Registers a tenant that has no session.
+    pub(crate) async fn bare_tenant(&self, id: &str) {
+        let scope = TenantScope::named_by_operator(TenantId::parse(id).unwrap());
+        create(&self.direct, &scope, None, &Actor::operator())
+            .await
+            .unwrap();
+    }
+
     /// Rows of any query, as JSON objects, seen past all policies.
     pub(crate) async fn rows(&self, query: &str) -> Vec<Value> {
         #[derive(diesel::QueryableByName)]
@@ -514,6 +556,12 @@ fn settings(wishes: &Wishes, proxies: &Proxies, prefix: &str, wa_api: &str) -> S
         ),
         ("BROKER_PREFIX", prefix),
         ("ENCRYPTION_KEYS", ENCRYPTION_KEYS),
+        ("INTERNAL_API_KEY", INTERNAL_KEY),
+        (
+            "INTERNAL_CALLER_KEYS",
+            concat!("ai:", "limited-key-of-the-ai", ":desa-satu"),
+        ),
+        ("PUBLIC_CHANNEL_BASE_URL", "https://channel.example"),
         ("WA_API_URL", wa_api),
         ("LANE_LEASE_MS", "2000"),
         ("MESSAGE_TIMEOUT_MS", "10000"),
@@ -637,7 +685,7 @@ impl Webhook {
 }
 
 impl Answer {
-    async fn of(response: reqwest::Response) -> Self {
+    pub(crate) async fn of(response: reqwest::Response) -> Self {
         Self {
             status: response.status().as_u16(),
             headers: response.headers().clone(),

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod bad_input;
+mod channel_accounts;
 mod events;
 mod harness;
 mod housekeeping;

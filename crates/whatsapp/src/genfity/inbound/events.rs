@@ -176,7 +176,9 @@ impl Partner {
             | (Ok(ChatAddress::Lid(lid)), Some(ChatAddress::Phone(phone))) => (Some(phone), Some(lid)),
             (Ok(ChatAddress::Phone(phone)), _) => (Some(phone), None),
             (Ok(ChatAddress::Lid(lid)), _) => (None, Some(lid)),
-            (Ok(ChatAddress::Group(_) | ChatAddress::Other(_)), _) => return Err(Unusable::UnservedChat),
+            (Ok(ChatAddress::Group(_) | ChatAddress::Other(_) | ChatAddress::Visitor(_)), _) => {
+                return Err(Unusable::UnservedChat);
+            }
             (Err(InvalidAddress::Phone | InvalidAddress::Lid), _) | (Err(_), _) => {
                 return Err(Unusable::Chat);
             }
@@ -195,7 +197,7 @@ impl Partner {
 fn phone_of(address: &wire::Loose<'_>) -> Option<PhoneNumber> {
     match ChatAddress::parse(address.filled()?).ok()? {
         ChatAddress::Phone(phone) => Some(phone),
-        ChatAddress::Lid(_) | ChatAddress::Group(_) | ChatAddress::Other(_) => None,
+        ChatAddress::Lid(_) | ChatAddress::Group(_) | ChatAddress::Other(_) | ChatAddress::Visitor(_) => None,
     }
 }
 

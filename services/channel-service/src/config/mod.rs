@@ -1,5 +1,7 @@
 //! The service's settings, read once. The names are those of the contract (channel-service 7) where it has one.
 
+mod internal;
+
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -10,6 +12,8 @@ use runtime::config::{BaseUrl, InvalidSettings, Milliseconds, SettingsReader};
 use runtime::encryption::KeyRing;
 use runtime::process::ProcessSettings;
 use secrecy::SecretString;
+
+pub use internal::InternalSettings;
 
 /// Everything `serve` needs.
 #[derive(Debug, Clone)]
@@ -30,6 +34,8 @@ pub struct Settings {
     pub broker_prefix: String,
     /// Opens what is sealed in the database.
     pub keys: KeyRing,
+    /// Who may call, and how we are called.
+    pub internal: InternalSettings,
     /// Prefix of the provider's API.
     pub wa_api: BaseUrl,
     /// Serve GovConnect's exchange too.
@@ -97,6 +103,7 @@ impl Settings {
             "Begins every exchange and queue, so that installations can share a vhost",
         );
         let keys = keys(reader);
+        let internal = InternalSettings::take(reader);
         let wa_api = reader.with_default(
             "WA_API_URL",
             "https://api-wa.genfity.com/v1/wa",
@@ -129,6 +136,7 @@ impl Settings {
             rabbitmq: rabbitmq?,
             broker_prefix: broker_prefix.unwrap_or_default(),
             keys: keys?,
+            internal: internal?,
             wa_api: wa_api?,
             govconnect: govconnect?,
             ingest: ingest?,

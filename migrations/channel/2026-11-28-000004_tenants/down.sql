@@ -1,0 +1,15 @@
+DROP TABLE audit_log;
+DROP FUNCTION refuse_change();
+DROP TABLE takeovers;
+DROP INDEX chats_of_phone;
+DROP INDEX chats_newest;
+ALTER TABLE chats DROP COLUMN updated_at;
+ALTER TABLE chats DROP COLUMN pending_message_id;
+ALTER TABLE chats DROP COLUMN ai_error_message;
+ALTER TABLE chats DROP COLUMN ai_status;
+ALTER TABLE chats DROP COLUMN channel;
+ALTER TABLE accounts DROP COLUMN last_connected_at;
+DELETE FROM accounts WHERE token_sealed IS NULL;
+ALTER TABLE accounts ALTER COLUMN token_sealed SET NOT NULL;
+DROP TABLE channel_accounts;
+DROP TABLE tenants;

@@ -1,0 +1,4 @@
+//! The HTTP edge for other services: a file per noun, under `/internal`, behind the internal key.
+
+pub(crate) mod channel_accounts;
+pub(crate) mod village;

@@ -1,0 +1,96 @@
+//! Customer organisations come, are suspended, and come back.
+
+use database::{Database, DatabaseError};
+use domain::tenant::TenantStatus;
+use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTransaction};
+
+use crate::store::account;
+use crate::store::audit::{self, Act};
+use crate::store::tenant::{self, TenantRow};
+
+/// Who asks for an administrative act, and from where.
+#[derive(Debug, Clone)]
+pub struct Actor {
+    /// A user, the name of an internal caller, or `operator`.
+    pub name: String,
+    /// The caller's address.
+    pub source: Option<String>,
+}
+
+impl Actor {
+    /// Somebody on the machine that holds the database's credentials.
+    #[must_use]
+    pub fn operator() -> Self {
+        Self {
+            name: "operator".to_owned(),
+            source: None,
+        }
+    }
+
+    /// An act of this actor, for the audit log.
+    #[must_use]
+    pub fn act(&self, action: &'static str, subject: Option<String>) -> Act<'_> {
+        Act {
+            actor: &self.name,
+            action,
+            subject,
+            detail: None,
+            source: self.source.clone(),
+        }
+    }
+}
+
+/// Registers a tenant, with the account that its sessions and its webchat will run over. Registering it again gives
+/// it the new name. Returns whether it is new.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn create(
+    db: &Database,
+    scope: &TenantScope,
+    name: Option<&str>,
+    actor: &Actor,
+) -> Result<bool, DatabaseError> {
+    let mut tx = TenantTransaction::begin(db, scope, "create tenant").await?;
+    let is_new = tenant::ensure(&mut tx, name).await?;
+    account::ensure_primary(&mut tx).await?;
+    if is_new {
+        audit::note(&mut tx, &actor.act("tenant.create", None)).await?;
+    }
+    tx.commit().await?;
+    Ok(is_new)
+}
+
+/// Suspends a tenant or lifts it. False when there is no such tenant.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn set_status(
+    db: &Database,
+    scope: &TenantScope,
+    status: TenantStatus,
+    actor: &Actor,
+) -> Result<bool, DatabaseError> {
+    let mut tx = TenantTransaction::begin(db, scope, "set tenant status").await?;
+    let found = tenant::set_status(&mut tx, status).await?;
+    if found {
+        let action = match status {
+            TenantStatus::Active => "tenant.resume",
+            TenantStatus::Suspended => "tenant.suspend",
+        };
+        audit::note(&mut tx, &actor.act(action, None)).await?;
+    }
+    tx.commit().await?;
+    Ok(found)
+}
+
+/// A page of tenants in the order of their ids.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn list(db: &Database, after: Option<&str>, most: i64) -> Result<Vec<TenantRow>, DatabaseError> {
+    let mut tx = PlatformTransaction::begin(db, PlatformScope::for_purpose("list tenants")).await?;
+    let rows = tenant::list(&mut tx, after, most).await?;
+    tx.commit().await?;
+    Ok(rows)
+}
