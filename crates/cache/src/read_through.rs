@@ -8,6 +8,7 @@ use moka::future::Cache;
 use redis::AsyncCommands as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio_util::task::TaskTracker;
 
 use crate::keys::CacheKey;
 use crate::redis_link::RedisLink;
@@ -29,6 +30,8 @@ const AGAIN_AFTER: Duration = Duration::from_secs(2);
 pub struct ReadThrough<V> {
     local: Cache<CacheKey, V>,
     redis: RedisLink,
+    /// Values that are to be taken back once more.
+    again: TaskTracker,
 }
 
 /// Why a load gave no value to keep. Never kept itself.
@@ -55,6 +58,7 @@ where
                 .time_to_live(LOCAL_TTL)
                 .build(),
             redis,
+            again: TaskTracker::new(),
         }
     }
 
@@ -95,7 +99,7 @@ where
         self.local.invalidate(key).await;
         let (redis, name) = (self.redis.clone(), self.redis.key(key.as_str()));
         take_back(&redis, name.clone()).await;
-        tokio::spawn(async move {
+        self.again.spawn(async move {
             let changed = Instant::now();
             while changed.elapsed() < SHARED_TTL {
                 tokio::time::sleep(AGAIN_AFTER).await;
@@ -104,6 +108,12 @@ where
                 }
             }
         });
+    }
+
+    /// Waits until everything that was forgotten so far is taken back for good. For a process that ends soon after.
+    pub async fn settled(&self) {
+        self.again.close();
+        self.again.wait().await;
     }
 
     async fn shared(&self, key: &CacheKey) -> Option<V> {
