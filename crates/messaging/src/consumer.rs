@@ -185,7 +185,7 @@ async fn take<H: HandleEvent>(
             }
             Err(error @ HandleError::Poison(_)) => return dead_letter(queue, &delivery, &error).await,
             Err(error @ HandleError::Later(_)) => {
-                tracing::warn!(tenant = %envelope.tenant_id, error = error_chain(&error), "an event has to wait");
+                tracing::warn!(tenant = %envelope.tenant_id, request_id = envelope.request_id, error = error_chain(&error), "an event has to wait");
                 tokio::select! {
                     // Unacknowledged, so the broker gives it to the next process.
                     () = stop.cancelled() => return Ok(()),

@@ -25,7 +25,6 @@ channel_env() {
     printf 'WA_API_URL=%s/v1/wa\n' "$WA_SUPPORT_URL"
     printf 'WA_SUPPORT_URL=%s\n' "$WA_SUPPORT_URL"
     printf 'WA_SUPPORT_INTERNAL_API_KEY=%s\n' "${INTERNAL_API_KEYS%%,*}"
-    printf 'GOVCONNECT_EVENTS=true\n'
     common_env
 }
 

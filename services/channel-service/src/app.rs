@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use cache::{Buckets, RedisLink};
+use cache::RedisLink;
 use database::{Database, SchemaNames};
 use futures_util::FutureExt as _;
 use messaging::broker::Broker;
@@ -16,13 +16,13 @@ use messaging::topology::{Queue, Topology};
 use runtime::encryption::KeyRing;
 use runtime::shutdown::Shutdown;
 use tenant_isolation::policy::{self, PolicyError};
-use tokio::sync::Mutex;
 use web::health::{Health, Need};
 use web::{ErrorField, MetricsToken, ServerSettings};
 use whatsapp::genfity::{Endpoint, GenfitySender};
 
 use crate::config::Settings;
 use crate::flows::ingest_message::{Ingest, Waiting};
+use crate::flows::pace::Pace;
 use crate::flows::route_account::AccountRoutes;
 use crate::flows::send_message::Sender;
 use crate::routes::routes;
@@ -96,8 +96,8 @@ impl Application {
             db: db.clone(),
             keys: settings.keys.clone(),
             provider: Arc::new(GenfitySender::new(&endpoint).context("the HTTP client cannot be built")?),
-            account_buckets: Buckets::new(redis.clone(), settings.sending.account_rate),
-            tenant_buckets: Buckets::new(redis.clone(), settings.sending.tenant_rate),
+            account_pace: Pace::new(redis.clone(), settings.sending.account_rate),
+            tenant_pace: Pace::new(redis.clone(), settings.sending.tenant_rate),
             retries: settings.sending.retries,
             relay: relay.clone(),
         };
@@ -128,7 +128,7 @@ impl Application {
     /// When the database does not keep tenants apart, or the server cannot run.
     pub async fn run_until_stopped(self, shutdown: Shutdown) -> anyhow::Result<()> {
         let ingest_settings = self.settings.ingest;
-        let (ingest, jobs) = Ingest::new(ingest_settings.queue);
+        let (ingest, queues) = Ingest::new(ingest_settings.queue, ingest_settings.committers);
         let server = self.server_settings();
         let state = actix_web::web::Data::new(State {
             db: self.db.clone(),
@@ -140,16 +140,18 @@ impl Application {
             webhook_url: self.settings.internal.webhook_url(),
             open: Arc::clone(&self.open),
         });
+        let budget = web::BodyBudget::of(ingest_settings.body_budget);
         let callers = actix_web::web::Data::new(self.settings.internal.callers.clone());
         let listener = self.listener.try_clone()?;
         let app_routes = move |config: &mut actix_web::web::ServiceConfig| {
             config.app_data(state.clone()).app_data(callers.clone());
+            config.app_data(budget.clone());
             routes(config);
         };
         let serving = tokio::spawn(web::serve(listener, server, app_routes, shutdown.clone()));
         let opened = self.open_when_safe(&shutdown).await;
         if opened.is_ok() {
-            self.start_workers(jobs, &shutdown);
+            self.start_workers(queues, &shutdown);
         } else {
             shutdown.begin();
         }
@@ -206,16 +208,10 @@ impl Application {
         }
     }
 
-    fn start_workers(&self, jobs: tokio::sync::mpsc::Receiver<Waiting>, shutdown: &Shutdown) {
-        let jobs = Arc::new(Mutex::new(jobs));
-        let ingest = self.settings.ingest;
-        for _ in 0..ingest.committers {
-            let committing = committer::run(
-                self.db.clone(),
-                self.relay.clone(),
-                Arc::clone(&jobs),
-                ingest.batch,
-            );
+    fn start_workers(&self, queues: Vec<tokio::sync::mpsc::Receiver<Waiting>>, shutdown: &Shutdown) {
+        let batch = self.settings.ingest.batch;
+        for jobs in queues {
+            let committing = committer::run(self.db.clone(), self.relay.clone(), jobs, batch);
             shutdown.spawn("committer", committing);
         }
         let govconnect = self.settings.govconnect;

@@ -22,7 +22,7 @@ use crate::{flows, store};
 #[derive(Debug, Subcommand)]
 pub enum AccountCommand {
     /// Register a tenant's WhatsApp session, or replace its session id and credentials. Reads SESSION_TOKEN and,
-    /// for signed webhooks, HMAC_KEY from the environment.
+    /// for signed webhooks, HMAC_KEY from the environment; without HMAC_KEY the key that is stored stays.
     Create(CreateAccount),
 }
 
@@ -38,6 +38,9 @@ pub struct CreateAccount {
     /// The WhatsApp server's id of the session (`userID` in webhooks).
     #[arg(long)]
     session_id: Option<String>,
+    /// Forget the stored HMAC key and accept the session's webhooks unsigned.
+    #[arg(long)]
+    unsigned: bool,
 }
 
 /// Commands about tenants.
@@ -127,6 +130,10 @@ pub async fn account(settings: ChoreSettings, command: AccountCommand) -> anyhow
     let token: Option<SecretString> = reader.required("SESSION_TOKEN", "The session's token");
     let webhook_key: Option<SecretString> = reader.optional("HMAC_KEY", "Signs the session's webhooks");
     let (token, webhook_key) = reader.finish_part(|| Some((token?, webhook_key)))?;
+    anyhow::ensure!(
+        webhook_key.is_none() || !arguments.unsigned,
+        "HMAC_KEY and --unsigned contradict each other"
+    );
 
     let db = Database::new(
         &settings.database,
@@ -141,8 +148,11 @@ pub async fn account(settings: ChoreSettings, command: AccountCommand) -> anyhow
         session_id: arguments.session_id,
         token,
         webhook_key,
+        unsigned: arguments.unsigned,
     };
     let id = register(&db, &routes, &settings.keys, new).await?;
+    // Some of what makes the change known comes a moment later, and this process would be gone by then.
+    routes.settled().await;
     Ok(serde_json::json!({"tenant_id": arguments.tenant, "account_id": id}))
 }
 

@@ -5,6 +5,7 @@
 //! lease has a fence: a worker that was asleep while somebody else took over finds its number outdated and can
 //! write nothing. No transaction is open while a task is being worked on.
 
+mod share;
 mod table;
 mod workers;
 

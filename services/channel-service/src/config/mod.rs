@@ -53,6 +53,8 @@ pub struct Settings {
 pub struct IngestSettings {
     /// Largest body of a webhook, in bytes.
     pub body_limit: usize,
+    /// Bytes of bodies that may be in memory at once.
+    pub body_budget: usize,
     /// Webhooks that may wait for a commit; one more is answered 503.
     pub queue: usize,
     /// Most webhooks that share one commit.
@@ -111,8 +113,8 @@ impl Settings {
         );
         let govconnect = reader.with_default(
             "GOVCONNECT_EVENTS",
-            "true",
-            "Also publish to `govconnect.events` in GovConnect's shape",
+            "false",
+            "Also publish to `govconnect.events` in GovConnect's shape; only where somebody reads its queue, which has no limit",
         );
         let ingest = IngestSettings::take(reader);
         let sending = SendingSettings::take(reader);
@@ -153,6 +155,11 @@ impl IngestSettings {
             "33554432",
             "Largest body of a webhook; 413 above it",
         );
+        let body_budget = reader.with_default(
+            "BODY_BUDGET_BYTES",
+            "268435456",
+            "Bytes of bodies in memory at once; 503 above it",
+        );
         let queue = reader.with_default(
             "INGEST_QUEUE",
             "4096",
@@ -162,12 +169,19 @@ impl IngestSettings {
         let committers = reader.with_default("INGEST_COMMITTERS", "2", "Commits under way at once");
         let settings = Self {
             body_limit: body_limit?,
+            body_budget: body_budget?,
             queue: queue?,
             batch: batch?,
             committers: committers?,
         };
         if settings.queue == 0 || settings.batch == 0 || settings.committers == 0 {
             reader.problem("INGEST_*", "must each be at least 1");
+        }
+        if settings.body_budget < settings.body_limit {
+            reader.problem(
+                "BODY_BUDGET_BYTES",
+                "must hold one body of WEBHOOK_BODY_LIMIT_BYTES",
+            );
         }
         Some(settings)
     }

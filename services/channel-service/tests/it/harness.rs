@@ -272,6 +272,7 @@ impl TestApp {
             session_id: Some(session.id.clone()),
             token: SecretString::from(session.token.as_str()),
             webhook_key: key.map(SecretString::from),
+            unsigned: key.is_none(),
         };
         register(&self.direct, &self.routes, &self.keys, new)
             .await
@@ -563,6 +564,7 @@ fn settings(wishes: &Wishes, proxies: &Proxies, prefix: &str, wa_api: &str) -> S
         ),
         ("PUBLIC_CHANNEL_BASE_URL", "https://channel.example"),
         ("WA_API_URL", wa_api),
+        ("GOVCONNECT_EVENTS", "true"),
         ("LANE_LEASE_MS", "2000"),
         ("MESSAGE_TIMEOUT_MS", "10000"),
         ("SEND_ATTEMPTS", wishes.send_attempts),

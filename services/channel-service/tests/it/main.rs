@@ -2,12 +2,14 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod accounts;
 mod bad_input;
 mod channel_accounts;
 mod events;
 mod harness;
 mod housekeeping;
 mod logs;
+mod ordering;
 mod outages;
 mod receipts;
 mod receiving;

@@ -270,6 +270,7 @@ async fn names_of_others_cannot_be_registered() {
         session_id: Some(session.to_owned()),
         token: SecretString::from("token-of-a-thief"),
         webhook_key: None,
+        unsigned: true,
     };
     let by_name = register(
         &app.direct,

@@ -262,6 +262,7 @@ pub(crate) fn status(
         provider_message_id: ProviderMessageId::parse("3EB0STATUS").unwrap(),
         status,
         reason: reason.map(str::to_owned),
+        put_aside: false,
         reference: Some(reference.to_owned()),
         at: chrono::Utc::now(),
     };
