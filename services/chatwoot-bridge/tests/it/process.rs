@@ -58,11 +58,12 @@ async fn an_operator_migrates_and_connects_twice() {
         ("CHATWOOT_API_TOKEN", "token-not-real"),
         ("CHATWOOT_WEBHOOK_SECRET", "one-not-real,two-not-real"),
     ];
-    for ran in [3, 0] {
+    for first in [true, false] {
         let output = bridge(&["migrate"], &variables);
         assert!(output.status.success(), "{}", text(&output.stderr));
         let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert_eq!(answer["migrations_run"].as_array().unwrap().len(), ran);
+        // However many there are: all of them, and then none.
+        assert_ne!(answer["migrations_run"].as_array().unwrap().is_empty(), first);
     }
     let account = "0190a1b2-0000-7000-8000-000000000001";
     let connect = |tenant, url| {
