@@ -95,7 +95,7 @@ impl Serve {
                 .ok()
                 .filter(|token| !token.is_empty())
         });
-        let mut simulator = Simulator::start(SimulatorConfig {
+        let config = SimulatorConfig {
             listen: self.listen,
             wa_admin_token: token.unwrap_or(defaults.wa_admin_token.clone()),
             webhook_format: match self.webhook_format {
@@ -110,8 +110,9 @@ impl Serve {
             auto_receipts: self.auto_receipts,
             auto_login: !self.manual_login,
             ..defaults
-        })
-        .await?;
+        };
+        // The services' databases outlive us.
+        let mut simulator = Simulator::start(config.never_repeating_ids()).await?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             address = %simulator.addr(),

@@ -63,11 +63,11 @@ struct Connect {
     #[arg(long)]
     chatwoot_url: Url,
     /// Chatwoot's account id
-    #[arg(long)]
-    chatwoot_account: u32,
+    #[arg(long, value_parser = clap::value_parser!(i64).range(1..))]
+    chatwoot_account: i64,
     /// Chatwoot's inbox id
-    #[arg(long)]
-    inbox: u32,
+    #[arg(long, value_parser = clap::value_parser!(i64).range(1..))]
+    inbox: i64,
     /// Our name for the Chatwoot server; its webhooks go to /webhook/<name>
     #[arg(long, default_value = DEFAULT_INSTALLATION)]
     installation: String,
@@ -149,10 +149,6 @@ async fn connect(settings: &StorageSettings, connect: Connect) -> anyhow::Result
         .outbound
         .check(&connect.chatwoot_url)
         .context("--chatwoot-url")?;
-    anyhow::ensure!(
-        connect.chatwoot_account > 0 && connect.inbox > 0,
-        "Chatwoot's ids are above zero"
-    );
     let api_token = secret("CHATWOOT_API_TOKEN").context("CHATWOOT_API_TOKEN is not set")?;
     let webhook_secrets = match (
         connect.without_webhook_secret,
@@ -166,8 +162,8 @@ async fn connect(settings: &StorageSettings, connect: Connect) -> anyhow::Result
         chatwoot_url: connect.chatwoot_url.as_str().trim_end_matches('/').to_owned(),
         key: InboxKey {
             installation: connect.installation,
-            account_id: connect.chatwoot_account.into(),
-            inbox_id: connect.inbox.into(),
+            account_id: connect.chatwoot_account,
+            inbox_id: connect.inbox,
         },
         api_token,
         webhook_secrets,

@@ -228,7 +228,7 @@ pub(super) struct AccountWebhook {
 
 #[derive(Debug, Default)]
 pub(crate) struct ChatwootState {
-    last_id: u64,
+    next_id: u64,
     pub(super) accounts: BTreeMap<u64, Account>,
     pub(super) inboxes: BTreeMap<u64, Inbox>,
     pub(super) webhooks: BTreeMap<u64, AccountWebhook>,
@@ -248,10 +248,18 @@ pub(crate) struct ChatwootState {
 }
 
 impl ChatwootState {
+    pub(crate) fn new(first_id: u64) -> Self {
+        Self {
+            next_id: first_id,
+            ..Self::default()
+        }
+    }
+
     /// One counter for everything with an installation-wide id: the ids grow, and none means two things.
     pub(super) fn next_id(&mut self) -> u64 {
-        self.last_id += 1;
-        self.last_id
+        let id = self.next_id;
+        self.next_id += 1;
+        id
     }
 
     pub(super) fn add_account(&mut self, name: Option<String>) -> AccountCreated {
