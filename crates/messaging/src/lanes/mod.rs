@@ -6,7 +6,9 @@
 //! write nothing. No transaction is open while a task is being worked on.
 
 mod table;
+mod upkeep;
 mod workers;
 
 pub use table::{LaneError, Lease, NewTask, Task, enqueue, replay};
+pub use upkeep::{ParkedTask, Waiting, forget_idle, parked, waiting};
 pub use workers::{HandleTask, Next, WorkerSettings, Workers, claim_and_work};

@@ -32,7 +32,8 @@ pub async fn reflect_status(
 
     if let (Some(shown), Some(inbox)) = (shown(work.status), inbox) {
         let at = tools.address(lease.scope(), &inbox)?;
-        let text = (shown == ShownStatus::Failed).then(|| explanation(work.reason.as_deref()));
+        let text = (shown == ShownStatus::Failed).then(|| explanation(work.status, work.reason.as_deref()));
+        let _place = tools.chatwoot.place(&at).await?;
         let api = tools.chatwoot.at(&at);
         match api
             .set_status(standing.conversation_id, work.message_id, shown, text.as_deref())
@@ -49,7 +50,14 @@ pub async fn reflect_status(
     }
 
     let mut tx = TenantTransaction::begin(&tools.db, lease.scope(), "agent message moved").await?;
-    note(&mut tx, work).await?;
+    agent_messages::advance(
+        &mut tx,
+        work.inbox_id,
+        work.message_id,
+        work.status,
+        work.reason.as_deref(),
+    )
+    .await?;
     if let Some((account, id)) = &work.sent_as {
         let message = AgentMessage {
             inbox_id: work.inbox_id,
@@ -62,29 +70,17 @@ pub async fn reflect_status(
     Ok(tx.commit().await?)
 }
 
-/// Writes the status where operators look, also when Chatwoot could not be told.
-///
-/// # Errors
-/// [`database::DatabaseError`].
-pub async fn note(tx: &mut TenantTransaction, work: &StatusWork) -> Result<(), database::DatabaseError> {
-    agent_messages::advance(
-        tx,
-        work.inbox_id,
-        work.message_id,
-        work.status,
-        work.reason.as_deref(),
-    )
-    .await
-}
-
 const fn shown(status: DeliveryStatus) -> Option<ShownStatus> {
     match status {
         DeliveryStatus::Sent => Some(ShownStatus::Sent),
         DeliveryStatus::Delivered => Some(ShownStatus::Delivered),
         DeliveryStatus::Read => Some(ShownStatus::Read),
-        DeliveryStatus::Failed | DeliveryStatus::Parked => Some(ShownStatus::Failed),
-        // Nothing to show yet, or nothing that is certain.
-        DeliveryStatus::Queued | DeliveryStatus::Unknown => None,
+        // It is told only when nothing more is tried by itself. Silence would read as success.
+        DeliveryStatus::Failed | DeliveryStatus::Parked | DeliveryStatus::Unknown => {
+            Some(ShownStatus::Failed)
+        }
+        // Nothing to show yet.
+        DeliveryStatus::Queued => None,
     }
 }
 
@@ -101,16 +97,20 @@ pub mod refusals {
 }
 
 /// What the agent reads under the red mark.
-fn explanation(reason: Option<&str>) -> String {
-    match reason {
-        Some(refusals::ATTACHMENTS) => "attachments are not supported yet".to_owned(),
-        Some(refusals::NO_DESTINATION) => "this conversation has no WhatsApp number to send to".to_owned(),
-        Some(refusals::TOO_LONG) => "the text is too long for WhatsApp".to_owned(),
-        Some(refusals::EMPTY) => "there is nothing in this message to send".to_owned(),
+fn explanation(status: DeliveryStatus, reason: Option<&str>) -> String {
+    let fixed = match reason {
+        Some(refusals::ATTACHMENTS) => "attachments are not supported yet",
+        Some(refusals::NO_DESTINATION) => "this conversation has no WhatsApp number to send to",
+        Some(refusals::TOO_LONG) => "the text is too long for WhatsApp",
+        Some(refusals::EMPTY) => "there is nothing in this message to send",
+        _ if status == DeliveryStatus::Unknown => {
+            "it is not known whether this reached WhatsApp: look at the phone before sending it again"
+        }
         // Codes of the sender are stable words, safe to show.
-        Some(code) => format!("not delivered to WhatsApp: {}", code.replace('_', " ")),
-        None => "not delivered to WhatsApp".to_owned(),
-    }
+        Some(code) => return format!("not delivered to WhatsApp: {}", code.replace('_', " ")),
+        None => "not delivered to WhatsApp",
+    };
+    fixed.to_owned()
 }
 
 fn count(outcome: &'static str) {

@@ -7,6 +7,8 @@ mod connect;
 mod incoming;
 mod isolation;
 mod process;
+mod replies;
+mod retention;
 mod statuses;
 mod webhook;
 mod world;

@@ -87,7 +87,9 @@ impl World {
     }
 
     pub(crate) fn over(database: TestDatabase) -> Self {
-        let chatwoot = Chatwoot::new(open_policy(), Duration::from_secs(5)).unwrap();
+        let chatwoot = Chatwoot::new(open_policy(), Duration::from_secs(5), 8)
+            .unwrap()
+            .settling_in(Duration::from_millis(50));
         let tools = Tools {
             db: database.db.clone(),
             chatwoot,
@@ -96,6 +98,8 @@ impl World {
         let lanes = Lanes {
             tools: tools.clone(),
             retry: quick_retries(),
+            reply_window: Duration::from_millis(50),
+            outbox: Signal::default(),
         };
         let events = Events {
             tools: tools.clone(),
@@ -124,6 +128,7 @@ impl World {
         settings.storage.database_url = self.database.url.clone();
         settings.storage.names = self.database.names.clone();
         settings.retry = quick_retries();
+        settings.reply_window = Duration::from_millis(50);
         settings
     }
 
@@ -190,6 +195,31 @@ impl World {
         claim_and_work(&self.database.db, &self.lanes, LANES)
             .await
             .unwrap()
+    }
+
+    /// Replies that were accepted: orders, and those that still wait for their neighbours.
+    pub(crate) async fn accepted_replies(&self) -> i64 {
+        self.count(
+            "SELECT (SELECT count(*) FROM outbox) + \
+                 (SELECT count(*) FROM lane_tasks WHERE kind = 'reply') AS n",
+        )
+        .await
+    }
+
+    /// The texts of orders, in the order in which they leave.
+    pub(crate) async fn ordered_texts(&self) -> Vec<String> {
+        #[derive(QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = diesel::sql_types::Text)]
+            text: String,
+        }
+        let mut connection = self.database.admin().await;
+        let rows: Vec<Row> =
+            diesel::sql_query("SELECT envelope::jsonb->'data'->>'text' AS text FROM outbox ORDER BY seq")
+                .load(&mut connection)
+                .await
+                .unwrap();
+        rows.into_iter().map(|row| row.text).collect()
     }
 
     /// A number, seen by the privileged role: behind all policies.
