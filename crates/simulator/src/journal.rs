@@ -1,9 +1,22 @@
 //! A bounded, numbered list of what happened, read back by tests and people.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// How many entries a journal keeps before it forgets the oldest. Large enough for a long soak, small enough for a laptop.
 pub const JOURNAL_LIMIT: usize = 200_000;
+/// Streams that are remembered; the oldest that are done are forgotten first.
+pub(crate) const STREAM_LIMIT: usize = 1_000;
+
+/// The number for a new stream, and room for it.
+pub(crate) fn new_stream<P>(streams: &mut BTreeMap<u64, P>, done: impl Fn(&P) -> bool) -> u64 {
+    if streams.len() >= STREAM_LIMIT {
+        let oldest = streams.iter().find(|(_, stream)| done(stream)).map(|(id, _)| *id);
+        if let Some(id) = oldest {
+            streams.remove(&id);
+        }
+    }
+    streams.last_key_value().map_or(1, |(id, _)| id + 1)
+}
 
 /// Entries numbered 1, 2, 3 …; the oldest fall out when the journal is full, the numbers go on.
 #[derive(Debug)]

@@ -244,7 +244,7 @@ pub(crate) struct ChatwootState {
     pub(super) messages_of: HashMap<(u64, u64), VecDeque<u64>>,
     pub(super) deliveries: Journal<ChatwootDelivery>,
     pub(super) status_updates: Journal<StatusUpdate>,
-    pub(super) streams: HashMap<u64, ReplyStreamProgress>,
+    pub(super) streams: BTreeMap<u64, ReplyStreamProgress>,
 }
 
 impl ChatwootState {
@@ -382,7 +382,35 @@ impl ChatwootState {
             .or_default()
             .push(id);
         self.conversations.insert((account_id, id), conversation.clone());
+        if self.conversations.len() > JOURNAL_LIMIT
+            && let Some((&(account_id, id), _)) = self.conversations.first_key_value()
+        {
+            self.forget_conversation(account_id, id);
+        }
         conversation
+    }
+
+    /// What hangs off a contact that fell out because there were too many.
+    pub(super) fn forget_contact(&mut self, account_id: u64, contact_id: u64) {
+        self.unlink(contact_id);
+        for id in self
+            .conversations_of_contact
+            .remove(&contact_id)
+            .unwrap_or_default()
+        {
+            self.forget_conversation(account_id, id);
+        }
+    }
+
+    fn forget_conversation(&mut self, account_id: u64, id: u64) {
+        if let Some(conversation) = self.conversations.remove(&(account_id, id))
+            && let Some(ids) = self.conversations_of_contact.get_mut(&conversation.contact_id)
+        {
+            ids.retain(|kept| *kept != id);
+        }
+        for message in self.messages_of.remove(&(account_id, id)).unwrap_or_default() {
+            self.messages.remove(&message);
+        }
     }
 
     /// Stores a message and moves its conversation on. The oldest message of all falls out when there are too many.

@@ -7,6 +7,7 @@ mod connect;
 mod incoming;
 mod isolation;
 mod process;
+mod properties;
 mod replies;
 mod retention;
 mod statuses;
