@@ -80,7 +80,7 @@ impl<T: Clone> Journal<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::Journal;
+    use super::*;
 
     #[test]
     fn pages_by_number_and_from_the_end() {
@@ -92,5 +92,18 @@ mod tests {
         assert_eq!(journal.page(Some(0), Some(2), |n| n % 2 == 0), [2, 4]);
         assert_eq!(journal.page(None, Some(2), |_| true), [9, 10]);
         assert!(journal.page(Some(99), None, |_| true).is_empty());
+    }
+
+    #[test]
+    fn streams_that_are_done_make_room_and_numbers_go_on() {
+        let mut streams = BTreeMap::new();
+        for number in 1..=STREAM_LIMIT as u64 + 5 {
+            let id = new_stream(&mut streams, |done| *done);
+            assert_eq!(id, number);
+            // The first one goes on for ever.
+            streams.insert(id, id > 1);
+        }
+        assert_eq!(streams.len(), STREAM_LIMIT);
+        assert!(streams.contains_key(&1) && !streams.contains_key(&2));
     }
 }

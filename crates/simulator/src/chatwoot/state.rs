@@ -451,3 +451,26 @@ impl ChatwootState {
 pub(super) fn secret() -> String {
     Alphanumeric.sample_string(&mut rand::rng(), 24)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_contact_that_falls_out_takes_everything_along() {
+        let mut state = ChatwootState::new(1);
+        let account = state.add_account(None).id;
+        let inbox = state.add_inbox(account, "WA".to_owned(), String::new()).id;
+        let link = |state: &mut ChatwootState, contact, source: &str| {
+            state.link(contact, inbox, Some(source.to_owned())).unwrap()
+        };
+        let (gone, stays) = (link(&mut state, 77, "a"), link(&mut state, 78, "b"));
+        state.add_conversation(account, &gone);
+        let kept = state.add_conversation(account, &stays);
+        state.forget_contact(account, 77);
+        assert_eq!((state.links.len(), state.contact_inboxes.len()), (1, 1));
+        assert_eq!(state.conversations_of_contact.len(), 1);
+        let left: Vec<u64> = state.conversations.values().map(|it| it.id).collect();
+        assert_eq!(left, [kept.id]);
+    }
+}

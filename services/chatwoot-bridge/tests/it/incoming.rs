@@ -303,6 +303,43 @@ async fn being_limited_again_and_again_means_longer_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_looks_while_chatwoot_may_still_be_at_work() {
+    let proxys = |status| FaultKind::Status {
+        status,
+        body: Some("<html>bad gateway</html>".into()),
+        retry_after: None,
+    };
+    for kind in [proxys(502), proxys(504), proxys(408), FaultKind::LostAnswer] {
+        let (world, chatwoot, place) = start().await;
+        let what = format!("{kind:?}");
+        chatwoot
+            .add_fault(fault(&place, "POST", "/conversations/1/messages", kind, 1))
+            .unwrap();
+        let tools = Tools {
+            chatwoot: world.tools.chatwoot.clone().settling_in(Duration::from_secs(200)),
+            ..world.tools.clone()
+        };
+        let lanes = Lanes {
+            tools,
+            ..world.lanes.clone()
+        };
+        world
+            .take(&received(
+                &place,
+                message(&place, ChatId::generate(), PHONE, "3EB01", "satu"),
+            ))
+            .await;
+        claim_and_work(&world.database.db, &lanes, LANES).await.unwrap();
+        let seconds = "SELECT extract(epoch FROM max(ready_at) - now())::bigint AS n FROM lanes";
+        let left = world.count(seconds).await;
+        assert!((150..=200).contains(&left), "{what}: {left}");
+        world.sql("UPDATE lanes SET ready_at = now()").await;
+        world.work().await;
+        assert_eq!(holds(&chatwoot, &place), once(&["satu"]), "{what}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_slow_server_has_some_of_the_workers_and_not_all() {
     let (world, slow, place) = start().await;
     let quick = start_chatwoot().await;
