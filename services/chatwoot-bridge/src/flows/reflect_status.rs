@@ -23,14 +23,14 @@ pub async fn reflect_status(
     let mut tx = TenantTransaction::begin(&tools.db, lease.scope(), "find agent message").await?;
     let standing = agent_messages::find(&mut tx, work.inbox_id, work.message_id).await?;
     let inbox = inboxes::find(&mut tx, work.inbox_id).await?;
-    let Some(standing) = standing.filter(|standing| standing.status.may_become(work.status)) else {
+    let Some(standing) = standing.filter(|standing| is_news(standing.status, work)) else {
         count("nothing_new");
         lease.done(&mut tx, task).await?;
         return Ok(tx.commit().await?);
     };
     tx.commit().await?;
 
-    if let (Some(shown), Some(inbox)) = (shown(work.status), inbox) {
+    if let (Some(shown), Some(inbox)) = (shown(work), inbox) {
         let at = tools.address(lease.scope(), &inbox)?;
         let text = (shown == ShownStatus::Failed).then(|| explanation(work.status, work.reason.as_deref()));
         let _place = tools.chatwoot.place(&at).await?;
@@ -70,17 +70,22 @@ pub async fn reflect_status(
     Ok(tx.commit().await?)
 }
 
-const fn shown(status: DeliveryStatus) -> Option<ShownStatus> {
-    match status {
+/// A step forward; or the end of the tries for a message of which nobody knows.
+fn is_news(standing: DeliveryStatus, work: &StatusWork) -> bool {
+    let given_up = work.put_aside && work.status == DeliveryStatus::Unknown;
+    standing.may_become(work.status) || (given_up && standing == DeliveryStatus::Unknown)
+}
+
+const fn shown(work: &StatusWork) -> Option<ShownStatus> {
+    match work.status {
         DeliveryStatus::Sent => Some(ShownStatus::Sent),
         DeliveryStatus::Delivered => Some(ShownStatus::Delivered),
         DeliveryStatus::Read => Some(ShownStatus::Read),
-        // It is told only when nothing more is tried by itself. Silence would read as success.
-        DeliveryStatus::Failed | DeliveryStatus::Parked | DeliveryStatus::Unknown => {
-            Some(ShownStatus::Failed)
-        }
-        // Nothing to show yet.
-        DeliveryStatus::Queued => None,
+        DeliveryStatus::Failed | DeliveryStatus::Parked => Some(ShownStatus::Failed),
+        // Nothing more is tried, and silence would read as success.
+        DeliveryStatus::Unknown if work.put_aside => Some(ShownStatus::Failed),
+        // Nothing to show yet, or nothing that is certain.
+        DeliveryStatus::Queued | DeliveryStatus::Unknown => None,
     }
 }
 

@@ -7,6 +7,7 @@ use messaging::events::message_status_changed::MessageStatusChanged;
 use messaging::lanes::{self, NewTask};
 use messaging::outbox::Signal;
 use messaging::{Envelope, Event as _};
+use serde::Deserialize;
 use tenant_isolation::TenantTransaction;
 
 use super::Tools;
@@ -18,6 +19,13 @@ use crate::store::handled_events;
 #[derive(Debug, thiserror::Error)]
 #[error("events of this type do not belong on this queue")]
 struct UnknownType;
+
+/// What a status says about its message's future. Services that do not say it yet are read as well.
+#[derive(Deserialize)]
+struct Fate {
+    #[serde(default)]
+    put_aside: bool,
+}
 
 /// Takes one event; a second time is as good as once.
 ///
@@ -56,7 +64,9 @@ fn task_of(envelope: &Envelope) -> Result<Option<NewTask>, HandleError> {
             return Ok(None);
         };
         let lane = chat_lane(changed.account_id, changed.chat_id);
+        let fate: Fate = serde_json::from_str(envelope.data.get()).map_err(HandleError::poison)?;
         let work = StatusWork {
+            put_aside: fate.put_aside,
             sent_as: Some((changed.account_id, changed.provider_message_id)),
             ..StatusWork::new(reference, changed.status, changed.reason)
         };

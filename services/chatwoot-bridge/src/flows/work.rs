@@ -56,6 +56,9 @@ pub struct StatusWork {
     pub status: DeliveryStatus,
     /// Why, as a stable code.
     pub reason: Option<String>,
+    /// Nothing more is tried by itself.
+    #[serde(default)]
+    pub put_aside: bool,
     /// What it is in WhatsApp, once it is there.
     pub sent_as: Option<(AccountId, ProviderMessageId)>,
 }
@@ -93,6 +96,7 @@ impl StatusWork {
             message_id,
             status,
             reason,
+            put_aside: false,
             sent_as: None,
         }
     }

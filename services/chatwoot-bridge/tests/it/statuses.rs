@@ -9,7 +9,7 @@ use domain::ids::ChatId;
 use simulator::{FaultKind, Simulator};
 use tenant_isolation::TenantTransaction;
 
-use crate::world::{Place, World, fault, message, received, server_error, start_chatwoot, status};
+use crate::world::{Place, World, fault, given_up, message, received, server_error, start_chatwoot, status};
 
 struct Answered {
     world: World,
@@ -106,27 +106,32 @@ async fn ticks_only_go_forward() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_has_its_reason_and_a_replay_heals_it() {
     let answered = Answered::start().await;
-    for (n, (new, reason, text)) in [
-        (
-            Unknown,
+    let told = |n: usize| answered.chatwoot.status_updates()[n].external_error.clone();
+    // It is tried again with the same id.
+    answered.comes(Unknown, Some("provider_timeout")).await;
+    assert!(answered.shown().is_empty() && answered.stored("unknown").await);
+    // And not any more.
+    answered
+        .world
+        .take(&given_up(
+            &answered.place,
+            &answered.reference,
             "provider_timeout",
-            "it is not known whether this reached WhatsApp: look at the phone before sending it again",
-        ),
-        (
-            Parked,
-            "session_logged_out",
-            "not delivered to WhatsApp: session logged out",
-        ),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        answered.comes(new, Some(reason)).await;
-        let update = &answered.chatwoot.status_updates()[n];
-        assert_eq!(update.status, "failed");
-        assert_eq!(update.external_error.as_deref(), Some(text));
-        assert!(answered.stored(new.as_str()).await);
-    }
+        ))
+        .await;
+    answered.world.work().await;
+    assert_eq!(answered.shown(), ["failed"]);
+    assert_eq!(
+        told(0).as_deref(),
+        Some("it is not known whether this reached WhatsApp: look at the phone before sending it again")
+    );
+    answered.comes(Parked, Some("session_logged_out")).await;
+    assert_eq!(answered.shown(), ["failed", "failed"]);
+    assert_eq!(
+        told(1).as_deref(),
+        Some("not delivered to WhatsApp: session logged out")
+    );
+    assert!(answered.stored("parked").await);
     answered.comes(Queued, None).await;
     answered.comes(Sent, None).await;
     assert_eq!(answered.shown(), ["failed", "failed", "sent"]);

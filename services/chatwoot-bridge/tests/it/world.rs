@@ -285,17 +285,31 @@ pub(crate) fn status(
     status: DeliveryStatus,
     reason: Option<&str>,
 ) -> Envelope {
-    let event = MessageStatusChanged {
-        account_id: place.account,
-        chat_id: ChatId::from_uuid(Uuid::from_u128(7)),
-        message_id: MessageId::generate(),
-        provider_message_id: ProviderMessageId::parse("3EB0STATUS").unwrap(),
-        status,
-        reason: reason.map(str::to_owned),
-        reference: Some(reference.to_owned()),
-        at: chrono::Utc::now(),
-    };
-    envelope(place, &event)
+    told(place, reference, status, reason, false)
+}
+
+/// A message of which nobody knows whether it went out, and that is not tried again by itself.
+pub(crate) fn given_up(place: &Place, reference: &str, reason: &str) -> Envelope {
+    told(place, reference, DeliveryStatus::Unknown, Some(reason), true)
+}
+
+/// Written out, as it stands on the wire.
+fn told(
+    place: &Place,
+    reference: &str,
+    status: DeliveryStatus,
+    reason: Option<&str>,
+    put_aside: bool,
+) -> Envelope {
+    let data = serde_json::json!({
+        "account_id": place.account, "chat_id": ChatId::from_uuid(Uuid::from_u128(7)),
+        "message_id": MessageId::generate(), "provider_message_id": "3EB0STATUS", "status": status, "reason": reason,
+        "put_aside": put_aside, "reference": reference, "at": chrono::Utc::now(),
+    });
+    let event: MessageStatusChanged = serde_json::from_value(data.clone()).unwrap();
+    let mut envelope = envelope(place, &event);
+    envelope.data = serde_json::value::to_raw_value(&data).unwrap();
+    envelope
 }
 
 /// A fault on one kind of call to Chatwoot.
