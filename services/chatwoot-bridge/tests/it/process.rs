@@ -86,6 +86,26 @@ async fn an_operator_migrates_and_connects_twice() {
         ids.push(answer["inbox_link_id"].as_str().unwrap().to_owned());
     }
     assert_eq!(ids[0], ids[1]);
+    let tasks = |arguments: &[&str]| bridge(&[&["task"], arguments].concat(), &variables);
+    let listed = tasks(&["parked", "--tenant", "desa-a"]);
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!(
+        (
+            listed["tenant_id"].as_str(),
+            listed["parked"].as_array().map(Vec::len)
+        ),
+        (Some("desa-a"), Some(0))
+    );
+    let replayed = tasks(&["replay", "--tenant", "desa-a", "--all"]);
+    let replayed: Value = serde_json::from_slice(&replayed.stdout).unwrap();
+    assert_eq!(replayed["replayed"], 0);
+    let missing = tasks(&["replay", "--tenant", "desa-a", "--task", account]);
+    assert!(
+        text(&missing.stderr).contains("no such task"),
+        "{}",
+        text(&missing.stderr)
+    );
+    assert_eq!(tasks(&["replay", "--tenant", "desa-a"]).status.code(), Some(2));
     let taken = connect("desa-b", "https://chat.example/");
     assert_eq!(taken.status.code(), Some(1));
     assert!(
@@ -106,6 +126,7 @@ async fn every_migration_can_be_taken_back() {
     let world = World::start().await;
     let mut connection = world.database.admin().await;
     for down in [
+        include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000004_upkeep/down.sql"),
         include_str!("../../../../migrations/chatwoot_bridge/2026-11-21-000003_chatwoot/down.sql"),
         include_str!("../../../../migrations/chatwoot_bridge/2026-11-21-000002_outbox_and_lanes/down.sql"),
         include_str!("../../../../migrations/chatwoot_bridge/2026-11-21-000001_tenant_directory/down.sql"),
