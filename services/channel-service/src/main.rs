@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use channel_service::app::Application;
-use channel_service::cli::{self, AccountCommand, MessageCommand, TenantCommand};
+use channel_service::cli::{self, AccountCommand, MessageCommand, TenantCommand, UserCommand};
 use channel_service::config::{ChoreSettings, MigrateSettings, Settings, reference};
 use clap::{Parser, Subcommand};
 use runtime::config::{InvalidSettings, SettingsReader};
@@ -37,6 +37,9 @@ enum Command {
     /// Register tenants, suspend them, look at what was done to them.
     #[command(subcommand)]
     Tenant(TenantCommand),
+    /// Make the people who use the dashboard, keep them out, let them in.
+    #[command(subcommand)]
+    User(UserCommand),
     /// Register tenants' WhatsApp sessions.
     #[command(subcommand)]
     Account(AccountCommand),
@@ -66,6 +69,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve => return serve(Settings::read(reader)?).await,
         Command::Migrate => print(&cli::migrate(MigrateSettings::read(reader)?).await?),
         Command::Tenant(command) => print(&cli::tenant(ChoreSettings::read(reader)?, command).await?),
+        Command::User(command) => print(&cli::user(ChoreSettings::read(reader)?, command).await?),
         Command::Account(command) => print(&cli::account(ChoreSettings::read(reader)?, command).await?),
         Command::Message(command) => print(&cli::message(ChoreSettings::read(reader)?, command).await?),
         Command::Config => print(&reference().trim_end()),

@@ -24,6 +24,11 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
                 .configure(api::channel_accounts::routes)
                 .default_service(web::to(no_route))
                 .wrap(from_fn(require_internal_key)),
+        )
+        .service(
+            web::scope("/api")
+                .configure(api::auth::routes)
+                .configure(api::tenants::routes),
         );
 }
 

@@ -2,8 +2,11 @@
 
 pub mod announce_status;
 pub mod channel_account;
+pub mod erase_tenant;
+pub mod export_tenant;
 pub mod identifier;
 pub mod ingest_message;
+pub mod password;
 pub mod quarantine;
 pub mod queue_message;
 pub mod record_event;
@@ -11,4 +14,6 @@ pub mod register_account;
 pub mod replay_message;
 pub mod route_account;
 pub mod send_message;
+pub mod sign_in;
 pub mod tenant;
+pub mod user;

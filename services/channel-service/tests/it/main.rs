@@ -14,5 +14,7 @@ mod receiving;
 mod secrets;
 mod sending;
 mod signatures;
+mod signing_in;
 mod stopping;
+mod tenant_administration;
 mod tenants;
