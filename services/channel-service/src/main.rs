@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use channel_service::app::Application;
 use channel_service::cli::{self, AccountCommand, MessageCommand, TenantCommand, UserCommand};
 use channel_service::config::{ChoreSettings, MigrateSettings, Settings, reference};
+use channel_service::routes;
 use clap::{Parser, Subcommand};
 use runtime::config::{InvalidSettings, SettingsReader};
 use runtime::process::{self, EXIT_CONFIG, ProcessSettings, print};
@@ -32,6 +33,8 @@ enum Command {
     Migrate,
     /// Ask the running service on PORT whether it is ready; exit code 0 if it is.
     Healthcheck,
+    /// Print the OpenAPI document of every route.
+    Openapi,
     /// Print every environment variable with its default and meaning.
     Config,
     /// Register tenants, suspend them, look at what was done to them.
@@ -72,6 +75,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::User(command) => print(&cli::user(ChoreSettings::read(reader)?, command).await?),
         Command::Account(command) => print(&cli::account(ChoreSettings::read(reader)?, command).await?),
         Command::Message(command) => print(&cli::message(ChoreSettings::read(reader)?, command).await?),
+        Command::Openapi => print(&routes::openapi()),
         Command::Config => print(&reference().trim_end()),
         Command::Healthcheck => {
             let mut reader = reader;

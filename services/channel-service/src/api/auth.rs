@@ -1,8 +1,9 @@
 //! `/api/auth`: signing in to the dashboard, and out.
 
+use ::web::openapi::{Api, Doc, Group, fields, flag, nullable, object, one_of, text, time, whole};
 use ::web::{ApiError, Fields, wire_time};
 use actix_web::http::StatusCode;
-use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use cache::CacheKey;
 use domain::user::EmailAddress;
@@ -11,18 +12,67 @@ use serde_json::{Value, json};
 use tenant_isolation::resolve::ExternalId;
 
 use super::signed_in::{self, User};
+use super::{dashboard_group, data};
 use crate::app::State;
 use crate::error::ServiceError;
 use crate::flows::password::PasswordError;
 use crate::flows::sign_in::{self, Begun, SignInError, SignedIn};
 
-pub(crate) fn routes(config: &mut ServiceConfig) {
-    config
-        .service(web::resource("/auth/login").route(web::post().to(log_in)))
-        .service(web::resource("/auth/logout").route(web::post().to(log_out)))
-        .service(web::resource("/auth/logout-everywhere").route(web::post().to(log_out_everywhere)))
-        .service(web::resource("/auth/password").route(web::post().to(change_password)))
-        .service(web::resource("/auth/me").route(web::get().to(me)));
+pub(crate) fn routes(api: &mut Api) {
+    let person = object([
+        ("id", text()),
+        ("email", text()),
+        ("name", nullable(text())),
+        ("role", one_of(&["superadmin", "tenant_admin"])),
+        ("village_id", nullable(text())),
+    ]);
+    let session = data(object([
+        ("token", text()),
+        ("csrf_token", text()),
+        ("expires_at", time()),
+        ("user", person.clone()),
+    ]));
+    api.group(Group {
+        security: None,
+        ..dashboard_group("Signing in")
+    });
+    let begin = Doc::new("Sign in; sets the session's cookie")
+        .takes(fields([("email", text()), ("password", text())]))
+        .answers(200, "Signed in", session.clone())
+        .refuses(&[
+            (401, "The address or the password is wrong"),
+            (403, "Another site's page asks"),
+            (429, "Tried too often; Retry-After says how long to wait"),
+        ]);
+    api.post("/auth/login", begin, log_in);
+    api.group(dashboard_group("Signing in"));
+    let done = || object([("success", flag())]);
+    let change = Doc::new("Change the own password; every other session ends")
+        .takes(fields([("current_password", text()), ("new_password", text())]))
+        .answers(200, "Changed; a new session was begun", session)
+        .refuses(&[(429, "Tried too often; Retry-After says how long to wait")]);
+    let ended = data(object([("sessions_ended", whole())]));
+    let known = data(object([
+        ("user", person),
+        ("csrf_token", text()),
+        ("expires_at", time()),
+    ]));
+    api.post(
+        "/auth/logout",
+        Doc::new("End this session").answers(200, "Ended", done()),
+        log_out,
+    )
+    .post(
+        "/auth/logout-everywhere",
+        Doc::new("End every session of this user").answers(200, "Ended", ended),
+        log_out_everywhere,
+    )
+    .post("/auth/password", change, change_password)
+    .get(
+        "/auth/me",
+        Doc::new("Who is signed in").answers(200, "They", known),
+        me,
+    );
 }
 
 async fn log_in(

@@ -1,9 +1,10 @@
 //! `/api/tenants`: the customer organisations, for superadmins.
 
+use ::web::openapi::{Api, Doc, fields, flag, list, nullable, object, one_of, text, text_up_to, time, whole};
 use ::web::{ApiError, Fields, Query};
 use actix_web::http::StatusCode;
 use actix_web::http::header::CONTENT_DISPOSITION;
-use actix_web::web::{self, Bytes, Data, ServiceConfig};
+use actix_web::web::{self, Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use domain::tenant::TenantStatus;
 use domain::user::Role;
@@ -13,7 +14,7 @@ use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::signed_in::User;
-use super::village;
+use super::{dashboard_group, data, village};
 use crate::app::State;
 use crate::error::ServiceError;
 use crate::flows::erase_tenant::{self, EraseError};
@@ -26,19 +27,82 @@ const MOST: i64 = 500;
 /// Longest name of a tenant, in characters.
 const MAX_NAME: usize = 200;
 
-pub(crate) fn routes(config: &mut ServiceConfig) {
-    config
-        .service(
-            web::resource("/tenants")
-                .route(web::get().to(list))
-                .route(web::post().to(create)),
+pub(crate) fn routes(api: &mut Api) {
+    api.group(dashboard_group("Tenants"));
+    let tenant = object([
+        ("tenant_id", text()),
+        ("name", text()),
+        ("status", one_of(&["active", "suspended"])),
+        ("session_limit", whole()),
+        ("auto_read", flag()),
+        ("typing_indicator", flag()),
+        ("keep_groups", flag()),
+        ("keep_broadcasts", flag()),
+        ("keep_status", flag()),
+        ("created_at", time()),
+    ]);
+    let all = Doc::new("Tenants, in the order of their ids")
+        .query("after", text(), "begin behind this id")
+        .answers(200, "At most 500 of them", data(list(tenant)));
+    let made = data(object([("village_id", text()), ("created", flag())]));
+    let make = Doc::new("Register a tenant, or give it another name")
+        .takes(fields([
+            ("village_id", text_up_to(100)),
+            ("name", text_up_to(MAX_NAME)),
+        ]))
+        .answers(201, "Registered", made.clone())
+        .answers(200, "It was registered before", made);
+    let erased = data(object([("village_id", text()), ("rows", whole())]));
+    let erase_one = Doc::new("Erase everything a tenant has, but for its administrative acts")
+        .takes(fields([("confirm", text())]))
+        .answers(200, "Erased", erased)
+        .refuses(UNKNOWN);
+    let switched = || {
+        data(object([
+            ("village_id", text()),
+            ("status", one_of(&["active", "suspended"])),
+        ]))
+    };
+    let exported = Doc::new("Everything a tenant has, a line of JSON for each row")
+        .answers_as(200, "The lines", "application/x-ndjson", text())
+        .refuses(UNKNOWN);
+    let act = object([
+        ("id", text()),
+        ("at", time()),
+        ("actor", text()),
+        ("action", text()),
+        ("subject", nullable(text())),
+        ("detail", nullable(text())),
+        ("source", nullable(text())),
+    ]);
+    let acts = Doc::new("The newest administrative acts, also for the tenant's own admin").answers(
+        200,
+        "At most 500 of them",
+        data(list(act)),
+    );
+    let switch = |summary| {
+        Doc::new(summary)
+            .answers(200, "Done", switched())
+            .refuses(UNKNOWN)
+    };
+    api.get("/tenants", all, list_all)
+        .post("/tenants", make, create)
+        .delete("/tenants/{village_id}", erase_one, erase)
+        .post(
+            "/tenants/{village_id}/suspend",
+            switch("Send nothing for a tenant"),
+            suspend,
         )
-        .service(web::resource("/tenants/{village_id}").route(web::delete().to(erase)))
-        .service(web::resource("/tenants/{village_id}/suspend").route(web::post().to(suspend)))
-        .service(web::resource("/tenants/{village_id}/resume").route(web::post().to(resume)))
-        .service(web::resource("/tenants/{village_id}/export").route(web::get().to(export)))
-        .service(web::resource("/tenants/{village_id}/audit").route(web::get().to(audit)));
+        .post(
+            "/tenants/{village_id}/resume",
+            switch("Lift a suspension"),
+            resume,
+        )
+        .get("/tenants/{village_id}/export", exported, export)
+        .get("/tenants/{village_id}/audit", acts, audit);
 }
+
+const UNKNOWN: &[(u16, &str)] = &[(404, "No village is registered under this id")];
 
 /// Only superadmins; a tenant admin does not learn which other tenants there are.
 fn superadmin(user: &User) -> Result<(), ApiError> {
@@ -52,7 +116,7 @@ fn superadmin(user: &User) -> Result<(), ApiError> {
     ))
 }
 
-async fn list(user: User, query: Query, state: Data<State>) -> Result<HttpResponse, ServiceError> {
+async fn list_all(user: User, query: Query, state: Data<State>) -> Result<HttpResponse, ServiceError> {
     superadmin(&user)?;
     let tenants = tenant::list(&state.db, query.get("after"), MOST).await?;
     Ok(HttpResponse::Ok().json(json!({"success": true, "data": tenants})))

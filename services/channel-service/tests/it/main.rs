@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod api_document;
 mod bad_input;
 mod channel_accounts;
 mod events;
