@@ -157,11 +157,12 @@ impl Application {
             logins_of_user: Buckets::every(self.redis.clone(), LOGIN_OF_USER.0, LOGIN_OF_USER.1),
             open: Arc::clone(&self.open),
         });
+        let docs = self.settings.dashboard.docs;
         let callers = actix_web::web::Data::new(self.settings.internal.callers.clone());
         let listener = self.listener.try_clone()?;
         let app_routes = move |config: &mut actix_web::web::ServiceConfig| {
             config.app_data(state.clone()).app_data(callers.clone());
-            routes(config);
+            routes(config, docs);
         };
         let serving = tokio::spawn(web::serve(listener, server, app_routes, shutdown.clone()));
         let opened = self.open_when_safe(&shutdown).await;

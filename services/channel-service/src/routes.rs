@@ -6,13 +6,19 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Map, Value, json};
+use utoipa_swagger_ui::SwaggerUi;
 
 use crate::api;
 use crate::webhooks::genfity;
 
-/// Sets up every route.
-pub(crate) fn routes(config: &mut ServiceConfig) {
+/// Sets up every route; with `docs`, also the pages that describe them.
+pub(crate) fn routes(config: &mut ServiceConfig, docs: bool) {
     public().configure(config);
+    if docs {
+        config
+            .route("/api-docs.json", web::get().to(document_page))
+            .service(SwaggerUi::new("/api-docs/{_:.*}").external_url_unchecked("/api-docs.json", openapi()));
+    }
     config
         .service(
             web::scope("/internal")
@@ -92,6 +98,11 @@ pub fn served() -> Vec<(String, String)> {
         .iter()
         .flat_map(Api::served)
         .collect()
+}
+
+/// The document itself (contract channel-service 1.2).
+async fn document_page() -> HttpResponse {
+    HttpResponse::Ok().json(openapi())
 }
 
 /// A path under `/internal` that does not exist; only whoever has a key gets this far.

@@ -7,6 +7,8 @@ use runtime::config::SettingsReader;
 pub struct DashboardSettings {
     /// Cookies only travel over TLS.
     pub secure_cookies: bool,
+    /// Serve the pages that describe the API.
+    pub docs: bool,
 }
 
 impl DashboardSettings {
@@ -16,8 +18,14 @@ impl DashboardSettings {
             "true",
             "The dashboard's cookie only travels over HTTPS; `false` for a machine of one's own",
         );
+        let docs = reader.with_default(
+            "API_DOCS",
+            "false",
+            "Serve `/api-docs/` and `/api-docs.json`, which describe every route",
+        );
         Some(Self {
             secure_cookies: secure_cookies?,
+            docs: docs?,
         })
     }
 }

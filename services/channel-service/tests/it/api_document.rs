@@ -37,3 +37,15 @@ async fn every_route_of_the_document_is_there_and_knows_no_stranger() {
     }
     app.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_can_read_it_in_the_browser() {
+    let app = TestApp::spawn().await;
+    assert_eq!(app.get("/api-docs.json").await.json(), routes::openapi());
+    let page = app.get("/api-docs/").await;
+    assert_eq!(page.status, 200);
+    assert!(page.text.contains("swagger-ui"));
+    let script = app.get("/api-docs/swagger-initializer.js").await;
+    assert!(script.text.contains("/api-docs.json"), "{}", script.text);
+    app.finish().await;
+}
