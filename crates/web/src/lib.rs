@@ -9,6 +9,7 @@ pub mod health;
 pub mod healthcheck;
 mod internal;
 mod metrics_page;
+pub mod openapi;
 mod server;
 
 pub use body::{BodyBudget, read_body};

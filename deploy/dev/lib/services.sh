@@ -27,6 +27,7 @@ channel_env() {
     printf 'WA_API_URL=%s/v1/wa\n' "$WA_SUPPORT_URL"
     printf 'WA_SUPPORT_URL=%s\n' "$WA_SUPPORT_URL"
     printf 'WA_SUPPORT_INTERNAL_API_KEY=%s\n' "${INTERNAL_API_KEYS%%,*}"
+    printf 'API_DOCS=true\nCOOKIE_SECURE=false\n'
     common_env
 }
 

@@ -1,12 +1,13 @@
 //! The service put together: built from settings, served on a listener, stopped in order.
 
 use std::net::TcpListener;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use cache::RedisLink;
+use cache::{Buckets, RedisLink};
 use database::{Database, SchemaNames};
 use futures_util::FutureExt as _;
 use messaging::broker::Broker;
@@ -33,12 +34,19 @@ use crate::workers::{committer, retention};
 pub(crate) struct State {
     pub(crate) db: Database,
     pub(crate) keys: KeyRing,
+    pub(crate) redis: RedisLink,
     pub(crate) routes: AccountRoutes,
     pub(crate) ingest: Ingest,
     pub(crate) relay: Signal,
     pub(crate) body_limit: usize,
     /// Where the WhatsApp server is to post, when that is configured.
     pub(crate) webhook_url: Option<String>,
+    /// Cookies only travel over TLS.
+    pub(crate) secure_cookies: bool,
+    /// How often one address may try to sign in.
+    pub(crate) logins_of_source: Buckets,
+    /// How often one user's password may be tried.
+    pub(crate) logins_of_user: Buckets,
     open: Arc<AtomicBool>,
 }
 
@@ -64,6 +72,11 @@ pub struct Application {
 
 /// How often a database that is away is asked again at the start.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Attempts to sign in from one address: ten at once, then one each six seconds.
+const LOGIN_OF_SOURCE: (Duration, NonZeroU32) = (Duration::from_secs(6), NonZeroU32::new(10).unwrap());
+/// Attempts at one user's password: five at once, then one each half minute.
+const LOGIN_OF_USER: (Duration, NonZeroU32) = (Duration::from_secs(30), NonZeroU32::new(5).unwrap());
 
 impl Application {
     /// Puts the service together on a bound listener. Needs no dependency to be there.
@@ -133,20 +146,25 @@ impl Application {
         let state = actix_web::web::Data::new(State {
             db: self.db.clone(),
             keys: self.settings.keys.clone(),
+            redis: self.redis.clone(),
             routes: AccountRoutes::new(self.db.clone(), self.redis.clone()),
             ingest,
             relay: self.relay.clone(),
             body_limit: ingest_settings.body_limit,
             webhook_url: self.settings.internal.webhook_url(),
+            secure_cookies: self.settings.dashboard.secure_cookies,
+            logins_of_source: Buckets::every(self.redis.clone(), LOGIN_OF_SOURCE.0, LOGIN_OF_SOURCE.1),
+            logins_of_user: Buckets::every(self.redis.clone(), LOGIN_OF_USER.0, LOGIN_OF_USER.1),
             open: Arc::clone(&self.open),
         });
         let budget = web::BodyBudget::of(ingest_settings.body_budget);
+        let docs = self.settings.dashboard.docs;
         let callers = actix_web::web::Data::new(self.settings.internal.callers.clone());
         let listener = self.listener.try_clone()?;
         let app_routes = move |config: &mut actix_web::web::ServiceConfig| {
             config.app_data(state.clone()).app_data(callers.clone());
             config.app_data(budget.clone());
-            routes(config);
+            routes(config, docs);
         };
         let serving = tokio::spawn(web::serve(listener, server, app_routes, shutdown.clone()));
         let opened = self.open_when_safe(&shutdown).await;

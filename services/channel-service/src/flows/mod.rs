@@ -2,9 +2,12 @@
 
 pub mod announce_status;
 pub mod channel_account;
+pub mod erase_tenant;
+pub mod export_tenant;
 pub mod identifier;
 pub mod ingest_message;
 pub mod pace;
+pub mod password;
 pub mod quarantine;
 pub mod queue_message;
 pub mod record_event;
@@ -13,4 +16,6 @@ pub mod register_account;
 pub mod replay_message;
 pub mod route_account;
 pub mod send_message;
+pub mod sign_in;
 pub mod tenant;
+pub mod user;

@@ -12,3 +12,6 @@ pub mod send_attempt;
 pub mod send_request;
 pub mod takeover;
 pub mod tenant;
+pub mod tenant_data;
+pub mod user;
+pub mod user_session;

@@ -558,6 +558,7 @@ fn settings(wishes: &Wishes, proxies: &Proxies, prefix: &str, wa_api: &str) -> S
         ("BROKER_PREFIX", prefix),
         ("ENCRYPTION_KEYS", ENCRYPTION_KEYS),
         ("INTERNAL_API_KEY", INTERNAL_KEY),
+        ("API_DOCS", "true"),
         (
             "INTERNAL_CALLER_KEYS",
             concat!("ai:", "limited-key-of-the-ai", ":desa-satu"),

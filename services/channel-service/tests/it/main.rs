@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod accounts;
+mod api_document;
 mod bad_input;
 mod channel_accounts;
 mod events;
@@ -16,5 +17,7 @@ mod receiving;
 mod secrets;
 mod sending;
 mod signatures;
+mod signing_in;
 mod stopping;
+mod tenant_administration;
 mod tenants;
