@@ -39,6 +39,12 @@ impl InternalCaller {
         self.tenants.is_none()
     }
 
+    /// The tenants its key is limited to; `None` when it may work for every one.
+    #[must_use]
+    pub const fn limited_to(&self) -> Option<&BTreeSet<TenantId>> {
+        self.tenants.as_ref()
+    }
+
     /// The scope of the tenant it names.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ pub mod healthcheck;
 mod internal;
 mod metrics_page;
 mod server;
+mod validation;
 
 pub use body::read_body;
 pub use context::{note_tenant, request_id, wire_time};
@@ -18,3 +19,4 @@ pub use fields::{FIELDS_LIMIT, Fields, Query};
 pub use internal::{Internal, require_internal_key};
 pub use metrics_page::MetricsToken;
 pub use server::{ServerSettings, bind, serve};
+pub use validation::{Location, Validation};

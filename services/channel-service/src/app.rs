@@ -21,8 +21,10 @@ use web::health::{Health, Need};
 use web::{ErrorField, MetricsToken, ServerSettings};
 use whatsapp::genfity::{Endpoint, GenfitySender};
 
+use crate::chats::Chats;
 use crate::config::Settings;
 use crate::flows::ingest_message::{Ingest, Waiting};
+use crate::flows::outcomes::{Outcomes, Telling};
 use crate::flows::route_account::AccountRoutes;
 use crate::flows::send_message::Sender;
 use crate::routes::routes;
@@ -39,6 +41,8 @@ pub(crate) struct State {
     pub(crate) body_limit: usize,
     /// Where the WhatsApp server is to post, when that is configured.
     pub(crate) webhook_url: Option<String>,
+    /// For messages and conversations.
+    pub(crate) chats: Chats,
     open: Arc<AtomicBool>,
 }
 
@@ -59,6 +63,7 @@ pub struct Application {
     sender: Arc<Sender>,
     relay: Signal,
     workers: Signal,
+    outcomes: Outcomes,
     open: Arc<AtomicBool>,
 }
 
@@ -110,6 +115,7 @@ impl Application {
             sender: Arc::new(sender),
             relay,
             workers: Signal::default(),
+            outcomes: Outcomes::default(),
             open: Arc::default(),
         })
     }
@@ -130,6 +136,14 @@ impl Application {
         let ingest_settings = self.settings.ingest;
         let (ingest, jobs) = Ingest::new(ingest_settings.queue);
         let server = self.server_settings();
+        let chats = Chats::build(
+            &self.settings,
+            &self.db,
+            &self.relay,
+            &self.workers,
+            &self.outcomes,
+            &shutdown,
+        )?;
         let state = actix_web::web::Data::new(State {
             db: self.db.clone(),
             keys: self.settings.keys.clone(),
@@ -138,6 +152,7 @@ impl Application {
             relay: self.relay.clone(),
             body_limit: ingest_settings.body_limit,
             webhook_url: self.settings.internal.webhook_url(),
+            chats,
             open: Arc::clone(&self.open),
         });
         let callers = actix_web::web::Data::new(self.settings.internal.callers.clone());
@@ -234,7 +249,7 @@ impl Application {
         };
         let senders = Workers::new(
             self.db.clone(),
-            Arc::clone(&self.sender),
+            Arc::new(Telling::new(Arc::clone(&self.sender), self.outcomes.clone())),
             settings,
             self.workers.clone(),
         );

@@ -22,6 +22,9 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         .service(
             web::scope("/internal")
                 .configure(api::channel_accounts::routes)
+                .configure(api::messages::routes)
+                .configure(api::conversations::routes)
+                .configure(api::takeovers::routes)
                 .default_service(web::to(no_route))
                 .wrap(from_fn(require_internal_key)),
         );

@@ -8,5 +8,5 @@
 mod table;
 mod workers;
 
-pub use table::{LaneError, Lease, NewTask, Task, enqueue, replay};
+pub use table::{LaneError, Lease, NewTask, Task, discard, enqueue, replay};
 pub use workers::{HandleTask, Next, WorkerSettings, Workers, claim_and_work};

@@ -1,5 +1,6 @@
 //! The service's settings, read once. The names are those of the contract (channel-service 7) where it has one.
 
+mod ai_service;
 mod internal;
 
 use std::num::NonZeroU32;
@@ -13,6 +14,7 @@ use runtime::encryption::KeyRing;
 use runtime::process::ProcessSettings;
 use secrecy::SecretString;
 
+pub use ai_service::AiServiceSettings;
 pub use internal::InternalSettings;
 
 /// Everything `serve` needs.
@@ -36,6 +38,8 @@ pub struct Settings {
     pub keys: KeyRing,
     /// Who may call, and how we are called.
     pub internal: InternalSettings,
+    /// Where the AI service is.
+    pub ai_service: AiServiceSettings,
     /// Prefix of the provider's API.
     pub wa_api: BaseUrl,
     /// Serve GovConnect's exchange too.
@@ -104,6 +108,7 @@ impl Settings {
         );
         let keys = keys(reader);
         let internal = InternalSettings::take(reader);
+        let ai_service = AiServiceSettings::take(reader);
         let wa_api = reader.with_default(
             "WA_API_URL",
             "https://api-wa.genfity.com/v1/wa",
@@ -137,6 +142,7 @@ impl Settings {
             broker_prefix: broker_prefix.unwrap_or_default(),
             keys: keys?,
             internal: internal?,
+            ai_service,
             wa_api: wa_api?,
             govconnect: govconnect?,
             ingest: ingest?,
