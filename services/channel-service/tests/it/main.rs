@@ -4,15 +4,22 @@
 
 mod bad_input;
 mod channel_accounts;
+mod chat_callers;
+mod chat_isolation;
+mod conversations;
+mod courtesies;
 mod events;
 mod harness;
 mod housekeeping;
 mod logs;
+mod messages;
 mod outages;
 mod receipts;
 mod receiving;
 mod secrets;
 mod sending;
+mod sending_texts;
 mod signatures;
 mod stopping;
+mod takeovers;
 mod tenants;
