@@ -125,6 +125,7 @@ pub async fn open(
     let mut chats = chat::of_person(&mut tx, person).await?;
     let ids = ids(&chats);
     if read && chats.iter().any(|chat| chat.unread != 0) {
+        chat::lock(&mut tx, &ids).await?;
         chat::mark_read(&mut tx, &ids).await?;
         chats.iter_mut().for_each(|chat| chat.unread = 0);
     }
@@ -158,8 +159,9 @@ pub async fn history(
 pub async fn mark_read(db: &Database, scope: &TenantScope, person: &ChatAddress) -> Result<(), ChatError> {
     let mut tx = TenantTransaction::begin(db, scope, "mark chat read").await?;
     known_tenant(&mut tx).await?;
-    let chats = chat::of_person(&mut tx, person).await?;
-    chat::mark_read(&mut tx, &ids(&chats)).await?;
+    let ids = ids(&chat::of_person(&mut tx, person).await?);
+    chat::lock(&mut tx, &ids).await?;
+    chat::mark_read(&mut tx, &ids).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -185,11 +187,12 @@ pub async fn set_profile(
 ) -> Result<(), ChatError> {
     let mut tx = TenantTransaction::begin(db, scope, "set profile").await?;
     known_tenant(&mut tx).await?;
-    let chats = chat::of_person(&mut tx, person).await?;
+    let ids = ids(&chat::of_person(&mut tx, person).await?);
+    chat::lock(&mut tx, &ids).await?;
     let (name, phone) = (&profile.name, &profile.phone);
     chat::set_profile(
         &mut tx,
-        &ids(&chats),
+        &ids,
         name.as_ref().map(Text::as_str),
         phone.as_ref().map(Text::as_str),
     )

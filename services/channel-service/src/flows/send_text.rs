@@ -31,7 +31,7 @@ use super::outcomes::{Outcomes, Waiting};
 use super::queue_message::{SEND_TEXT, SendTask};
 use crate::store::chat::{self, ChatUpdate};
 use crate::store::message::{self, Moved, NewMessage, StandingRow};
-use crate::store::{channel_account, send_request};
+use crate::store::{channel_account, send_request, takeover};
 
 /// How often to look without being told: for a sender in another process.
 const LOOK: Duration = Duration::from_millis(500);
@@ -129,8 +129,8 @@ pub struct Texts {
 
 /// Where an order stands when its transaction is over.
 enum Placed {
-    /// It is in its lane now.
-    InLane,
+    /// It is in its lane now, and goes out whatever happens to the caller.
+    InLane(Ordered),
     /// It is stored, and that is all there is to do.
     Stored(Ordered),
     /// It was placed before under the same key.
@@ -147,15 +147,15 @@ impl Texts {
         // Before the senders can know of it, so that no outcome is missed.
         let waiting = self.outcomes.wait_for(id.as_uuid());
         match self.place(scope, &order, id).await? {
-            Placed::InLane => {
+            Placed::InLane(ordered) => {
                 self.relay.ring();
                 self.workers.ring();
-                self.outcome(scope, id, waiting).await
+                self.outcome(scope, id, waiting, Some(ordered)).await
             }
             Placed::Stored(ordered) => Ok(ordered),
             Placed::Before(id) => {
                 let waiting = self.outcomes.wait_for(id.as_uuid());
-                self.outcome(scope, id, waiting).await
+                self.outcome(scope, id, waiting, None).await
             }
         }
     }
@@ -183,76 +183,80 @@ impl Texts {
         if !channel_account::whatsapp_is_on(&mut tx).await? {
             return Err(ChatError::ChannelOff);
         }
-        put_in_lane(&mut tx, order, id, chat).await?;
+        let ordered = put_in_lane(&mut tx, order, id, chat).await?;
         tx.commit().await?;
-        Ok(Placed::InLane)
+        Ok(Placed::InLane(ordered))
     }
 
-    /// Waits until the message is settled, as long as patience lasts.
+    /// Waits until the message is settled, as long as patience lasts. `placed` is what is known of a message that was
+    /// placed just now: it is never an error that nothing more can be learned of it, for a caller who hears of an error
+    /// orders it again.
     async fn outcome(
         &self,
         scope: &TenantScope,
         id: MessageId,
         mut waiting: Option<Waiting>,
+        placed: Option<Ordered>,
     ) -> Result<Ordered, ChatError> {
         let started = Instant::now();
         loop {
             let left = self.patience.saturating_sub(started.elapsed());
             let over = left.is_zero() || self.stopping.is_cancelled() || waiting.is_none();
-            let mut ordered = self.look(scope, id).await?;
-            match settled(&ordered.standing) {
-                Some(outcome) => ordered.ordered.outcome = outcome,
-                None if over => {}
-                None => {
-                    let changed = async {
-                        match &mut waiting {
-                            Some(waiting) => waiting.changed().await,
-                            None => std::future::pending().await,
-                        }
-                    };
-                    tokio::select! {
-                        () = changed => {}
-                        () = tokio::time::sleep(left.min(LOOK)) => {}
-                        () = self.stopping.cancelled() => {}
-                    }
-                    continue;
+            match (self.look(scope, id).await, &placed) {
+                (Ok(Some(ordered)), _) if over || ordered.outcome != Outcome::Queued => return Ok(ordered),
+                // Deleted together with its chat. A key that led here cannot be answered for again.
+                (Ok(None), None) => return Err(ChatError::KeyUsed),
+                (Ok(None), Some(placed)) => {
+                    let outcome = Outcome::Failed("deleted".to_owned());
+                    return Ok(Ordered {
+                        outcome,
+                        ..placed.clone()
+                    });
                 }
+                (Err(error), None) => return Err(error.into()),
+                (Err(_), Some(placed)) if over => return Ok(placed.clone()),
+                (Ok(Some(_)) | Err(_), _) => {}
             }
-            return Ok(ordered.ordered);
+            let changed = async {
+                match &mut waiting {
+                    Some(waiting) => waiting.changed().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = changed => {}
+                () = tokio::time::sleep(left.min(LOOK)) => {}
+                () = self.stopping.cancelled() => {}
+            }
         }
     }
 
-    async fn look(&self, scope: &TenantScope, id: MessageId) -> Result<Standing, ChatError> {
+    /// Where a message stands. `None`: it is not there any more.
+    async fn look(&self, scope: &TenantScope, id: MessageId) -> Result<Option<Ordered>, DatabaseError> {
         let mut tx = TenantTransaction::begin(&self.db, scope, "look at message").await?;
-        // Deleted together with its chat: the key that led here cannot be answered again.
-        let standing = message::standing(&mut tx, id).await?.ok_or(ChatError::KeyUsed)?;
-        let chat = chat::find(&mut tx, ChatId::from_uuid(standing.chat_id)).await?;
+        let Some(standing) = message::standing(&mut tx, id).await? else {
+            return Ok(None);
+        };
+        let chat = ChatId::from_uuid(standing.chat_id);
+        let is_takeover = takeover::active(&mut tx, chat).await?.is_some();
         tx.commit().await?;
-        Ok(Standing {
-            ordered: Ordered {
-                message_id: standing.provider_message_id.clone(),
-                chat: ChatId::from_uuid(chat.id),
-                is_takeover: chat.is_takeover,
-                outcome: Outcome::Queued,
-            },
-            standing,
-        })
+        Ok(Some(Ordered {
+            outcome: outcome_of(&standing),
+            message_id: standing.provider_message_id,
+            chat,
+            is_takeover,
+        }))
     }
 }
 
-struct Standing {
-    ordered: Ordered,
-    standing: StandingRow,
-}
-
-/// What a status means for one who waits. `None`: nothing yet.
-fn settled(row: &StandingRow) -> Option<Outcome> {
-    match row.status.parse().ok()? {
-        DeliveryStatus::Sent | DeliveryStatus::Delivered | DeliveryStatus::Read => Some(Outcome::Sent),
-        DeliveryStatus::Failed | DeliveryStatus::Parked => Some(Outcome::Failed(
-            row.reason.clone().unwrap_or_else(|| "refused".to_owned()),
-        )),
-        DeliveryStatus::Queued | DeliveryStatus::Unknown => None,
+/// What a status means for one who waits.
+fn outcome_of(row: &StandingRow) -> Outcome {
+    match row.status.parse() {
+        Ok(DeliveryStatus::Sent | DeliveryStatus::Delivered | DeliveryStatus::Read) => Outcome::Sent,
+        Ok(DeliveryStatus::Failed | DeliveryStatus::Parked) => {
+            Outcome::Failed(row.reason.clone().unwrap_or_else(|| "refused".to_owned()))
+        }
+        Ok(DeliveryStatus::Queued | DeliveryStatus::Unknown) | Err(_) => Outcome::Queued,
     }
 }
 
@@ -297,11 +301,11 @@ async fn store(
     if order.is_answer {
         chat::mark_read(tx, &[row.chat_id]).await?;
     }
-    let chat = chat::find(tx, ChatId::from_uuid(row.chat_id)).await?;
+    let chat = ChatId::from_uuid(row.chat_id);
     Ok(Ordered {
         message_id: told.id.into(),
-        chat: ChatId::from_uuid(chat.id),
-        is_takeover: chat.is_takeover,
+        chat,
+        is_takeover: takeover::active(tx, chat).await?.is_some(),
         outcome: Outcome::Sent,
     })
 }
@@ -311,7 +315,7 @@ async fn put_in_lane(
     order: &TextOrder,
     id: MessageId,
     mut chat: ChatUpdate,
-) -> Result<(), DatabaseError> {
+) -> Result<Ordered, DatabaseError> {
     let now = Utc::now();
     chat.last_text = order.text.as_str().to_owned();
     chat.last_message_at = now;
@@ -351,6 +355,12 @@ async fn put_in_lane(
         payload: serde_json::to_string(&SendTask { message_id: id }).map_err(refused)?,
     };
     lanes::enqueue(tx, &task).await?;
+    let ordered = Ordered {
+        message_id: row.provider_message_id.as_str().to_owned(),
+        chat: chat_id,
+        is_takeover: takeover::active(tx, chat_id).await?.is_some(),
+        outcome: Outcome::Queued,
+    };
     let queued = Moved {
         id: id.as_uuid(),
         account_id: account.as_uuid(),
@@ -358,7 +368,8 @@ async fn put_in_lane(
         provider_message_id: row.provider_message_id.into(),
         reference: None,
     };
-    announce(tx, vec![queued], DeliveryStatus::Queued, None, now).await
+    announce(tx, vec![queued], DeliveryStatus::Queued, None, now).await?;
+    Ok(ordered)
 }
 
 #[cfg(test)]

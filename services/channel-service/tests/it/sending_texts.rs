@@ -439,3 +439,64 @@ async fn nobody_is_kept_waiting_when_the_service_stops() {
     assert_eq!((answer.status, &answer.json()["status"]), (202, &json!("queued")));
     app.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_goes_away_meanwhile_is_no_reason_to_order_again() {
+    let app = TestApp::with(Wishes {
+        send_attempts: "1000",
+        message_timeout_ms: "2000",
+        ..Wishes::default()
+    })
+    .await;
+    app.tenant("desa-satu").await;
+    let fault = simulator::FaultSpec::on_path(crate::harness::SEND, refusal(500, "no session", None));
+    let fault = app.simulator.add_fault(fault).unwrap();
+    let cutting = async {
+        eventually("it was tried", || async {
+            (app.count("send_attempts").await > 0).then_some(())
+        })
+        .await;
+        app.proxies.postgres.cut();
+    };
+    let (answer, ()) = tokio::join!(send(&app, to(RARA, "tetap")), cutting);
+    assert_eq!(
+        (answer.status, &answer.json()["status"]),
+        (202, &json!("queued")),
+        "{}",
+        answer.text
+    );
+    app.proxies.postgres.restore();
+    app.simulator.remove_fault(fault);
+    eventually("it went out", || async {
+        (app.texts_on(RARA) == ["tetap"]).then_some(())
+    })
+    .await;
+    app.until_ready("ready").await;
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_text_whose_chat_is_deleted_meanwhile_will_not_go_out_and_says_so() {
+    let app = TestApp::with(Wishes {
+        retry_first_ms: "60000",
+        retry_cap_ms: "60000",
+        ..Wishes::default()
+    })
+    .await;
+    app.tenant("desa-satu").await;
+    app.sends_fail(refusal(500, "no session", None), 1);
+    let deleting = async {
+        eventually("it was tried", || async {
+            (app.count("send_attempts").await > 0).then_some(())
+        })
+        .await;
+        let path = format!("/conversations/{RARA}?{VILLAGE}");
+        app.internal(Method::DELETE, &path, None).await
+    };
+    let (answer, deleted) = tokio::join!(send(&app, to(RARA, "dihapus")), deleting);
+    assert_eq!(deleted.status, 200);
+    answer.assert_error(500, "send_failed");
+    assert_eq!(answer.json()["reason"], "deleted");
+    assert!(app.texts_on(RARA).is_empty());
+    app.finish().await;
+}
