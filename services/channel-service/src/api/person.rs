@@ -3,6 +3,7 @@
 use ::web::{ApiError, wire_time};
 use domain::address::ChatAddress;
 use domain::chat::Channel;
+use domain::delivery::DeliveryStatus;
 use domain::message::{Direction, MessageSource};
 use serde_json::{Value, json};
 use tenant_isolation::TenantScope;
@@ -90,6 +91,14 @@ pub(crate) fn message(scope: &TenantScope, chat: &ChatRow, row: &HistoryRow) -> 
         fields.insert("channel_identifier".to_owned(), about.identifier.into());
         fields.insert("message_id".to_owned(), row.provider_message_id.as_str().into());
         fields.insert("createdAt".to_owned(), wire_time(row.created_at).into());
+        // Not in the contract, and only where it matters: an answer of the AI that did not go out.
+        if matches!(
+            row.status.parse(),
+            Ok(DeliveryStatus::Failed | DeliveryStatus::Parked)
+        ) {
+            fields.insert("status".to_owned(), row.status.as_str().into());
+            fields.insert("reason".to_owned(), row.reason.as_deref().into());
+        }
     }
     wire
 }

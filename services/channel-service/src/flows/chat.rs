@@ -129,7 +129,7 @@ pub async fn open(
         chat::mark_read(&mut tx, &ids).await?;
         chats.iter_mut().for_each(|chat| chat.unread = 0);
     }
-    let messages = message::history(&mut tx, &ids, most).await?;
+    let messages = message::history(&mut tx, &ids, most, true).await?;
     let takeover = takeover::active_of(&mut tx, &ids).await?;
     tx.commit().await?;
     Ok(OpenChat {
@@ -139,7 +139,7 @@ pub async fn open(
     })
 }
 
-/// The newest `most` messages with a person, oldest first.
+/// What was said with a person: the newest `most` messages, oldest first.
 ///
 /// # Errors
 /// [`DatabaseError`].
@@ -149,7 +149,11 @@ pub async fn history(
     person: &ChatAddress,
     most: i64,
 ) -> Result<Vec<HistoryRow>, DatabaseError> {
-    Ok(open(db, scope, person, most, false).await?.messages)
+    let mut tx = TenantTransaction::begin(db, scope, "read history").await?;
+    let ids = ids(&chat::of_person(&mut tx, person).await?);
+    let messages = message::history(&mut tx, &ids, most, false).await?;
+    tx.commit().await?;
+    Ok(messages)
 }
 
 /// Somebody has read what this person wrote.

@@ -324,6 +324,12 @@ pub struct HistoryRow {
     /// A `domain::message::MessageSource`.
     #[diesel(sql_type = Text)]
     pub source: String,
+    /// A [`DeliveryStatus`].
+    #[diesel(sql_type = Text)]
+    pub status: String,
+    /// Why it stands there, as a stable code.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub reason: Option<String>,
     /// When it was written.
     #[diesel(sql_type = Timestamptz)]
     pub sent_at: DateTime<Utc>,
@@ -333,7 +339,8 @@ pub struct HistoryRow {
 }
 
 /// The newest messages of these chats of the tenant, at most `most`, oldest first. Messages of ours that never went
-/// out are not part of what was said.
+/// out are not part of what was said; with `notes`, those of the AI are there all the same: whoever else sends hears
+/// of a failure, the AI's would be seen by nobody.
 ///
 /// # Errors
 /// [`DatabaseError`].
@@ -341,16 +348,19 @@ pub async fn history(
     tx: &mut TenantTransaction,
     chats: &[Uuid],
     most: i64,
+    notes: bool,
 ) -> Result<Vec<HistoryRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     let mut rows: Vec<HistoryRow> = diesel::sql_query(
-        "SELECT id, provider_message_id, body, direction, source, sent_at, created_at FROM messages \
-         WHERE tenant_id = $1 AND chat_id = ANY ($2) AND status <> 'failed' AND status <> 'parked' \
+        "SELECT id, provider_message_id, body, direction, source, status, reason, sent_at, created_at FROM messages \
+         WHERE tenant_id = $1 AND chat_id = ANY ($2) \
+           AND (status NOT IN ('failed', 'parked') OR ($4 AND source = 'ai')) \
          ORDER BY sent_at DESC, id DESC LIMIT $3",
     )
     .bind::<Text, _>(tenant)
     .bind::<Array<SqlUuid>, _>(chats)
     .bind::<diesel::sql_types::BigInt, _>(most)
+    .bind::<diesel::sql_types::Bool, _>(notes)
     .load(tx.connection())
     .await?;
     rows.reverse();

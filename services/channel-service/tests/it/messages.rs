@@ -351,5 +351,25 @@ async fn a_message_of_ours_that_never_went_out_is_no_part_of_what_was_said() {
     assert_eq!(seen["total"], 1);
     assert_eq!(seen["messages"][0]["message_text"], "diterima");
     assert_eq!(seen["messages"][0]["source"], "SYSTEM");
+
+    // What the AI could not say is seen by people, marked, and not by the AI.
+    app.run_sql("UPDATE messages SET source = 'ai', reason = 'takeover' WHERE status = 'failed'")
+        .await;
+    let path = format!("/conversations/{RARA}?village_id=desa-satu");
+    let opened = app.internal(Method::GET, &path, None).await.json();
+    let rows = opened["data"]["messages"].as_array().unwrap();
+    let rows: Vec<Value> = rows
+        .iter()
+        .map(|row| json!([row["message_text"], row["source"], row["status"], row["reason"]]))
+        .collect();
+    assert_eq!(
+        json!(rows),
+        json!([
+            ["ditolak", "AI", "failed", "takeover"],
+            ["diterima", "SYSTEM", null, null]
+        ])
+    );
+    let seen = history(&app, &format!("wa_user_id={RARA}")).await.json();
+    assert_eq!(seen["total"], 1);
     app.finish().await;
 }
