@@ -11,6 +11,7 @@ mod internal;
 mod metrics_page;
 pub mod openapi;
 mod server;
+mod validation;
 
 pub use body::{BodyBudget, read_body};
 pub use context::{note_tenant, request_id, wire_time};
@@ -19,3 +20,4 @@ pub use fields::{FIELDS_LIMIT, Fields, Query};
 pub use internal::{Internal, require_internal_key};
 pub use metrics_page::MetricsToken;
 pub use server::{ServerSettings, bind, serve};
+pub use validation::{Location, Validation};

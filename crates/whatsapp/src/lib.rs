@@ -4,6 +4,7 @@
 //! typed steps (unverified, verified, parsed) that cannot be skipped. Outbound, every provider implements
 //! [`port::SendMessage`]. A provider's field names live in its own `wire` module and nowhere else.
 
+pub mod courtesy;
 pub mod credentials;
 pub mod error;
 pub mod event;

@@ -21,8 +21,10 @@ use web::health::{Health, Need};
 use web::{ErrorField, MetricsToken, ServerSettings};
 use whatsapp::genfity::{Endpoint, GenfitySender};
 
+use crate::chats::Chats;
 use crate::config::Settings;
 use crate::flows::ingest_message::{Ingest, Waiting};
+use crate::flows::outcomes::{Outcomes, Telling};
 use crate::flows::pace::Pace;
 use crate::flows::route_account::AccountRoutes;
 use crate::flows::send_message::Sender;
@@ -47,6 +49,8 @@ pub(crate) struct State {
     pub(crate) logins_of_source: Buckets,
     /// How often one user's password may be tried.
     pub(crate) logins_of_user: Buckets,
+    /// For messages and conversations.
+    pub(crate) chats: Chats,
     open: Arc<AtomicBool>,
 }
 
@@ -67,6 +71,7 @@ pub struct Application {
     sender: Arc<Sender>,
     relay: Signal,
     workers: Signal,
+    outcomes: Outcomes,
     open: Arc<AtomicBool>,
 }
 
@@ -123,6 +128,7 @@ impl Application {
             sender: Arc::new(sender),
             relay,
             workers: Signal::default(),
+            outcomes: Outcomes::default(),
             open: Arc::default(),
         })
     }
@@ -143,6 +149,14 @@ impl Application {
         let ingest_settings = self.settings.ingest;
         let (ingest, queues) = Ingest::new(ingest_settings.queue, ingest_settings.committers);
         let server = self.server_settings();
+        let chats = Chats::build(
+            &self.settings,
+            &self.db,
+            &self.relay,
+            &self.workers,
+            &self.outcomes,
+            &shutdown,
+        )?;
         let state = actix_web::web::Data::new(State {
             db: self.db.clone(),
             keys: self.settings.keys.clone(),
@@ -155,6 +169,7 @@ impl Application {
             secure_cookies: self.settings.dashboard.secure_cookies,
             logins_of_source: Buckets::every(self.redis.clone(), LOGIN_OF_SOURCE.0, LOGIN_OF_SOURCE.1),
             logins_of_user: Buckets::every(self.redis.clone(), LOGIN_OF_USER.0, LOGIN_OF_USER.1),
+            chats,
             open: Arc::clone(&self.open),
         });
         let budget = web::BodyBudget::of(ingest_settings.body_budget);
@@ -248,7 +263,7 @@ impl Application {
         };
         let senders = Workers::new(
             self.db.clone(),
-            Arc::clone(&self.sender),
+            Arc::new(Telling::new(Arc::clone(&self.sender), self.outcomes.clone())),
             settings,
             self.workers.clone(),
         );

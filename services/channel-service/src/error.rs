@@ -8,6 +8,9 @@ use database::DatabaseError;
 use web::ApiError;
 use whatsapp::error::{MalformedWebhook, SignatureError};
 
+use crate::api::village;
+use crate::flows::chat::ChatError;
+
 /// A request that was not served.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServiceError {
@@ -33,6 +36,31 @@ pub(crate) enum ServiceError {
 
 /// Long enough for a failover or a burst to pass, short enough that a provider's first retry succeeds.
 const COME_BACK: Duration = Duration::from_secs(2);
+
+impl From<ChatError> for ServiceError {
+    fn from(error: ChatError) -> Self {
+        let answer = match error {
+            ChatError::Database(error) => return Self::Database(error),
+            ChatError::UnknownTenant => village::unknown(),
+            ChatError::Suspended => ApiError::new(
+                StatusCode::FORBIDDEN,
+                "village_suspended",
+                "The village is suspended",
+            ),
+            ChatError::ChannelOff => ApiError::new(
+                StatusCode::FORBIDDEN,
+                "channel_disabled",
+                "WhatsApp channel disabled",
+            ),
+            ChatError::KeyUsed => ApiError::new(
+                StatusCode::CONFLICT,
+                "idempotency_key_used",
+                "This Idempotency-Key was used for another message",
+            ),
+        };
+        Self::Api(answer)
+    }
+}
 
 impl ServiceError {
     fn answer(&self) -> ApiError {

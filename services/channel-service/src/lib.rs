@@ -6,6 +6,7 @@
 
 mod api;
 pub mod app;
+mod chats;
 pub mod cli;
 pub mod config;
 mod error;

@@ -23,6 +23,9 @@ pub(crate) fn routes(config: &mut ServiceConfig, docs: bool) {
         .service(
             web::scope("/internal")
                 .configure(|config| internal().configure(config))
+                .configure(api::messages::routes)
+                .configure(api::conversations::routes)
+                .configure(api::takeovers::routes)
                 .default_service(web::to(no_route))
                 .wrap(from_fn(require_internal_key)),
         )

@@ -10,6 +10,6 @@ mod table;
 mod upkeep;
 mod workers;
 
-pub use table::{LaneError, Lease, NewTask, Task, enqueue, replay};
+pub use table::{LaneError, Lease, NewTask, Task, discard, enqueue, replay};
 pub use upkeep::{ParkedTask, Waiting, forget_idle, parked, waiting};
 pub use workers::{HandleTask, Next, WorkerSettings, Workers, claim_and_work};

@@ -132,6 +132,27 @@ pub async fn replay(tx: &mut TenantTransaction, id: Uuid) -> Result<bool, Databa
     Ok(taken == 1)
 }
 
+/// Takes a whole lane away: what it was about is deleted. A worker that has it in hand finds its fence gone and
+/// writes nothing more. Returns how many tasks it held, those put aside included.
+///
+/// # Errors
+/// [`DatabaseError`]; the whole transaction is void then.
+pub async fn discard(tx: &mut TenantTransaction, lane: &str) -> Result<usize, DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    // The lane's row first, as everywhere.
+    diesel::sql_query("DELETE FROM lanes WHERE tenant_id = $1 AND lane = $2")
+        .bind::<Text, _>(&tenant)
+        .bind::<Text, _>(lane)
+        .execute(tx.connection())
+        .await?;
+    let tasks = diesel::sql_query("DELETE FROM lane_tasks WHERE tenant_id = $1 AND lane = $2")
+        .bind::<Text, _>(&tenant)
+        .bind::<Text, _>(lane)
+        .execute(tx.connection())
+        .await?;
+    Ok(tasks)
+}
+
 #[derive(diesel::QueryableByName)]
 struct Claimed {
     #[diesel(sql_type = Text)]

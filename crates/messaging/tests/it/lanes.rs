@@ -11,8 +11,8 @@ use diesel_async::RunQueryDsl as _;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use messaging::lanes::{
-    HandleTask, LaneError, Lease, NewTask, Next, Task, WorkerSettings, Workers, claim_and_work, enqueue,
-    replay,
+    HandleTask, LaneError, Lease, NewTask, Next, Task, WorkerSettings, Workers, claim_and_work, discard,
+    enqueue, replay,
 };
 use messaging::outbox::Signal;
 use tenant_isolation::TenantTransaction;
@@ -444,6 +444,38 @@ async fn a_lease_that_was_taken_over_writes_nothing_of_its_task() {
         1,
         "the task was removed by somebody who had lost it"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lane_that_is_discarded_is_gone_for_whoever_works_on_it() {
+    let world = World::new().await;
+    world.enqueue("a", ["1", "2"]).await;
+    world.enqueue("b", ["1"]).await;
+    let discarding = Logbook::doing(world.db(), |db, lease, _| async move {
+        if lease.lane() == "a" {
+            for (tenant, held) in [("desa-dua", 0), ("desa-satu", 2)] {
+                let mut tx = TenantTransaction::begin(&db, &scope(tenant), "discard").await?;
+                assert_eq!(discard(&mut tx, "a").await?, held, "{tenant}");
+                tx.commit().await?;
+            }
+        }
+        Ok(Outcome::Done)
+    });
+    assert_eq!(
+        claim_and_work(world.db(), &discarding, SETTINGS).await.unwrap(),
+        2
+    );
+    assert_eq!(
+        discarding.payloads("a"),
+        ["1"],
+        "the second is not begun any more"
+    );
+    assert_eq!(world.tasks().await, 0);
+    // The same name can be used again.
+    world.enqueue("a", ["3"]).await;
+    let willing = Logbook::willing(world.db());
+    assert_eq!(claim_and_work(world.db(), &willing, SETTINGS).await.unwrap(), 1);
+    assert_eq!(willing.payloads("a"), ["3"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

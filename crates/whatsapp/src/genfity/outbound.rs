@@ -110,7 +110,7 @@ impl Endpoint {
         self
     }
 
-    fn address(&self, path: &[&str]) -> Result<Url, InvalidEndpoint> {
+    pub(super) fn address(&self, path: &[&str]) -> Result<Url, InvalidEndpoint> {
         let mut url = self.base.clone();
         url.path_segments_mut()
             .map_err(|()| InvalidEndpoint::BaseUrl)?
@@ -194,7 +194,7 @@ impl SendMessage for GenfitySender {
 
 /// Digits for numbers, the whole address for anything else. Nothing is ever put in front of a number, and a webchat
 /// visitor is nobody WhatsApp knows.
-fn recipient(to: &ChatAddress) -> Option<&str> {
+pub(super) fn recipient(to: &ChatAddress) -> Option<&str> {
     match to {
         ChatAddress::Phone(phone) => Some(phone.as_str()),
         ChatAddress::Lid(_) | ChatAddress::Group(_) | ChatAddress::Other(_) => Some(to.as_str()),
@@ -465,7 +465,7 @@ mod tests {
             ("190000000000001@lid", "190000000000001@lid"),
             ("120363040000000001@g.us", "120363040000000001@g.us"),
         ] {
-            assert_eq!(recipient(&ChatAddress::parse(to).unwrap()), phone);
+            assert_eq!(recipient(&ChatAddress::parse(to).unwrap()), Some(phone));
         }
     }
 }

@@ -3,7 +3,12 @@
 
 pub(crate) mod auth;
 pub(crate) mod channel_accounts;
+pub(crate) mod conversations;
+pub(crate) mod messages;
+pub(crate) mod person;
+pub(crate) mod sending;
 pub(crate) mod signed_in;
+pub(crate) mod takeovers;
 pub(crate) mod tenants;
 pub(crate) mod village;
 

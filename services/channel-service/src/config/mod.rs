@@ -1,5 +1,6 @@
 //! The service's settings, read once. The names are those of the contract (channel-service 7) where it has one.
 
+mod ai_service;
 mod dashboard;
 mod internal;
 
@@ -14,6 +15,7 @@ use runtime::encryption::KeyRing;
 use runtime::process::ProcessSettings;
 use secrecy::SecretString;
 
+pub use ai_service::AiServiceSettings;
 pub use dashboard::DashboardSettings;
 pub use internal::InternalSettings;
 
@@ -40,6 +42,8 @@ pub struct Settings {
     pub internal: InternalSettings,
     /// The dashboard's API.
     pub dashboard: DashboardSettings,
+    /// Where the AI service is.
+    pub ai_service: AiServiceSettings,
     /// Prefix of the provider's API.
     pub wa_api: BaseUrl,
     /// Serve GovConnect's exchange too.
@@ -111,6 +115,7 @@ impl Settings {
         let keys = keys(reader);
         let internal = InternalSettings::take(reader);
         let dashboard = DashboardSettings::take(reader);
+        let ai_service = AiServiceSettings::take(reader);
         let wa_api = reader.with_default(
             "WA_API_URL",
             "https://api-wa.genfity.com/v1/wa",
@@ -145,6 +150,7 @@ impl Settings {
             keys: keys?,
             internal: internal?,
             dashboard: dashboard?,
+            ai_service,
             wa_api: wa_api?,
             govconnect: govconnect?,
             ingest: ingest?,

@@ -53,6 +53,8 @@ pub(crate) struct Wishes {
     pub(crate) send_attempts: &'static str,
     pub(crate) retry_first_ms: &'static str,
     pub(crate) retry_cap_ms: &'static str,
+    pub(crate) message_timeout_ms: &'static str,
+    pub(crate) ai_service_url: Option<String>,
 }
 
 impl Default for Wishes {
@@ -63,6 +65,8 @@ impl Default for Wishes {
             send_attempts: "8",
             retry_first_ms: "50",
             retry_cap_ms: "500",
+            message_timeout_ms: "10000",
+            ai_service_url: None,
         }
     }
 }
@@ -567,7 +571,11 @@ fn settings(wishes: &Wishes, proxies: &Proxies, prefix: &str, wa_api: &str) -> S
         ("WA_API_URL", wa_api),
         ("GOVCONNECT_EVENTS", "true"),
         ("LANE_LEASE_MS", "2000"),
-        ("MESSAGE_TIMEOUT_MS", "10000"),
+        ("MESSAGE_TIMEOUT_MS", wishes.message_timeout_ms),
+        (
+            "AI_SERVICE_URL",
+            wishes.ai_service_url.as_deref().unwrap_or_default(),
+        ),
         ("SEND_ATTEMPTS", wishes.send_attempts),
         ("SEND_RETRY_FIRST_MS", wishes.retry_first_ms),
         ("SEND_RETRY_CAP_MS", wishes.retry_cap_ms),
