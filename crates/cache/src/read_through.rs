@@ -29,6 +29,7 @@ const AGAIN_AFTER: Duration = Duration::from_secs(2);
 pub struct ReadThrough<V> {
     local: Cache<CacheKey, V>,
     redis: RedisLink,
+    shared_ttl: Duration,
 }
 
 /// Why a load gave no value to keep. Never kept itself.
@@ -49,12 +50,20 @@ where
     /// A cache of at most `entries` values in this process.
     #[must_use]
     pub fn new(redis: RedisLink, entries: u64) -> Self {
+        Self::short_lived(redis, entries, SHARED_TTL)
+    }
+
+    /// The same for values that go out of date by themselves, with nobody to take them back: `shared_ttl` is how long
+    /// Redis keeps a copy. A process may show it for as long again, but for no more than a second.
+    #[must_use]
+    pub fn short_lived(redis: RedisLink, entries: u64, shared_ttl: Duration) -> Self {
         Self {
             local: Cache::builder()
                 .max_capacity(entries)
-                .time_to_live(LOCAL_TTL)
+                .time_to_live(LOCAL_TTL.min(shared_ttl))
                 .build(),
             redis,
+            shared_ttl,
         }
     }
 
@@ -94,10 +103,11 @@ where
     pub async fn forget(&self, key: &CacheKey) {
         self.local.invalidate(key).await;
         let (redis, name) = (self.redis.clone(), self.redis.key(key.as_str()));
+        let shared_ttl = self.shared_ttl;
         take_back(&redis, name.clone()).await;
         tokio::spawn(async move {
             let changed = Instant::now();
-            while changed.elapsed() < SHARED_TTL {
+            while changed.elapsed() < shared_ttl {
                 tokio::time::sleep(AGAIN_AFTER).await;
                 if take_back(&redis, name.clone()).await.is_some() {
                     return;
@@ -116,7 +126,9 @@ where
             .await?;
         let text = text?;
         // By Redis' own clock, so that the processes' clocks do not matter.
-        let age = SHARED_TTL.saturating_sub(Duration::from_millis(u64::try_from(left_ms).unwrap_or(0)));
+        let age = self
+            .shared_ttl
+            .saturating_sub(Duration::from_millis(u64::try_from(left_ms).unwrap_or(0)));
         if self.redis.undisturbed_for().is_some_and(|calm| age >= calm) {
             return None;
         }
@@ -129,8 +141,9 @@ where
             return;
         };
         let name = self.redis.key(key.as_str());
+        let ttl = u64::try_from(self.shared_ttl.as_millis()).unwrap_or(u64::MAX);
         self.redis
-            .ask(|mut redis| async move { redis.set_ex::<_, _, ()>(name, text, SHARED_TTL.as_secs()).await })
+            .ask(|mut redis| async move { redis.pset_ex::<_, _, ()>(name, text, ttl).await })
             .await;
     }
 }

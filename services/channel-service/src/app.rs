@@ -19,15 +19,17 @@ use tenant_isolation::policy::{self, PolicyError};
 use tokio::sync::Mutex;
 use web::health::{Health, Need};
 use web::{ErrorField, MetricsToken, ServerSettings};
-use whatsapp::genfity::{Endpoint, GenfitySender};
+use whatsapp::genfity::Endpoint;
 
 use crate::config::Settings;
 use crate::flows::ingest_message::{Ingest, Waiting};
 use crate::flows::route_account::AccountRoutes;
 use crate::flows::send_message::Sender;
+use crate::flows::session::Sessions;
 use crate::routes::routes;
+use crate::wiring;
 use crate::workers::commands::Commands;
-use crate::workers::{committer, retention};
+use crate::workers::{committer, retention, session_intents};
 
 /// What request handlers share.
 pub(crate) struct State {
@@ -37,6 +39,8 @@ pub(crate) struct State {
     pub(crate) ingest: Ingest,
     pub(crate) relay: Signal,
     pub(crate) body_limit: usize,
+    /// What is done about tenants' sessions.
+    pub(crate) sessions: Arc<Sessions>,
     /// Where the WhatsApp server is to post, when that is configured.
     pub(crate) webhook_url: Option<String>,
     open: Arc<AtomicBool>,
@@ -57,6 +61,7 @@ pub struct Application {
     redis: RedisLink,
     broker: Broker,
     sender: Arc<Sender>,
+    sessions: Arc<Sessions>,
     relay: Signal,
     workers: Signal,
     open: Arc<AtomicBool>,
@@ -95,12 +100,14 @@ impl Application {
         let sender = Sender {
             db: db.clone(),
             keys: settings.keys.clone(),
-            provider: Arc::new(GenfitySender::new(&endpoint).context("the HTTP client cannot be built")?),
+            provider: wiring::sender(&settings.sessions, &endpoint)?,
+            fallback_token: settings.sessions.access_token.clone(),
             account_buckets: Buckets::new(redis.clone(), settings.sending.account_rate),
             tenant_buckets: Buckets::new(redis.clone(), settings.sending.tenant_rate),
             retries: settings.sending.retries,
             relay: relay.clone(),
         };
+        let sessions = Arc::new(wiring::sessions(&settings, &endpoint, &db, &redis)?);
         Ok(Self {
             settings,
             listener,
@@ -108,6 +115,7 @@ impl Application {
             redis,
             broker,
             sender: Arc::new(sender),
+            sessions,
             relay,
             workers: Signal::default(),
             open: Arc::default(),
@@ -135,6 +143,7 @@ impl Application {
             keys: self.settings.keys.clone(),
             routes: AccountRoutes::new(self.db.clone(), self.redis.clone()),
             ingest,
+            sessions: Arc::clone(&self.sessions),
             relay: self.relay.clone(),
             body_limit: ingest_settings.body_limit,
             webhook_url: self.settings.internal.webhook_url(),
@@ -249,6 +258,9 @@ impl Application {
         shutdown.spawn("commands", async move {
             messaging::consumer::consume(&broker, Queue::ChannelCommands, &commands, &stop).await;
         });
+
+        let taking_back = session_intents::run(Arc::clone(&self.sessions), shutdown.clone());
+        shutdown.spawn("session intents", taking_back);
 
         let sweeping = retention::run(self.db.clone(), self.settings.ledger_retention, shutdown.clone());
         shutdown.spawn("retention", sweeping);

@@ -13,6 +13,7 @@ pub mod flows;
 mod routes;
 pub mod store;
 mod webhooks;
+mod wiring;
 pub mod workers;
 
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};

@@ -22,6 +22,8 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         .service(
             web::scope("/internal")
                 .configure(api::channel_accounts::routes)
+                .configure(api::sessions::routes)
+                .configure(api::wa_support::routes)
                 .default_service(web::to(no_route))
                 .wrap(from_fn(require_internal_key)),
         );

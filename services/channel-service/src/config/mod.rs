@@ -1,6 +1,7 @@
 //! The service's settings, read once. The names are those of the contract (channel-service 7) where it has one.
 
 mod internal;
+mod sessions;
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use runtime::process::ProcessSettings;
 use secrecy::SecretString;
 
 pub use internal::InternalSettings;
+pub use sessions::SessionSettings;
 
 /// Everything `serve` needs.
 #[derive(Debug, Clone)]
@@ -36,6 +38,8 @@ pub struct Settings {
     pub keys: KeyRing,
     /// Who may call, and how we are called.
     pub internal: InternalSettings,
+    /// Who makes sessions, and what is sent with.
+    pub sessions: SessionSettings,
     /// Prefix of the provider's API.
     pub wa_api: BaseUrl,
     /// Serve GovConnect's exchange too.
@@ -109,6 +113,7 @@ impl Settings {
             "https://api-wa.genfity.com/v1/wa",
             "Prefix of the WhatsApp API, normally wa-support-gateway's `/v1/wa`",
         );
+        let sessions = SessionSettings::take(reader);
         let govconnect = reader.with_default(
             "GOVCONNECT_EVENTS",
             "true",
@@ -137,6 +142,7 @@ impl Settings {
             broker_prefix: broker_prefix.unwrap_or_default(),
             keys: keys?,
             internal: internal?,
+            sessions: sessions?,
             wa_api: wa_api?,
             govconnect: govconnect?,
             ingest: ingest?,

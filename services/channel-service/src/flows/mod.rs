@@ -2,6 +2,7 @@
 
 pub mod announce_status;
 pub mod channel_account;
+pub mod courtesies;
 pub mod identifier;
 pub mod ingest_message;
 pub mod quarantine;
@@ -11,4 +12,5 @@ pub mod register_account;
 pub mod replay_message;
 pub mod route_account;
 pub mod send_message;
+pub mod session;
 pub mod tenant;

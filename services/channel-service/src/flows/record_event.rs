@@ -10,7 +10,7 @@ use tenant_isolation::{TenantScope, TenantTransaction};
 use whatsapp::event::{Receipt, ReceiptKind, SentEcho, SessionEvent, UnknownEvent};
 
 use super::announce_status::announce;
-use crate::store::{account, message, provider_event};
+use crate::store::{account, channel_account, message, provider_event};
 
 /// Messages of ours reached a phone, or were read. Returns how many moved.
 ///
@@ -105,6 +105,9 @@ pub async fn session(
         phone.map(domain::address::PhoneNumber::as_str),
     )
     .await?;
+    if let Some(phone) = phone {
+        channel_account::show_number(&mut tx, phone.as_str()).await?;
+    }
     tx.commit().await?;
     tracing::info!(account = %id, event = event.as_str(), "the account's session changed");
     Ok(())
