@@ -22,9 +22,11 @@ channel_env() {
     printf 'ENCRYPTION_KEYS=%s\n' "$ENCRYPTION_KEYS"
     printf 'INTERNAL_API_KEY=%s\n' "$INTERNAL_API_KEY"
     printf 'PUBLIC_CHANNEL_BASE_URL=%s\n' "$CHANNEL_URL"
-    printf 'WA_API_URL=%s/v1/wa\n' "$WA_SUPPORT_URL"
-    printf 'WA_SUPPORT_URL=%s\n' "$WA_SUPPORT_URL"
-    printf 'WA_SUPPORT_INTERNAL_API_KEY=%s\n' "${INTERNAL_API_KEYS%%,*}"
+    # Sessions are made and called straight at the WhatsApp server: the gateway's proxy knows only the sessions that it made
+    # itself, and does not make any for other services yet.
+    printf 'WA_API_URL=%s/wa\n' "$SIMULATOR_URL"
+    printf 'WA_SERVER_URL=%s/wa\n' "$SIMULATOR_URL"
+    printf 'WA_ADMIN_TOKEN=%s\n' "$WA_ADMIN_TOKEN"
     printf 'GOVCONNECT_EVENTS=true\n'
     common_env
 }
