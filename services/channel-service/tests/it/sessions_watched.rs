@@ -77,7 +77,6 @@ async fn a_provider_that_cannot_be_asked_says_nothing_about_the_session() {
     for kind in [
         FaultKind::Cut,
         refusal(500, "database error", None),
-        refusal(429, "rate limit exceeded", None),
         FaultKind::Status {
             status: 200,
             body: Some(json!("not json")),
@@ -102,6 +101,41 @@ async fn a_provider_that_cannot_be_asked_says_nothing_about_the_session() {
         })
         .await;
     }
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_is_asked_too_often_is_left_alone_for_a_while() {
+    let app = spawn(Maker::Server).await;
+    post(&app, "session").await;
+    let body = json!({"village_id": "desa-dua"});
+    app.internal(Method::POST, "/whatsapp/session", Some(&body)).await;
+    let limited = refusal(429, "rate limit exceeded", None);
+    app.simulator
+        .add_fault(FaultSpec::on_path("/wa/session/status", limited).times(1))
+        .unwrap();
+    let status = app.internal(Method::GET, STATUS, None).await.json();
+    assert_eq!(
+        status["data"],
+        json!({"connected": false, "loggedIn": false, "wa_number": status["data"]["wa_number"]})
+    );
+    // For all tenants, and for codes to scan too: the gateway counts by our address.
+    let before = (calls(&app, "/wa/session/status"), calls(&app, "/wa/session/qr"));
+    let path = "/whatsapp/status?village_id=desa-dua";
+    let other = app.internal(Method::GET, path, None).await.json();
+    assert_eq!(other["data"].get("jid"), None, "not asked");
+    let qr = app
+        .internal(Method::GET, "/whatsapp/qr?village_id=desa-dua", None)
+        .await;
+    qr.assert_error(500, "qr_failed");
+    assert_eq!(qr.json()["error"], "rate limit exceeded");
+    let after = (calls(&app, "/wa/session/status"), calls(&app, "/wa/session/qr"));
+    assert_eq!(after, before);
+    eventually("it is asked again", || async {
+        let status = app.internal(Method::GET, STATUS, None).await.json();
+        (status["data"]["loggedIn"] == true).then_some(())
+    })
+    .await;
     app.finish().await;
 }
 

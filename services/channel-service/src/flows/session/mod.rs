@@ -47,6 +47,7 @@ pub struct Sessions {
     webhook_url: Option<String>,
     statuses: ReadThrough<StatusView>,
     qr_codes: ReadThrough<QrView>,
+    pause: watch::Pause,
 }
 
 /// Who can make sessions.
@@ -138,6 +139,7 @@ impl Sessions {
             webhook_url: tools.webhook_url,
             statuses: ReadThrough::short_lived(tools.redis.clone(), WATCHED, watch::FRESH),
             qr_codes: ReadThrough::short_lived(tools.redis, WATCHED, watch::FRESH),
+            pause: watch::Pause::default(),
         }
     }
 

@@ -1,12 +1,15 @@
 //! Where a session stands, for dialogs that ask every second or more often: whoever asks at the same time shares one
 //! call, and its answer is good for a second, also in other processes.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::account::AccountStatus;
 use domain::address::{Jid, PhoneNumber};
 use serde::{Deserialize, Serialize};
 use tenant_isolation::{TenantScope, TenantTransaction};
+use tokio::time::Instant;
+use whatsapp::credentials::SessionToken;
 use whatsapp::session::{FailureReason, SessionState};
 
 use super::{SessionError, Sessions, qr_key, status_key};
@@ -15,6 +18,26 @@ use crate::store::session::{self, SessionRow};
 
 /// How long an answer is good.
 pub(super) const FRESH: Duration = Duration::from_secs(1);
+
+/// How long nobody is asked after the gateway said that we ask too often. It counts by our address, for all tenants
+/// together, and blocks whoever goes on (contract 6.1).
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Until when nobody is asked. Asking is for dialogs only, so it can wait; what people do is not held up.
+#[derive(Debug, Default)]
+pub(super) struct Pause(Mutex<Option<Instant>>);
+
+impl Pause {
+    fn begin(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + PAUSE);
+        metrics::counter!("kanal_session_asking_paused_total").increment(1);
+    }
+
+    fn is_on(&self) -> bool {
+        let until = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| Instant::now() < until)
+    }
+}
 
 /// Where a session stands. That nobody can tell is not that it is down.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,10 +111,16 @@ impl Sessions {
             tracing::error!(tenant = %scope.tenant(), "a session's token does not open");
             return StatusView::Unknown;
         };
+        if self.pause.is_on() {
+            return StatusView::Unknown;
+        }
         metrics::counter!("kanal_session_status_calls_total").increment(1);
         let state = match self.provider.status(&token).await {
             Ok(state) => state,
             Err(failure) => {
+                if failure.reason == FailureReason::RateLimited {
+                    self.pause.begin();
+                }
                 tracing::info!(tenant = %scope.tenant(), reason = failure.reason.as_str(),
                     "where a session stands could not be asked");
                 return StatusView::Unknown;
@@ -150,21 +179,36 @@ impl Sessions {
         let asked = self
             .qr_codes
             .get(&key, || async {
-                metrics::counter!("kanal_session_qr_calls_total").increment(1);
-                Ok::<_, SessionError>(Some(match self.provider.qr(&token).await {
-                    Ok(code) => QrView::Code(code.0),
-                    Err(failure) => match failure.reason {
-                        FailureReason::AlreadyLoggedIn => QrView::AlreadyLoggedIn,
-                        FailureReason::NoSession => QrView::NoSession,
-                        reason => QrView::Failed {
-                            code: reason.as_str().to_owned(),
-                            said: failure.said.as_str().to_owned(),
-                        },
-                    },
-                }))
+                Ok::<_, SessionError>(Some(self.ask_qr(&token).await))
             })
             .await;
         Ok(asked.ok().flatten().unwrap_or(QrView::NoSession))
+    }
+}
+
+impl Sessions {
+    async fn ask_qr(&self, token: &SessionToken) -> QrView {
+        if self.pause.is_on() {
+            return QrView::Failed {
+                code: FailureReason::RateLimited.as_str().to_owned(),
+                said: "rate limit exceeded".to_owned(),
+            };
+        }
+        metrics::counter!("kanal_session_qr_calls_total").increment(1);
+        let failure = match self.provider.qr(token).await {
+            Ok(code) => return QrView::Code(code.0),
+            Err(failure) => failure,
+        };
+        match failure.reason {
+            FailureReason::AlreadyLoggedIn => return QrView::AlreadyLoggedIn,
+            FailureReason::NoSession => return QrView::NoSession,
+            FailureReason::RateLimited => self.pause.begin(),
+            _ => {}
+        }
+        QrView::Failed {
+            code: failure.reason.as_str().to_owned(),
+            said: failure.said.as_str().to_owned(),
+        }
     }
 }
 
