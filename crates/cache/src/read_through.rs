@@ -32,6 +32,7 @@ pub struct ReadThrough<V> {
     redis: RedisLink,
     /// Values that are to be taken back once more.
     again: TaskTracker,
+    shared_ttl: Duration,
 }
 
 /// Why a load gave no value to keep. Never kept itself.
@@ -52,13 +53,21 @@ where
     /// A cache of at most `entries` values in this process.
     #[must_use]
     pub fn new(redis: RedisLink, entries: u64) -> Self {
+        Self::short_lived(redis, entries, SHARED_TTL)
+    }
+
+    /// The same for values that go out of date by themselves, with nobody to take them back: `shared_ttl` is how long
+    /// Redis keeps a copy. A process may show it for as long again, but for no more than a second.
+    #[must_use]
+    pub fn short_lived(redis: RedisLink, entries: u64, shared_ttl: Duration) -> Self {
         Self {
             local: Cache::builder()
                 .max_capacity(entries)
-                .time_to_live(LOCAL_TTL)
+                .time_to_live(LOCAL_TTL.min(shared_ttl))
                 .build(),
             redis,
             again: TaskTracker::new(),
+            shared_ttl,
         }
     }
 
@@ -98,10 +107,11 @@ where
     pub async fn forget(&self, key: &CacheKey) {
         self.local.invalidate(key).await;
         let (redis, name) = (self.redis.clone(), self.redis.key(key.as_str()));
+        let shared_ttl = self.shared_ttl;
         take_back(&redis, name.clone()).await;
         self.again.spawn(async move {
             let changed = Instant::now();
-            while changed.elapsed() < SHARED_TTL {
+            while changed.elapsed() < shared_ttl {
                 tokio::time::sleep(AGAIN_AFTER).await;
                 if take_back(&redis, name.clone()).await.is_some() {
                     return;
@@ -126,7 +136,9 @@ where
             .await?;
         let text = text?;
         // By Redis' own clock, so that the processes' clocks do not matter.
-        let age = SHARED_TTL.saturating_sub(Duration::from_millis(u64::try_from(left_ms).unwrap_or(0)));
+        let age = self
+            .shared_ttl
+            .saturating_sub(Duration::from_millis(u64::try_from(left_ms).unwrap_or(0)));
         if self.redis.undisturbed_for().is_some_and(|calm| age >= calm) {
             return None;
         }
@@ -139,8 +151,9 @@ where
             return;
         };
         let name = self.redis.key(key.as_str());
+        let ttl = u64::try_from(self.shared_ttl.as_millis()).unwrap_or(u64::MAX);
         self.redis
-            .ask(|mut redis| async move { redis.set_ex::<_, _, ()>(name, text, SHARED_TTL.as_secs()).await })
+            .ask(|mut redis| async move { redis.pset_ex::<_, _, ()>(name, text, ttl).await })
             .await;
     }
 }

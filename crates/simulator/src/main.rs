@@ -23,7 +23,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve all imitations on one port: /wa, /chatwoot, /gowa, /graph, and the control plane under /_sim.
+    /// Serve all imitations on one port: /wa, /support, /chatwoot, /gowa, /graph, and the control plane under /_sim.
     Serve(Serve),
     /// Send one message from a phone to a person's Chatwoot and the answer back, printing every hop as it happens.
     ///
@@ -46,6 +46,9 @@ struct Serve {
     /// Token of the WA server's admin API. Taken from WA_ADMIN_TOKEN if absent.
     #[arg(long)]
     wa_admin_token: Option<String>,
+    /// Keys of the gateway's internal routes, `source:key` separated by commas. Taken from INTERNAL_API_KEYS if absent.
+    #[arg(long)]
+    support_internal_keys: Option<String>,
     /// How the WA server writes its webhooks.
     #[arg(long, value_enum, default_value_t = Format::Form)]
     webhook_format: Format,
@@ -108,9 +111,15 @@ impl Serve {
                 .ok()
                 .filter(|token| !token.is_empty())
         });
+        let keys = self.support_internal_keys.or_else(|| {
+            std::env::var("INTERNAL_API_KEYS")
+                .ok()
+                .filter(|keys| !keys.is_empty())
+        });
         let config = SimulatorConfig {
             listen: self.listen,
             wa_admin_token: token.unwrap_or(defaults.wa_admin_token.clone()),
+            support_internal_keys: keys.unwrap_or(defaults.support_internal_keys.clone()),
             webhook_format: match self.webhook_format {
                 Format::Form => WebhookFormat::Form,
                 Format::Json => WebhookFormat::Json,
@@ -129,7 +138,7 @@ impl Serve {
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             address = %simulator.addr(),
-            "simulator listening: /wa /chatwoot /gowa /graph, control plane /_sim"
+            "simulator listening: /wa /support /chatwoot /gowa /graph, control plane /_sim"
         );
         tokio::select! {
             ended = simulator.wait() => return ended.context("the server ended by itself"),

@@ -25,8 +25,10 @@ channel_env() {
     printf 'INTERNAL_API_KEY=%s\n' "$INTERNAL_API_KEY"
     printf 'PUBLIC_CHANNEL_BASE_URL=%s\n' "$CHANNEL_URL"
     printf 'WA_API_URL=%s/v1/wa\n' "$WA_SUPPORT_URL"
-    printf 'WA_SUPPORT_URL=%s\n' "$WA_SUPPORT_URL"
-    printf 'WA_SUPPORT_INTERNAL_API_KEY=%s\n' "${INTERNAL_API_KEYS%%,*}"
+    # The gateway does not make sessions for other services yet, so they are made at the WhatsApp server; its proxy, through
+    # which messages go, knows the sessions that it made itself.
+    printf 'WA_SERVER_URL=%s/wa\n' "$SIMULATOR_URL"
+    printf 'WA_ADMIN_TOKEN=%s\n' "$WA_ADMIN_TOKEN"
     printf 'API_DOCS=true\nCOOKIE_SECURE=false\n'
     common_env
 }

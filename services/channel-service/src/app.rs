@@ -19,7 +19,7 @@ use runtime::shutdown::Shutdown;
 use tenant_isolation::policy::{self, PolicyError};
 use web::health::{Health, Need};
 use web::{ErrorField, MetricsToken, ServerSettings};
-use whatsapp::genfity::{Endpoint, GenfitySender};
+use whatsapp::genfity::Endpoint;
 
 use crate::chats::Chats;
 use crate::config::Settings;
@@ -28,9 +28,11 @@ use crate::flows::outcomes::{Outcomes, Telling};
 use crate::flows::pace::Pace;
 use crate::flows::route_account::AccountRoutes;
 use crate::flows::send_message::Sender;
+use crate::flows::session::Sessions;
 use crate::routes::routes;
+use crate::wiring;
 use crate::workers::commands::Commands;
-use crate::workers::{committer, retention};
+use crate::workers::{committer, retention, session_intents};
 
 /// What request handlers share.
 pub(crate) struct State {
@@ -41,6 +43,8 @@ pub(crate) struct State {
     pub(crate) ingest: Ingest,
     pub(crate) relay: Signal,
     pub(crate) body_limit: usize,
+    /// What is done about tenants' sessions.
+    pub(crate) sessions: Arc<Sessions>,
     /// Where the WhatsApp server is to post, when that is configured.
     pub(crate) webhook_url: Option<String>,
     /// Cookies only travel over TLS.
@@ -69,6 +73,7 @@ pub struct Application {
     redis: RedisLink,
     broker: Broker,
     sender: Arc<Sender>,
+    sessions: Arc<Sessions>,
     relay: Signal,
     workers: Signal,
     outcomes: Outcomes,
@@ -113,12 +118,14 @@ impl Application {
         let sender = Sender {
             db: db.clone(),
             keys: settings.keys.clone(),
-            provider: Arc::new(GenfitySender::new(&endpoint).context("the HTTP client cannot be built")?),
+            provider: wiring::sender(&settings.sessions, &endpoint)?,
+            fallback_token: settings.sessions.access_token.clone(),
             account_pace: Pace::new(redis.clone(), settings.sending.account_rate),
             tenant_pace: Pace::new(redis.clone(), settings.sending.tenant_rate),
             retries: settings.sending.retries,
             relay: relay.clone(),
         };
+        let sessions = Arc::new(wiring::sessions(&settings, &endpoint, &db, &redis)?);
         Ok(Self {
             settings,
             listener,
@@ -126,6 +133,7 @@ impl Application {
             redis,
             broker,
             sender: Arc::new(sender),
+            sessions,
             relay,
             workers: Signal::default(),
             outcomes: Outcomes::default(),
@@ -163,6 +171,7 @@ impl Application {
             redis: self.redis.clone(),
             routes: AccountRoutes::new(self.db.clone(), self.redis.clone()),
             ingest,
+            sessions: Arc::clone(&self.sessions),
             relay: self.relay.clone(),
             body_limit: ingest_settings.body_limit,
             webhook_url: self.settings.internal.webhook_url(),
@@ -278,6 +287,9 @@ impl Application {
         shutdown.spawn("commands", async move {
             messaging::consumer::consume(&broker, Queue::ChannelCommands, &commands, &stop).await;
         });
+
+        let taking_back = session_intents::run(Arc::clone(&self.sessions), shutdown.clone());
+        shutdown.spawn("session intents", taking_back);
 
         let sweeping = retention::run(self.db.clone(), self.settings.ledger_retention, shutdown.clone());
         shutdown.spawn("retention", sweeping);

@@ -14,6 +14,7 @@ pub mod flows;
 pub mod routes;
 pub mod store;
 mod webhooks;
+mod wiring;
 pub mod workers;
 
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};

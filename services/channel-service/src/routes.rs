@@ -26,6 +26,8 @@ pub(crate) fn routes(config: &mut ServiceConfig, docs: bool) {
                 .configure(api::messages::routes)
                 .configure(api::conversations::routes)
                 .configure(api::takeovers::routes)
+                .configure(api::sessions::routes)
+                .configure(api::wa_support::routes)
                 .default_service(web::to(no_route))
                 .wrap(from_fn(require_internal_key)),
         )

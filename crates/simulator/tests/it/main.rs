@@ -9,6 +9,7 @@ mod faults;
 mod receiver;
 mod round_trip;
 mod small_servers;
+mod support;
 mod wa_api;
 mod wa_webhook;
 

@@ -110,6 +110,10 @@ impl Endpoint {
         self
     }
 
+    pub(super) const fn connect_timeout(&self) -> Duration {
+        self.connect_timeout
+    }
+
     pub(super) fn address(&self, path: &[&str]) -> Result<Url, InvalidEndpoint> {
         let mut url = self.base.clone();
         url.path_segments_mut()
@@ -265,7 +269,7 @@ fn broken(error: &reqwest::Error) -> UnknownReason {
 }
 
 /// An error with its causes, without the URL (the caller knows the endpoint, logs need not).
-fn chain(error: &reqwest::Error) -> String {
+pub(super) fn chain(error: &reqwest::Error) -> String {
     let mut text = String::new();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
@@ -390,7 +394,7 @@ fn judge_success(body: &Body, ours: &ProviderMessageId, token: &SessionToken) ->
 }
 
 /// `Retry-After` in seconds or as a date, kept within one second and one hour.
-fn asked_wait(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
+pub(super) fn asked_wait(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let asked = match text.parse() {
         Ok(seconds) => Duration::from_secs(seconds),

@@ -7,10 +7,12 @@ pub(crate) mod conversations;
 pub(crate) mod messages;
 pub(crate) mod person;
 pub(crate) mod sending;
+pub(crate) mod sessions;
 pub(crate) mod signed_in;
 pub(crate) mod takeovers;
 pub(crate) mod tenants;
 pub(crate) mod village;
+pub(crate) mod wa_support;
 
 use ::web::openapi::{Group, Schema, flag, object};
 

@@ -3,6 +3,7 @@
 mod ai_service;
 mod dashboard;
 mod internal;
+mod sessions;
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use secrecy::SecretString;
 pub use ai_service::AiServiceSettings;
 pub use dashboard::DashboardSettings;
 pub use internal::InternalSettings;
+pub use sessions::SessionSettings;
 
 /// Everything `serve` needs.
 #[derive(Debug, Clone)]
@@ -44,6 +46,8 @@ pub struct Settings {
     pub dashboard: DashboardSettings,
     /// Where the AI service is.
     pub ai_service: AiServiceSettings,
+    /// Who makes sessions, and what is sent with.
+    pub sessions: SessionSettings,
     /// Prefix of the provider's API.
     pub wa_api: BaseUrl,
     /// Serve GovConnect's exchange too.
@@ -121,6 +125,7 @@ impl Settings {
             "https://api-wa.genfity.com/v1/wa",
             "Prefix of the WhatsApp API, normally wa-support-gateway's `/v1/wa`",
         );
+        let sessions = SessionSettings::take(reader);
         let govconnect = reader.with_default(
             "GOVCONNECT_EVENTS",
             "false",
@@ -151,6 +156,7 @@ impl Settings {
             internal: internal?,
             dashboard: dashboard?,
             ai_service,
+            sessions: sessions?,
             wa_api: wa_api?,
             govconnect: govconnect?,
             ingest: ingest?,

@@ -11,7 +11,7 @@ use whatsapp::event::{Receipt, ReceiptKind, SentEcho, SessionEvent, UnknownEvent
 
 use super::announce_status::announce;
 use crate::store::provider_event::{self, KeptEvent};
-use crate::store::{account, message};
+use crate::store::{account, channel_account, message};
 
 /// Messages of ours reached a phone, or were read. Returns how many moved.
 ///
@@ -106,6 +106,9 @@ pub async fn session(
         phone.map(domain::address::PhoneNumber::as_str),
     )
     .await?;
+    if let Some(phone) = phone {
+        channel_account::show_number(&mut tx, phone.as_str()).await?;
+    }
     tx.commit().await?;
     tracing::info!(account = %id, event = event.as_str(), "the account's session changed");
     Ok(())

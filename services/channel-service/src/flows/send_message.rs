@@ -51,6 +51,8 @@ pub struct Sender {
     pub keys: KeyRing,
     /// The way out.
     pub provider: Arc<dyn SendMessage>,
+    /// What an account without a token of its own sends with.
+    pub fallback_token: Option<SessionToken>,
     /// How fast an account may send.
     pub account_pace: Pace,
     /// How fast a tenant may send.
@@ -166,19 +168,15 @@ impl Sender {
             let apart = Duration::from_millis(rand::random_range(0..AFTER_PAUSE_MS));
             return Ok(Head::Paused(pause + apart));
         }
-        let binding = account::token_binding(lease.scope().tenant(), account_id);
-        let Some(token_sealed) = &account.token_sealed else {
-            return Ok(Head::Impossible("no_session"));
-        };
-        let Ok(token) = self.keys.open(token_sealed, &binding) else {
-            return Ok(Head::Impossible("token_does_not_open"));
+        let token = match self.token(lease, account_id, account.token_sealed.as_deref()) {
+            Ok(token) => token,
+            Err(reason) => return Ok(Head::Impossible(reason)),
         };
         let parts = (
-            SessionToken::new(token.expose_secret()),
             ProviderMessageId::parse(row.provider_message_id),
             ChatAddress::parse(&row.address),
         );
-        let (Ok(token), Ok(id), Ok(to)) = parts else {
+        let (Ok(id), Ok(to)) = parts else {
             return Ok(Head::Impossible("unreadable_message"));
         };
         let text = OutboundText {
@@ -192,6 +190,24 @@ impl Sender {
             token,
             text,
         })))
+    }
+
+    /// What the account sends with: its own token, else the one for all who have none.
+    fn token(
+        &self,
+        lease: &Lease,
+        account: AccountId,
+        sealed: Option<&str>,
+    ) -> Result<SessionToken, &'static str> {
+        let Some(sealed) = sealed else {
+            return self.fallback_token.clone().ok_or("no_session");
+        };
+        let binding = account::token_binding(lease.scope().tenant(), account);
+        let token = self
+            .keys
+            .open(sealed, &binding)
+            .map_err(|_| "token_does_not_open")?;
+        SessionToken::new(token.expose_secret()).map_err(|_| "unreadable_message")
     }
 
     async fn ask_pace(&self, lease: &Lease, ready: &Ready) -> Result<(), Duration> {

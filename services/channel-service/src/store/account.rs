@@ -290,7 +290,8 @@ pub async fn set_status(
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     diesel::sql_query(
-        "UPDATE accounts SET status = $3, phone = coalesce($4, phone), updated_at = now() \
+        "UPDATE accounts SET status = $3, phone = coalesce($4, phone), updated_at = now(), \
+             last_connected_at = CASE WHEN $3 = 'connected' THEN now() ELSE last_connected_at END \
          WHERE tenant_id = $1 AND id = $2",
     )
     .bind::<Text, _>(tenant)

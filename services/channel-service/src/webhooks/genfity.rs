@@ -108,6 +108,7 @@ async fn accept(
         }
         InboundEvent::Session(event) => {
             record_event::session(&state.db, &scope, account, &event).await?;
+            state.sessions.changed(&scope, account).await;
             Ok(done("Session state recorded"))
         }
         InboundEvent::Skipped(reason) => {

@@ -3,3 +3,4 @@
 pub mod commands;
 pub mod committer;
 pub mod retention;
+pub mod session_intents;

@@ -5,12 +5,16 @@
 
 mod loose;
 mod message;
+mod session;
+mod support;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 pub(super) use loose::Loose;
 pub(super) use message::*;
+pub(super) use session::*;
+pub(super) use support::*;
 
 /// The event object, with the names of the instance merged in (JSON mode) or without (form mode).
 #[derive(Deserialize)]
