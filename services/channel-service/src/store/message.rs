@@ -377,10 +377,13 @@ pub async fn history(
 ) -> Result<Vec<HistoryRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     let mut rows: Vec<HistoryRow> = diesel::sql_query(
-        "SELECT id, provider_message_id, body, direction, source, status, reason, sent_at, created_at FROM messages \
-         WHERE tenant_id = $1 AND chat_id = ANY ($2) \
-           AND (status NOT IN ('failed', 'parked') OR ($4 AND source = 'ai')) \
-         ORDER BY sent_at DESC, id DESC LIMIT $3",
+        // Each chat by itself, so that the index gives its newest and no chat is read to its beginning.
+        "SELECT m.* FROM unnest($2) AS c (id) CROSS JOIN LATERAL \
+             (SELECT id, provider_message_id, body, direction, source, status, reason, sent_at, created_at \
+              FROM messages WHERE tenant_id = $1 AND chat_id = c.id \
+                AND (status NOT IN ('failed', 'parked') OR ($4 AND source = 'ai')) \
+              ORDER BY sent_at DESC, id DESC LIMIT $3) m \
+         ORDER BY m.sent_at DESC, m.id DESC LIMIT $3",
     )
     .bind::<Text, _>(tenant)
     .bind::<Array<SqlUuid>, _>(chats)
