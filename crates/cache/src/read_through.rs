@@ -8,6 +8,7 @@ use moka::future::Cache;
 use redis::AsyncCommands as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio_util::task::TaskTracker;
 
 use crate::keys::CacheKey;
 use crate::redis_link::RedisLink;
@@ -30,6 +31,8 @@ pub struct ReadThrough<V> {
     local: Cache<CacheKey, V>,
     redis: RedisLink,
     shared_ttl: Duration,
+    /// Values that are to be taken back once more.
+    again: TaskTracker,
 }
 
 /// Why a load gave no value to keep. Never kept itself.
@@ -64,6 +67,7 @@ where
                 .build(),
             redis,
             shared_ttl,
+            again: TaskTracker::new(),
         }
     }
 
@@ -105,7 +109,7 @@ where
         let (redis, name) = (self.redis.clone(), self.redis.key(key.as_str()));
         let shared_ttl = self.shared_ttl;
         take_back(&redis, name.clone()).await;
-        tokio::spawn(async move {
+        self.again.spawn(async move {
             let changed = Instant::now();
             while changed.elapsed() < shared_ttl {
                 tokio::time::sleep(AGAIN_AFTER).await;
@@ -114,6 +118,12 @@ where
                 }
             }
         });
+    }
+
+    /// Waits until everything that was forgotten so far is taken back for good. For a process that ends soon after.
+    pub async fn settled(&self) {
+        self.again.close();
+        self.again.wait().await;
     }
 
     async fn shared(&self, key: &CacheKey) -> Option<V> {

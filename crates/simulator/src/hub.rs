@@ -84,7 +84,7 @@ impl Hub {
             .map_err(StartError::Client)?;
         Ok(Arc::new(Self {
             wa: Mutex::new(WaState::new(&config)),
-            chatwoot: Mutex::default(),
+            chatwoot: Mutex::new(ChatwootState::new(config.first_chatwoot_id)),
             gowa: Mutex::default(),
             graph: Mutex::default(),
             support: Mutex::default(),

@@ -71,6 +71,9 @@ pub struct SimulatorConfig {
     pub receipt_delay: Duration,
     /// Chatwoot gives up on a webhook after this long (Chatwoot contract 2.4).
     pub chatwoot_webhook_timeout: Duration,
+    /// Chatwoot's ids of inboxes, contacts and messages begin here. A simulator that starts again over databases that
+    /// remember the last one must not hand out the same ids for other things: see [`SimulatorConfig::never_repeating_ids`].
+    pub first_chatwoot_id: u64,
 }
 
 impl Default for SimulatorConfig {
@@ -86,11 +89,22 @@ impl Default for SimulatorConfig {
             login_delay: Duration::from_millis(20),
             receipt_delay: Duration::from_millis(20),
             chatwoot_webhook_timeout: Duration::from_secs(5),
+            first_chatwoot_id: 1,
         }
     }
 }
 
 impl SimulatorConfig {
+    /// Lets Chatwoot's ids begin at the clock's milliseconds: whatever an earlier simulator handed out, it made fewer
+    /// ids than milliseconds passed. JSON numbers hold them exactly for the next two hundred thousand years.
+    #[must_use]
+    pub fn never_repeating_ids(mut self) -> Self {
+        self.first_chatwoot_id = u64::try_from(chrono::Utc::now().timestamp_millis())
+            .unwrap_or(1)
+            .max(1);
+        self
+    }
+
     /// For tests: a free port, and WA webhooks retried after 50, 100, 200 and 200 ms instead of minutes.
     #[must_use]
     pub fn for_tests() -> Self {

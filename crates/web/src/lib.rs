@@ -9,9 +9,10 @@ pub mod health;
 pub mod healthcheck;
 mod internal;
 mod metrics_page;
+pub mod openapi;
 mod server;
 
-pub use body::read_body;
+pub use body::{BodyBudget, read_body};
 pub use context::{note_tenant, request_id, wire_time};
 pub use error::{ApiError, ErrorField};
 pub use fields::{FIELDS_LIMIT, Fields, Query};

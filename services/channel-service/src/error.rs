@@ -104,9 +104,9 @@ fn session(error: &SessionError) -> ApiError {
             "gateway_failed",
             error.said().unwrap_or("WhatsApp gateway is not available"),
         ),
-        SessionError::Register(RegisterError::InstanceTaken | RegisterError::SessionTaken) => {
-            failed("session_name_taken", "The session name is taken")
-        }
+        SessionError::Register(
+            RegisterError::InstanceTaken | RegisterError::SessionTaken | RegisterError::TenantNameTaken(_),
+        ) => failed("session_name_taken", "The session name is taken"),
         SessionError::Busy
         | SessionError::Database(_)
         | SessionError::Register(RegisterError::Database(_)) => ApiError::unavailable(COME_BACK),

@@ -10,7 +10,7 @@ pub mod cli;
 pub mod config;
 mod error;
 pub mod flows;
-mod routes;
+pub mod routes;
 pub mod store;
 mod webhooks;
 mod wiring;

@@ -1,5 +1,6 @@
 //! The service's settings, read once. The names are those of the contract (channel-service 7) where it has one.
 
+mod dashboard;
 mod internal;
 mod sessions;
 
@@ -14,6 +15,7 @@ use runtime::encryption::KeyRing;
 use runtime::process::ProcessSettings;
 use secrecy::SecretString;
 
+pub use dashboard::DashboardSettings;
 pub use internal::InternalSettings;
 pub use sessions::SessionSettings;
 
@@ -40,6 +42,8 @@ pub struct Settings {
     pub internal: InternalSettings,
     /// Who makes sessions, and what is sent with.
     pub sessions: SessionSettings,
+    /// The dashboard's API.
+    pub dashboard: DashboardSettings,
     /// Prefix of the provider's API.
     pub wa_api: BaseUrl,
     /// Serve GovConnect's exchange too.
@@ -57,6 +61,8 @@ pub struct Settings {
 pub struct IngestSettings {
     /// Largest body of a webhook, in bytes.
     pub body_limit: usize,
+    /// Bytes of bodies that may be in memory at once.
+    pub body_budget: usize,
     /// Webhooks that may wait for a commit; one more is answered 503.
     pub queue: usize,
     /// Most webhooks that share one commit.
@@ -108,6 +114,7 @@ impl Settings {
         );
         let keys = keys(reader);
         let internal = InternalSettings::take(reader);
+        let dashboard = DashboardSettings::take(reader);
         let wa_api = reader.with_default(
             "WA_API_URL",
             "https://api-wa.genfity.com/v1/wa",
@@ -116,8 +123,8 @@ impl Settings {
         let sessions = SessionSettings::take(reader);
         let govconnect = reader.with_default(
             "GOVCONNECT_EVENTS",
-            "true",
-            "Also publish to `govconnect.events` in GovConnect's shape",
+            "false",
+            "Also publish to `govconnect.events` in GovConnect's shape; only where somebody reads its queue, which has no limit",
         );
         let ingest = IngestSettings::take(reader);
         let sending = SendingSettings::take(reader);
@@ -143,6 +150,7 @@ impl Settings {
             keys: keys?,
             internal: internal?,
             sessions: sessions?,
+            dashboard: dashboard?,
             wa_api: wa_api?,
             govconnect: govconnect?,
             ingest: ingest?,
@@ -159,6 +167,11 @@ impl IngestSettings {
             "33554432",
             "Largest body of a webhook; 413 above it",
         );
+        let body_budget = reader.with_default(
+            "BODY_BUDGET_BYTES",
+            "268435456",
+            "Bytes of bodies in memory at once; 503 above it",
+        );
         let queue = reader.with_default(
             "INGEST_QUEUE",
             "4096",
@@ -168,12 +181,19 @@ impl IngestSettings {
         let committers = reader.with_default("INGEST_COMMITTERS", "2", "Commits under way at once");
         let settings = Self {
             body_limit: body_limit?,
+            body_budget: body_budget?,
             queue: queue?,
             batch: batch?,
             committers: committers?,
         };
         if settings.queue == 0 || settings.batch == 0 || settings.committers == 0 {
             reader.problem("INGEST_*", "must each be at least 1");
+        }
+        if settings.body_budget < settings.body_limit {
+            reader.problem(
+                "BODY_BUDGET_BYTES",
+                "must hold one body of WEBHOOK_BODY_LIMIT_BYTES",
+            );
         }
         Some(settings)
     }

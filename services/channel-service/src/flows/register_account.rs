@@ -21,8 +21,10 @@ pub struct NewAccount {
     pub session_id: Option<String>,
     /// The session's token.
     pub token: SecretString,
-    /// Signs the session's webhooks; without one they are accepted unsigned.
+    /// Signs the session's webhooks; without one the keys that are stored stay.
     pub webhook_key: Option<SecretString>,
+    /// Forget the keys that are stored: webhooks are accepted unsigned.
+    pub unsigned: bool,
 }
 
 /// Why an account cannot be registered.
@@ -34,6 +36,9 @@ pub enum RegisterError {
     /// The session leads to somebody already.
     #[error("the session id is registered for another account")]
     SessionTaken,
+    /// Webhooks that name the tenant by its id would be another tenant's.
+    #[error("the tenant's id {0} is the instance name of another tenant's account")]
+    TenantNameTaken(TenantId),
     /// A secret cannot be sealed.
     #[error(transparent)]
     Encryption(#[from] EncryptionError),
@@ -98,9 +103,10 @@ pub async fn register_in(
     let id = existing
         .as_ref()
         .map_or_else(AccountId::generate, |row| AccountId::from_uuid(row.id));
-    let webhook_keys_sealed = match &new.webhook_key {
-        Some(key) => vec![keys.seal(key, &account::webhook_key_binding(&new.tenant, id))?],
-        None => Vec::new(),
+    let webhook_keys_sealed = match (&new.webhook_key, &existing) {
+        (Some(key), _) => vec![keys.seal(key, &account::webhook_key_binding(&new.tenant, id))?],
+        (None, Some(row)) if !new.unsigned => row.webhook_keys_sealed.clone(),
+        (None, _) => Vec::new(),
     };
     let row = AccountRow {
         id: id.as_uuid(),
@@ -114,7 +120,11 @@ pub async fn register_in(
         return Err(RegisterError::InstanceTaken);
     }
     // Webhooks may also come under the tenant's id; a second account of the tenant leaves that name to the first.
-    let _first = account::register(tx, INSTANCE, new.tenant.as_str(), id).await?;
+    if !account::register(tx, INSTANCE, new.tenant.as_str(), id).await?
+        && !account::is_registered(tx, INSTANCE, new.tenant.as_str()).await?
+    {
+        return Err(RegisterError::TenantNameTaken(new.tenant.clone()));
+    }
     let old_session = existing
         .and_then(|row| row.session_id)
         .filter(|old| Some(old) != new.session_id.as_ref());

@@ -230,6 +230,31 @@ pub async fn advance(
     Ok(rows.pop())
 }
 
+/// A message of ours that stays in `status` gets another reason. `None`: it is elsewhere by now.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn give_reason(
+    tx: &mut TenantTransaction,
+    id: MessageId,
+    status: DeliveryStatus,
+    reason: Option<&str>,
+) -> Result<Option<Moved>, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let mut rows: Vec<Moved> = diesel::sql_query(
+        "UPDATE messages SET reason = $4, updated_at = now() \
+         WHERE tenant_id = $1 AND id = $2 AND direction = 'outbound' AND status = $3 \
+         RETURNING id, account_id, chat_id, provider_message_id, reference",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(id.as_uuid())
+    .bind::<Text, _>(status.as_str())
+    .bind::<Nullable<Text>, _>(reason)
+    .load(tx.connection())
+    .await?;
+    Ok(rows.pop())
+}
+
 /// Moves the messages that a receipt names. Returns those that did move.
 ///
 /// # Errors

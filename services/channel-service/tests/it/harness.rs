@@ -287,6 +287,7 @@ impl TestApp {
             session_id: Some(session.id.clone()),
             token: SecretString::from(session.token.as_str()),
             webhook_key: key.map(SecretString::from),
+            unsigned: key.is_none(),
         };
         register(&self.direct, &self.routes, &self.keys, new)
             .await
@@ -594,6 +595,7 @@ fn settings(wishes: &Wishes, proxies: &Proxies, prefix: &str, simulator: &str, h
         ("BROKER_PREFIX", prefix),
         ("ENCRYPTION_KEYS", ENCRYPTION_KEYS),
         ("INTERNAL_API_KEY", INTERNAL_KEY),
+        ("API_DOCS", "true"),
         (
             "INTERNAL_CALLER_KEYS",
             concat!("ai:", "limited-key-of-the-ai", ":desa-satu"),
@@ -615,6 +617,7 @@ fn settings(wishes: &Wishes, proxies: &Proxies, prefix: &str, simulator: &str, h
         ),
         ("WA_ACCESS_TOKEN", &wishes.access_token),
         ("WA_DRY_RUN", if wishes.dry_run { "true" } else { "false" }),
+        ("GOVCONNECT_EVENTS", "true"),
         ("LANE_LEASE_MS", "2000"),
         ("MESSAGE_TIMEOUT_MS", "10000"),
         ("SEND_ATTEMPTS", wishes.send_attempts),

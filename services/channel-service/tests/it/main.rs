@@ -2,12 +2,15 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod accounts;
+mod api_document;
 mod bad_input;
 mod channel_accounts;
 mod events;
 mod harness;
 mod housekeeping;
 mod logs;
+mod ordering;
 mod outages;
 mod receipts;
 mod receiving;
@@ -17,6 +20,8 @@ mod sessions;
 mod sessions_made;
 mod sessions_watched;
 mod signatures;
+mod signing_in;
 mod stopping;
+mod tenant_administration;
 mod tenants;
 mod wa_support;
