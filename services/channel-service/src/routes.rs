@@ -26,8 +26,6 @@ pub(crate) fn routes(config: &mut ServiceConfig, docs: bool) {
                 .configure(api::messages::routes)
                 .configure(api::conversations::routes)
                 .configure(api::takeovers::routes)
-                .configure(api::sessions::routes)
-                .configure(api::wa_support::routes)
                 .default_service(web::to(no_route))
                 .wrap(from_fn(require_internal_key)),
         )
@@ -70,7 +68,9 @@ fn public() -> Api {
 /// For other services.
 fn internal() -> Api {
     let mut api = Api::under("/internal");
+    api::sessions::routes(&mut api);
     api::channel_accounts::routes(&mut api);
+    api::wa_support::routes(&mut api);
     api
 }
 

@@ -1,40 +1,146 @@
 //! `/internal/whatsapp/*`: a tenant's session (channel-service contract 1.5).
 
+use ::web::openapi::{Api, Doc, Group, Schema, fields, flag, nullable, object, text};
 use ::web::{ApiError, Fields, Internal, Query};
 use actix_web::http::StatusCode;
-use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use domain::address::PhoneNumber;
 use serde_json::{Value, json};
 use tenant_isolation::TenantScope;
 
-use super::village;
+use super::{data, internal_group, village};
 use crate::app::State;
 use crate::error::ServiceError;
 use crate::flows::courtesies::{self, Courtesies};
 use crate::flows::session::{Created, QrView, StatusView};
 use crate::flows::tenant::Actor;
 
-pub(crate) fn routes(config: &mut ServiceConfig) {
-    config
-        .service(
-            web::resource("/whatsapp/session")
-                .route(web::post().to(create))
-                .route(web::delete().to(delete)),
+const GROUP: Group = internal_group("WhatsApp sessions");
+
+pub(crate) fn routes(api: &mut Api) {
+    api.group(GROUP);
+    let state = object([
+        ("connected", flag()),
+        ("loggedIn", flag()),
+        ("wa_number", nullable(text())),
+    ]);
+    let details = || data(object([("details", text())]));
+    let courtesies = || {
+        data(object([
+            ("autoReadMessages", flag()),
+            ("typingIndicator", flag()),
+        ]))
+    };
+    let made = json!({"type": "object", "properties": {
+        "existing": {"type": "boolean"}, "session_id": {"type": ["string", "null"]}}, "required": ["existing"]});
+    let code = json!({"type": "object", "properties": {
+        "QRCode": {"type": "string"}, "alreadyLoggedIn": {"type": "boolean"}}, "required": ["QRCode"]});
+    let duplicate = json!({"type": "object", "properties": {
+        "isDuplicate": {"type": "boolean"}, "existingVillageId": {"type": "string"},
+        "existingVillageName": {"type": "string"}}, "required": ["isDuplicate"]});
+    api.post(
+        "/whatsapp/session",
+        doc("Make a village's session, unless it has one")
+            .takes(named([("admin_id", text()), ("village_slug", text())]))
+            .answers(200, "There is one", data(made)),
+        create,
+    )
+    .delete(
+        "/whatsapp/session",
+        doc("Remove a village's session; it goes here only when it is gone there")
+            .takes(named([]))
+            .answers(200, "There is none", data(object([("deleted", flag())]))),
+        delete,
+    )
+    .get(
+        "/whatsapp/status",
+        doc("Where a village's session stands; what cannot be asked is answered without the provider's fields")
+            .answers(200, "As far as it is known", data(state)),
+        status,
+    )
+    .post(
+        "/whatsapp/connect",
+        doc("Connect a session, and tell the server again what it forgets")
+            .takes(named([]))
+            .answers(200, "It is connected", details()),
+        connect,
+    )
+    .post(
+        "/whatsapp/disconnect",
+        doc("Take a session off the network")
+            .takes(named([]))
+            .answers(200, "It is off", details()),
+        disconnect,
+    )
+    .post(
+        "/whatsapp/logout",
+        doc("Unlink a session from the phone")
+            .takes(named([]))
+            .answers(200, "It is unlinked", details()),
+        logout,
+    )
+    .get(
+        "/whatsapp/qr",
+        doc("The code to scan, as a data URL; empty until the first one is there")
+            .answers(200, "The code", data(code)),
+        qr,
+    )
+    .post(
+        "/whatsapp/pairphone",
+        doc("A code to type on the phone")
+            .takes(named([("Phone", text())]))
+            .answers(200, "The code", data(object([("LinkingCode", text())]))),
+        pair_phone,
+    )
+    .get(
+        "/whatsapp/settings",
+        doc("What WhatsApp shows of a village's reading and writing")
+            .answers(200, "The settings", courtesies()),
+        settings,
+    )
+    .patch(
+        "/whatsapp/settings",
+        doc("Change what WhatsApp shows of a village's reading and writing")
+            .takes(named([("autoReadMessages", flag()), ("typingIndicator", flag())]))
+            .answers(200, "The settings as they are now", courtesies()),
+        set_settings,
+    )
+    .get(
+        "/whatsapp/check-duplicate",
+        doc("Does another village hold this number?")
+            .query("wa_number", text(), "the number, digits with the country code")
+            .answers(200, "Which one, if any", data(duplicate)),
+        check_duplicate,
+    )
+    .post(
+        "/whatsapp/force-disconnect",
+        doc("Remove the session of another village that holds the same number")
+            .takes(named([("target_village_id", text())]))
+            .answers(200, "It is removed", data(object([("message", text())]))),
+        force_disconnect,
+    );
+}
+
+/// Who is meant may be said in the query, in the body or in a header.
+fn doc(summary: &'static str) -> Doc {
+    Doc::new(summary)
+        .query(
+            "village_id",
+            text(),
+            "the village, unless the body or the header names it",
         )
-        .service(web::resource("/whatsapp/status").route(web::get().to(status)))
-        .service(web::resource("/whatsapp/connect").route(web::post().to(connect)))
-        .service(web::resource("/whatsapp/disconnect").route(web::post().to(disconnect)))
-        .service(web::resource("/whatsapp/logout").route(web::post().to(logout)))
-        .service(web::resource("/whatsapp/qr").route(web::get().to(qr)))
-        .service(web::resource("/whatsapp/pairphone").route(web::post().to(pair_phone)))
-        .service(
-            web::resource("/whatsapp/settings")
-                .route(web::get().to(settings))
-                .route(web::patch().to(set_settings)),
+        .header(
+            "x-village-id",
+            text(),
+            "the village, unless the query or the body names it",
         )
-        .service(web::resource("/whatsapp/check-duplicate").route(web::get().to(check_duplicate)))
-        .service(web::resource("/whatsapp/force-disconnect").route(web::post().to(force_disconnect)));
+}
+
+fn named<const N: usize>(others: [(&str, Schema); N]) -> Schema {
+    let mut body = fields(others);
+    body["properties"]["village_id"] = nullable(text());
+    body
 }
 
 type Answered = Result<HttpResponse, ServiceError>;

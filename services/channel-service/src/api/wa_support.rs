@@ -1,29 +1,95 @@
 //! `/internal/wa-support/*`: wa-support-gateway's customers, for superadmins (channel-service contract 1.8).
 
+use ::web::openapi::{Api, Doc, Group, fields, flag, list, nullable, object, text, whole};
 use ::web::{ApiError, Fields, Internal, Query, wire_time};
 use actix_web::http::StatusCode;
-use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 use tenant_isolation::TenantScope;
 
-use super::village;
+use super::{data, internal_group, village};
 use crate::app::State;
 use crate::error::ServiceError;
 use crate::flows::session::{PAGE, SessionError, plain_status};
 use crate::store::session::SessionRow;
 
-pub(crate) fn routes(config: &mut ServiceConfig) {
-    config
-        .service(web::resource("/wa-support/health").route(web::get().to(health)))
-        .service(web::resource("/wa-support/users").route(web::get().to(users)))
-        .service(web::resource("/wa-support/users/{user_id}").route(web::get().to(user)))
-        .service(
-            web::resource("/wa-support/users/{user_id}/sessions/{session_id}/settings")
-                .route(web::get().to(session_settings)),
-        )
-        .service(web::resource("/wa-support/summary").route(web::get().to(summary)))
-        .service(web::resource("/wa-support/provision").route(web::post().to(provision)));
+const GROUP: Group = internal_group("Gateway customers");
+
+pub(crate) fn routes(api: &mut Api) {
+    api.group(GROUP);
+    let any = || json!({"type": "object"});
+    let health_now = json!({"type": "object", "properties": {
+        "configured": {"type": "boolean"},
+        "status": {"type": "string", "enum": ["not_configured", "connected", "error"]}, "detail": {}},
+        "required": ["configured", "status"]});
+    let one = object([
+        ("user_id", text()),
+        ("village_id", text()),
+        ("user_info", nullable(any())),
+        ("sessions", list(any())),
+    ]);
+    let counters = object([
+        ("session_id", text()),
+        ("webhook_url", nullable(text())),
+        ("message_stat_sent", nullable(whole())),
+        ("message_stat_failed", nullable(whole())),
+    ]);
+    api.get(
+        "/wa-support/health",
+        Doc::new("How wa-support-gateway is").answers(200, "How it is", data(health_now)),
+        health,
+    )
+    .get(
+        "/wa-support/users",
+        Doc::new("A page of the gateway's customers")
+            .query("page", text(), "which page, from 1")
+            .query("limit", text(), "how many, at most 100")
+            .answers(
+                200,
+                "The page",
+                data(object([("items", list(any())), ("meta", any())])),
+            ),
+        users,
+    )
+    .get(
+        "/wa-support/users/{user_id}",
+        Doc::new("One customer and its sessions, without their tokens").answers(
+            200,
+            "The customer",
+            data(one),
+        ),
+        user,
+    )
+    .get(
+        "/wa-support/users/{user_id}/sessions/{session_id}/settings",
+        Doc::new("A session's settings and counters at the gateway").answers(
+            200,
+            "The settings",
+            data(counters),
+        ),
+        session_settings,
+    )
+    .get(
+        "/wa-support/summary",
+        Doc::new("The gateway's first customers, each with its session here").answers(
+            200,
+            "The customers",
+            data(object([("total", whole()), ("items", list(any()))])),
+        ),
+        summary,
+    )
+    .post(
+        "/wa-support/provision",
+        Doc::new("Make a village a customer of the gateway")
+            .takes(fields([("village_id", text())]))
+            .answers(
+                200,
+                "It is one",
+                data(object([("user_id", text()), ("provisioned", flag())])),
+            ),
+        provision,
+    );
 }
 
 type Answered = Result<HttpResponse, ServiceError>;

@@ -188,6 +188,13 @@ impl Sessions {
     ) -> Result<Intent, SessionError> {
         let account = AccountId::from_uuid(row.id);
         let name = claim_name(tx, scope, account, slug).await?;
+        // As `register` will ask for it: better now than when the session is made.
+        let own = scope.tenant().as_str();
+        if !account::register(tx, INSTANCE, own, account).await?
+            && !account::is_registered(tx, INSTANCE, own).await?
+        {
+            return Err(RegisterError::TenantNameTaken(scope.tenant().clone()).into());
+        }
         let webhook_key = random_secret("");
         let token = match via {
             SessionVia::DryRun => SecretString::from(format!(
@@ -376,12 +383,14 @@ impl Sessions {
         session_intent::delete(&mut tx).await?;
         if !finished {
             account::unregister(&mut tx, INSTANCE, &known.session_name).await?;
+            account::unregister(&mut tx, INSTANCE, scope.tenant().as_str()).await?;
             session::clear(&mut tx, AccountId::from_uuid(known.account_id)).await?;
             let act = actor.act("session.abandon", Some(known.session_name.clone()));
             audit::note(&mut tx, &act).await?;
         }
         tx.commit().await?;
         self.routes.forget(INSTANCE, &known.session_name).await;
+        self.routes.forget(INSTANCE, scope.tenant().as_str()).await;
         tracing::info!(tenant = %scope.tenant(), "a session that was begun was taken back");
         Ok(true)
     }
