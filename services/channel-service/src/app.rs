@@ -21,10 +21,11 @@ use web::health::{Health, Need};
 use web::{ErrorField, MetricsToken, ServerSettings};
 use whatsapp::genfity::{Endpoint, GenfitySender};
 
-use crate::config::Settings;
+use crate::config::{Settings, WebhookSettings};
 use crate::flows::ingest_message::{Ingest, Waiting};
+use crate::flows::load_media::{LinksOnly, LoadMedia};
 use crate::flows::route_account::AccountRoutes;
-use crate::flows::send_message::Sender;
+use crate::flows::send_message::{OutboundFiles, Sender};
 use crate::routes::routes;
 use crate::workers::commands::Commands;
 use crate::workers::{committer, retention};
@@ -36,6 +37,8 @@ pub(crate) struct State {
     pub(crate) routes: AccountRoutes,
     pub(crate) ingest: Ingest,
     pub(crate) relay: Signal,
+    pub(crate) senders: Signal,
+    pub(crate) webhook: WebhookSettings,
     pub(crate) body_limit: usize,
     /// Where the WhatsApp server is to post, when that is configured.
     pub(crate) webhook_url: Option<String>,
@@ -96,6 +99,7 @@ impl Application {
             db: db.clone(),
             keys: settings.keys.clone(),
             provider: Arc::new(GenfitySender::new(&endpoint).context("the HTTP client cannot be built")?),
+            files: OutboundFiles::new(Arc::new(LinksOnly)),
             account_buckets: Buckets::new(redis.clone(), settings.sending.account_rate),
             tenant_buckets: Buckets::new(redis.clone(), settings.sending.tenant_rate),
             retries: settings.sending.retries,
@@ -112,6 +116,16 @@ impl Application {
             workers: Signal::default(),
             open: Arc::default(),
         })
+    }
+
+    /// Takes the files that go out with messages from this source.
+    #[must_use]
+    pub fn with_files(mut self, source: Arc<dyn LoadMedia>) -> Self {
+        // Nobody else has the sender before the service runs.
+        if let Some(sender) = Arc::get_mut(&mut self.sender) {
+            sender.files = OutboundFiles::new(source);
+        }
+        self
     }
 
     /// The port the service listens on.
@@ -136,6 +150,8 @@ impl Application {
             routes: AccountRoutes::new(self.db.clone(), self.redis.clone()),
             ingest,
             relay: self.relay.clone(),
+            senders: self.workers.clone(),
+            webhook: self.settings.webhook.clone(),
             body_limit: ingest_settings.body_limit,
             webhook_url: self.settings.internal.webhook_url(),
             open: Arc::clone(&self.open),

@@ -7,7 +7,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 
 use crate::api;
-use crate::webhooks::genfity;
+use crate::webhooks::{genfity, verification};
 
 pub(crate) fn routes(config: &mut ServiceConfig) {
     config
@@ -16,12 +16,25 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
                 .route(web::get().to(about))
                 .route(web::post().to(genfity::receive)),
         )
-        .service(web::resource("/webhook").route(web::post().to(genfity::receive)))
-        .service(web::resource("/webhook/whatsapp").route(web::post().to(genfity::receive)))
-        .service(web::resource("/whatsapp").route(web::post().to(genfity::receive)))
+        .service(
+            web::resource("/webhook")
+                .route(web::get().to(verification::answer))
+                .route(web::post().to(genfity::receive)),
+        )
+        .service(
+            web::resource("/webhook/whatsapp")
+                .route(web::get().to(verification::answer))
+                .route(web::post().to(genfity::receive)),
+        )
+        .service(
+            web::resource("/whatsapp")
+                .route(web::get().to(verification::answer))
+                .route(web::post().to(genfity::receive)),
+        )
         .service(
             web::scope("/internal")
                 .configure(api::channel_accounts::routes)
+                .configure(api::dead_letters::routes)
                 .default_service(web::to(no_route))
                 .wrap(from_fn(require_internal_key)),
         );

@@ -5,8 +5,10 @@
 //! lease has a fence: a worker that was asleep while somebody else took over finds its number outdated and can
 //! write nothing. No transaction is open while a task is being worked on.
 
+mod merge;
 mod table;
 mod workers;
 
+pub use merge::merge;
 pub use table::{LaneError, Lease, NewTask, Task, enqueue, replay};
 pub use workers::{HandleTask, Next, WorkerSettings, Workers, claim_and_work};

@@ -8,8 +8,10 @@
 
 mod envelope;
 mod fixtures;
+mod kinds;
 mod messages;
 mod others;
 mod outbound;
+mod places;
 mod properties;
 mod server;

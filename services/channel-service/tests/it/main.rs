@@ -4,15 +4,19 @@
 
 mod bad_input;
 mod channel_accounts;
+mod dead_letters;
 mod events;
 mod harness;
 mod housekeeping;
+mod lid_merge;
 mod logs;
 mod outages;
 mod receipts;
 mod receiving;
 mod secrets;
 mod sending;
+mod sending_kinds;
 mod signatures;
 mod stopping;
 mod tenants;
+mod webhook_edge;

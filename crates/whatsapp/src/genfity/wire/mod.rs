@@ -5,8 +5,9 @@
 
 mod loose;
 mod message;
+pub(super) mod outbound;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 pub(super) use loose::Loose;
@@ -127,17 +128,6 @@ pub(super) struct SessionDetails<'a> {
     pub(super) message: Loose<'a>,
     #[serde(borrow, default, rename = "ID")]
     pub(super) id: Loose<'a>,
-}
-
-/// Body of `POST /chat/send/text`.
-#[derive(Serialize)]
-pub(super) struct SendText<'a> {
-    #[serde(rename = "Phone")]
-    pub(super) phone: &'a str,
-    #[serde(rename = "Body")]
-    pub(super) body: &'a str,
-    #[serde(rename = "Id")]
-    pub(super) id: &'a str,
 }
 
 /// Any answer, of the WhatsApp server (`code`, `data`, `success`, `error`) or of the gateway (`message`, `code`).
