@@ -43,7 +43,6 @@ pub async fn list_all(db: &Database, filter: &DeadLetterFilter) -> Result<Vec<De
 }
 
 /// A dead letter with what it says and what was tried.
-#[derive(Debug)]
 pub struct DeadLetter {
     /// What anybody may see who works for the tenant.
     pub row: DeadLetterRow,

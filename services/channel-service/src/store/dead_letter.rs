@@ -57,7 +57,7 @@ pub struct DeadLetterRow {
 }
 
 /// What its own tenant may see of it besides.
-#[derive(Debug, diesel::QueryableByName)]
+#[derive(diesel::QueryableByName)]
 pub struct DeadLetterWords {
     /// To whom.
     #[diesel(sql_type = Text)]

@@ -10,7 +10,7 @@ use domain::message::{Direction, MessageContent};
 use tenant_isolation::{GroupTransaction, TenantTransaction};
 
 /// A message says something else from now on, or nothing any more.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct MessageChange {
     /// Whose.
     pub tenant: TenantId,

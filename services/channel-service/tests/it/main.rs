@@ -10,6 +10,7 @@ mod harness;
 mod housekeeping;
 mod lid_merge;
 mod logs;
+mod message_changes;
 mod outages;
 mod receipts;
 mod receiving;
