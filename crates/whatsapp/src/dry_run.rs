@@ -3,11 +3,12 @@
 use chrono::Utc;
 use domain::address::PhoneNumber;
 use domain::ids::ProviderMessageId;
+use domain::message::{MediaKind, MessageKind};
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, ready};
 
 use crate::credentials::SessionToken;
-use crate::port::{OutboundText, ResendSafety, SendMessage, SendOutcome};
+use crate::port::{OutboundMessage, ResendSafety, SendMessage, SendOutcome};
 use crate::session::{Details, LinkingCode, ManageSession, QrCode, SessionFailure, SessionState, Upkeep};
 
 /// Stands in for every provider while nothing may go out.
@@ -15,17 +16,25 @@ use crate::session::{Details, LinkingCode, ManageSession, QrCode, SessionFailure
 pub struct DryRun;
 
 impl SendMessage for DryRun {
-    fn resend_safety(&self) -> ResendSafety {
+    fn resend_safety(&self, _kind: MessageKind) -> ResendSafety {
         ResendSafety::SameIdIsOneMessage
     }
 
-    fn send_text<'a>(
+    fn takes_links(&self, _kind: MediaKind) -> bool {
+        true
+    }
+
+    fn send<'a>(
         &'a self,
         _token: &'a SessionToken,
-        message: &'a OutboundText,
+        message: &'a OutboundMessage,
     ) -> BoxFuture<'a, SendOutcome> {
         let at = Utc::now();
-        let made_up = ProviderMessageId::parse(format!("dryrun_{}", at.timestamp_millis()));
+        let kind = match message.content.kind() {
+            MessageKind::Contact => "contact_",
+            _ => "",
+        };
+        let made_up = ProviderMessageId::parse(format!("dryrun_{kind}{}", at.timestamp_millis()));
         let provider_message_id = made_up.unwrap_or_else(|_| message.id.clone());
         ready(SendOutcome::Accepted {
             provider_message_id,

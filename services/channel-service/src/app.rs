@@ -22,12 +22,13 @@ use web::{ErrorField, MetricsToken, ServerSettings};
 use whatsapp::genfity::Endpoint;
 
 use crate::chats::Chats;
-use crate::config::Settings;
+use crate::config::{Settings, WebhookSettings};
 use crate::flows::ingest_message::{Ingest, Waiting};
+use crate::flows::load_media::{LinksOnly, LoadMedia};
 use crate::flows::outcomes::{Outcomes, Telling};
 use crate::flows::pace::Pace;
 use crate::flows::route_account::AccountRoutes;
-use crate::flows::send_message::Sender;
+use crate::flows::send_message::{OutboundFiles, Sender};
 use crate::flows::session::Sessions;
 use crate::routes::routes;
 use crate::wiring;
@@ -42,6 +43,8 @@ pub(crate) struct State {
     pub(crate) routes: AccountRoutes,
     pub(crate) ingest: Ingest,
     pub(crate) relay: Signal,
+    pub(crate) senders: Signal,
+    pub(crate) webhook: WebhookSettings,
     pub(crate) body_limit: usize,
     /// What is done about tenants' sessions.
     pub(crate) sessions: Arc<Sessions>,
@@ -120,6 +123,7 @@ impl Application {
             keys: settings.keys.clone(),
             provider: wiring::sender(&settings.sessions, &endpoint)?,
             fallback_token: settings.sessions.access_token.clone(),
+            files: OutboundFiles::new(Arc::new(LinksOnly)),
             account_pace: Pace::new(redis.clone(), settings.sending.account_rate),
             tenant_pace: Pace::new(redis.clone(), settings.sending.tenant_rate),
             retries: settings.sending.retries,
@@ -139,6 +143,16 @@ impl Application {
             outcomes: Outcomes::default(),
             open: Arc::default(),
         })
+    }
+
+    /// Takes the files that go out with messages from this source.
+    #[must_use]
+    pub fn with_files(mut self, source: Arc<dyn LoadMedia>) -> Self {
+        // Nobody else has the sender before the service runs.
+        if let Some(sender) = Arc::get_mut(&mut self.sender) {
+            sender.files = OutboundFiles::new(source);
+        }
+        self
     }
 
     /// The port the service listens on.
@@ -173,6 +187,8 @@ impl Application {
             ingest,
             sessions: Arc::clone(&self.sessions),
             relay: self.relay.clone(),
+            senders: self.workers.clone(),
+            webhook: self.settings.webhook.clone(),
             body_limit: ingest_settings.body_limit,
             webhook_url: self.settings.internal.webhook_url(),
             secure_cookies: self.settings.dashboard.secure_cookies,

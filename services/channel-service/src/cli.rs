@@ -3,20 +3,23 @@
 
 use anyhow::Context as _;
 use cache::RedisLink;
+use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use database::{Database, SchemaNames};
 use domain::ids::{MessageId, TenantId};
 use domain::tenant::TenantStatus;
 use domain::user::{EmailAddress, Role};
+use messaging::outbox::Signal;
 use runtime::config::SettingsReader;
 use secrecy::SecretString;
 use tenant_isolation::{TenantScope, TenantTransaction};
 
 use crate::config::{ChoreSettings, MigrateSettings};
+use crate::flows::dead_letter::{self, Wake};
 use crate::flows::register_account::{NewAccount, register};
-use crate::flows::replay_message::replay;
 use crate::flows::route_account::AccountRoutes;
-use crate::flows::tenant::Actor;
+use crate::flows::tenant::{Actor, KeptPlacesChange};
+use crate::store::dead_letter::DeadLetterFilter;
 use crate::{flows, store};
 
 /// Commands about accounts.
@@ -93,6 +96,21 @@ pub enum TenantCommand {
         #[arg(long)]
         i_know_that_everything_will_be_gone: TenantId,
     },
+    /// Keep messages from groups, broadcast lists and status posts, or go on ignoring them. None of them reaches an AI.
+    Keep {
+        /// The tenant's id.
+        #[arg(long)]
+        tenant: TenantId,
+        /// Keep group messages.
+        #[arg(long)]
+        groups: Option<bool>,
+        /// Keep messages of broadcast lists.
+        #[arg(long)]
+        broadcasts: Option<bool>,
+        /// Keep status posts.
+        #[arg(long)]
+        status: Option<bool>,
+    },
     /// Show a tenant's newest administrative acts.
     Audit {
         /// The tenant's id.
@@ -146,18 +164,11 @@ pub enum UserCommand {
 
 /// Commands about messages that were put aside.
 #[derive(Debug, Subcommand)]
-pub enum MessageCommand {
-    /// List a tenant's messages that are not tried again by themselves, oldest first.
-    Parked {
-        /// The tenant's id.
-        #[arg(long)]
-        tenant: TenantId,
-        /// Most messages to list.
-        #[arg(long, default_value_t = 100)]
-        limit: u16,
-    },
-    /// Queue one of them again, in its old place in its chat.
-    Replay {
+pub enum DeadLetterCommand {
+    /// List messages that are not tried again by themselves, those first that have lain longest. Without their words.
+    List(ListDeadLetters),
+    /// Show one of a tenant's, with what it says and what was tried.
+    Show {
         /// The tenant's id.
         #[arg(long)]
         tenant: TenantId,
@@ -165,6 +176,65 @@ pub enum MessageCommand {
         #[arg(long)]
         message: MessageId,
     },
+    /// Queue one of a tenant's again, or every one that the filter means, in its old place in its chat.
+    Replay(ReplayDeadLetters),
+}
+
+/// Arguments of `deadletter list`.
+#[derive(Debug, Args)]
+pub struct ListDeadLetters {
+    /// The tenant's id; everybody's without it.
+    #[arg(long)]
+    tenant: Option<TenantId>,
+    #[command(flatten)]
+    filter: FilterArguments,
+}
+
+/// Arguments of `deadletter replay`.
+#[derive(Debug, Args)]
+pub struct ReplayDeadLetters {
+    /// The tenant's id.
+    #[arg(long)]
+    tenant: TenantId,
+    /// The message's id; without it, the filter says which ones.
+    #[arg(long, conflicts_with_all = ["reason", "older_than", "newer_than"])]
+    message: Option<MessageId>,
+    #[command(flatten)]
+    filter: FilterArguments,
+}
+
+/// Which dead letters are meant.
+#[derive(Debug, Args)]
+pub struct FilterArguments {
+    /// Put aside for this reason, e.g. `no_session`.
+    #[arg(long)]
+    reason: Option<String>,
+    /// Put aside before this time (RFC 3339).
+    #[arg(long)]
+    older_than: Option<DateTime<Utc>>,
+    /// Put aside at or after this time (RFC 3339).
+    #[arg(long)]
+    newer_than: Option<DateTime<Utc>>,
+    /// At most so many.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=dead_letter::MOST))]
+    limit: i64,
+}
+
+impl From<FilterArguments> for DeadLetterFilter {
+    fn from(arguments: FilterArguments) -> Self {
+        let FilterArguments {
+            reason,
+            older_than,
+            newer_than,
+            limit,
+        } = arguments;
+        Self {
+            reason,
+            older_than,
+            newer_than,
+            limit,
+        }
+    }
 }
 
 /// Brings the schema up to date. Returns what to print.
@@ -266,6 +336,27 @@ pub async fn tenant(settings: ChoreSettings, command: TenantCommand) -> anyhow::
             let rows = flows::erase_tenant::erase(&db, &redis, &routes, &scope, &actor).await?;
             Ok(serde_json::json!({"tenant_id": scope.tenant(), "rows_erased": rows}))
         }
+        TenantCommand::Keep {
+            tenant,
+            groups,
+            broadcasts,
+            status,
+        } => {
+            let redis = RedisLink::new(&settings.redis, &settings.redis_prefix).context("REDIS_URL")?;
+            let routes = AccountRoutes::new(db.clone(), redis);
+            let scope = TenantScope::named_by_operator(tenant);
+            let change = KeptPlacesChange {
+                groups,
+                broadcasts,
+                status,
+            };
+            let found = flows::tenant::set_kept_places(&db, &routes, &scope, change, &actor).await?;
+            anyhow::ensure!(found, "there is no tenant {}", scope.tenant());
+            Ok(serde_json::json!({
+                "tenant_id": scope.tenant(),
+                "changed": {"groups": groups, "broadcasts": broadcasts, "status": status},
+            }))
+        }
         TenantCommand::Audit { tenant, limit } => {
             let scope = TenantScope::named_by_operator(tenant);
             let mut tx = TenantTransaction::begin(&db, &scope, "show audit log").await?;
@@ -351,29 +442,61 @@ fn password_from_environment() -> anyhow::Result<(SecretString, Option<String>)>
     })
 }
 
-/// Runs a command about messages. Returns what to print.
+/// Runs a command about messages that were put aside. Returns what to print.
 ///
 /// # Errors
-/// When the settings are wrong, or the message is not put aside.
-pub async fn message(settings: ChoreSettings, command: MessageCommand) -> anyhow::Result<serde_json::Value> {
+/// When the settings are wrong, or there is no such dead letter.
+pub async fn dead_letters(
+    settings: ChoreSettings,
+    command: DeadLetterCommand,
+) -> anyhow::Result<serde_json::Value> {
     let db = Database::new(
         &settings.database,
         SchemaNames::of_service(crate::SCHEMA),
         settings.pool,
     )?;
+    let actor = Actor::operator();
     match command {
-        MessageCommand::Parked { tenant, limit } => {
-            let scope = TenantScope::named_by_operator(tenant);
-            let mut tx = TenantTransaction::begin(&db, &scope, "list parked messages").await?;
-            let parked = store::message::parked(&mut tx, limit.into()).await?;
-            tx.commit().await?;
-            Ok(serde_json::json!({"tenant_id": scope.tenant(), "parked": parked}))
+        DeadLetterCommand::List(ListDeadLetters { tenant, filter }) => {
+            let filter = filter.into();
+            let rows = match tenant.map(TenantScope::named_by_operator) {
+                Some(scope) => dead_letter::list(&db, &scope, &filter).await?,
+                None => dead_letter::list_all(&db, &filter).await?,
+            };
+            Ok(serde_json::json!({"dead_letters": rows}))
         }
-        MessageCommand::Replay { tenant, message } => {
+        DeadLetterCommand::Show { tenant, message } => {
             let scope = TenantScope::named_by_operator(tenant);
-            let queued = replay(&db, &scope, message).await?;
-            anyhow::ensure!(queued, "tenant {} has no such message put aside", scope.tenant());
-            Ok(serde_json::json!({"tenant_id": scope.tenant(), "message_id": message, "status": "queued"}))
+            let found = dead_letter::show(&db, &scope, message, &actor).await?;
+            let Some(letter) = found else {
+                anyhow::bail!("tenant {} has no such message put aside", scope.tenant());
+            };
+            Ok(serde_json::json!({
+                "dead_letter": letter.row, "to": letter.words.address, "text": letter.words.body,
+                "reference": letter.words.reference, "attempts": letter.attempts,
+            }))
+        }
+        DeadLetterCommand::Replay(ReplayDeadLetters {
+            tenant,
+            message,
+            filter,
+        }) => {
+            let scope = TenantScope::named_by_operator(tenant);
+            // The service runs elsewhere and finds the work by looking.
+            let (relay, senders) = (Signal::default(), Signal::default());
+            let wake = Wake {
+                relay: &relay,
+                senders: &senders,
+            };
+            let replayed = match message {
+                Some(id) => {
+                    let queued = dead_letter::replay(&db, wake, &scope, id, &actor).await?;
+                    anyhow::ensure!(queued, "tenant {} has no such message put aside", scope.tenant());
+                    vec![id]
+                }
+                None => dead_letter::replay_all(&db, wake, &scope, &filter.into(), &actor).await?,
+            };
+            Ok(serde_json::json!({"tenant_id": scope.tenant(), "replayed": replayed}))
         }
     }
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use channel_service::app::Application;
-use channel_service::cli::{self, AccountCommand, MessageCommand, TenantCommand, UserCommand};
+use channel_service::cli::{self, AccountCommand, DeadLetterCommand, TenantCommand, UserCommand};
 use channel_service::config::{ChoreSettings, MigrateSettings, Settings, reference};
 use channel_service::routes;
 use clap::{Parser, Subcommand};
@@ -48,7 +48,7 @@ enum Command {
     Account(AccountCommand),
     /// Look at messages that were put aside, and try them again.
     #[command(subcommand)]
-    Message(MessageCommand),
+    Deadletter(DeadLetterCommand),
 }
 
 #[tokio::main]
@@ -74,7 +74,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Tenant(command) => print(&cli::tenant(ChoreSettings::read(reader)?, command).await?),
         Command::User(command) => print(&cli::user(ChoreSettings::read(reader)?, command).await?),
         Command::Account(command) => print(&cli::account(ChoreSettings::read(reader)?, command).await?),
-        Command::Message(command) => print(&cli::message(ChoreSettings::read(reader)?, command).await?),
+        Command::Deadletter(command) => {
+            print(&cli::dead_letters(ChoreSettings::read(reader)?, command).await?);
+        }
         Command::Openapi => print(&routes::openapi()),
         Command::Config => print(&reference().trim_end()),
         Command::Healthcheck => {

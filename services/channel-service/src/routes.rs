@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::api;
-use crate::webhooks::genfity;
+use crate::webhooks::{genfity, verification};
 
 /// Sets up every route; with `docs`, also the pages that describe them.
 pub(crate) fn routes(config: &mut ServiceConfig, docs: bool) {
@@ -41,6 +41,7 @@ fn public() -> Api {
         refusals: &[
             (400, "No webhook of the provider's"),
             (401, "Not signed by the account's server"),
+            (403, "Not from an address that may post"),
             (404, "No such route"),
             (408, "The body did not come in time"),
             (413, "The body is too large"),
@@ -62,6 +63,16 @@ fn public() -> Api {
             .answers(200, "Accepted, a duplicate, or nothing for us", accepted);
         api.post(path, take, genfity::receive);
     }
+    for path in ["/webhook", "/webhook/whatsapp", "/whatsapp"] {
+        let verify = Doc::new("Whoever is about to post asks whether we are here")
+            .query("hub.mode", text(), "`subscribe`")
+            .query("hub.verify_token", text(), "the token that was agreed")
+            .query("hub.challenge", text(), "what to repeat")
+            .answers_as(200, "The challenge", "text/plain", text())
+            .answers_as(403, "Another token than was agreed", "text/plain", text())
+            .answers_as(500, "No token is configured", "text/plain", text());
+        api.get(path, verify, verification::answer);
+    }
     api
 }
 
@@ -71,6 +82,7 @@ fn internal() -> Api {
     api::sessions::routes(&mut api);
     api::channel_accounts::routes(&mut api);
     api::wa_support::routes(&mut api);
+    api::dead_letters::routes(&mut api);
     api
 }
 

@@ -5,11 +5,13 @@
 //! lease has a fence: a worker that was asleep while somebody else took over finds its number outdated and can
 //! write nothing. No transaction is open while a task is being worked on.
 
+mod merge;
 mod share;
 mod table;
 mod upkeep;
 mod workers;
 
+pub use merge::merge;
 pub use table::{LaneError, Lease, NewTask, Task, discard, enqueue, replay};
 pub use upkeep::{ParkedTask, Waiting, forget_idle, parked, waiting};
 pub use workers::{HandleTask, Next, WorkerSettings, Workers, claim_and_work};

@@ -26,6 +26,8 @@ fn received(number: usize) -> Envelope {
             phone: Some("6281290000011".to_owned()),
             name: None,
         },
+        place: None,
+        sender: None,
         message_id: MessageId::generate(),
         provider_message_id: ProviderMessageId::parse(format!("3EB0{number}")).unwrap(),
         kind: "text".to_owned(),

@@ -165,6 +165,8 @@ pub(crate) fn order(lane: &str, number: usize) -> Envelope {
         account_id: AccountId::generate(),
         to: "6281290000011@s.whatsapp.net".to_owned(),
         text: "halo".to_owned(),
+        content: None,
+        quoted: None,
         reference: Some(format!("{lane}/{number}")),
     };
     Envelope::new(&scope("desa-satu"), &event).unwrap()

@@ -11,7 +11,7 @@ use serde::Serialize;
 use url::Url;
 
 use super::outbound::{Endpoint, InvalidEndpoint, recipient};
-use super::wire;
+use super::wire::outbound::{ChatPresence, MarkRead};
 use crate::courtesy::{NotShown, ShowCourtesy, Typing};
 use crate::credentials::SessionToken;
 
@@ -79,7 +79,7 @@ impl ShowCourtesy for GenfityCourtesy {
         typing: Typing,
     ) -> BoxFuture<'a, Result<(), NotShown>> {
         async move {
-            let body = wire::ChatPresence {
+            let body = ChatPresence {
                 phone: recipient(to).ok_or(NotShown::NotOnWhatsApp)?,
                 state: match typing {
                     Typing::Composing => "composing",
@@ -100,7 +100,7 @@ impl ShowCourtesy for GenfityCourtesy {
     ) -> BoxFuture<'a, Result<(), NotShown>> {
         async move {
             let phone = recipient(chat).ok_or(NotShown::NotOnWhatsApp)?;
-            let body = wire::MarkRead {
+            let body = MarkRead {
                 ids: messages.iter().map(ProviderMessageId::as_str).collect(),
                 chat: phone,
                 sender: phone,

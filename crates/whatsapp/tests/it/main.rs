@@ -9,8 +9,10 @@
 mod courtesy;
 mod envelope;
 mod fixtures;
+mod kinds;
 mod messages;
 mod others;
 mod outbound;
+mod places;
 mod properties;
 mod server;

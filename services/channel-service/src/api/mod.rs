@@ -4,6 +4,7 @@
 pub(crate) mod auth;
 pub(crate) mod channel_accounts;
 pub(crate) mod conversations;
+pub(crate) mod dead_letters;
 pub(crate) mod messages;
 pub(crate) mod person;
 pub(crate) mod sending;

@@ -4,6 +4,7 @@ mod ai_service;
 mod dashboard;
 mod internal;
 mod sessions;
+mod webhook;
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -20,6 +21,7 @@ pub use ai_service::AiServiceSettings;
 pub use dashboard::DashboardSettings;
 pub use internal::InternalSettings;
 pub use sessions::SessionSettings;
+pub use webhook::WebhookSettings;
 
 /// Everything `serve` needs.
 #[derive(Debug, Clone)]
@@ -48,6 +50,8 @@ pub struct Settings {
     pub ai_service: AiServiceSettings,
     /// Who makes sessions, and what is sent with.
     pub sessions: SessionSettings,
+    /// From where webhooks are taken.
+    pub webhook: WebhookSettings,
     /// Prefix of the provider's API.
     pub wa_api: BaseUrl,
     /// Serve GovConnect's exchange too.
@@ -120,6 +124,7 @@ impl Settings {
         let internal = InternalSettings::take(reader);
         let dashboard = DashboardSettings::take(reader);
         let ai_service = AiServiceSettings::take(reader);
+        let webhook = WebhookSettings::take(reader);
         let wa_api = reader.with_default(
             "WA_API_URL",
             "https://api-wa.genfity.com/v1/wa",
@@ -157,6 +162,7 @@ impl Settings {
             dashboard: dashboard?,
             ai_service,
             sessions: sessions?,
+            webhook: webhook?,
             wa_api: wa_api?,
             govconnect: govconnect?,
             ingest: ingest?,

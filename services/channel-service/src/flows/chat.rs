@@ -9,6 +9,7 @@ use messaging::lanes;
 use tenant_isolation::{TenantScope, TenantTransaction};
 use uuid::Uuid;
 
+use super::learn_lid;
 use super::tenant::Actor;
 use crate::store::chat::{self, ChatRow, ChatUpdate};
 use crate::store::message::{self, HistoryRow};
@@ -78,7 +79,11 @@ pub(super) async fn meant(
             AccountId::from_uuid(row.account_id),
             ChatAddress::parse(&row.address).map_err(|error| DatabaseError::Refused(Box::new(error)))?,
         ),
-        None => (account::ensure_primary(tx).await?, address.clone()),
+        None => {
+            let account = account::ensure_primary(tx).await?;
+            let (address, _) = learn_lid::chat_address(tx, account, address.clone()).await?;
+            (account, address)
+        }
     };
     Ok(new_chat(&scope, account, address))
 }

@@ -3,22 +3,28 @@
 //! Webhooks that wait at the same moment share a commit: writing to disk costs the same for one message and for
 //! sixty. The caller notices nothing of it: it is answered when its own message is safe.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 use database::{Database, DatabaseError};
+use domain::chat::Place;
 use domain::delivery::DeliveryStatus;
 use domain::ids::{AccountId, ChatId, MessageId};
 use domain::message::{Direction, InboundMessage, MessageKind};
 use messaging::Envelope;
-use messaging::events::message_received::{ChatMessage, ChatPartner, MessageReceived, MessageSentElsewhere};
+use messaging::events::message_received::{
+    ChatMessage, ChatPartner, ChatSender, MessageReceived, MessageSentElsewhere,
+};
 use messaging::outbox::{NewRow, Signal, enqueue_group};
 use tenant_isolation::{GroupTransaction, ScopeSet, TenantScope};
 use tokio::sync::{mpsc, oneshot};
 
+use super::learn_lid;
 use crate::store::chat::{ChatKey, ChatUpdate};
 use crate::store::message::{LedgerEntry, NewMessage};
+use crate::store::message_change::{self, MessageChange};
 use crate::store::{chat, message};
 
 /// One message that wants to be kept.
@@ -52,6 +58,14 @@ pub enum IngestError {
     /// Postgres failed.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+}
+
+/// A job whose message was not known before.
+pub(super) struct Fresh<'a> {
+    /// The job; a copy of its own when something about it was learned meanwhile.
+    pub(super) job: Cow<'a, IngestJob>,
+    /// The message's id.
+    pub(super) id: MessageId,
 }
 
 /// A job and where its answer goes.
@@ -155,22 +169,29 @@ async fn commit_group(db: &Database, jobs: &[IngestJob]) -> Result<Vec<Ingested>
         (&a.tenant, a.account, &a.provider_message_id).cmp(&(&b.tenant, b.account, &b.provider_message_id))
     });
     let new = message::note_new(&mut tx, &entries).await?;
-    let fresh: Vec<(&IngestJob, MessageId)> = jobs
+    let mut fresh: Vec<Fresh<'_>> = jobs
         .iter()
         .zip(ids.iter().copied())
-        .filter(|(_, id)| new.contains(id))
+        .filter(|(_, id)| new.contains_key(id))
+        .map(|(job, id)| Fresh {
+            job: Cow::Borrowed(job),
+            id,
+        })
         .collect();
 
     let mut kept = HashSet::new();
     if !fresh.is_empty() {
+        let learned = learn_lid::learn(&mut tx, &mut fresh, &new).await?;
         let chats = upsert_chats(&mut tx, &fresh).await?;
+        learned.merge_chats(&mut tx, &chats).await?;
         let mut messages = Vec::with_capacity(fresh.len());
-        for (job, id) in &fresh {
+        for Fresh { job, id } in &fresh {
             messages.push(new_message(job, *id, &chats)?);
         }
         kept = message::insert_group(&mut tx, &messages).await?;
+        message_change::apply_group(&mut tx, &changes(&fresh, &messages, &kept)).await?;
         let mut rows = Vec::with_capacity(kept.len());
-        for ((job, id), message) in fresh.iter().zip(&messages) {
+        for (Fresh { job, id }, message) in fresh.iter().zip(&messages) {
             if kept.contains(id) {
                 rows.push(NewRow {
                     lane: message.chat.to_string(),
@@ -203,16 +224,40 @@ fn ledger_entry(job: &IngestJob, id: MessageId) -> LedgerEntry {
         account: job.account,
         provider_message_id: job.message.provider_message_id.clone(),
         message: id,
+        lid: job.message.chat_lid.clone(),
     }
+}
+
+/// What the edits and deletions of a group do to the messages they are about.
+fn changes(fresh: &[Fresh<'_>], messages: &[NewMessage], kept: &HashSet<MessageId>) -> Vec<MessageChange> {
+    let of = |(fresh, row): (&Fresh<'_>, &NewMessage)| {
+        let (target, revoked) = MessageChange::of(&fresh.job.message.content)?;
+        Some(MessageChange {
+            tenant: row.tenant.clone(),
+            account: row.account,
+            chat: row.chat,
+            target: target.clone(),
+            direction: row.direction,
+            sender: row.sender.clone(),
+            at: row.sent_at,
+            revoked,
+            body: row.body.clone(),
+        })
+    };
+    let kept = fresh
+        .iter()
+        .zip(messages)
+        .filter(|(fresh, _)| kept.contains(&fresh.id));
+    kept.filter_map(of).collect()
 }
 
 /// One row a chat, in the order of their keys, so that two groups lock in the same order.
 async fn upsert_chats(
     tx: &mut GroupTransaction,
-    fresh: &[(&IngestJob, MessageId)],
+    fresh: &[Fresh<'_>],
 ) -> Result<HashMap<ChatKey, ChatId>, DatabaseError> {
     let mut updates: BTreeMap<ChatKey, ChatUpdate> = BTreeMap::new();
-    for (job, _) in fresh {
+    for Fresh { job, id: _ } in fresh {
         let update = chat_update(job);
         match updates.entry(update.key()) {
             std::collections::btree_map::Entry::Vacant(place) => drop(place.insert(update)),
@@ -232,15 +277,20 @@ fn chat_update(job: &IngestJob) -> ChatUpdate {
         address: message.chat.clone(),
         phone: message.chat_phone.as_ref().map(|phone| phone.as_str().to_owned()),
         lid: message.chat_lid.as_ref().map(|lid| lid.as_str().to_owned()),
-        // The push name of a message that the tenant typed is the tenant's own.
+        // The push name of a message that the tenant typed is the tenant's own, and a place is not called like
+        // whoever wrote there.
         name: message
             .push_name
             .as_ref()
-            .filter(|_| inbound)
+            .filter(|_| inbound && message.chat.is_direct())
             .map(|name| name.as_str().to_owned()),
         last_message_at: message.sent_at,
         last_text: message.content.text_for_humans().into_string(),
-        unread: i32::from(inbound && asks_for_attention(message.content.kind())),
+        unread: i32::from(
+            inbound
+                && asks_for_attention(message.content.kind())
+                && Place::of(&message.chat) != Some(Place::Status),
+        ),
     }
 }
 
@@ -282,9 +332,21 @@ fn new_message(
             .quoted
             .as_ref()
             .map(|quoted| quoted.provider_message_id.clone()),
+        target: message.content.target().cloned(),
+        sender: sender(message).map(|sender| sender.address),
+        sender_name: sender(message).and_then(|sender| sender.name),
         sent_at: message.sent_at,
         status,
         reference: None,
+    })
+}
+
+/// Who of several people wrote; in a chat with one person nobody needs to be told.
+fn sender(message: &InboundMessage) -> Option<ChatSender> {
+    let address = message.sender.as_ref().filter(|_| !message.chat.is_direct())?;
+    Some(ChatSender {
+        address: address.as_str().to_owned(),
+        name: message.push_name.as_ref().map(|name| name.as_str().to_owned()),
     })
 }
 
@@ -300,9 +362,11 @@ fn envelope(job: &IngestJob, row: &NewMessage) -> Result<Envelope, DatabaseError
             name: message
                 .push_name
                 .as_ref()
-                .filter(|_| row.direction == Direction::Inbound)
+                .filter(|_| row.direction == Direction::Inbound && message.chat.is_direct())
                 .map(|name| name.as_str().to_owned()),
         },
+        place: Place::of(&message.chat),
+        sender: sender(message),
         message_id: row.id,
         provider_message_id: row.provider_message_id.clone(),
         kind: row.kind.as_str().to_owned(),

@@ -211,6 +211,31 @@ pub async fn is_registered(
     Ok(!rows.is_empty())
 }
 
+/// Every outside id that leads to one of the tenant's accounts: kind and id.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn outside_ids(tx: &mut TenantTransaction) -> Result<Vec<(&'static str, String)>, DatabaseError> {
+    #[derive(diesel::QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        kind: String,
+        #[diesel(sql_type = Text)]
+        external_id: String,
+    }
+    let tenant = tx.scope().tenant().to_string();
+    let rows: Vec<Row> =
+        diesel::sql_query("SELECT kind, external_id FROM tenant_directory WHERE tenant_id = $1")
+            .bind::<Text, _>(tenant)
+            .load(tx.connection())
+            .await?;
+    let kind_of = |name: &str| [INSTANCE, SESSION].into_iter().find(|kind| *kind == name);
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| Some((kind_of(&row.kind)?, row.external_id)))
+        .collect())
+}
+
 /// Takes an outside id of the account back.
 ///
 /// # Errors

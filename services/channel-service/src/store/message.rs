@@ -1,11 +1,12 @@
 //! `messages` and `inbound_ledger`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use database::DatabaseError;
 use diesel::sql_types::{Array, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use domain::address::{Lid, PhoneNumber};
 use domain::delivery::DeliveryStatus;
 use domain::ids::{AccountId, ChatId, MessageId, ProviderMessageId, TenantId};
 use domain::message::{Direction, MessageKind};
@@ -37,6 +38,12 @@ pub struct NewMessage {
     pub content: String,
     /// The message it answers.
     pub quoted: Option<ProviderMessageId>,
+    /// The message it is about: edited, deleted or reacted to.
+    pub target: Option<ProviderMessageId>,
+    /// Who wrote, where the chat has several people.
+    pub sender: Option<String>,
+    /// The name that person goes by.
+    pub sender_name: Option<String>,
     /// When it was written.
     pub sent_at: DateTime<Utc>,
     /// Where it stands.
@@ -56,6 +63,19 @@ pub struct LedgerEntry {
     pub provider_message_id: ProviderMessageId,
     /// The id the message will have.
     pub message: MessageId,
+    /// The partner's hidden id, where the message tells it.
+    pub lid: Option<Lid>,
+}
+
+/// A message that was not accepted before, and which number its partner's hidden id was known to have.
+pub type Noted = HashMap<MessageId, Option<PhoneNumber>>;
+
+#[derive(diesel::QueryableByName)]
+struct NotedRow {
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+    #[diesel(sql_type = Nullable<Text>)]
+    phone: Option<String>,
 }
 
 #[derive(diesel::QueryableByName)]
@@ -69,13 +89,15 @@ struct IdRow {
 ///
 /// # Errors
 /// [`DatabaseError`].
-pub async fn note_new(
-    tx: &mut GroupTransaction,
-    entries: &[LedgerEntry],
-) -> Result<HashSet<MessageId>, DatabaseError> {
-    let rows: Vec<IdRow> = diesel::sql_query(
-        "INSERT INTO inbound_ledger (tenant_id, account_id, provider_message_id, message_id) \
-         SELECT * FROM unnest($1, $2, $3, $4) ON CONFLICT DO NOTHING RETURNING message_id AS id",
+pub async fn note_new(tx: &mut GroupTransaction, entries: &[LedgerEntry]) -> Result<Noted, DatabaseError> {
+    let lid = |entry: &LedgerEntry| entry.lid.as_ref().map(|lid| lid.as_str().to_owned());
+    // What is known of the hidden ids comes along, so that messages that teach nothing new cost no question of their own.
+    let rows: Vec<NotedRow> = diesel::sql_query(
+        "WITH noted AS (INSERT INTO inbound_ledger (tenant_id, account_id, provider_message_id, message_id) \
+                SELECT * FROM unnest($1, $2, $3, $4) ON CONFLICT DO NOTHING RETURNING message_id) \
+         SELECT noted.message_id AS id, l.phone FROM noted \
+         JOIN unnest($1, $2, $4, $5) AS e (tenant_id, account_id, message_id, lid) USING (message_id) \
+         LEFT JOIN contact_lids l ON l.tenant_id = e.tenant_id AND l.account_id = e.account_id AND l.lid = e.lid",
     )
     .bind::<Array<Text>, _>(entries.iter().map(|e| e.tenant.as_str()).collect::<Vec<_>>())
     .bind::<Array<SqlUuid>, _>(entries.iter().map(|e| e.account.as_uuid()).collect::<Vec<_>>())
@@ -86,9 +108,14 @@ pub async fn note_new(
             .collect::<Vec<_>>(),
     )
     .bind::<Array<SqlUuid>, _>(entries.iter().map(|e| e.message.as_uuid()).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Text>>, _>(entries.iter().map(lid).collect::<Vec<_>>())
     .load(tx.connection())
     .await?;
-    Ok(rows.into_iter().map(|row| MessageId::from_uuid(row.id)).collect())
+    let known = |phone: Option<String>| phone.and_then(|phone| PhoneNumber::parse(&phone).ok());
+    Ok(rows
+        .into_iter()
+        .map(|row| (MessageId::from_uuid(row.id), known(row.phone)))
+        .collect())
 }
 
 /// Keeps the messages of a group. A message of ours that comes back by webhook is there already and is left out of
@@ -117,11 +144,25 @@ async fn insert(
     connection: &mut AsyncPgConnection,
     messages: &[NewMessage],
 ) -> Result<HashSet<MessageId>, DatabaseError> {
+    let target = |m: &NewMessage| m.target.as_ref().map(|id| id.as_str().to_owned());
     let quoted = |m: &NewMessage| m.quoted.as_ref().map(|id| id.as_str().to_owned());
+    // A change may be here before the message it is about, for webhooks come in any order.
     let rows: Vec<IdRow> = diesel::sql_query(
         "INSERT INTO messages (tenant_id, id, account_id, chat_id, direction, source, provider_message_id, kind, \
-                               body, content, quoted, sent_at, status, reference) \
-         SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+                               body, content, quoted, sent_at, status, reference, target, sender, sender_name, \
+                               edited_at, revoked_at) \
+         SELECT n.tenant_id, n.id, n.account_id, n.chat_id, n.direction, n.source, n.provider_message_id, n.kind, \
+                coalesce(c.body, n.body), n.content, n.quoted, n.sent_at, n.status, n.reference, n.target, n.sender, \
+                n.sender_name, CASE WHEN c.kind = 'edit' THEN c.sent_at END, \
+                CASE WHEN c.kind = 'revoke' THEN c.sent_at END \
+         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) AS n \
+             (tenant_id, id, account_id, chat_id, direction, source, provider_message_id, kind, body, content, quoted, \
+              sent_at, status, reference, target, sender, sender_name) \
+         LEFT JOIN LATERAL (SELECT e.kind, e.body, e.sent_at FROM messages e \
+                WHERE e.tenant_id = n.tenant_id AND e.account_id = n.account_id AND e.target = n.provider_message_id \
+                  AND e.kind IN ('edit', 'revoke') AND e.chat_id = n.chat_id AND e.direction = n.direction \
+                  AND e.sender IS NOT DISTINCT FROM n.sender \
+                ORDER BY e.kind = 'revoke' DESC, e.sent_at DESC LIMIT 1) c ON n.target IS NULL \
          ON CONFLICT (tenant_id, account_id, provider_message_id) DO NOTHING RETURNING id",
     )
     .bind::<Array<Text>, _>(messages.iter().map(|m| m.tenant.as_str()).collect::<Vec<_>>())
@@ -138,6 +179,9 @@ async fn insert(
     .bind::<Array<Timestamptz>, _>(messages.iter().map(|m| m.sent_at).collect::<Vec<_>>())
     .bind::<Array<Text>, _>(messages.iter().map(|m| m.status.as_str()).collect::<Vec<_>>())
     .bind::<Array<Nullable<Text>>, _>(messages.iter().map(|m| m.reference.as_deref()).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Text>>, _>(messages.iter().map(target).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Text>>, _>(messages.iter().map(|m| m.sender.as_deref()).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Text>>, _>(messages.iter().map(|m| m.sender_name.as_deref()).collect::<Vec<_>>())
     .load(connection)
     .await?;
     Ok(rows.into_iter().map(|row| MessageId::from_uuid(row.id)).collect())
@@ -167,9 +211,18 @@ pub struct OutboundRow {
     /// To whom.
     #[diesel(sql_type = Text)]
     pub address: String,
-    /// The words.
+    /// The chat.
+    #[diesel(sql_type = SqlUuid)]
+    pub chat_id: Uuid,
+    /// What it says, in the domain's JSON.
     #[diesel(sql_type = Text)]
-    pub body: String,
+    pub content: String,
+    /// The message it answers.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub quoted: Option<String>,
+    /// The sender's own number, where it is known.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub own_phone: Option<String>,
     /// Where it stands.
     #[diesel(sql_type = Text)]
     pub status: String,
@@ -182,8 +235,10 @@ pub struct OutboundRow {
 pub async fn find_outbound(tx: &mut TenantTransaction, id: MessageId) -> Result<OutboundRow, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     let row = diesel::sql_query(
-        "SELECT m.id, m.account_id, m.provider_message_id, c.address, m.body, m.status \
+        "SELECT m.id, m.account_id, m.chat_id, m.provider_message_id, c.address, m.content, m.quoted, m.status, \
+                a.phone AS own_phone \
          FROM messages m JOIN chats c ON c.tenant_id = m.tenant_id AND c.id = m.chat_id \
+         JOIN accounts a ON a.tenant_id = m.tenant_id AND a.id = m.account_id \
          WHERE m.tenant_id = $1 AND m.id = $2 AND m.direction = 'outbound'",
     )
     .bind::<Text, _>(tenant)
@@ -293,42 +348,65 @@ pub async fn advance_by_provider_id(
     Ok(rows)
 }
 
-/// A message of ours that was put aside.
-#[derive(Debug, serde::Serialize, diesel::QueryableByName)]
-pub struct ParkedRow {
-    /// Our id.
-    #[diesel(sql_type = SqlUuid)]
-    pub message_id: Uuid,
-    /// The sender.
-    #[diesel(sql_type = SqlUuid)]
-    pub account_id: Uuid,
-    /// `parked`, or `unknown` when nobody knows whether it went out.
+/// Another message of a chat, as one that answers it or is about it needs to know it.
+#[derive(diesel::QueryableByName)]
+pub struct OtherRow {
+    /// The provider's id.
+    #[diesel(sql_type = Text)]
+    pub provider_message_id: String,
+    /// Which way it went.
+    #[diesel(sql_type = Text)]
+    pub direction: String,
+    /// What sort.
+    #[diesel(sql_type = Text)]
+    pub kind: String,
+    /// What people read.
+    #[diesel(sql_type = Text)]
+    pub body: String,
+    /// Where it stands.
     #[diesel(sql_type = Text)]
     pub status: String,
-    /// Why, as a stable code.
+    /// Who wrote, where the chat has several people.
     #[diesel(sql_type = Nullable<Text>)]
-    pub reason: Option<String>,
-    /// Since when.
-    #[diesel(sql_type = Timestamptz)]
-    pub updated_at: DateTime<Utc>,
+    pub sender: Option<String>,
 }
 
-/// The tenant's messages that were put aside, oldest first, at most `most`. Without their words.
+/// The message of this chat that the provider knows by this id. `None`: the chat has none.
 ///
 /// # Errors
 /// [`DatabaseError`].
-pub async fn parked(tx: &mut TenantTransaction, most: i64) -> Result<Vec<ParkedRow>, DatabaseError> {
+pub async fn find_in_chat(
+    tx: &mut TenantTransaction,
+    account: AccountId,
+    chat: ChatId,
+    id: &ProviderMessageId,
+) -> Result<Option<OtherRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let rows = diesel::sql_query(
-        "SELECT m.id AS message_id, m.account_id, m.status, m.reason, m.updated_at \
-         FROM lane_tasks t JOIN messages m ON m.tenant_id = t.tenant_id AND m.id = t.id \
-         WHERE t.tenant_id = $1 AND t.parked ORDER BY t.created_at LIMIT $2",
+    let mut rows: Vec<OtherRow> = diesel::sql_query(
+        "SELECT provider_message_id, direction, kind, body, status, sender FROM messages \
+         WHERE tenant_id = $1 AND account_id = $2 AND provider_message_id = $3 AND chat_id = $4",
     )
     .bind::<Text, _>(tenant)
-    .bind::<diesel::sql_types::BigInt, _>(most)
+    .bind::<SqlUuid, _>(account.as_uuid())
+    .bind::<Text, _>(id.as_str())
+    .bind::<SqlUuid, _>(chat.as_uuid())
     .load(tx.connection())
     .await?;
-    Ok(rows)
+    Ok(rows.pop())
+}
+
+/// Holds a message until the commit. Whoever needs a message and its lane takes them in this order.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn lock(tx: &mut TenantTransaction, id: MessageId) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    diesel::sql_query("SELECT id FROM messages WHERE tenant_id = $1 AND id = $2 FOR UPDATE")
+        .bind::<Text, _>(tenant)
+        .bind::<SqlUuid, _>(id.as_uuid())
+        .execute(tx.connection())
+        .await?;
+    Ok(())
 }
 
 /// A message in a chat's history.

@@ -128,6 +128,32 @@ pub async fn set_courtesies(
     Ok(())
 }
 
+/// From which places besides conversations with one person messages are kept. `None` leaves a setting as it is; false
+/// when there is no such tenant.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn set_kept_places(
+    tx: &mut TenantTransaction,
+    groups: Option<bool>,
+    broadcasts: Option<bool>,
+    status: Option<bool>,
+) -> Result<bool, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let changed = diesel::sql_query(
+        "UPDATE tenants SET keep_groups = coalesce($2, keep_groups), \
+             keep_broadcasts = coalesce($3, keep_broadcasts), keep_status = coalesce($4, keep_status), \
+             updated_at = now() WHERE tenant_id = $1",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<Nullable<Bool>, _>(groups)
+    .bind::<Nullable<Bool>, _>(broadcasts)
+    .bind::<Nullable<Bool>, _>(status)
+    .execute(tx.connection())
+    .await?;
+    Ok(changed == 1)
+}
+
 /// Tenants in the order of their ids, after `after`, at most `most`.
 ///
 /// # Errors

@@ -13,6 +13,7 @@ use web::{note_tenant, read_body};
 use whatsapp::event::{InboundEvent, SkipReason};
 use whatsapp::genfity::{SIGNATURE_HEADER, Unverified, Verified};
 
+use super::source;
 use crate::app::State;
 use crate::error::ServiceError;
 use crate::flows::ingest_message::{IngestError, IngestJob, Ingested};
@@ -28,6 +29,7 @@ pub(crate) async fn receive(
     if !state.is_open() {
         return Err(ServiceError::Overloaded);
     }
+    source::check(&request, &state.webhook)?;
     let body = read_body(&request, payload, state.body_limit).await?;
     let content_type = text_header(&request, CONTENT_TYPE.as_str());
     let signature = text_header(&request, SIGNATURE_HEADER);
@@ -65,7 +67,7 @@ async fn accept(
     webhook: &Verified,
 ) -> Result<HttpResponse, ServiceError> {
     let (scope, account) = (route.scope(), route.account());
-    let event = match webhook.parse(Utc::now()) {
+    let event = match webhook.parse_with(Utc::now(), route.keep()) {
         Ok(event) => event,
         Err(unusable) => {
             // It is the tenant's, so it is kept with the tenant's things and not among strangers'.

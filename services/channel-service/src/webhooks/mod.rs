@@ -1,3 +1,5 @@
 //! What providers push to us.
 
 pub(crate) mod genfity;
+pub(crate) mod source;
+pub(crate) mod verification;

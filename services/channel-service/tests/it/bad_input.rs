@@ -285,7 +285,7 @@ async fn other_paths_and_methods_are_404_in_json_and_health_answers_head() {
     for (method, path) in [
         (Method::PUT, "/webhook"),
         (Method::DELETE, "/webhook"),
-        (Method::GET, "/whatsapp"),
+        (Method::PUT, "/whatsapp"),
         (Method::PATCH, "/"),
         (Method::POST, "/health"),
         (Method::DELETE, "/health/ready"),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use channel_service::app::Application;
 use channel_service::config::Settings;
+use channel_service::flows::load_media::LoadMedia;
 use channel_service::flows::register_account::{NewAccount, register};
 use channel_service::flows::route_account::AccountRoutes;
 use channel_service::flows::tenant::{Actor, create};
@@ -61,6 +62,10 @@ pub(crate) struct Wishes {
     pub(crate) access_token: String,
     /// Sessions that are made post their events to the service itself.
     pub(crate) events_come_here: bool,
+    /// Settings besides the usual ones, or in their place.
+    pub(crate) settings: &'static [(&'static str, &'static str)],
+    /// Where files come from that go out with messages.
+    pub(crate) files: Option<Arc<dyn LoadMedia>>,
 }
 
 /// Who makes the sessions of a test's service.
@@ -87,6 +92,8 @@ impl Default for Wishes {
             dry_run: false,
             access_token: String::new(),
             events_come_here: false,
+            settings: &[],
+            files: None,
         }
     }
 }
@@ -200,7 +207,10 @@ impl TestApp {
         let events = watch(&channel, &topology.events_exchange()).await;
         let govconnect = watch(&channel, &topology.govconnect_exchange()).await;
 
-        let application = Application::build_in(settings, database.names.clone(), listener).unwrap();
+        let mut application = Application::build_in(settings, database.names.clone(), listener).unwrap();
+        if let Some(files) = &wishes.files {
+            application = application.with_files(Arc::clone(files));
+        }
         assert_eq!(application.port().unwrap(), address.port());
         let shutdown = Shutdown::new();
         let running = tokio::spawn(application.run_until_stopped(shutdown.clone()));
@@ -560,6 +570,8 @@ pub(crate) fn order(account: AccountId, to: &str, reference: &str) -> SendReques
         account_id: account,
         to: format!("{to}@s.whatsapp.net"),
         text: reference.to_owned(),
+        content: None,
+        quoted: None,
         reference: Some(reference.to_owned()),
     }
 }
@@ -581,7 +593,7 @@ fn settings(wishes: &Wishes, proxies: &Proxies, prefix: &str, simulator: &str, h
     } else {
         "https://channel.example".to_owned()
     };
-    let reader = SettingsReader::from_map([
+    let usual = [
         ("HOST", "127.0.0.1"),
         ("PORT", "1"),
         (
@@ -631,7 +643,8 @@ fn settings(wishes: &Wishes, proxies: &Proxies, prefix: &str, simulator: &str, h
         ("SEND_ATTEMPTS", wishes.send_attempts),
         ("SEND_RETRY_FIRST_MS", wishes.retry_first_ms),
         ("SEND_RETRY_CAP_MS", wishes.retry_cap_ms),
-    ]);
+    ];
+    let reader = SettingsReader::from_map(usual.into_iter().chain(wishes.settings.iter().copied()));
     Settings::read(reader).unwrap()
 }
 

@@ -2,14 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use channel_service::flows::replay_message::replay;
-use channel_service::store;
-use domain::ids::{EventId, MessageId, TenantId};
+use domain::ids::EventId;
 use messaging::Envelope;
 use messaging::topology::Queue;
 use serde_json::{Value, json};
 use simulator::FaultKind;
-use tenant_isolation::{TenantScope, TenantTransaction};
 use test_support::eventually;
 
 use crate::harness::{TestApp, Wishes, order, refusal};
@@ -255,28 +252,6 @@ async fn after_the_last_attempt_a_message_is_parked_and_the_chat_goes_on() {
     );
     assert_eq!(app.texts_on(RARA), ["berikutnya"]);
 
-    // An operator finds it and tries again; another tenant's name opens nothing.
-    let scope = |tenant: &str| TenantScope::named_by_operator(TenantId::parse(tenant).unwrap());
-    let desa_scope = scope(&desa.id);
-    let mut tx = TenantTransaction::begin(&app.direct, &desa_scope, "list")
-        .await
-        .unwrap();
-    let parked = store::message::parked(&mut tx, 10).await.unwrap();
-    tx.commit().await.unwrap();
-    let [row] = &parked[..] else { panic!("{parked:?}") };
-    assert_eq!(
-        (row.status.as_str(), row.reason.as_deref()),
-        ("parked", Some("no_session"))
-    );
-    let id = MessageId::from_uuid(row.message_id);
-    assert!(!replay(&app.direct, &scope("desa-lain"), id).await.unwrap());
-    assert!(replay(&app.direct, &desa_scope, id).await.unwrap());
-    app.until_status("menyerah", "sent").await;
-    assert_eq!(app.texts_on(RARA), ["berikutnya", "menyerah"]);
-    assert!(
-        !replay(&app.direct, &desa_scope, id).await.unwrap(),
-        "it is not put aside any more"
-    );
     app.finish().await;
 }
 

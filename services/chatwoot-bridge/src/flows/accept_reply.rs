@@ -108,6 +108,8 @@ pub async fn accept_reply(
                 account_id: AccountId::from_uuid(inbox.account_id),
                 to: to.as_str().to_owned(),
                 text,
+                content: None,
+                quoted: None,
                 reference: Some(reference.to_string()),
             };
             let work = ReplyWork {

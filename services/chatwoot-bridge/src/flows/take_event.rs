@@ -40,6 +40,10 @@ pub async fn take_event(tools: &Tools, signal: &Signal, envelope: &Envelope) -> 
 fn task_of(envelope: &Envelope) -> Result<Option<NewTask>, HandleError> {
     let (id, request_id) = (envelope.id.as_uuid(), envelope.request_id.as_deref());
     if let Some(MessageReceived(message)) = envelope.event().map_err(HandleError::poison)? {
+        // A group, a broadcast list or a status post is no customer who writes to an agent.
+        if message.place.is_some() {
+            return Ok(None);
+        }
         return incoming_task(&message, id, request_id)
             .map(Some)
             .map_err(HandleError::poison);

@@ -491,3 +491,23 @@ async fn an_account_without_an_inbox_and_an_event_that_is_none() {
         Err(HandleError::Poison(_))
     ));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_in_a_group_or_a_status_post_is_no_conversation() {
+    let (world, chatwoot, place) = start().await;
+    for (number, at) in domain::chat::Place::ALL.iter().enumerate() {
+        let mut group = message(
+            &place,
+            ChatId::generate(),
+            PHONE,
+            &format!("3EB0G{number}"),
+            "hai semua",
+        );
+        group.place = Some(*at);
+        world.take(&received(&place, group)).await;
+    }
+    let person = message(&place, ChatId::generate(), PHONE, "3EB0P", "hai");
+    world.take(&received(&place, person)).await;
+    world.work().await;
+    assert_eq!(holds(&chatwoot, &place), once(&["hai"]));
+}

@@ -261,6 +261,8 @@ pub(crate) fn message(place: &Place, chat: ChatId, phone: &str, id: &str, text: 
             phone: Some(phone.into()),
             name: Some("Sari Contoh".into()),
         },
+        place: None,
+        sender: None,
         message_id: MessageId::generate(),
         provider_message_id: ProviderMessageId::parse(id).unwrap(),
         kind: "text".into(),

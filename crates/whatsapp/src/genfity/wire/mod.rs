@@ -5,10 +5,11 @@
 
 mod loose;
 mod message;
+pub(super) mod outbound;
 mod session;
 mod support;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 pub(super) use loose::Loose;
@@ -131,39 +132,6 @@ pub(super) struct SessionDetails<'a> {
     pub(super) message: Loose<'a>,
     #[serde(borrow, default, rename = "ID")]
     pub(super) id: Loose<'a>,
-}
-
-/// Body of `POST /chat/send/text`.
-#[derive(Serialize)]
-pub(super) struct SendText<'a> {
-    #[serde(rename = "Phone")]
-    pub(super) phone: &'a str,
-    #[serde(rename = "Body")]
-    pub(super) body: &'a str,
-    #[serde(rename = "Id")]
-    pub(super) id: &'a str,
-}
-
-/// Body of `POST /chat/presence`.
-#[derive(Serialize)]
-pub(super) struct ChatPresence<'a> {
-    #[serde(rename = "Phone")]
-    pub(super) phone: &'a str,
-    #[serde(rename = "State")]
-    pub(super) state: &'a str,
-    #[serde(rename = "Media")]
-    pub(super) media: &'a str,
-}
-
-/// Body of `POST /chat/markread`.
-#[derive(Serialize)]
-pub(super) struct MarkRead<'a> {
-    #[serde(rename = "Id")]
-    pub(super) ids: Vec<&'a str>,
-    #[serde(rename = "ChatPhone")]
-    pub(super) chat: &'a str,
-    #[serde(rename = "SenderPhone")]
-    pub(super) sender: &'a str,
 }
 
 /// Any answer, of the WhatsApp server (`code`, `data`, `success`, `error`) or of the gateway (`message`, `code`).
