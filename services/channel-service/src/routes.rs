@@ -23,9 +23,6 @@ pub(crate) fn routes(config: &mut ServiceConfig, docs: bool) {
         .service(
             web::scope("/internal")
                 .configure(|config| internal().configure(config))
-                .configure(api::messages::routes)
-                .configure(api::conversations::routes)
-                .configure(api::takeovers::routes)
                 .default_service(web::to(no_route))
                 .wrap(from_fn(require_internal_key)),
         )
@@ -80,6 +77,9 @@ fn public() -> Api {
 fn internal() -> Api {
     let mut api = Api::under("/internal");
     api::sessions::routes(&mut api);
+    api::messages::routes(&mut api);
+    api::conversations::routes(&mut api);
+    api::takeovers::routes(&mut api);
     api::channel_accounts::routes(&mut api);
     api::wa_support::routes(&mut api);
     api::dead_letters::routes(&mut api);

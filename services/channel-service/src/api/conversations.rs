@@ -1,16 +1,17 @@
 //! `/internal/conversations`: a tenant's chats for the dashboard (channel-service contract 1.6), and what people say
 //! about themselves (1.4).
 
+use ::web::openapi::{Api, Doc, fields, flag, list, nullable, object, one_of, text, text_up_to, whole};
 use ::web::{ApiError, Fields, Internal, Query};
 use actix_web::http::StatusCode;
-use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use domain::chat::Channel;
 use domain::message::MessageSource;
 use domain::text::Text;
 use serde_json::{Map, Value, json};
 
-use super::{person, sending, village};
+use super::{data, internal_group, person, sending, village};
 use crate::app::State;
 use crate::error::ServiceError;
 use crate::flows::chat::{self, ChatError, OpenChat, Profile};
@@ -25,17 +26,85 @@ const MOST: i64 = 1000;
 /// Longest kept name or number, in characters.
 const LONGEST_LABEL: usize = 255;
 
-pub(crate) fn routes(config: &mut ServiceConfig) {
-    config
-        .service(web::resource("/conversations").route(web::get().to(list)))
-        .service(web::resource("/conversations/user-profile").route(web::patch().to(set_profile)))
-        .service(
-            web::resource("/conversations/{wa_user_id}")
-                .route(web::get().to(show))
-                .route(web::delete().to(delete)),
+pub(crate) fn routes(api: &mut Api) {
+    api.group(internal_group("Conversations"));
+    let whose = |doc: Doc| {
+        doc.query("village_id", text(), "whose")
+            .query("channel", text(), "`WHATSAPP` or `WEBCHAT`")
+    };
+    let all = Doc::new("A tenant's conversations, newest first")
+        .query("village_id", text(), "whose")
+        .query(
+            "status",
+            text(),
+            "`all`, `takeover`; anything else: those that nobody has taken over",
         )
-        .service(web::resource("/conversations/{wa_user_id}/send").route(web::post().to(send)))
-        .service(web::resource("/conversations/{wa_user_id}/read").route(web::post().to(mark_read)));
+        .query("limit", whole(), "50 where nobody says")
+        .answers(
+            200,
+            "The conversations",
+            object([
+                ("success", flag()),
+                ("data", list(person::conversation_schema())),
+                ("count", whole()),
+            ]),
+        );
+    let opened = object([
+        ("conversation", nullable(person::conversation_schema())),
+        ("messages", list(person::message_schema())),
+        ("is_takeover", flag()),
+        ("takeover_session", nullable(person::takeover_schema())),
+    ]);
+    let one = whose(Doc::new(
+        "A conversation with its newest messages; it is read from now on",
+    ))
+    .query("limit", whole(), "messages, 50 where nobody says")
+    .answers(200, "The conversation, or nothing", data(opened));
+    let done = || object([("success", flag()), ("message", text())]);
+    let gone = whose(Doc::new("Delete a conversation and its messages")).answers(200, "Deleted", done());
+    let mut sent = object([
+        ("success", flag()),
+        ("message_id", text()),
+        ("is_takeover", flag()),
+        ("channel", one_of(&["whatsapp", "webchat"])),
+    ]);
+    sent["properties"]["status"] = one_of(&["queued"]);
+    let answer = whose(Doc::new("Answer as a person of the dashboard"))
+        .header("Idempotency-Key", text_up_to(255), "the same key sends once")
+        .takes(fields([
+            ("message", text()),
+            ("admin_id", text()),
+            ("admin_name", text()),
+            ("channel", text()),
+        ]))
+        .answers(200, "The provider took it, or it is a webchat", sent.clone())
+        .answers(202, "It is still being tried", sent)
+        .refuses(&[
+            (404, "No village is registered under this village_id"),
+            (409, "The key was used for another text"),
+            (500, "It was refused for good"),
+        ]);
+    let read = whose(Doc::new("Mark a conversation as read")).answers(200, "Read", done());
+    let updated = json!({"type": "object", "properties": {"user_name": text(), "user_phone": flag()}});
+    let profile = Doc::new("What a person said about themselves")
+        .takes(fields([
+            ("village_id", text()),
+            ("channel_identifier", text()),
+            ("channel", text()),
+            ("user_name", text()),
+            ("user_phone", text()),
+        ]))
+        .answers(
+            200,
+            "Kept, if there is such a conversation",
+            object([("status", text()), ("updated", updated)]),
+        );
+    api.get("/conversations", all, list_all)
+        .patch("/conversations/user-profile", profile, set_profile)
+        .get("/conversations/{wa_user_id}", one, show)
+        .delete("/conversations/{wa_user_id}", gone, delete)
+        .post("/conversations/{wa_user_id}/send", answer, send)
+        .post("/conversations/{wa_user_id}/read", read, mark_read);
 }
 
 fn limit(query: &Query) -> i64 {
@@ -45,7 +114,7 @@ fn limit(query: &Query) -> i64 {
         .map_or(DEFAULT_LIMIT, |limit: i64| limit.clamp(1, MOST))
 }
 
-async fn list(
+async fn list_all(
     caller: Internal,
     request: HttpRequest,
     query: Query,

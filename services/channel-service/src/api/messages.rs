@@ -1,8 +1,9 @@
 //! `/internal/messages`, `/internal/send`, `/internal/typing` (channel-service contract 1.4).
 
+use ::web::openapi::{Api, Doc, fields, list, object, one_of, text, text_up_to, time, whole};
 use ::web::{ApiError, Fields, Internal, Location, Query, Validation};
 use actix_web::http::StatusCode;
-use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use domain::address::{ChatAddress, VisitorId};
 use domain::chat::Channel;
@@ -12,7 +13,7 @@ use domain::text::Text;
 use serde_json::{Value, json};
 use whatsapp::courtesy::Typing;
 
-use super::{person, sending, village};
+use super::{internal_group, person, sending, village};
 use crate::app::State;
 use crate::error::ServiceError;
 use crate::flows::chat::{self, ChatError};
@@ -33,17 +34,100 @@ const IDENTIFIER: [&str; 2] = [
     "channel_identifier must be valid Indonesian phone number or webchat session ID",
 ];
 
-pub(crate) fn routes(config: &mut ServiceConfig) {
-    config
-        .service(
-            web::resource("/messages")
-                .route(web::get().to(history))
-                .route(web::post().to(store)),
+pub(crate) fn routes(api: &mut Api) {
+    api.group(internal_group("Messages"));
+    let brief = object([
+        ("id", text()),
+        ("message_text", text()),
+        ("direction", one_of(&["IN", "OUT"])),
+        ("source", text()),
+        ("timestamp", time()),
+    ]);
+    let page = object([("messages", list(brief)), ("total", whole())]);
+    let read = Doc::new("The newest messages with a person, oldest first")
+        .query(
+            "wa_user_id",
+            text(),
+            "whom, where channel_identifier is not given",
         )
-        .service(web::resource("/messages/read").route(web::post().to(mark_read)))
-        .service(web::resource("/send").route(web::post().to(send)))
-        .service(web::resource("/typing").route(web::post().to(typing)));
+        .query(
+            "channel_identifier",
+            text(),
+            "whom: a number, an address or a webchat session",
+        )
+        .query("channel", text(), "`WHATSAPP` or `WEBCHAT`")
+        .query(
+            "village_id",
+            text(),
+            "whose; without it the answer is empty unless only one can be meant",
+        )
+        .query("limit", whole(), "1 to 100, 30 where nobody says")
+        .answers(200, "The messages", page);
+    let told = Doc::new("Keep a message that went over another way; nothing is sent")
+        .takes(fields([
+            ("village_id", text()),
+            ("channel_identifier", text()),
+            ("wa_user_id", text()),
+            ("message_text", text()),
+            ("direction", text()),
+            ("source", text()),
+            ("channel", text()),
+            ("message_id", text()),
+            ("metadata", fields([("channel", text())])),
+        ]))
+        .answers(
+            201,
+            "Kept, now or before",
+            object([
+                ("status", one_of(&["stored"])),
+                ("message_id", text()),
+                ("id", text()),
+            ]),
+        )
+        .refuses(UNKNOWN);
+    let sent = |status| object([("status", one_of(status)), ("message_id", text())]);
+    let order = Doc::new("Send a text on WhatsApp and wait for what becomes of it")
+        .header("Idempotency-Key", text_up_to(255), "the same key sends once")
+        .takes(fields([
+            ("village_id", text()),
+            ("wa_user_id", text()),
+            ("message", text_up_to(LONGEST_SEND)),
+        ]))
+        .answers(200, "The provider took it", sent(&["sent"]))
+        .answers(202, "It is still being tried", sent(&["queued"]))
+        .refuses(&[
+            (409, "The key was used for another text"),
+            (500, "It was refused for good"),
+        ])
+        .refuses(UNKNOWN);
+    let mut shown = object([("status", one_of(&["ok"])), ("state", text())]);
+    shown["properties"]["note"] = one_of(&["typing_disabled"]);
+    let write = Doc::new("Show that an answer is being written")
+        .takes(fields([
+            ("village_id", text()),
+            ("wa_user_id", text()),
+            ("state", text()),
+        ]))
+        .answers(200, "Shown, unless there is a note", shown);
+    let blue = Doc::new("Mark a person's messages as read on WhatsApp")
+        .takes(fields([
+            ("village_id", text()),
+            ("wa_user_id", text()),
+            ("message_ids", list(text())),
+        ]))
+        .answers(
+            200,
+            "Passed on",
+            object([("status", one_of(&["ok"])), ("marked_count", whole())]),
+        );
+    api.get("/messages", read, history)
+        .post("/messages", told, store)
+        .post("/messages/read", blue, mark_read)
+        .post("/send", order, send)
+        .post("/typing", write, typing);
 }
+
+const UNKNOWN: &[(u16, &str)] = &[(404, "No village is registered under this village_id")];
 
 /// The newest messages with a person, oldest first.
 async fn history(caller: Internal, query: Query, state: Data<State>) -> Result<HttpResponse, ServiceError> {

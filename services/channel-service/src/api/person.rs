@@ -1,5 +1,6 @@
 //! Whom a caller means, and how chats and messages are written on GovConnect's wire (channel-service contract 1.6, 4).
 
+use ::web::openapi::{Schema, flag, nullable, object, one_of, text, time, whole};
 use ::web::{ApiError, wire_time};
 use domain::address::ChatAddress;
 use domain::chat::Channel;
@@ -64,6 +65,64 @@ impl<'a> About<'a> {
             identifier,
         }
     }
+}
+
+/// What [`conversation`] writes.
+pub(crate) fn conversation_schema() -> Schema {
+    object([
+        ("id", text()),
+        ("village_id", text()),
+        ("wa_user_id", nullable(text())),
+        ("channel", one_of(&["WHATSAPP", "WEBCHAT"])),
+        ("channel_identifier", text()),
+        ("user_name", nullable(text())),
+        ("user_phone", nullable(text())),
+        ("last_message", nullable(text())),
+        ("last_message_at", time()),
+        ("unread_count", whole()),
+        ("is_takeover", flag()),
+        ("ai_status", nullable(text())),
+        ("ai_error_message", nullable(text())),
+        ("pending_message_id", nullable(text())),
+        ("created_at", time()),
+        ("updated_at", time()),
+    ])
+}
+
+/// What [`message`] writes.
+pub(crate) fn message_schema() -> Schema {
+    let mut schema = object([
+        ("id", text()),
+        ("village_id", text()),
+        ("wa_user_id", nullable(text())),
+        ("channel", one_of(&["WHATSAPP", "WEBCHAT"])),
+        ("channel_identifier", text()),
+        ("message_id", text()),
+        ("message_text", text()),
+        ("direction", one_of(&["IN", "OUT"])),
+        ("source", text()),
+        ("timestamp", time()),
+        ("createdAt", time()),
+    ]);
+    schema["properties"]["status"] = one_of(&["failed", "parked"]);
+    schema["properties"]["reason"] = nullable(text());
+    schema
+}
+
+/// What [`takeover`] writes.
+pub(crate) fn takeover_schema() -> Schema {
+    object([
+        ("id", text()),
+        ("village_id", text()),
+        ("wa_user_id", nullable(text())),
+        ("channel", one_of(&["WHATSAPP", "WEBCHAT"])),
+        ("channel_identifier", text()),
+        ("admin_id", text()),
+        ("admin_name", nullable(text())),
+        ("started_at", time()),
+        ("ended_at", nullable(time())),
+        ("reason", nullable(text())),
+    ])
 }
 
 /// A row of `conversations`.
