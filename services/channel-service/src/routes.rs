@@ -91,6 +91,7 @@ fn dashboard() -> Api {
     let mut api = Api::under("/api");
     api::auth::routes(&mut api);
     api::tenants::routes(&mut api);
+    api::sessions::dashboard_routes(&mut api);
     api
 }
 

@@ -114,7 +114,7 @@ async fn log_in(
         .map_err(refusal)?;
     metrics::counter!("kanal_logins_total").increment(1);
     Ok(HttpResponse::Ok()
-        .cookie(signed_in::cookie(&state, &begun))
+        .cookie(signed_in::cookie(&state, &begun.secret, &begun.user))
         .json(json!({"success": true, "data": session(&begun)})))
 }
 
@@ -148,19 +148,25 @@ async fn change_password(user: User, body: Fields, state: Data<State>) -> Result
         .await
         .map_err(refusal)?;
     Ok(HttpResponse::Ok()
-        .cookie(signed_in::cookie(&state, &begun))
+        .cookie(signed_in::cookie(&state, &begun.secret, &begun.user))
         .json(json!({"success": true, "data": session(&begun)})))
 }
 
-async fn me(user: User) -> HttpResponse {
+/// Who is signed in. Here a browser gets a younger token now and then; the CSRF token goes with it.
+async fn me(user: User, state: Data<State>) -> Result<HttpResponse, ServiceError> {
+    let younger = match user.by_cookie {
+        true => sign_in::renew(&state.db, &user.secret).await?,
+        false => None,
+    };
     let mut answer = HttpResponse::Ok();
-    if let Some(cookie) = user.renewed.clone() {
-        answer.cookie(cookie);
+    if let Some(younger) = &younger {
+        answer.cookie(signed_in::cookie(&state, younger, &user.who));
     }
-    answer.json(json!({"success": true, "data": {
-        "user": person(&user.who), "csrf_token": user.secret.csrf_token(),
+    let secret = younger.as_ref().unwrap_or(&user.secret);
+    Ok(answer.json(json!({"success": true, "data": {
+        "user": person(&user.who), "csrf_token": secret.csrf_token(),
         "expires_at": wire_time(user.who.expires_at),
-    }}))
+    }})))
 }
 
 fn session(begun: &Begun) -> Value {

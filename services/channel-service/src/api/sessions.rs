@@ -2,14 +2,18 @@
 
 use ::web::openapi::{Api, Doc, Group, Schema, fields, flag, nullable, object, text};
 use ::web::{ApiError, Fields, Internal, Query};
+use std::pin::Pin;
+
+use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest, HttpResponse};
 use domain::address::PhoneNumber;
 use serde_json::{Value, json};
 use tenant_isolation::TenantScope;
+use tenant_isolation::caller::InternalCaller;
 
-use super::{data, internal_group, village};
+use super::{dashboard_group, data, internal_group, signed_in, village};
 use crate::app::State;
 use crate::error::ServiceError;
 use crate::flows::courtesies::{self, Courtesies};
@@ -122,6 +126,54 @@ pub(crate) fn routes(api: &mut Api) {
     );
 }
 
+/// The part of these routes that the dashboard's pages use (contract 8.1), for people who are signed in.
+pub(crate) fn dashboard_routes(api: &mut Api) {
+    api.group(dashboard_group("WhatsApp session"));
+    let mine = |summary: &'static str| {
+        Doc::new(summary)
+            .query("village_id", text(), "the village, for a superadmin")
+            .refuses(&[(404, "The village has no session")])
+    };
+    let anything = || data(json!({"type": "object"}));
+    api.post(
+        "/whatsapp/session",
+        mine("Make the session, unless there is one")
+            .takes(named([("village_slug", text())]))
+            .answers(200, "There is one", anything()),
+        create,
+    )
+    .delete(
+        "/whatsapp/session",
+        mine("Remove the session").answers(200, "There is none", anything()),
+        delete,
+    )
+    .get(
+        "/whatsapp/status",
+        mine("Where the session stands").answers(200, "As far as it is known", anything()),
+        status,
+    )
+    .post(
+        "/whatsapp/connect",
+        mine("Connect the session").answers(200, "It is connected", anything()),
+        connect,
+    )
+    .get(
+        "/whatsapp/qr",
+        mine("The code to scan").answers(200, "The code", anything()),
+        qr,
+    )
+    .post(
+        "/whatsapp/disconnect",
+        mine("Take the session off the network").answers(200, "It is off", anything()),
+        disconnect,
+    )
+    .post(
+        "/whatsapp/logout",
+        mine("Unlink the session from the phone").answers(200, "It is unlinked", anything()),
+        logout,
+    );
+}
+
 /// Who is meant may be said in the query, in the body or in a header.
 fn doc(summary: &'static str) -> Doc {
     Doc::new(summary)
@@ -158,43 +210,60 @@ fn success(data: &Value) -> HttpResponse {
     HttpResponse::Ok().json(json!({"success": true, "data": data}))
 }
 
-/// What every call of these routes comes with.
+/// What every call of these routes comes with, be it another service that calls or a person who is signed in.
 struct Asked {
     scope: TenantScope,
     actor: Actor,
+    /// The service that calls; none when it is a person.
+    caller: Option<Internal>,
     body: Fields,
     query: Query,
 }
 
-impl Asked {
-    fn read(
-        caller: &Internal,
-        request: &HttpRequest,
-        query: Query,
-        body: Fields,
-    ) -> Result<Self, ServiceError> {
-        let named = village::named_in(request, Some(&query), Some(&body)).map_err(unsuccessful)?;
-        let named = named.ok_or_else(|| missing("village_id_required", "village_id diperlukan"))?;
-        let scope = village::scope_of(caller, named).map_err(unsuccessful)?;
-        let person = body.filled("admin_id").map_err(unsuccessful)?;
-        let actor = village::actor(caller, request, person);
-        Ok(Self {
-            scope,
-            actor,
-            body,
-            query,
+impl FromRequest for Asked {
+    type Error = ServiceError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ServiceError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let body = Fields::from_request(request, payload);
+        let request = request.clone();
+        Box::pin(async move {
+            let caller = request
+                .extensions()
+                .get::<InternalCaller>()
+                .cloned()
+                .map(Internal);
+            // Who it is comes before what is wrong with the request.
+            let user = match &caller {
+                Some(_) => None,
+                None => Some(signed_in::recognise(&request).await?),
+            };
+            let query = Query::parse(request.query_string());
+            let body = body.await.map_err(unsuccessful)?;
+            let named = village::named_in(&request, Some(&query), Some(&body)).map_err(unsuccessful)?;
+            let (scope, actor) = match (&caller, &user) {
+                (Some(caller), _) => {
+                    let named =
+                        named.ok_or_else(|| missing("village_id_required", "village_id diperlukan"))?;
+                    let scope = village::scope_of(caller, named).map_err(unsuccessful)?;
+                    let person = body.filled("admin_id").map_err(unsuccessful)?;
+                    (scope, village::actor(caller, &request, person))
+                }
+                (None, Some(user)) => (user.scope(named).map_err(unsuccessful)?, user.actor(&request)),
+                (None, None) => return Err(ApiError::internal().into()),
+            };
+            Ok(Self {
+                scope,
+                actor,
+                caller,
+                body,
+                query,
+            })
         })
     }
 }
 
-async fn create(
-    caller: Internal,
-    request: HttpRequest,
-    query: Query,
-    body: Fields,
-    state: Data<State>,
-) -> Answered {
-    let asked = Asked::read(&caller, &request, query, body)?;
+async fn create(asked: Asked, state: Data<State>) -> Answered {
     let slug = asked.body.filled("village_slug").map_err(unsuccessful)?;
     let created = state.sessions.create(&asked.scope, slug, &asked.actor).await?;
     Ok(success(&match created {
@@ -203,26 +272,12 @@ async fn create(
     }))
 }
 
-async fn delete(
-    caller: Internal,
-    request: HttpRequest,
-    query: Query,
-    body: Fields,
-    state: Data<State>,
-) -> Answered {
-    let asked = Asked::read(&caller, &request, query, body)?;
+async fn delete(asked: Asked, state: Data<State>) -> Answered {
     let deleted = state.sessions.delete(&asked.scope, &asked.actor).await?;
     Ok(success(&json!({"deleted": deleted})))
 }
 
-async fn status(
-    caller: Internal,
-    request: HttpRequest,
-    query: Query,
-    body: Fields,
-    state: Data<State>,
-) -> Answered {
-    let asked = Asked::read(&caller, &request, query, body)?;
+async fn status(asked: Asked, state: Data<State>) -> Answered {
     let status = state.sessions.status(&asked.scope).await?;
     Ok(success(&match status {
         None => json!({"exists": false, "connected": false, "loggedIn": false, "wa_number": null}),
@@ -248,50 +303,22 @@ async fn status(
     }))
 }
 
-async fn connect(
-    caller: Internal,
-    request: HttpRequest,
-    query: Query,
-    body: Fields,
-    state: Data<State>,
-) -> Answered {
-    let asked = Asked::read(&caller, &request, query, body)?;
+async fn connect(asked: Asked, state: Data<State>) -> Answered {
     let details = state.sessions.connect(&asked.scope, &asked.actor).await?;
     Ok(success(&json!({"details": details.0})))
 }
 
-async fn disconnect(
-    caller: Internal,
-    request: HttpRequest,
-    query: Query,
-    body: Fields,
-    state: Data<State>,
-) -> Answered {
-    let asked = Asked::read(&caller, &request, query, body)?;
+async fn disconnect(asked: Asked, state: Data<State>) -> Answered {
     let details = state.sessions.disconnect(&asked.scope, &asked.actor).await?;
     Ok(success(&json!({"details": details.0})))
 }
 
-async fn logout(
-    caller: Internal,
-    request: HttpRequest,
-    query: Query,
-    body: Fields,
-    state: Data<State>,
-) -> Answered {
-    let asked = Asked::read(&caller, &request, query, body)?;
+async fn logout(asked: Asked, state: Data<State>) -> Answered {
     let details = state.sessions.logout(&asked.scope, &asked.actor).await?;
     Ok(success(&json!({"details": details.0})))
 }
 
-async fn qr(
-    caller: Internal,
-    request: HttpRequest,
-    query: Query,
-    body: Fields,
-    state: Data<State>,
-) -> Answered {
-    let asked = Asked::read(&caller, &request, query, body)?;
+async fn qr(asked: Asked, state: Data<State>) -> Answered {
     let failed = |code: &'static str, text: &str| {
         unsuccessful(ApiError::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -311,14 +338,7 @@ async fn qr(
     }
 }
 
-async fn pair_phone(
-    caller: Internal,
-    request: HttpRequest,
-    query: Query,
-    body: Fields,
-    state: Data<State>,
-) -> Answered {
-    let asked = Asked::read(&caller, &request, query, body)?;
+async fn pair_phone(asked: Asked, state: Data<State>) -> Answered {
     let phone = asked.body.filled("Phone").map_err(unsuccessful)?;
     let phone = phone.ok_or_else(|| missing("phone_required", "Phone number is required"))?;
     let phone = phone.trim();
@@ -331,26 +351,12 @@ async fn pair_phone(
     Ok(success(&json!({"LinkingCode": code.0})))
 }
 
-async fn settings(
-    caller: Internal,
-    request: HttpRequest,
-    query: Query,
-    body: Fields,
-    state: Data<State>,
-) -> Answered {
-    let asked = Asked::read(&caller, &request, query, body)?;
+async fn settings(asked: Asked, state: Data<State>) -> Answered {
     let courtesies = courtesies::find(&state.db, &asked.scope).await?;
     Ok(success(&wire_settings(courtesies)))
 }
 
-async fn set_settings(
-    caller: Internal,
-    request: HttpRequest,
-    query: Query,
-    body: Fields,
-    state: Data<State>,
-) -> Answered {
-    let asked = Asked::read(&caller, &request, query, body)?;
+async fn set_settings(asked: Asked, state: Data<State>) -> Answered {
     let auto_read = asked.body.flag("autoReadMessages").map_err(unsuccessful)?;
     let typing = asked.body.flag("typingIndicator").map_err(unsuccessful)?;
     let courtesies = courtesies::set(&state.db, &asked.scope, auto_read, typing, &asked.actor).await?;
@@ -361,14 +367,7 @@ fn wire_settings(courtesies: Courtesies) -> Value {
     json!({"autoReadMessages": courtesies.auto_read, "typingIndicator": courtesies.typing_indicator})
 }
 
-async fn check_duplicate(
-    caller: Internal,
-    request: HttpRequest,
-    query: Query,
-    body: Fields,
-    state: Data<State>,
-) -> Answered {
-    let asked = Asked::read(&caller, &request, query, body)?;
+async fn check_duplicate(asked: Asked, state: Data<State>) -> Answered {
     let number = asked.query.get("wa_number").map(str::trim).unwrap_or_default();
     let number = number.strip_prefix('+').unwrap_or(number);
     if number.is_empty() {
@@ -387,18 +386,12 @@ async fn check_duplicate(
     }))
 }
 
-async fn force_disconnect(
-    caller: Internal,
-    request: HttpRequest,
-    query: Query,
-    body: Fields,
-    state: Data<State>,
-) -> Answered {
-    let asked = Asked::read(&caller, &request, query, body)?;
+async fn force_disconnect(asked: Asked, state: Data<State>) -> Answered {
     let target = asked.body.filled("target_village_id").map_err(unsuccessful)?;
     let target =
         target.ok_or_else(|| missing("target_village_id_required", "target_village_id diperlukan"))?;
-    let target = village::scope_of(&caller, target).map_err(unsuccessful)?;
+    let caller = asked.caller.as_ref().ok_or_else(ApiError::internal)?;
+    let target = village::scope_of(caller, target).map_err(unsuccessful)?;
     state
         .sessions
         .force_disconnect(&asked.scope, &target, &asked.actor)

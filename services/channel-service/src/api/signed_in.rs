@@ -17,7 +17,7 @@ use tenant_isolation::TenantScope;
 
 use crate::app::State;
 use crate::error::ServiceError;
-use crate::flows::sign_in::{self, Begun, NotForThem, SessionSecret, SignedIn};
+use crate::flows::sign_in::{self, NotForThem, SessionSecret, SignedIn};
 use crate::flows::tenant::Actor;
 
 /// Name of the session's cookie.
@@ -29,8 +29,8 @@ const CSRF_HEADER: &str = "x-csrf-token";
 pub(crate) struct User {
     pub(crate) who: SignedIn,
     pub(crate) secret: SessionSecret,
-    /// The cookie that the answer has to set, when the token was replaced.
-    pub(crate) renewed: Option<Cookie<'static>>,
+    /// By the cookie of a browser, which takes another one when it is given one.
+    pub(crate) by_cookie: bool,
 }
 
 impl User {
@@ -65,8 +65,15 @@ impl User {
 }
 
 /// The cookie that carries a session.
-pub(crate) fn cookie(state: &State, begun: &Begun) -> Cookie<'static> {
-    session_cookie(state.secure_cookies, &begun.secret, &begun.user)
+pub(crate) fn cookie(state: &State, secret: &SessionSecret, who: &SignedIn) -> Cookie<'static> {
+    let left = (who.expires_at - chrono::Utc::now()).num_seconds().max(0);
+    Cookie::build(COOKIE, secret.expose().to_owned())
+        .path("/")
+        .http_only(true)
+        .secure(state.secure_cookies)
+        .same_site(SameSite::Strict)
+        .max_age(CookieTime::seconds(left))
+        .finish()
 }
 
 /// The cookie that ends a session in the browser.
@@ -80,17 +87,6 @@ pub(crate) fn no_cookie(state: &State) -> Cookie<'static> {
         .finish()
 }
 
-fn session_cookie(secure: bool, secret: &SessionSecret, who: &SignedIn) -> Cookie<'static> {
-    let left = (who.expires_at - chrono::Utc::now()).num_seconds().max(0);
-    Cookie::build(COOKIE, secret.expose().to_owned())
-        .path("/")
-        .http_only(true)
-        .secure(secure)
-        .same_site(SameSite::Strict)
-        .max_age(CookieTime::seconds(left))
-        .finish()
-}
-
 impl FromRequest for User {
     type Error = ServiceError;
     type Future = Pin<Box<dyn Future<Output = Result<Self, ServiceError>>>>;
@@ -101,7 +97,7 @@ impl FromRequest for User {
     }
 }
 
-async fn recognise(request: &HttpRequest) -> Result<User, ServiceError> {
+pub(crate) async fn recognise(request: &HttpRequest) -> Result<User, ServiceError> {
     let nobody = || ApiError::unauthorized("not_signed_in", "Unauthorized");
     let state = request
         .app_data::<web::Data<State>>()
@@ -119,9 +115,7 @@ async fn recognise(request: &HttpRequest) -> Result<User, ServiceError> {
             .and_then(|cookie| SessionSecret::presented(cookie.value()))
             .ok_or_else(nobody)?,
     };
-    let (who, younger) = sign_in::find(&state.db, &secret, by_cookie)
-        .await?
-        .ok_or_else(nobody)?;
+    let who = sign_in::find(&state.db, &secret).await?.ok_or_else(nobody)?;
     if by_cookie && !request.method().is_safe() {
         let presented = request.headers().get(CSRF_HEADER);
         let presented = presented
@@ -136,12 +130,9 @@ async fn recognise(request: &HttpRequest) -> Result<User, ServiceError> {
             .into());
         }
     }
-    let renewed = younger
-        .as_ref()
-        .map(|secret| session_cookie(state.secure_cookies, secret, &who));
     Ok(User {
         who,
-        secret: younger.unwrap_or(secret),
-        renewed,
+        secret,
+        by_cookie,
     })
 }

@@ -190,31 +190,37 @@ async fn begin_session(db: &Database, user: Uuid) -> Result<Begun, SignInError> 
     })
 }
 
-/// Whose token this is. With it comes a younger token when the old one has been used long enough and the caller can
-/// take one (`may_replace`): a program that keeps its bearer cannot.
+/// Whose token this is.
 ///
 /// # Errors
 /// [`DatabaseError`]; that is not "nobody's".
-pub async fn find(
-    db: &Database,
-    secret: &SessionSecret,
-    may_replace: bool,
-) -> Result<Option<(SignedIn, Option<SessionSecret>)>, DatabaseError> {
+pub async fn find(db: &Database, secret: &SessionSecret) -> Result<Option<SignedIn>, DatabaseError> {
     let mut tx = begin(db, "find session").await?;
-    let Some(row) = user_session::find(&mut tx, &secret.hash(), GRACE).await? else {
+    let row = user_session::find(&mut tx, &secret.hash(), GRACE).await?;
+    tx.commit().await?;
+    row.map(signed_in).transpose()
+}
+
+/// A younger token for the same session, once this one has been used long enough. For callers that take it: a program
+/// that keeps its bearer would be signed out by it.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn renew(db: &Database, secret: &SessionSecret) -> Result<Option<SessionSecret>, DatabaseError> {
+    let mut tx = begin(db, "renew session").await?;
+    let row = user_session::find(&mut tx, &secret.hash(), GRACE).await?;
+    let old = row.filter(|row| row.replaced_at.is_none() && Utc::now() - row.created_at > REPLACE_AFTER);
+    let Some(row) = old else {
         return Ok(None);
     };
-    let mut younger = None;
-    if may_replace && row.replaced_at.is_none() && Utc::now() - row.created_at > REPLACE_AFTER {
-        let new = SessionSecret::generate();
-        // Two requests at once: one of them replaces, the other goes on with the old token.
-        if user_session::replace(&mut tx, &secret.hash()).await? {
-            user_session::insert(&mut tx, &new.hash(), row.user_id, row.expires_at).await?;
-            younger = Some(new);
-        }
+    // Two requests at once: one of them replaces, the other goes on with the old token.
+    if !user_session::replace(&mut tx, &secret.hash()).await? {
+        return Ok(None);
     }
+    let younger = SessionSecret::generate();
+    user_session::insert(&mut tx, &younger.hash(), row.user_id, row.expires_at).await?;
     tx.commit().await?;
-    Ok(Some((signed_in(row)?, younger)))
+    Ok(Some(younger))
 }
 
 /// Ends the session.

@@ -10,6 +10,7 @@ mod chat_callers;
 mod chat_isolation;
 mod conversations;
 mod courtesies;
+mod dashboard_sessions;
 mod dead_letters;
 mod events;
 mod harness;
