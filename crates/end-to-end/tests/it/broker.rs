@@ -3,7 +3,7 @@
 use lapin::options::{ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties};
-use messaging::topology::{Queue, Topology};
+use messaging::topology::{GovconnectQueue, Queue, Topology};
 
 pub(crate) struct Queues {
     channel: Channel,
@@ -67,7 +67,13 @@ impl Queues {
             .read()
             .into_iter()
             .chain(self.dead())
-            .chain([topology.govconnect_ai_queue()])
+            .chain([
+                topology.govconnect_ai_queue(),
+                topology.queue(Queue::AiHandover),
+                topology.dead_letter_queue(Queue::AiHandover),
+            ])
+            .chain(GovconnectQueue::ALL.map(|queue| topology.govconnect_queue(queue)))
+            .chain(GovconnectQueue::ALL.map(|queue| topology.govconnect_dead_letter_queue(queue)))
         {
             let deleted = self
                 .channel
