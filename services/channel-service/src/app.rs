@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use cache::{Buckets, RedisLink};
+use cache::{Buckets, RedisLink, SpamGuard};
 use database::{Database, SchemaNames};
 use futures_util::FutureExt as _;
 use messaging::broker::Broker;
 use messaging::lanes::{WorkerSettings, Workers};
 use messaging::outbox::{Relay, Signal};
-use messaging::topology::{Queue, Topology};
+use messaging::topology::{GovconnectQueue, Queue, Topology};
 use runtime::encryption::KeyRing;
 use runtime::shutdown::Shutdown;
 use tenant_isolation::policy::{self, PolicyError};
@@ -22,11 +22,16 @@ use web::{ErrorField, MetricsToken, ServerSettings};
 use whatsapp::genfity::{Endpoint, GenfitySender};
 
 use crate::config::Settings;
+use crate::flows::ai_reply::ReplySender;
+use crate::flows::hand_over::HandOver;
 use crate::flows::ingest_message::{Ingest, Waiting};
 use crate::flows::route_account::AccountRoutes;
 use crate::flows::send_message::Sender;
 use crate::routes::routes;
+use crate::workers::ai_events::AiEvents;
+use crate::workers::ai_handover::AiHandover;
 use crate::workers::commands::Commands;
+use crate::workers::lanes::LaneWork;
 use crate::workers::{committer, retention};
 
 /// What request handlers share.
@@ -36,6 +41,9 @@ pub(crate) struct State {
     pub(crate) routes: AccountRoutes,
     pub(crate) ingest: Ingest,
     pub(crate) relay: Signal,
+    pub(crate) spam_guard: SpamGuard,
+    /// Is there an AI service?
+    pub(crate) govconnect: bool,
     pub(crate) body_limit: usize,
     /// Where the WhatsApp server is to post, when that is configured.
     pub(crate) webhook_url: Option<String>,
@@ -136,6 +144,8 @@ impl Application {
             routes: AccountRoutes::new(self.db.clone(), self.redis.clone()),
             ingest,
             relay: self.relay.clone(),
+            spam_guard: self.spam_guard(),
+            govconnect: self.settings.govconnect,
             body_limit: ingest_settings.body_limit,
             webhook_url: self.settings.internal.webhook_url(),
             open: Arc::clone(&self.open),
@@ -234,7 +244,7 @@ impl Application {
         };
         let senders = Workers::new(
             self.db.clone(),
-            Arc::clone(&self.sender),
+            Arc::new(self.lane_work()),
             settings,
             self.workers.clone(),
         );
@@ -250,7 +260,55 @@ impl Application {
             messaging::consumer::consume(&broker, Queue::ChannelCommands, &commands, &stop).await;
         });
 
+        if govconnect {
+            self.start_ai_workers(shutdown);
+        }
+
         let sweeping = retention::run(self.db.clone(), self.settings.ledger_retention, shutdown.clone());
         shutdown.spawn("retention", sweeping);
+    }
+
+    fn spam_guard(&self) -> SpamGuard {
+        SpamGuard::new(self.redis.clone(), self.settings.spam_guard)
+    }
+
+    fn lane_work(&self) -> LaneWork {
+        LaneWork {
+            sender: Arc::clone(&self.sender),
+            replies: ReplySender {
+                db: self.db.clone(),
+                sender: Arc::clone(&self.sender),
+                relay: self.relay.clone(),
+            },
+            hand_over: HandOver {
+                db: self.db.clone(),
+                guard: self.spam_guard(),
+                relay: self.relay.clone(),
+            },
+        }
+    }
+
+    /// Whoever reads what is for the AI, and what it says.
+    fn start_ai_workers(&self, shutdown: &Shutdown) {
+        let handover = AiHandover {
+            db: self.db.clone(),
+            workers: self.workers.clone(),
+        };
+        let (broker, stop) = (self.broker.clone(), shutdown.token());
+        shutdown.spawn("ai handover", async move {
+            messaging::consumer::consume(&broker, Queue::AiHandover, &handover, &stop).await;
+        });
+        for queue in GovconnectQueue::ALL {
+            let events = AiEvents {
+                queue,
+                db: self.db.clone(),
+                relay: self.relay.clone(),
+                workers: self.workers.clone(),
+            };
+            let (broker, stop) = (self.broker.clone(), shutdown.token());
+            shutdown.spawn("ai events", async move {
+                messaging::consumer::consume_govconnect(&broker, queue, &events, &stop).await;
+            });
+        }
     }
 }

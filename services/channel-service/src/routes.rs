@@ -22,6 +22,8 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         .service(
             web::scope("/internal")
                 .configure(api::channel_accounts::routes)
+                .configure(api::retry::routes)
+                .configure(api::spam_guard::routes)
                 .default_service(web::to(no_route))
                 .wrap(from_fn(require_internal_key)),
         );

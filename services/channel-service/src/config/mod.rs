@@ -1,11 +1,12 @@
 //! The service's settings, read once. The names are those of the contract (channel-service 7) where it has one.
 
 mod internal;
+mod spam_guard;
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use cache::Rate;
+use cache::{Rate, SpamRules};
 use database::{DatabaseUrl, PoolSettings};
 use domain::retry::RetrySchedule;
 use runtime::config::{BaseUrl, InvalidSettings, Milliseconds, SettingsReader};
@@ -40,6 +41,8 @@ pub struct Settings {
     pub wa_api: BaseUrl,
     /// Serve GovConnect's exchange too.
     pub govconnect: bool,
+    /// Who writes too much for the AI.
+    pub spam_guard: SpamRules,
     /// Receiving webhooks.
     pub ingest: IngestSettings,
     /// Sending messages.
@@ -112,8 +115,9 @@ impl Settings {
         let govconnect = reader.with_default(
             "GOVCONNECT_EVENTS",
             "true",
-            "Also publish to `govconnect.events` in GovConnect's shape",
+            "Hand messages over to GovConnect's AI service on `govconnect.events`, and take its answers",
         );
+        let spam_guard = spam_guard::take(reader);
         let ingest = IngestSettings::take(reader);
         let sending = SendingSettings::take(reader);
         let retention: Option<u64> = reader.with_default(
@@ -139,6 +143,7 @@ impl Settings {
             internal: internal?,
             wa_api: wa_api?,
             govconnect: govconnect?,
+            spam_guard: spam_guard?,
             ingest: ingest?,
             sending: sending?,
             ledger_retention: Duration::from_secs(retention? * 24 * 60 * 60),

@@ -2,10 +2,14 @@
 //! transaction tells for whom it works. Nothing here calls anything outside.
 
 pub mod account;
+pub mod ai_chat;
+pub mod ai_message;
+pub mod ai_reply;
 pub mod audit;
 pub mod channel_account;
 pub mod chat;
 pub mod message;
+pub mod pending_message;
 pub mod provider_event;
 pub mod quarantine;
 pub mod send_attempt;

@@ -49,17 +49,29 @@ pub enum Aging {
     Ledger,
     /// Orders that were taken.
     SendRequests,
+    /// Answers of the AI that were taken.
+    AiReplies,
+    /// Messages the AI never answered.
+    PendingMessages,
 }
 
 impl Aging {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Quarantine, Self::Ledger, Self::SendRequests];
+    pub const ALL: [Self; 5] = [
+        Self::Quarantine,
+        Self::Ledger,
+        Self::SendRequests,
+        Self::AiReplies,
+        Self::PendingMessages,
+    ];
 
     const fn table(self) -> &'static str {
         match self {
             Self::Quarantine => "quarantine",
             Self::Ledger => "inbound_ledger",
             Self::SendRequests => "send_requests",
+            Self::AiReplies => "ai_replies",
+            Self::PendingMessages => "pending_messages",
         }
     }
 }

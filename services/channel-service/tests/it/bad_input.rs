@@ -266,7 +266,6 @@ async fn other_paths_and_methods_are_404_in_json_and_health_answers_head() {
         (Method::POST, "/webhook/"),
         (Method::POST, "/webhook/other"),
         (Method::GET, "/metrics"),
-        (Method::GET, "/internal/messages"),
     ] {
         let answer = app.request(method.clone(), path).await;
         answer.assert_error(404, "route_not_found");

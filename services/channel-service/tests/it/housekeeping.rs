@@ -38,6 +38,12 @@ async fn the_sweep_takes_only_what_is_older() {
          UPDATE quarantine SET received_at = now() - interval '15 days' WHERE instance = 'asing-0'; \
          UPDATE send_requests SET received_at = now() - interval '15 days' \
           WHERE message_id = (SELECT id FROM messages WHERE reference = 'umur 0'); \
+         INSERT INTO ai_replies (tenant_id, key, message_ids, received_at) VALUES \
+             ('desa-satu', 'm:LAMA', '{}', now() - interval '15 days'), ('desa-satu', 'm:BARU', '{}', now()); \
+         DELETE FROM pending_messages; \
+         INSERT INTO pending_messages (tenant_id, message_id, provider_message_id, received_at) \
+             SELECT tenant_id, id, provider_message_id, now() - interval '15 days' FROM messages \
+             WHERE direction = 'inbound' ORDER BY id LIMIT 1; \
          INSERT INTO inbound_ledger (tenant_id, account_id, provider_message_id, message_id, received_at) \
              SELECT 'desa-lain', gen_random_uuid(), 'lama-' || n, gen_random_uuid(), now() - interval '30 days' \
              FROM generate_series(1, 2500) n",
@@ -56,7 +62,9 @@ async fn the_sweep_takes_only_what_is_older() {
         [
             ("Quarantine".to_owned(), 1),
             ("Ledger".to_owned(), 2501),
-            ("SendRequests".to_owned(), 1)
+            ("SendRequests".to_owned(), 1),
+            ("AiReplies".to_owned(), 1),
+            ("PendingMessages".to_owned(), 1)
         ]
     );
     assert_eq!(
@@ -86,8 +94,8 @@ async fn migrations_go_down_and_up_and_twice_is_nothing() {
     assert!(again.is_empty(), "{again:?}");
 
     let mut harness = AsyncMigrationHarness::new(database.admin().await);
-    let reverted = harness.revert_all_migrations(MIGRATIONS).unwrap();
-    assert_eq!(reverted.len(), 3);
+    let reverted = harness.revert_all_migrations(MIGRATIONS).unwrap().len();
+    assert!(reverted >= 3);
     drop(harness);
     #[derive(diesel::QueryableByName)]
     struct Left {
@@ -113,6 +121,6 @@ async fn migrations_go_down_and_up_and_twice_is_nothing() {
     let ran = migrate(&admin_url, &database.url, &database.names, MIGRATIONS)
         .await
         .unwrap();
-    assert_eq!(ran.len(), 3);
+    assert_eq!(ran.len(), reverted);
     tenant_isolation::policy::check(&database.db).await.unwrap();
 }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod ai_handover;
+mod ai_reply;
 mod bad_input;
 mod channel_accounts;
 mod events;
@@ -14,5 +16,6 @@ mod receiving;
 mod secrets;
 mod sending;
 mod signatures;
+mod spam_guard;
 mod stopping;
 mod tenants;
