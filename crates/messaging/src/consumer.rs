@@ -7,7 +7,7 @@ use futures_util::StreamExt as _;
 use lapin::message::Delivery;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicPublishOptions, BasicQosOptions,
-    ConfirmSelectOptions,
+    ConfirmSelectOptions, QueueDeclareOptions,
 };
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::{AMQPValue, FieldTable};
@@ -92,6 +92,9 @@ const PREFETCH: u16 = 64;
 /// Longest wait for the broker's part. The library can forget an acknowledgement when the connection breaks at the same
 /// moment, and whoever waits for it then waits for ever.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// After so long without a delivery the broker is asked whether we are still attached. Its word that a queue is gone can
+/// be missed when it comes at a bad moment, and then nothing would ever be delivered again.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// The reason in a dead letter's headers.
 const REASON_HEADER: &str = "x-kanal-reason";
@@ -190,7 +193,7 @@ async fn read<H: HandleBody>(
         source,
         name,
         channel: &link.channel,
-        dead: broker.topology().dead_letter_exchange(),
+        dead: broker.topology().dead_exchange(),
     };
     let ended = reading.take_all(handler, &mut deliveries, stop, pauses).await;
     // Before the consumer is dropped, which would cancel it: what is on its way to a cancelled consumer goes back to the
@@ -227,6 +230,21 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
+    /// Asks the broker whether the queue is still there and read by anybody.
+    async fn check(&self) -> Result<(), String> {
+        let passive = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let declared = self
+            .channel
+            .queue_declare(self.name.as_str().into(), passive, FieldTable::default());
+        match answered(declared).await?.consumer_count() {
+            0 => Err("the queue has forgotten its reader".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
     async fn take_all<H: HandleBody>(
         &self,
         handler: &H,
@@ -239,6 +257,10 @@ impl Reading<'_> {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 delivery = deliveries.next() => delivery,
+                () = tokio::time::sleep(SILENCE) => {
+                    self.check().await?;
+                    continue;
+                }
             };
             let Some(delivery) = delivery else {
                 return Err("the broker closed the channel".to_owned());
@@ -261,7 +283,7 @@ impl Reading<'_> {
                 Ok(()) => return answered(delivery.ack(BasicAckOptions::default())).await.map(drop),
                 Err(error @ HandleError::Poison(_)) => return self.dead_letter(&delivery, &error).await,
                 Err(error @ HandleError::Later(_)) => {
-                    tracing::warn!(source = ?self.source, error = error_chain(&error), "an event has to wait");
+                    self.say_that_it_waits(&delivery, &error);
                     tokio::select! {
                         // Unacknowledged, so the broker gives it to the next process.
                         () = stop.cancelled() => return Ok(()),
@@ -270,6 +292,18 @@ impl Reading<'_> {
                 }
             }
         }
+    }
+
+    fn say_that_it_waits(&self, delivery: &Delivery, error: &HandleError) {
+        let envelope = match self.source {
+            Source::Own(_) => Envelope::read(&delivery.data).ok(),
+            Source::Govconnect(_) => None,
+        };
+        let tenant = envelope.as_ref().map(|envelope| envelope.tenant_id.as_str());
+        let request_id = envelope
+            .as_ref()
+            .and_then(|envelope| envelope.request_id.as_deref());
+        tracing::warn!(source = ?self.source, tenant, request_id, error = error_chain(error), "an event has to wait");
     }
 
     async fn dead_letter(&self, delivery: &Delivery, error: &HandleError) -> Result<(), String> {

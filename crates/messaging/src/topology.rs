@@ -12,9 +12,11 @@ const DELIVERY_LIMIT: i64 = 50;
 
 /// Messages kept in a queue that nobody reads; the oldest leave first. What they tell of stays in Postgres.
 const UNREAD_LIMIT: i64 = 100_000;
-
 /// Bytes kept in a queue of what strangers wrote and we could not handle.
 const UNREAD_BYTES: i64 = 256 * 1024 * 1024;
+/// Messages kept in a queue whose reader is away. Then the broker refuses further ones, which stay in the outbox in their
+/// order: nothing is lost, and the broker's disk is not filled by a service that is down.
+const READ_LIMIT: i64 = 1_000_000;
 
 /// Names, with a prefix that keeps tests on one broker apart. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -134,6 +136,12 @@ impl Topology {
         self.named("kanal.events")
     }
 
+    /// The exchange by which dead letters find their queues, by the name of the queue that was read.
+    #[must_use]
+    pub fn dead_exchange(&self) -> String {
+        self.named("kanal.dead")
+    }
+
     /// GovConnect's exchange.
     #[must_use]
     pub fn govconnect_exchange(&self) -> String {
@@ -176,12 +184,6 @@ impl Topology {
         self.named(&format!("{}.dead", queue.name()))
     }
 
-    /// The exchange that leads to the dead-letter queues, by the name of the queue that was read.
-    #[must_use]
-    pub fn dead_letter_exchange(&self) -> String {
-        self.named("kanal.dead")
-    }
-
     /// Declares everything. Safe to repeat; every service declares all of it, so that no event is unroutable only
     /// because its consumer has not been deployed yet.
     ///
@@ -190,7 +192,7 @@ impl Topology {
     pub async fn declare(&self, channel: &Channel, govconnect: bool) -> Result<(), lapin::Error> {
         self.declare_exchange(channel, &self.events_exchange(), ExchangeKind::Topic)
             .await?;
-        let dead = self.dead_letter_exchange();
+        let dead = self.dead_exchange();
         self.declare_exchange(channel, &dead, ExchangeKind::Direct)
             .await?;
         for queue in Queue::ALL {
@@ -205,6 +207,11 @@ impl Topology {
                 let dead_name = self.dead_letter_queue(queue);
                 self.declare_queue(channel, &dead_name, quorum()).await?;
                 bind(channel, &dead_name, &dead, &name).await?;
+                arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(READ_LIMIT));
+                arguments.insert(
+                    "x-overflow".into(),
+                    AMQPValue::LongString("reject-publish".into()),
+                );
                 arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERY_LIMIT));
                 arguments.insert(
                     "x-dead-letter-exchange".into(),

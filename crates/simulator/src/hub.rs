@@ -15,6 +15,7 @@ use crate::faults::Faults;
 use crate::gowa::GowaState;
 use crate::graph::GraphState;
 use crate::journal::Journal;
+use crate::support::state::SupportState;
 use crate::wa::state::WaState;
 use crate::{SimulatorConfig, StartError};
 
@@ -51,6 +52,7 @@ pub(crate) struct Hub {
     pub(crate) chatwoot: Mutex<ChatwootState>,
     pub(crate) gowa: Mutex<GowaState>,
     pub(crate) graph: Mutex<GraphState>,
+    pub(crate) support: Mutex<SupportState>,
     pub(crate) faults: Mutex<Faults>,
     pub(crate) requests: Mutex<Journal<RequestEntry>>,
     pub(crate) wa_client: reqwest::Client,
@@ -82,9 +84,10 @@ impl Hub {
             .map_err(StartError::Client)?;
         Ok(Arc::new(Self {
             wa: Mutex::new(WaState::new(&config)),
-            chatwoot: Mutex::default(),
+            chatwoot: Mutex::new(ChatwootState::new(config.first_chatwoot_id)),
             gowa: Mutex::default(),
             graph: Mutex::default(),
+            support: Mutex::default(),
             faults: Mutex::default(),
             requests: Mutex::default(),
             wa_client,

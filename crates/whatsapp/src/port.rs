@@ -187,7 +187,12 @@ impl OperatorText {
 
     /// Keeps what a provider said to a request made with `token`.
     pub(crate) fn keep(said: &str, token: &SessionToken) -> Self {
-        let line = said.replace(token.expose(), "[token]");
+        Self::without(said, token.expose())
+    }
+
+    /// Keeps what was said to a request made with any secret.
+    pub(crate) fn without(said: &str, secret: &str) -> Self {
+        let line = said.replace(secret, "[token]");
         Self(
             Text::label(&line, Self::MAX_CHARS)
                 .map(Text::into_string)

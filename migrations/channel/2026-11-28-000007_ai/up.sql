@@ -31,9 +31,3 @@ CREATE TABLE ai_replies (
 );
 CREATE INDEX ai_replies_age ON ai_replies USING brin (received_at);
 SELECT keep_tenants_apart('ai_replies');
-
--- A person is known by address, number or hidden id. The AI does not always say for which tenant it answers: then the
--- person tells, if only one tenant knows them.
-CREATE INDEX chats_of_address ON chats (address);
-CREATE INDEX chats_of_phone_anywhere ON chats (phone) WHERE phone IS NOT NULL;
-CREATE INDEX chats_of_hidden_id ON chats (tenant_id, lid) WHERE lid IS NOT NULL;

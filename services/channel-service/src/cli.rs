@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use database::{Database, SchemaNames};
 use domain::ids::{MessageId, TenantId};
 use domain::tenant::TenantStatus;
+use domain::user::{EmailAddress, Role};
 use runtime::config::SettingsReader;
 use secrecy::SecretString;
 use tenant_isolation::{TenantScope, TenantTransaction};
@@ -22,7 +23,7 @@ use crate::{flows, store};
 #[derive(Debug, Subcommand)]
 pub enum AccountCommand {
     /// Register a tenant's WhatsApp session, or replace its session id and credentials. Reads SESSION_TOKEN and,
-    /// for signed webhooks, HMAC_KEY from the environment.
+    /// for signed webhooks, HMAC_KEY from the environment; without HMAC_KEY the key that is stored stays.
     Create(CreateAccount),
 }
 
@@ -38,6 +39,9 @@ pub struct CreateAccount {
     /// The WhatsApp server's id of the session (`userID` in webhooks).
     #[arg(long)]
     session_id: Option<String>,
+    /// Forget the stored HMAC key and accept the session's webhooks unsigned.
+    #[arg(long)]
+    unsigned: bool,
 }
 
 /// Commands about tenants.
@@ -73,6 +77,22 @@ pub enum TenantCommand {
         #[arg(long)]
         tenant: TenantId,
     },
+    /// Print everything a tenant has, a line of JSON for each row.
+    Export {
+        /// The tenant's id.
+        #[arg(long)]
+        tenant: TenantId,
+    },
+    /// Erase everything a tenant has. Only its administrative acts stay. Delete its sessions first: the WhatsApp server
+    /// knows nothing of this.
+    Erase {
+        /// The tenant's id.
+        #[arg(long)]
+        tenant: TenantId,
+        /// The tenant's id once more.
+        #[arg(long)]
+        i_know_that_everything_will_be_gone: TenantId,
+    },
     /// Show a tenant's newest administrative acts.
     Audit {
         /// The tenant's id.
@@ -81,6 +101,46 @@ pub enum TenantCommand {
         /// Most acts to show.
         #[arg(long, default_value_t = 100)]
         limit: u16,
+    },
+}
+
+/// Commands about people who use the dashboard.
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// Make a user. Reads USER_PASSWORD from the environment; without it a password is made and printed, once.
+    Create {
+        /// What they sign in with.
+        #[arg(long)]
+        email: EmailAddress,
+        /// What they are called.
+        #[arg(long)]
+        name: Option<String>,
+        /// `superadmin` or `tenant_admin`.
+        #[arg(long)]
+        role: Role,
+        /// The one tenant of a tenant admin.
+        #[arg(long)]
+        tenant: Option<TenantId>,
+    },
+    /// List users.
+    List,
+    /// Keep a user out; every session of theirs ends.
+    Disable {
+        /// Who.
+        #[arg(long)]
+        email: EmailAddress,
+    },
+    /// Let a user in again.
+    Enable {
+        /// Who.
+        #[arg(long)]
+        email: EmailAddress,
+    },
+    /// Give a user another password, as `create` does; every session of theirs ends.
+    SetPassword {
+        /// Who.
+        #[arg(long)]
+        email: EmailAddress,
     },
 }
 
@@ -127,6 +187,10 @@ pub async fn account(settings: ChoreSettings, command: AccountCommand) -> anyhow
     let token: Option<SecretString> = reader.required("SESSION_TOKEN", "The session's token");
     let webhook_key: Option<SecretString> = reader.optional("HMAC_KEY", "Signs the session's webhooks");
     let (token, webhook_key) = reader.finish_part(|| Some((token?, webhook_key)))?;
+    anyhow::ensure!(
+        webhook_key.is_none() || !arguments.unsigned,
+        "HMAC_KEY and --unsigned contradict each other"
+    );
 
     let db = Database::new(
         &settings.database,
@@ -141,8 +205,11 @@ pub async fn account(settings: ChoreSettings, command: AccountCommand) -> anyhow
         session_id: arguments.session_id,
         token,
         webhook_key,
+        unsigned: arguments.unsigned,
     };
     let id = register(&db, &routes, &settings.keys, new).await?;
+    // Some of what makes the change known comes a moment later, and this process would be gone by then.
+    routes.settled().await;
     Ok(serde_json::json!({"tenant_id": arguments.tenant, "account_id": id}))
 }
 
@@ -169,6 +236,36 @@ pub async fn tenant(settings: ChoreSettings, command: TenantCommand) -> anyhow::
         }
         TenantCommand::Suspend { tenant } => set_status(&db, tenant, TenantStatus::Suspended, &actor).await,
         TenantCommand::Resume { tenant } => set_status(&db, tenant, TenantStatus::Active, &actor).await,
+        TenantCommand::Export { tenant } => {
+            let scope = TenantScope::named_by_operator(tenant);
+            flows::export_tenant::announce(&db, &scope, &actor).await?;
+            let (lines, mut taken) =
+                tokio::sync::mpsc::channel::<Result<String, flows::export_tenant::ExportError>>(16);
+            let printing = tokio::spawn(async move {
+                while let Some(Ok(line)) = taken.recv().await {
+                    runtime::process::print(&line.trim_end());
+                }
+            });
+            let exported = flows::export_tenant::export(&db, &scope, &lines).await;
+            drop(lines);
+            printing.await?;
+            exported?;
+            Ok(serde_json::json!({"tenant_id": scope.tenant(), "complete": true}))
+        }
+        TenantCommand::Erase {
+            tenant,
+            i_know_that_everything_will_be_gone,
+        } => {
+            anyhow::ensure!(
+                tenant == i_know_that_everything_will_be_gone,
+                "the two ids differ; nothing was erased"
+            );
+            let scope = TenantScope::named_by_operator(tenant);
+            let redis = RedisLink::new(&settings.redis, &settings.redis_prefix).context("REDIS_URL")?;
+            let routes = AccountRoutes::new(db.clone(), redis.clone());
+            let rows = flows::erase_tenant::erase(&db, &redis, &routes, &scope, &actor).await?;
+            Ok(serde_json::json!({"tenant_id": scope.tenant(), "rows_erased": rows}))
+        }
         TenantCommand::Audit { tenant, limit } => {
             let scope = TenantScope::named_by_operator(tenant);
             let mut tx = TenantTransaction::begin(&db, &scope, "show audit log").await?;
@@ -189,6 +286,69 @@ async fn set_status(
     let found = flows::tenant::set_status(db, &scope, status, actor).await?;
     anyhow::ensure!(found, "there is no tenant {}", scope.tenant());
     Ok(serde_json::json!({"tenant_id": scope.tenant(), "status": status}))
+}
+
+/// Runs a command about users. Returns what to print.
+///
+/// # Errors
+/// When the settings are wrong, or the user is not what the command needs.
+pub async fn user(settings: ChoreSettings, command: UserCommand) -> anyhow::Result<serde_json::Value> {
+    let db = Database::new(
+        &settings.database,
+        SchemaNames::of_service(crate::SCHEMA),
+        settings.pool,
+    )?;
+    match command {
+        UserCommand::Create {
+            email,
+            name,
+            role,
+            tenant,
+        } => {
+            let (password, made) = password_from_environment()?;
+            let id = flows::user::create(&db, &email, name.as_deref(), role, tenant, &password).await?;
+            Ok(serde_json::json!({"user_id": id, "email": email.as_str(), "role": role, "password": made}))
+        }
+        UserCommand::List => {
+            let users: Vec<serde_json::Value> = flows::user::list(&db)
+                .await?
+                .into_iter()
+                .map(|user| {
+                    serde_json::json!({"user_id": user.id, "email": user.email, "name": user.name, "role": user.role,
+                        "tenant_id": user.works_for, "disabled": user.disabled, "created_at": user.created_at})
+                })
+                .collect();
+            Ok(serde_json::json!({"users": users}))
+        }
+        UserCommand::Disable { email } => {
+            flows::user::set_disabled(&db, &email, true).await?;
+            Ok(serde_json::json!({"email": email.as_str(), "disabled": true}))
+        }
+        UserCommand::Enable { email } => {
+            flows::user::set_disabled(&db, &email, false).await?;
+            Ok(serde_json::json!({"email": email.as_str(), "disabled": false}))
+        }
+        UserCommand::SetPassword { email } => {
+            let (password, made) = password_from_environment()?;
+            flows::user::set_password(&db, &email, &password).await?;
+            Ok(serde_json::json!({"email": email.as_str(), "password": made}))
+        }
+    }
+}
+
+/// The password of `USER_PASSWORD`, or a new one, which then has to be shown.
+fn password_from_environment() -> anyhow::Result<(SecretString, Option<String>)> {
+    let mut reader = SettingsReader::from_process();
+    let given: Option<SecretString> = reader.optional("USER_PASSWORD", "The user's password");
+    let given = reader.finish_part(|| Some(given))?;
+    Ok(match given {
+        Some(password) => (password, None),
+        None => {
+            let bytes: [u8; 12] = rand::random();
+            let made = hex::encode(bytes);
+            (SecretString::from(made.as_str()), Some(made))
+        }
+    })
 }
 
 /// Runs a command about messages. Returns what to print.

@@ -34,10 +34,13 @@ struct Scene {
 }
 
 impl Scene {
-    fn new() -> Self {
+    async fn new() -> Self {
         let prefix = unique_prefix("spam");
         Self {
-            guards: [(); 2].map(|()| SpamGuard::new(link(&prefix), RULES)),
+            guards: [
+                SpamGuard::new(link(&prefix).await, RULES),
+                SpamGuard::new(link(&prefix).await, RULES),
+            ],
             chat: ChatId::generate(),
             asked: std::cell::Cell::new(0),
         }
@@ -68,7 +71,7 @@ impl Scene {
 
 #[tokio::test]
 async fn messages_without_an_answer_are_a_bubble() {
-    let scene = Scene::new();
+    let scene = Scene::new().await;
     let at = now();
     let ids = [(); 3].map(|()| MessageId::generate());
     let mut verdicts = Vec::new();
@@ -108,7 +111,7 @@ async fn messages_without_an_answer_are_a_bubble() {
 
 #[tokio::test]
 async fn the_sixth_equal_text_bans_the_text_and_nothing_else() {
-    let scene = Scene::new();
+    let scene = Scene::new().await;
     let mut at = now();
     for number in 1..=5 {
         at += 2_000;
@@ -151,7 +154,7 @@ async fn the_sixth_equal_text_bans_the_text_and_nothing_else() {
 
 #[tokio::test]
 async fn the_eleventh_message_in_ten_seconds_bans_the_person_for_a_minute() {
-    let scene = Scene::new();
+    let scene = Scene::new().await;
     let at = now();
     for number in 0..10 {
         assert!(
@@ -179,7 +182,7 @@ async fn the_eleventh_message_in_ten_seconds_bans_the_person_for_a_minute() {
 
 #[tokio::test]
 async fn a_backlog_is_no_flood() {
-    let scene = Scene::new();
+    let scene = Scene::new().await;
     let at = now() - 3_600_000;
     for number in 0..30 {
         let reason = scene.say("ok", at + number * 60_000).await;
@@ -196,7 +199,7 @@ async fn without_redis_or_switched_off_everything_passes() {
     proxy.cut();
     let away = SpamGuard::new(redis, RULES);
     let off = SpamGuard::new(
-        link(&unique_prefix("spam")),
+        link(&unique_prefix("spam")).await,
         SpamRules {
             enabled: false,
             ..RULES
@@ -221,7 +224,7 @@ async fn without_redis_or_switched_off_everything_passes() {
 #[tokio::test]
 async fn no_text_is_in_redis_only_to_be_compared() {
     let prefix = unique_prefix("spam");
-    let guard = SpamGuard::new(link(&prefix), RULES);
+    let guard = SpamGuard::new(link(&prefix).await, RULES);
     let incoming = Incoming {
         chat: ChatId::generate(),
         user: "6281290000011",

@@ -63,18 +63,16 @@ impl Queues {
     /// Leaves nothing behind on the broker.
     pub(crate) async fn delete(self) {
         let topology = &self.topology;
-        for queue in self
-            .read()
+        let ours = Queue::ALL
             .into_iter()
-            .chain(self.dead())
-            .chain([
-                topology.govconnect_ai_queue(),
-                topology.queue(Queue::AiHandover),
-                topology.dead_letter_queue(Queue::AiHandover),
-            ])
-            .chain(GovconnectQueue::ALL.map(|queue| topology.govconnect_queue(queue)))
-            .chain(GovconnectQueue::ALL.map(|queue| topology.govconnect_dead_letter_queue(queue)))
-        {
+            .flat_map(|queue| [topology.queue(queue), topology.dead_letter_queue(queue)]);
+        let govconnects = GovconnectQueue::ALL.into_iter().flat_map(|queue| {
+            [
+                topology.govconnect_queue(queue),
+                topology.govconnect_dead_letter_queue(queue),
+            ]
+        });
+        for queue in ours.chain(govconnects).chain([topology.govconnect_ai_queue()]) {
             let deleted = self
                 .channel
                 .queue_delete(queue.into(), QueueDeleteOptions::default());

@@ -5,8 +5,11 @@
 //! lease has a fence: a worker that was asleep while somebody else took over finds its number outdated and can
 //! write nothing. No transaction is open while a task is being worked on.
 
+mod share;
 mod table;
+mod upkeep;
 mod workers;
 
-pub use table::{LaneError, Lease, NewTask, Task, enqueue, replay};
+pub use table::{LaneError, Lease, NewTask, Task, discard, enqueue, replay};
+pub use upkeep::{ParkedTask, Waiting, forget_idle, parked, waiting};
 pub use workers::{HandleTask, Next, WorkerSettings, Workers, claim_and_work};

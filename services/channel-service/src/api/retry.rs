@@ -1,19 +1,31 @@
 //! `/internal/conversations/{id}/retry`: another try for the AI (channel-service contract 1.6).
 
+use ::web::openapi::{Api, Group, flag, object, text};
 use ::web::{ApiError, Internal, Query};
 use actix_web::http::StatusCode;
-use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
+use messaging::cause::caused_by;
 use serde_json::json;
 
-use super::village;
+use super::{internal_group, of_village, village};
 use crate::app::State;
 use crate::error::ServiceError;
 use crate::flows::identifier::read_identifier;
 use crate::flows::retry_answer;
 
-pub(crate) fn routes(config: &mut ServiceConfig) {
-    config.service(web::resource("/conversations/{wa_user_id}/retry").route(web::post().to(retry)));
+const GROUP: Group = internal_group("Answers of the AI");
+
+pub(crate) fn routes(api: &mut Api) {
+    api.group(GROUP);
+    let again = of_village("Ask the AI again for the answer to a person's last message")
+        .answers(
+            200,
+            "It is asked",
+            object([("success", flag()), ("message", text())]),
+        )
+        .refuses(&[(404, "No message waits for an answer, or there is no AI to ask")]);
+    api.post("/conversations/{wa_user_id}/retry", again, retry);
 }
 
 async fn retry(
@@ -23,8 +35,7 @@ async fn retry(
     query: Query,
     state: Data<State>,
 ) -> Result<HttpResponse, ServiceError> {
-    let village = village::named_in(&request, Some(&query), None)?.ok_or_else(village::must_be_named)?;
-    let scope = village::scope_of(&caller, village)?;
+    let scope = village::of_write(&caller, village::named_in(&request, Some(&query), None)?)?;
     let nothing = || {
         ApiError::new(
             StatusCode::NOT_FOUND,
@@ -38,7 +49,8 @@ async fn retry(
     }
     let person = read_identifier(&path).map_err(|_| nothing())?;
     let actor = village::actor(&caller, &request, None);
-    if !retry_answer::retry(&state.db, &state.relay, &scope, &person, &actor).await? {
+    let again = retry_answer::retry(&state.db, &state.relay, &scope, &person, &actor);
+    if !caused_by(::web::request_id(), &scope, again).await? {
         return Err(nothing().into());
     }
     Ok(HttpResponse::Ok().json(json!({"success": true, "message": "AI processing retry initiated"})))

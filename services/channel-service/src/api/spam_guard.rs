@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
+use ::web::openapi::{Api, Group, flag, list, object, one_of, text, whole};
 use ::web::{ApiError, Internal, Query};
 use actix_web::http::StatusCode;
-use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use cache::{Ban, GuardState};
 use serde_json::{Value, json};
 use tenant_isolation::TenantScope;
 
-use super::village;
+use super::{internal_group, of_village, village};
 use crate::app::State;
 use crate::error::ServiceError;
 use crate::flows::identifier::read_identifier;
@@ -19,11 +20,57 @@ use crate::flows::spam_ban::{self, SpamBanError};
 /// Redis is asked again after this time.
 const COME_BACK: Duration = Duration::from_secs(2);
 
-pub(crate) fn routes(config: &mut ServiceConfig) {
-    config
-        .service(web::resource("/spam-guard/stats").route(web::get().to(stats)))
-        .service(web::resource("/spam-guard/bans").route(web::get().to(bans)))
-        .service(web::resource("/spam-guard/bans/{wa_user_id}").route(web::delete().to(lift)));
+const GROUP: Group = internal_group("Spam guard");
+
+pub(crate) fn routes(api: &mut Api) {
+    api.group(GROUP);
+    let ban = object([
+        ("village_id", text()),
+        ("wa_user_id", text()),
+        ("reason", text()),
+        ("bannedAt", whole()),
+        ("expiresAt", whole()),
+        ("identicalText", text()),
+        ("messageCount", whole()),
+        ("banType", one_of(&["identical", "rate"])),
+    ]);
+    let numbers = object([
+        ("enabled", flag()),
+        ("maxIdentical", whole()),
+        ("banDurationMs", whole()),
+        ("rateMaxMessages", whole()),
+        ("rateWindowMs", whole()),
+        ("activeTrackers", whole()),
+        ("activeBans", whole()),
+        ("supersededMessages", whole()),
+        ("bans", list(ban.clone())),
+    ]);
+    let all = object([("total", whole()), ("bans", list(ban))]);
+    let lifted = object([("success", flag()), ("message", text())]);
+    api.get(
+        "/spam-guard/stats",
+        of_village(
+            "The spam guard's rules and what it knows; of every village for a key that is good for all",
+        )
+        .answers(200, "Rules, counts and bans", numbers),
+        stats,
+    )
+    .get(
+        "/spam-guard/bans",
+        of_village("Who is kept from the AI; of every village for a key that is good for all").answers(
+            200,
+            "The bans; times in milliseconds since 1970",
+            all,
+        ),
+        bans,
+    )
+    .delete(
+        "/spam-guard/bans/{wa_user_id}",
+        of_village("Let a person of a village reach the AI again")
+            .answers(200, "The ban is lifted", lifted)
+            .refuses(&[(404, "No ban, or nobody of this name")]),
+        lift,
+    );
 }
 
 async fn stats(
@@ -61,8 +108,7 @@ async fn lift(
     query: Query,
     state: Data<State>,
 ) -> Result<HttpResponse, ServiceError> {
-    let village = village::named_in(&request, Some(&query), None)?.ok_or_else(village::must_be_named)?;
-    let scope = village::scope_of(&caller, village)?;
+    let scope = village::of_write(&caller, village::named_in(&request, Some(&query), None)?)?;
     let no_ban = || {
         ApiError::new(
             StatusCode::NOT_FOUND,

@@ -1,6 +1,9 @@
 //! The service's settings, read once. The names are those of the contract (channel-service 7) where it has one.
 
+mod ai_service;
+mod dashboard;
 mod internal;
+mod sessions;
 mod spam_guard;
 
 use std::num::NonZeroU32;
@@ -14,7 +17,10 @@ use runtime::encryption::KeyRing;
 use runtime::process::ProcessSettings;
 use secrecy::SecretString;
 
+pub use ai_service::AiServiceSettings;
+pub use dashboard::DashboardSettings;
 pub use internal::InternalSettings;
+pub use sessions::SessionSettings;
 
 /// Everything `serve` needs.
 #[derive(Debug, Clone)]
@@ -37,6 +43,12 @@ pub struct Settings {
     pub keys: KeyRing,
     /// Who may call, and how we are called.
     pub internal: InternalSettings,
+    /// The dashboard's API.
+    pub dashboard: DashboardSettings,
+    /// Where the AI service is.
+    pub ai_service: AiServiceSettings,
+    /// Who makes sessions, and what is sent with.
+    pub sessions: SessionSettings,
     /// Prefix of the provider's API.
     pub wa_api: BaseUrl,
     /// Serve GovConnect's exchange too.
@@ -56,6 +68,8 @@ pub struct Settings {
 pub struct IngestSettings {
     /// Largest body of a webhook, in bytes.
     pub body_limit: usize,
+    /// Bytes of bodies that may be in memory at once.
+    pub body_budget: usize,
     /// Webhooks that may wait for a commit; one more is answered 503.
     pub queue: usize,
     /// Most webhooks that share one commit.
@@ -107,15 +121,18 @@ impl Settings {
         );
         let keys = keys(reader);
         let internal = InternalSettings::take(reader);
+        let dashboard = DashboardSettings::take(reader);
+        let ai_service = AiServiceSettings::take(reader);
         let wa_api = reader.with_default(
             "WA_API_URL",
             "https://api-wa.genfity.com/v1/wa",
             "Prefix of the WhatsApp API, normally wa-support-gateway's `/v1/wa`",
         );
+        let sessions = SessionSettings::take(reader);
         let govconnect = reader.with_default(
             "GOVCONNECT_EVENTS",
-            "true",
-            "Hand messages over to GovConnect's AI service on `govconnect.events`, and take its answers",
+            "false",
+            "Hand messages over to GovConnect's AI service on `govconnect.events`, and take its answers; only where it reads its queue, which has no limit",
         );
         let spam_guard = spam_guard::take(reader);
         let ingest = IngestSettings::take(reader);
@@ -141,6 +158,9 @@ impl Settings {
             broker_prefix: broker_prefix.unwrap_or_default(),
             keys: keys?,
             internal: internal?,
+            dashboard: dashboard?,
+            ai_service,
+            sessions: sessions?,
             wa_api: wa_api?,
             govconnect: govconnect?,
             spam_guard: spam_guard?,
@@ -158,6 +178,11 @@ impl IngestSettings {
             "33554432",
             "Largest body of a webhook; 413 above it",
         );
+        let body_budget = reader.with_default(
+            "BODY_BUDGET_BYTES",
+            "268435456",
+            "Bytes of bodies in memory at once; 503 above it",
+        );
         let queue = reader.with_default(
             "INGEST_QUEUE",
             "4096",
@@ -167,12 +192,19 @@ impl IngestSettings {
         let committers = reader.with_default("INGEST_COMMITTERS", "2", "Commits under way at once");
         let settings = Self {
             body_limit: body_limit?,
+            body_budget: body_budget?,
             queue: queue?,
             batch: batch?,
             committers: committers?,
         };
         if settings.queue == 0 || settings.batch == 0 || settings.committers == 0 {
             reader.problem("INGEST_*", "must each be at least 1");
+        }
+        if settings.body_budget < settings.body_limit {
+            reader.problem(
+                "BODY_BUDGET_BYTES",
+                "must hold one body of WEBHOOK_BODY_LIMIT_BYTES",
+            );
         }
         Some(settings)
     }

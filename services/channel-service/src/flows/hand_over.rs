@@ -19,6 +19,7 @@ use domain::address::ChatAddress;
 use domain::ids::{ChatId, MessageId};
 use domain::message::{MediaSource, MessageContent, MessageKind};
 use messaging::Envelope;
+use messaging::cause::{self, caused_by};
 use messaging::events::govconnect::{ContextMessage, MessageForAi, SpamGuardBlock, WhatsappMessage};
 use messaging::lanes::{self, HandleTask, LaneError, Lease, NewTask, Next, Task};
 use messaging::outbox::{NewRow, Signal, enqueue};
@@ -49,6 +50,9 @@ pub fn lane(chat: ChatId) -> String {
 #[derive(Serialize, Deserialize)]
 struct HandOverTask {
     message_id: MessageId,
+    /// The request that brought the message, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -72,7 +76,10 @@ pub async fn request(
         lane: lane(chat),
         id: Uuid::new_v5(&TASKS, message.as_uuid().as_bytes()),
         kind: HAND_OVER,
-        payload: payload(&HandOverTask { message_id: message })?,
+        payload: payload(&HandOverTask {
+            message_id: message,
+            request_id: cause::request_id(),
+        })?,
     };
     lanes::enqueue(&mut tx, &task).await?;
     tx.commit().await
@@ -148,9 +155,16 @@ impl HandleTask for HandOver {
             }
             return self.done(lease, task).await;
         }
-        let Ok(HandOverTask { message_id }) = serde_json::from_str(&task.payload) else {
+        let Ok(asked) = serde_json::from_str::<HandOverTask>(&task.payload) else {
             return self.put_aside(lease, task).await;
         };
+        let work = self.decide(lease, task, asked.message_id);
+        caused_by(asked.request_id, lease.scope(), work).await
+    }
+}
+
+impl HandOver {
+    async fn decide(&self, lease: &Lease, task: &Task, message_id: MessageId) -> Result<Next, LaneError> {
         let message = match self.look(lease, message_id).await? {
             Found::Settled => return self.done(lease, task).await,
             Found::Kept(reason, chat) => return self.keep(lease, task, message_id, chat, reason).await,
@@ -177,9 +191,7 @@ impl HandleTask for HandOver {
             }
         }
     }
-}
 
-impl HandOver {
     async fn look(&self, lease: &Lease, id: MessageId) -> Result<Found, LaneError> {
         let mut tx = TenantTransaction::begin(&self.db, lease.scope(), "look at message for AI").await?;
         let Some(message) = ai_message::find(&mut tx, id).await? else {

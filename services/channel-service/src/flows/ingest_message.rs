@@ -4,6 +4,8 @@
 //! sixty. The caller notices nothing of it: it is answered when its own message is safe.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
 
 use database::{Database, DatabaseError};
 use domain::delivery::DeliveryStatus;
@@ -55,18 +57,34 @@ pub enum IngestError {
 /// A job and where its answer goes.
 pub type Waiting = (IngestJob, oneshot::Sender<Result<Ingested, DatabaseError>>);
 
-/// The way into the queue of the committers. Cheap to clone.
+/// The way into the queues of the committers. Cheap to clone.
+///
+/// All messages of one chat go to one committer: two would take neighbours, and whichever came first to the chat's row
+/// would decide about their order.
 #[derive(Debug, Clone)]
 pub struct Ingest {
-    queue: mpsc::Sender<Waiting>,
+    queues: Arc<[mpsc::Sender<Waiting>]>,
+    spread: RandomState,
 }
 
 impl Ingest {
-    /// A queue for at most `capacity` messages; the receiver goes to the committers.
+    /// Queues for at most `capacity` messages together; each receiver goes to one of `committers`.
     #[must_use]
-    pub fn new(capacity: usize) -> (Self, mpsc::Receiver<Waiting>) {
-        let (queue, jobs) = mpsc::channel(capacity);
-        (Self { queue }, jobs)
+    pub fn new(capacity: usize, committers: usize) -> (Self, Vec<mpsc::Receiver<Waiting>>) {
+        let committers = committers.max(1);
+        let each = capacity.div_ceil(committers).max(1);
+        let (queues, jobs): (Vec<_>, Vec<_>) = (0..committers).map(|_| mpsc::channel(each)).unzip();
+        let ingest = Self {
+            queues: queues.into(),
+            spread: RandomState::new(),
+        };
+        (ingest, jobs)
+    }
+
+    fn queue_of(&self, job: &IngestJob) -> Option<&mpsc::Sender<Waiting>> {
+        let chat = (job.scope.tenant(), job.account, &job.message.chat);
+        let number = self.spread.hash_one(chat) % u64::try_from(self.queues.len()).ok()?;
+        self.queues.get(usize::try_from(number).ok()?)
     }
 
     /// Keeps a message; returns when it is durable.
@@ -75,7 +93,8 @@ impl Ingest {
     /// [`IngestError`]: then it is not kept, or nobody knows, and the provider has to bring it again.
     pub async fn submit(&self, job: IngestJob) -> Result<Ingested, IngestError> {
         let (answer, answered) = oneshot::channel();
-        self.queue
+        let queue = self.queue_of(&job).ok_or(IngestError::Overloaded)?;
+        queue
             .try_send((job, answer))
             .map_err(|_| IngestError::Overloaded)?;
         match answered.await {
@@ -88,7 +107,9 @@ impl Ingest {
 
 /// Commits a group. When the group fails for another reason than Postgres being away, each message is tried alone,
 /// so that one that Postgres does not like harms no other.
-pub async fn commit(db: &Database, signal: &Signal, group: Vec<Waiting>) {
+pub async fn commit(db: &Database, signal: &Signal, mut group: Vec<Waiting>) {
+    // What came over several connections at once may have overtaken its neighbour. Those of one second stay as they came.
+    group.sort_by_key(|(job, _)| job.message.sent_at);
     let (jobs, answers): (Vec<_>, Vec<_>) = group.into_iter().unzip();
     metrics::histogram!("kanal_ingest_group_size")
         .record(f64::from(u32::try_from(jobs.len()).unwrap_or(u32::MAX)));

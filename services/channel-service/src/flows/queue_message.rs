@@ -26,6 +26,9 @@ pub const SEND_TEXT: &str = "send_text";
 pub struct SendTask {
     /// The message.
     pub message_id: MessageId,
+    /// The request that caused it, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
 }
 
 /// Why an order cannot be taken.
@@ -37,6 +40,9 @@ pub enum QueueError {
     /// Nothing to say.
     #[error("the text is empty or too long")]
     Text,
+    /// Nothing that can be kept and repeated.
+    #[error("the reference is too long or holds a NUL")]
+    Reference,
     /// The tenant has no such account.
     #[error("the tenant has no such account")]
     NoSuchAccount,
@@ -44,6 +50,23 @@ pub enum QueueError {
     #[error(transparent)]
     Database(#[from] DatabaseError),
 }
+
+impl QueueError {
+    /// The stable code, for whoever asked.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Recipient(_) => "invalid_recipient",
+            Self::Text => "invalid_text",
+            Self::Reference => "invalid_reference",
+            Self::NoSuchAccount => "no_such_account",
+            Self::Database(_) => "database",
+        }
+    }
+}
+
+/// Longest reference, in bytes.
+const REFERENCE_LIMIT: usize = 1_024;
 
 /// Takes an order. `None`: it was taken before.
 ///
@@ -60,6 +83,10 @@ pub async fn queue(
     let (text, cut) = Text::cut(&order.text, Text::MAX_CHARS);
     if text.is_empty() || cut {
         return Err(QueueError::Text);
+    }
+    let reference = order.reference.as_deref().unwrap_or_default();
+    if reference.len() > REFERENCE_LIMIT || reference.contains('\0') {
+        return Err(QueueError::Reference);
     }
     let id = MessageId::generate();
     let mut tx = TenantTransaction::begin(db, scope, "queue message").await?;
@@ -105,8 +132,11 @@ pub async fn queue(
         reference: order.reference.clone(),
     };
     message::insert_one(&mut tx, &row).await?;
-    let payload = serde_json::to_string(&SendTask { message_id: id })
-        .map_err(|error| DatabaseError::Refused(error.into()))?;
+    let send = SendTask {
+        message_id: id,
+        request_id: messaging::cause::request_id(),
+    };
+    let payload = serde_json::to_string(&send).map_err(|error| DatabaseError::Refused(error.into()))?;
     let task = NewTask {
         lane: chat_id.to_string(),
         id: id.as_uuid(),

@@ -126,6 +126,11 @@ impl AccountRoutes {
         }
     }
 
+    /// Waits until every change is known everywhere, for a process that ends soon after it made one.
+    pub async fn settled(&self) {
+        self.cache.settled().await;
+    }
+
     async fn load(&self, external: &ExternalId) -> Result<Option<AccountRoute>, DatabaseError> {
         let Some(resolved) = resolve(&self.db, external).await? else {
             return Ok(None);

@@ -143,6 +143,15 @@ async fn insert(
     Ok(rows.into_iter().map(|row| MessageId::from_uuid(row.id)).collect())
 }
 
+/// Keeps one message of one tenant. False when the account has a message with this provider's id already.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn insert_if_new(tx: &mut TenantTransaction, message: &NewMessage) -> Result<bool, DatabaseError> {
+    let kept = insert(tx.connection(), std::slice::from_ref(message)).await?;
+    Ok(!kept.is_empty())
+}
+
 /// A message of ours that has to go out.
 #[derive(diesel::QueryableByName)]
 pub struct OutboundRow {
@@ -230,6 +239,31 @@ pub async fn advance(
     Ok(rows.pop())
 }
 
+/// A message of ours that stays in `status` gets another reason. `None`: it is elsewhere by now.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn give_reason(
+    tx: &mut TenantTransaction,
+    id: MessageId,
+    status: DeliveryStatus,
+    reason: Option<&str>,
+) -> Result<Option<Moved>, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let mut rows: Vec<Moved> = diesel::sql_query(
+        "UPDATE messages SET reason = $4, updated_at = now() \
+         WHERE tenant_id = $1 AND id = $2 AND direction = 'outbound' AND status = $3 \
+         RETURNING id, account_id, chat_id, provider_message_id, reference",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(id.as_uuid())
+    .bind::<Text, _>(status.as_str())
+    .bind::<Nullable<Text>, _>(reason)
+    .load(tx.connection())
+    .await?;
+    Ok(rows.pop())
+}
+
 /// Moves the messages that a receipt names. Returns those that did move.
 ///
 /// # Errors
@@ -295,6 +329,149 @@ pub async fn parked(tx: &mut TenantTransaction, most: i64) -> Result<Vec<ParkedR
     .load(tx.connection())
     .await?;
     Ok(rows)
+}
+
+/// A message in a chat's history.
+#[derive(diesel::QueryableByName)]
+pub struct HistoryRow {
+    /// Our id.
+    #[diesel(sql_type = SqlUuid)]
+    pub id: Uuid,
+    /// The provider's id.
+    #[diesel(sql_type = Text)]
+    pub provider_message_id: String,
+    /// What a person would read.
+    #[diesel(sql_type = Text)]
+    pub body: String,
+    /// A [`Direction`].
+    #[diesel(sql_type = Text)]
+    pub direction: String,
+    /// A `domain::message::MessageSource`.
+    #[diesel(sql_type = Text)]
+    pub source: String,
+    /// A [`DeliveryStatus`].
+    #[diesel(sql_type = Text)]
+    pub status: String,
+    /// Why it stands there, as a stable code.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub reason: Option<String>,
+    /// When it was written.
+    #[diesel(sql_type = Timestamptz)]
+    pub sent_at: DateTime<Utc>,
+    /// Since when we have it.
+    #[diesel(sql_type = Timestamptz)]
+    pub created_at: DateTime<Utc>,
+}
+
+/// The newest messages of these chats of the tenant, at most `most`, oldest first. Messages of ours that never went
+/// out are not part of what was said; with `notes`, those of the AI are there all the same: whoever else sends hears
+/// of a failure, the AI's would be seen by nobody.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn history(
+    tx: &mut TenantTransaction,
+    chats: &[Uuid],
+    most: i64,
+    notes: bool,
+) -> Result<Vec<HistoryRow>, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let mut rows: Vec<HistoryRow> = diesel::sql_query(
+        // Each chat by itself, so that the index gives its newest and no chat is read to its beginning.
+        "SELECT m.* FROM unnest($2) AS c (id) CROSS JOIN LATERAL \
+             (SELECT id, provider_message_id, body, direction, source, status, reason, sent_at, created_at \
+              FROM messages WHERE tenant_id = $1 AND chat_id = c.id \
+                AND (status NOT IN ('failed', 'parked') OR ($4 AND source = 'ai')) \
+              ORDER BY sent_at DESC, id DESC LIMIT $3) m \
+         ORDER BY m.sent_at DESC, m.id DESC LIMIT $3",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<Array<SqlUuid>, _>(chats)
+    .bind::<diesel::sql_types::BigInt, _>(most)
+    .bind::<diesel::sql_types::Bool, _>(notes)
+    .load(tx.connection())
+    .await?;
+    rows.reverse();
+    Ok(rows)
+}
+
+/// Our id of the account's message with this provider's id.
+///
+/// # Errors
+/// [`DatabaseError::NotFound`].
+pub async fn find_by_provider_id(
+    tx: &mut TenantTransaction,
+    account: AccountId,
+    id: &ProviderMessageId,
+) -> Result<MessageId, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let row: IdRow = diesel::sql_query(
+        "SELECT id FROM messages WHERE tenant_id = $1 AND account_id = $2 AND provider_message_id = $3",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(account.as_uuid())
+    .bind::<Text, _>(id.as_str())
+    .get_result(tx.connection())
+    .await?;
+    Ok(MessageId::from_uuid(row.id))
+}
+
+/// Where a message of ours stands.
+#[derive(Debug, Clone, diesel::QueryableByName)]
+pub struct StandingRow {
+    /// The chat.
+    #[diesel(sql_type = SqlUuid)]
+    pub chat_id: Uuid,
+    /// The provider's id, or ours for the provider.
+    #[diesel(sql_type = Text)]
+    pub provider_message_id: String,
+    /// A [`DeliveryStatus`].
+    #[diesel(sql_type = Text)]
+    pub status: String,
+    /// Why, as a stable code.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub reason: Option<String>,
+}
+
+/// Where a message of ours stands. `None`: the tenant has no such message.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn standing(
+    tx: &mut TenantTransaction,
+    id: MessageId,
+) -> Result<Option<StandingRow>, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let mut rows: Vec<StandingRow> = diesel::sql_query(
+        "SELECT chat_id, provider_message_id, status, reason FROM messages WHERE tenant_id = $1 AND id = $2",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(id.as_uuid())
+    .load(tx.connection())
+    .await?;
+    Ok(rows.pop())
+}
+
+/// Deletes every message of a chat, with its attempts. The dedup ledger stays: what was accepted once is not let in
+/// again.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn delete_of_chat(tx: &mut TenantTransaction, chat: ChatId) -> Result<usize, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let gone: Vec<IdRow> =
+        diesel::sql_query("DELETE FROM messages WHERE tenant_id = $1 AND chat_id = $2 RETURNING id")
+            .bind::<Text, _>(&tenant)
+            .bind::<SqlUuid, _>(chat.as_uuid())
+            .load(tx.connection())
+            .await?;
+    // A statement of its own: it sees the attempts of whoever held one of the messages until now.
+    diesel::sql_query("DELETE FROM send_attempts WHERE tenant_id = $1 AND message_id = ANY ($2)")
+        .bind::<Text, _>(&tenant)
+        .bind::<Array<SqlUuid>, _>(gone.iter().map(|row| row.id).collect::<Vec<_>>())
+        .execute(tx.connection())
+        .await?;
+    Ok(gone.len())
 }
 
 fn predecessors(status: DeliveryStatus) -> Vec<&'static str> {

@@ -1,4 +1,4 @@
-//! `quarantine`: webhooks that belong to nobody we know, or that cannot be used; and what is too old to keep.
+//! `quarantine`: webhooks that belong to nobody we know; and what is too old to keep.
 
 use std::time::Duration;
 
@@ -53,16 +53,19 @@ pub enum Aging {
     AiReplies,
     /// Messages the AI never answered.
     PendingMessages,
+    /// Events that could not be used.
+    ProviderEvents,
 }
 
 impl Aging {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Quarantine,
         Self::Ledger,
         Self::SendRequests,
         Self::AiReplies,
         Self::PendingMessages,
+        Self::ProviderEvents,
     ];
 
     const fn table(self) -> &'static str {
@@ -72,6 +75,7 @@ impl Aging {
             Self::SendRequests => "send_requests",
             Self::AiReplies => "ai_replies",
             Self::PendingMessages => "pending_messages",
+            Self::ProviderEvents => "provider_events",
         }
     }
 }

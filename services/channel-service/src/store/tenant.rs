@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use database::DatabaseError;
-use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 use domain::tenant::TenantStatus;
 use tenant_isolation::{PlatformTransaction, TenantTransaction};
@@ -145,4 +145,27 @@ pub async fn list(
     .load(tx.connection())
     .await?;
     Ok(rows)
+}
+
+/// Up to `most` ids of tenants, of all or of those in `among`.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn some_ids(
+    tx: &mut PlatformTransaction,
+    among: Option<&[String]>,
+    most: i64,
+) -> Result<Vec<String>, DatabaseError> {
+    #[derive(diesel::QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        tenant_id: String,
+    }
+    let rows: Vec<Row> =
+        diesel::sql_query("SELECT tenant_id FROM tenants WHERE $1 IS NULL OR tenant_id = ANY ($1) LIMIT $2")
+            .bind::<Nullable<Array<Text>>, _>(among)
+            .bind::<BigInt, _>(most)
+            .load(tx.connection())
+            .await?;
+    Ok(rows.into_iter().map(|row| row.tenant_id).collect())
 }

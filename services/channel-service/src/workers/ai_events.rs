@@ -42,7 +42,8 @@ impl HandleBody for AiEvents {
             }
         };
         outcome.map_err(|error| match error {
-            AiEventError::Database(error) if error.is_transient() => HandleError::later(error),
+            // Whatever Postgres' trouble is, the next event would meet it too.
+            AiEventError::Database(error) => HandleError::later(error),
             error => HandleError::poison(error),
         })
     }

@@ -2,6 +2,7 @@
 
 use database::Database;
 use messaging::Envelope;
+use messaging::cause::caused_by;
 use messaging::consumer::{HandleError, HandleEvent};
 use messaging::events::message_received::MessageReceived;
 use messaging::outbox::Signal;
@@ -22,13 +23,13 @@ impl HandleEvent for AiHandover {
         let Some(MessageReceived(message)) = event else {
             return Err(HandleError::poison("this kind of event is no received message"));
         };
-        match request(&self.db, &envelope.scope(), message.chat_id, message.message_id).await {
-            Ok(()) => {
-                self.workers.ring();
-                Ok(())
-            }
-            Err(error) if error.is_transient() => Err(HandleError::later(error)),
-            Err(error) => Err(HandleError::poison(error)),
-        }
+        let scope = envelope.scope();
+        let requested = request(&self.db, &scope, message.chat_id, message.message_id);
+        // Whatever Postgres' trouble is, the next message would meet it too.
+        caused_by(envelope.request_id.clone(), &scope, requested)
+            .await
+            .map_err(HandleError::later)?;
+        self.workers.ring();
+        Ok(())
     }
 }

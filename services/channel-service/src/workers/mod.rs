@@ -6,3 +6,4 @@ pub mod commands;
 pub mod committer;
 pub mod lanes;
 pub mod retention;
+pub mod session_intents;

@@ -53,6 +53,24 @@ pub(crate) struct Wishes {
     pub(crate) send_attempts: &'static str,
     pub(crate) retry_first_ms: &'static str,
     pub(crate) retry_cap_ms: &'static str,
+    pub(crate) message_timeout_ms: &'static str,
+    pub(crate) ai_service_url: Option<String>,
+    pub(crate) maker: Maker,
+    pub(crate) dry_run: bool,
+    /// The token of accounts that have none; empty for none.
+    pub(crate) access_token: String,
+    /// Sessions that are made post their events to the service itself.
+    pub(crate) events_come_here: bool,
+}
+
+/// Who makes the sessions of a test's service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Maker {
+    Nobody,
+    /// The simulator's gateway; calls of sessions go through its proxy, too.
+    Gateway,
+    /// The simulator's WhatsApp server.
+    Server,
 }
 
 impl Default for Wishes {
@@ -63,6 +81,12 @@ impl Default for Wishes {
             send_attempts: "8",
             retry_first_ms: "50",
             retry_cap_ms: "500",
+            message_timeout_ms: "10000",
+            ai_service_url: None,
+            maker: Maker::Nobody,
+            dry_run: false,
+            access_token: String::new(),
+            events_come_here: false,
         }
     }
 }
@@ -165,12 +189,9 @@ impl TestApp {
         let direct = Database::new(&direct_url, database.names.clone(), pool).unwrap();
 
         let prefix = unique_prefix("channel");
-        let settings = settings(
-            &wishes,
-            &proxies,
-            &prefix,
-            &format!("{}/wa", simulator.base_url()),
-        );
+        let listener = web::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = listener.local_addr().unwrap();
+        let settings = settings(&wishes, &proxies, &prefix, &simulator.base_url(), address);
         let keys = settings.keys.clone();
         let redis = cache::RedisLink::new(&settings.redis, &settings.redis_prefix).unwrap();
         let routes = AccountRoutes::new(direct.clone(), redis);
@@ -180,8 +201,6 @@ impl TestApp {
         let events = watch(&channel, &topology.events_exchange()).await;
         let govconnect = watch(&channel, &topology.govconnect_exchange()).await;
 
-        let listener = web::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-        let address = listener.local_addr().unwrap();
         let application = Application::build_in(settings.clone(), database.names.clone(), listener).unwrap();
         assert_eq!(application.port().unwrap(), address.port());
         let shutdown = Shutdown::new();
@@ -274,6 +293,7 @@ impl TestApp {
             session_id: Some(session.id.clone()),
             token: SecretString::from(session.token.as_str()),
             webhook_key: key.map(SecretString::from),
+            unsigned: key.is_none(),
         };
         register(&self.direct, &self.routes, &self.keys, new)
             .await
@@ -327,6 +347,12 @@ impl TestApp {
             request = request.json(body);
         }
         Answer::of(request.send().await.unwrap()).await
+    }
+
+    /// No log may hold this.
+    pub(crate) fn never_log(&self, secret: &str) {
+        let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        secrets.push(secret.to_owned());
     }
 
     /// Any request at all.
@@ -629,7 +655,23 @@ pub(crate) fn order(account: AccountId, to: &str, reference: &str) -> SendReques
     }
 }
 
-fn settings(wishes: &Wishes, proxies: &Proxies, prefix: &str, wa_api: &str) -> Settings {
+fn settings(wishes: &Wishes, proxies: &Proxies, prefix: &str, simulator: &str, here: SocketAddr) -> Settings {
+    let only = |maker: Maker, value: String| {
+        if wishes.maker == maker {
+            value
+        } else {
+            String::new()
+        }
+    };
+    let wa_api = match wishes.maker {
+        Maker::Gateway => format!("{simulator}/support/v1/wa"),
+        Maker::Nobody | Maker::Server => format!("{simulator}/wa"),
+    };
+    let public = if wishes.events_come_here {
+        format!("http://{here}")
+    } else {
+        "https://channel.example".to_owned()
+    };
     let reader = SettingsReader::from_map([
         ("HOST", "127.0.0.1"),
         ("PORT", "1"),
@@ -648,14 +690,35 @@ fn settings(wishes: &Wishes, proxies: &Proxies, prefix: &str, wa_api: &str) -> S
         ("BROKER_PREFIX", prefix),
         ("ENCRYPTION_KEYS", ENCRYPTION_KEYS),
         ("INTERNAL_API_KEY", INTERNAL_KEY),
+        ("API_DOCS", "true"),
         (
             "INTERNAL_CALLER_KEYS",
             concat!("ai:", "limited-key-of-the-ai", ":desa-satu"),
         ),
-        ("PUBLIC_CHANNEL_BASE_URL", "https://channel.example"),
-        ("WA_API_URL", wa_api),
+        ("GOVCONNECT_EVENTS", "true"),
+        ("PUBLIC_CHANNEL_BASE_URL", &public),
+        ("WA_API_URL", &wa_api),
+        (
+            "WA_SUPPORT_URL",
+            &only(Maker::Gateway, format!("{simulator}/support")),
+        ),
+        (
+            "WA_SUPPORT_INTERNAL_API_KEY",
+            &only(Maker::Gateway, "govconnect:simulator-internal-key".to_owned()),
+        ),
+        ("WA_SERVER_URL", &only(Maker::Server, format!("{simulator}/wa"))),
+        (
+            "WA_ADMIN_TOKEN",
+            &only(Maker::Server, "simulator-admin-token".to_owned()),
+        ),
+        ("WA_ACCESS_TOKEN", &wishes.access_token),
+        ("WA_DRY_RUN", if wishes.dry_run { "true" } else { "false" }),
         ("LANE_LEASE_MS", "2000"),
-        ("MESSAGE_TIMEOUT_MS", "10000"),
+        ("MESSAGE_TIMEOUT_MS", wishes.message_timeout_ms),
+        (
+            "AI_SERVICE_URL",
+            wishes.ai_service_url.as_deref().unwrap_or_default(),
+        ),
         ("SEND_ATTEMPTS", wishes.send_attempts),
         ("SEND_RETRY_FIRST_MS", wishes.retry_first_ms),
         ("SEND_RETRY_CAP_MS", wishes.retry_cap_ms),

@@ -2,20 +2,36 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod accounts;
 mod ai_handover;
 mod ai_reply;
+mod api_document;
 mod bad_input;
 mod channel_accounts;
+mod chat_callers;
+mod chat_isolation;
+mod conversations;
+mod courtesies;
 mod events;
 mod harness;
 mod housekeeping;
 mod logs;
+mod messages;
+mod ordering;
 mod outages;
 mod receipts;
 mod receiving;
 mod secrets;
 mod sending;
+mod sending_texts;
+mod sessions;
+mod sessions_made;
+mod sessions_watched;
 mod signatures;
+mod signing_in;
 mod spam_guard;
 mod stopping;
+mod takeovers;
+mod tenant_administration;
 mod tenants;
+mod wa_support;

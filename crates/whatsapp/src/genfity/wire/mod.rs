@@ -5,12 +5,16 @@
 
 mod loose;
 mod message;
+mod session;
+mod support;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 pub(super) use loose::Loose;
 pub(super) use message::*;
+pub(super) use session::*;
+pub(super) use support::*;
 
 /// The event object, with the names of the instance merged in (JSON mode) or without (form mode).
 #[derive(Deserialize)]
@@ -138,6 +142,28 @@ pub(super) struct SendText<'a> {
     pub(super) body: &'a str,
     #[serde(rename = "Id")]
     pub(super) id: &'a str,
+}
+
+/// Body of `POST /chat/presence`.
+#[derive(Serialize)]
+pub(super) struct ChatPresence<'a> {
+    #[serde(rename = "Phone")]
+    pub(super) phone: &'a str,
+    #[serde(rename = "State")]
+    pub(super) state: &'a str,
+    #[serde(rename = "Media")]
+    pub(super) media: &'a str,
+}
+
+/// Body of `POST /chat/markread`.
+#[derive(Serialize)]
+pub(super) struct MarkRead<'a> {
+    #[serde(rename = "Id")]
+    pub(super) ids: Vec<&'a str>,
+    #[serde(rename = "ChatPhone")]
+    pub(super) chat: &'a str,
+    #[serde(rename = "SenderPhone")]
+    pub(super) sender: &'a str,
 }
 
 /// Any answer, of the WhatsApp server (`code`, `data`, `success`, `error`) or of the gateway (`message`, `code`).
