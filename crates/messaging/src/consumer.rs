@@ -6,16 +6,18 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use lapin::message::Delivery;
 use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, QueueDeclareOptions,
+    BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicPublishOptions, BasicQosOptions,
+    ConfirmSelectOptions, QueueDeclareOptions,
 };
-use lapin::types::FieldTable;
-use lapin::{Channel, Consumer};
+use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Confirmation, Consumer, ErrorKind};
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, Pauses};
 use crate::envelope::Envelope;
 use crate::publisher::error_chain;
-use crate::topology::Queue;
+use crate::topology::{GovconnectQueue, Queue, Topology};
 
 /// What the handler says about an event it could not take.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +48,43 @@ pub trait HandleEvent: Send + Sync {
     fn handle(&self, envelope: &Envelope) -> impl Future<Output = Result<(), HandleError>> + Send;
 }
 
+/// Makes durable what others publish in shapes of their own.
+pub trait HandleBody: Send + Sync {
+    /// Takes one message. May be called twice with the same one; `Ok` allows the broker to forget it.
+    fn handle(&self, body: &[u8]) -> impl Future<Output = Result<(), HandleError>> + Send;
+}
+
+/// Events of ours, unwrapped for a handler of events.
+struct Unwrapped<'a, H>(&'a H);
+
+impl<H: HandleEvent> HandleBody for Unwrapped<'_, H> {
+    async fn handle(&self, body: &[u8]) -> Result<(), HandleError> {
+        let envelope = Envelope::read(body).map_err(HandleError::poison)?;
+        self.0.handle(&envelope).await?;
+        metrics::counter!("kanal_events_consumed_total", "type" => envelope.kind).increment(1);
+        Ok(())
+    }
+}
+
+/// A queue, and what follows from whose it is.
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    /// Ours: one consumer is active at a time, and the broker moves to the dead letters what we refuse.
+    Own(Queue),
+    /// Without arguments: we have to be its only consumer, or two replicas would swap the answers to one person, and
+    /// what we refuse we publish to the dead letters ourselves.
+    Govconnect(GovconnectQueue),
+}
+
+impl Source {
+    fn name(self, topology: &Topology) -> String {
+        match self {
+            Self::Own(queue) => topology.queue(queue),
+            Self::Govconnect(queue) => topology.govconnect_queue(queue),
+        }
+    }
+}
+
 /// AMQP's word for an end without an error.
 const REPLY_SUCCESS: u16 = 200;
 /// Deliveries that wait in this process; more would only be redelivered after a crash.
@@ -57,103 +96,120 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// be missed when it comes at a bad moment, and then nothing would ever be delivered again.
 const SILENCE: Duration = Duration::from_secs(5);
 
+/// The reason in a dead letter's headers.
+const REASON_HEADER: &str = "x-kanal-reason";
+/// How often a process that stands by looks whether the queue's reader is gone.
+const STANDBY: Duration = Duration::from_secs(2);
+
 /// Reads `queue` until `stop`, over as many connections as that takes.
 pub async fn consume<H: HandleEvent>(broker: &Broker, queue: Queue, handler: &H, stop: &CancellationToken) {
+    read_for_ever(broker, Source::Own(queue), &Unwrapped(handler), stop).await;
+}
+
+/// Reads one of GovConnect's queues until `stop`. Of several processes one reads, the others stand by.
+pub async fn consume_govconnect<H: HandleBody>(
+    broker: &Broker,
+    queue: GovconnectQueue,
+    handler: &H,
+    stop: &CancellationToken,
+) {
+    read_for_ever(broker, Source::Govconnect(queue), handler, stop).await;
+}
+
+async fn read_for_ever<H: HandleBody>(
+    broker: &Broker,
+    source: Source,
+    handler: &H,
+    stop: &CancellationToken,
+) {
     let mut pauses = Pauses::default();
     while !stop.is_cancelled() {
-        match read(broker, queue, handler, stop, &mut pauses).await {
-            Ok(()) => broker.mark(stop.is_cancelled()),
+        let pause = match read(broker, source, handler, stop, &mut pauses).await {
+            Ok(Ended::Stopped) => {
+                broker.mark(stop.is_cancelled());
+                pauses.next()
+            }
+            Ok(Ended::StandingBy) => {
+                pauses.reset();
+                STANDBY
+            }
             Err(error) => {
                 broker.mark(false);
-                tracing::warn!(?queue, error, "reading the queue was interrupted");
+                tracing::warn!(?source, error, "reading the queue was interrupted");
+                pauses.next()
             }
-        }
+        };
         tokio::select! {
             () = stop.cancelled() => {}
-            () = tokio::time::sleep(pauses.next()) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }
 
-async fn read<H: HandleEvent>(
+/// Why reading ended without an error.
+enum Ended {
+    Stopped,
+    /// Another process reads the queue.
+    StandingBy,
+}
+
+async fn read<H: HandleBody>(
     broker: &Broker,
-    queue: Queue,
+    source: Source,
     handler: &H,
     stop: &CancellationToken,
     pauses: &mut Pauses,
-) -> Result<(), String> {
+) -> Result<Ended, String> {
     let link = broker.link().await.map_err(|error| error_chain(&error))?;
-    let name = broker.topology().queue(queue);
-    let mut deliveries = answered(async {
+    let name = source.name(broker.topology());
+    let exclusive = matches!(source, Source::Govconnect(_));
+    let began = answered(async {
         link.channel
             .basic_qos(PREFETCH, BasicQosOptions::default())
             .await?;
-        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
-        link.channel
-            .basic_consume(name.as_str().into(), "".into(), options, arguments)
-            .await
+        if exclusive {
+            link.channel
+                .confirm_select(ConfirmSelectOptions::default())
+                .await?;
+        }
+        let options = BasicConsumeOptions {
+            exclusive,
+            ..BasicConsumeOptions::default()
+        };
+        let begun = link
+            .channel
+            .basic_consume(name.as_str().into(), "".into(), options, FieldTable::default())
+            .await;
+        match begun {
+            Err(error) if exclusive && is_taken(&error) => Ok(None),
+            begun => begun.map(Some),
+        }
     })
     .await?;
-    let from = Attached {
-        channel: &link.channel,
-        queue,
-        name: &name,
+    let Some(mut deliveries) = began else {
+        return Ok(Ended::StandingBy);
     };
-    let ended = take_all(&from, handler, &mut deliveries, stop, pauses).await;
+    let reading = Reading {
+        source,
+        name,
+        channel: &link.channel,
+        dead: broker.topology().dead_exchange(),
+    };
+    let ended = reading.take_all(handler, &mut deliveries, stop, pauses).await;
     // Before the consumer is dropped, which would cancel it: what is on its way to a cancelled consumer goes back to the
     // queue ahead of what was delivered earlier, and the next process would swap the two.
     let closed = answered(link.channel.close(REPLY_SUCCESS, "done".into())).await;
     drop(deliveries);
-    ended.and(closed)
+    ended.and(closed).map(|()| Ended::Stopped)
 }
 
-/// The queue that is read, and by which channel.
-struct Attached<'a> {
-    channel: &'a Channel,
-    queue: Queue,
-    name: &'a str,
-}
-
-impl Attached<'_> {
-    /// Asks the broker whether the queue is still there and read by anybody.
-    async fn check(&self) -> Result<(), String> {
-        let passive = QueueDeclareOptions {
-            passive: true,
-            ..QueueDeclareOptions::default()
-        };
-        let declared = self
-            .channel
-            .queue_declare(self.name.into(), passive, FieldTable::default());
-        match answered(declared).await?.consumer_count() {
-            0 => Err("the queue has forgotten its reader".to_owned()),
-            _ => Ok(()),
+/// Is there another consumer that wants the queue for itself?
+fn is_taken(error: &lapin::Error) -> bool {
+    match error.kind() {
+        ErrorKind::ProtocolError(error) => {
+            matches!(error.kind(), AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED))
         }
-    }
-}
-
-async fn take_all<H: HandleEvent>(
-    from: &Attached<'_>,
-    handler: &H,
-    deliveries: &mut Consumer,
-    stop: &CancellationToken,
-    pauses: &mut Pauses,
-) -> Result<(), String> {
-    loop {
-        let delivery = tokio::select! {
-            biased;
-            () = stop.cancelled() => return Ok(()),
-            delivery = deliveries.next() => delivery,
-            () = tokio::time::sleep(SILENCE) => {
-                from.check().await?;
-                continue;
-            }
-        };
-        let Some(delivery) = delivery else {
-            return Err("the broker closed the channel".to_owned());
-        };
-        let delivery = delivery.map_err(|error| error_chain(&error))?;
-        pauses.reset();
-        take(from.queue, handler, delivery, stop).await?;
+        _ => false,
     }
 }
 
@@ -165,51 +221,134 @@ async fn answered<T>(answer: impl Future<Output = Result<T, lapin::Error>>) -> R
     }
 }
 
-async fn take<H: HandleEvent>(
-    queue: Queue,
-    handler: &H,
-    delivery: Delivery,
-    stop: &CancellationToken,
-) -> Result<(), String> {
-    let envelope = match Envelope::read(&delivery.data) {
-        Ok(envelope) => envelope,
-        Err(error) => return dead_letter(queue, &delivery, &error).await,
-    };
-    let mut pause = Duration::from_millis(50);
-    loop {
-        match handler.handle(&envelope).await {
-            Ok(()) => {
-                metrics::counter!("kanal_events_consumed_total", "type" => envelope.kind.clone())
-                    .increment(1);
-                return answered(delivery.ack(BasicAckOptions::default())).await.map(drop);
-            }
-            Err(error @ HandleError::Poison(_)) => return dead_letter(queue, &delivery, &error).await,
-            Err(error @ HandleError::Later(_)) => {
-                tracing::warn!(tenant = %envelope.tenant_id, request_id = envelope.request_id, error = error_chain(&error), "an event has to wait");
-                tokio::select! {
-                    // Unacknowledged, so the broker gives it to the next process.
-                    () = stop.cancelled() => return Ok(()),
-                    () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(5)),
+/// One channel that reads one queue.
+struct Reading<'a> {
+    source: Source,
+    name: String,
+    channel: &'a Channel,
+    dead: String,
+}
+
+impl Reading<'_> {
+    /// Asks the broker whether the queue is still there and read by anybody.
+    async fn check(&self) -> Result<(), String> {
+        let passive = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let declared = self
+            .channel
+            .queue_declare(self.name.as_str().into(), passive, FieldTable::default());
+        match answered(declared).await?.consumer_count() {
+            0 => Err("the queue has forgotten its reader".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    async fn take_all<H: HandleBody>(
+        &self,
+        handler: &H,
+        deliveries: &mut Consumer,
+        stop: &CancellationToken,
+        pauses: &mut Pauses,
+    ) -> Result<(), String> {
+        loop {
+            let delivery = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                delivery = deliveries.next() => delivery,
+                () = tokio::time::sleep(SILENCE) => {
+                    self.check().await?;
+                    continue;
+                }
+            };
+            let Some(delivery) = delivery else {
+                return Err("the broker closed the channel".to_owned());
+            };
+            let delivery = delivery.map_err(|error| error_chain(&error))?;
+            pauses.reset();
+            self.take(handler, delivery, stop).await?;
+        }
+    }
+
+    async fn take<H: HandleBody>(
+        &self,
+        handler: &H,
+        delivery: Delivery,
+        stop: &CancellationToken,
+    ) -> Result<(), String> {
+        let mut pause = Duration::from_millis(50);
+        loop {
+            match handler.handle(&delivery.data).await {
+                Ok(()) => return answered(delivery.ack(BasicAckOptions::default())).await.map(drop),
+                Err(error @ HandleError::Poison(_)) => return self.dead_letter(&delivery, &error).await,
+                Err(error @ HandleError::Later(_)) => {
+                    self.say_that_it_waits(&delivery, &error);
+                    tokio::select! {
+                        // Unacknowledged, so the broker gives it to the next process.
+                        () = stop.cancelled() => return Ok(()),
+                        () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(5)),
+                    }
                 }
             }
         }
     }
-}
 
-async fn dead_letter(
-    queue: Queue,
-    delivery: &Delivery,
-    error: &(dyn std::error::Error + Sync),
-) -> Result<(), String> {
-    tracing::error!(
-        ?queue,
-        error = error_chain(error),
-        "an event goes to the dead-letter queue"
-    );
-    metrics::counter!("kanal_events_dead_lettered_total").increment(1);
-    let options = BasicNackOptions {
-        requeue: false,
-        ..BasicNackOptions::default()
-    };
-    answered(delivery.nack(options)).await.map(drop)
+    fn say_that_it_waits(&self, delivery: &Delivery, error: &HandleError) {
+        let envelope = match self.source {
+            Source::Own(_) => Envelope::read(&delivery.data).ok(),
+            Source::Govconnect(_) => None,
+        };
+        let tenant = envelope.as_ref().map(|envelope| envelope.tenant_id.as_str());
+        let request_id = envelope
+            .as_ref()
+            .and_then(|envelope| envelope.request_id.as_deref());
+        tracing::warn!(source = ?self.source, tenant, request_id, error = error_chain(error), "an event has to wait");
+    }
+
+    async fn dead_letter(&self, delivery: &Delivery, error: &HandleError) -> Result<(), String> {
+        let reason = error_chain(error);
+        tracing::error!(source = ?self.source, error = reason, "an event goes to the dead-letter queue");
+        metrics::counter!("kanal_events_dead_lettered_total").increment(1);
+        match self.source {
+            Source::Own(_) => {
+                let options = BasicNackOptions {
+                    requeue: false,
+                    ..BasicNackOptions::default()
+                };
+                answered(delivery.nack(options)).await.map(drop)
+            }
+            Source::Govconnect(_) => {
+                // Safe there before it is forgotten here; cut in between, it is a dead letter twice.
+                self.publish_dead(delivery, reason).await?;
+                answered(delivery.ack(BasicAckOptions::default())).await.map(drop)
+            }
+        }
+    }
+
+    async fn publish_dead(&self, delivery: &Delivery, reason: String) -> Result<(), String> {
+        let mut headers = FieldTable::default();
+        headers.insert(REASON_HEADER.into(), AMQPValue::LongString(reason.into()));
+        let properties = BasicProperties::default()
+            .with_delivery_mode(2)
+            .with_headers(headers);
+        let options = BasicPublishOptions {
+            mandatory: true,
+            ..BasicPublishOptions::default()
+        };
+        let (exchange, key) = (self.dead.as_str().into(), self.name.as_str().into());
+        let confirmation = answered(async {
+            let sent = self
+                .channel
+                .basic_publish(exchange, key, options, &delivery.data, properties)
+                .await?;
+            sent.await
+        })
+        .await?;
+        match confirmation {
+            Confirmation::Ack(None) => Ok(()),
+            // Nothing else is published on this channel, so what came back is this.
+            _ => Err("the broker did not take a dead letter".to_owned()),
+        }
+    }
 }

@@ -12,7 +12,8 @@ const DELIVERY_LIMIT: i64 = 50;
 
 /// Messages kept in a queue that nobody reads; the oldest leave first. What they tell of stays in Postgres.
 const UNREAD_LIMIT: i64 = 100_000;
-
+/// Bytes kept in a queue of what strangers wrote and we could not handle.
+const UNREAD_BYTES: i64 = 256 * 1024 * 1024;
 /// Messages kept in a queue whose reader is away. Then the broker refuses further ones, which stay in the outbox in their
 /// order: nothing is lost, and the broker's disk is not filled by a service that is down.
 const READ_LIMIT: i64 = 1_000_000;
@@ -30,6 +31,9 @@ pub enum Queue {
     BridgeEvents,
     /// What channel-service is asked to do.
     ChannelCommands,
+    /// What channel-service hands over to GovConnect's AI service. Declared only where GovConnect is served, so that
+    /// nothing gathers in it elsewhere.
+    AiHandover,
     /// Messages that were put aside after their last attempt. Nobody consumes them here: it is where operators and
     /// their alarms look.
     ParkedMessages,
@@ -37,12 +41,18 @@ pub enum Queue {
 
 impl Queue {
     /// Every queue of ours.
-    pub const ALL: [Self; 3] = [Self::BridgeEvents, Self::ChannelCommands, Self::ParkedMessages];
+    pub const ALL: [Self; 4] = [
+        Self::BridgeEvents,
+        Self::ChannelCommands,
+        Self::AiHandover,
+        Self::ParkedMessages,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
             Self::BridgeEvents => "chatwoot-bridge.events",
             Self::ChannelCommands => "channel-service.commands",
+            Self::AiHandover => "channel-service.ai_handover",
             Self::ParkedMessages => "channel-service.parked",
         }
     }
@@ -50,6 +60,11 @@ impl Queue {
     /// Is there a service that reads it?
     const fn is_consumed(self) -> bool {
         !matches!(self, Self::ParkedMessages)
+    }
+
+    /// Is it there for GovConnect's sake?
+    const fn is_for_govconnect(self) -> bool {
+        matches!(self, Self::AiHandover)
     }
 
     const fn routing_keys(self) -> &'static [&'static str] {
@@ -60,7 +75,44 @@ impl Queue {
                 "message.status_changed",
             ],
             Self::ChannelCommands => &["message.send_requested"],
+            Self::AiHandover => &["message.received"],
             Self::ParkedMessages => &["message.parked"],
+        }
+    }
+}
+
+/// A queue on GovConnect's exchange that channel-service reads. Its name, binding and lack of arguments are
+/// GovConnect's (contract channel-service 5.1): a second declaration with others would be refused, so what cannot be
+/// handled is published to a dead-letter queue of ours instead of being left to the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GovconnectQueue {
+    /// What the AI service answers.
+    AiReply,
+    /// Messages the AI service could not answer.
+    AiError,
+    /// Where the AI service stands with a message.
+    MessageStatus,
+}
+
+impl GovconnectQueue {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::AiReply, Self::AiError, Self::MessageStatus];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::AiReply => "channel-service.ai.reply",
+            Self::AiError => "channel-service.ai.error",
+            Self::MessageStatus => "channel-service.message.status",
+        }
+    }
+
+    /// The key it is bound to on GovConnect's exchange.
+    #[must_use]
+    pub const fn routing_key(self) -> &'static str {
+        match self {
+            Self::AiReply => "govconnect.ai.reply",
+            Self::AiError => "govconnect.ai.error",
+            Self::MessageStatus => "govconnect.message.status",
         }
     }
 }
@@ -84,7 +136,7 @@ impl Topology {
         self.named("kanal.events")
     }
 
-    /// The exchange by which dead letters find their queues.
+    /// The exchange by which dead letters find their queues, by the name of the queue that was read.
     #[must_use]
     pub fn dead_exchange(&self) -> String {
         self.named("kanal.dead")
@@ -120,6 +172,18 @@ impl Topology {
         self.named(&format!("{}.dead", queue.name()))
     }
 
+    /// The name of one of GovConnect's queues on the broker.
+    #[must_use]
+    pub fn govconnect_queue(&self, queue: GovconnectQueue) -> String {
+        self.named(queue.name())
+    }
+
+    /// Where what cannot be handled of one of GovConnect's queues ends up, with the reason in a header.
+    #[must_use]
+    pub fn govconnect_dead_letter_queue(&self, queue: GovconnectQueue) -> String {
+        self.named(&format!("{}.dead", queue.name()))
+    }
+
     /// Declares everything. Safe to repeat; every service declares all of it, so that no event is unroutable only
     /// because its consumer has not been deployed yet.
     ///
@@ -132,6 +196,9 @@ impl Topology {
         self.declare_exchange(channel, &dead, ExchangeKind::Direct)
             .await?;
         for queue in Queue::ALL {
+            if queue.is_for_govconnect() && !govconnect {
+                continue;
+            }
             let name = self.queue(queue);
             let mut arguments = quorum();
             // One replica reads at a time: two would take neighbours of one chat and swap them.
@@ -163,17 +230,29 @@ impl Topology {
             }
         }
         if govconnect {
-            self.declare_exchange(channel, &self.govconnect_exchange(), ExchangeKind::Topic)
-                .await?;
-            self.declare_queue(channel, &self.govconnect_ai_queue(), FieldTable::default())
-                .await?;
-            bind(
-                channel,
-                &self.govconnect_ai_queue(),
-                &self.govconnect_exchange(),
-                AI_ROUTING_KEY,
-            )
+            self.declare_govconnect(channel, &dead).await?;
+        }
+        Ok(())
+    }
+
+    async fn declare_govconnect(&self, channel: &Channel, dead: &str) -> Result<(), lapin::Error> {
+        let exchange = self.govconnect_exchange();
+        self.declare_exchange(channel, &exchange, ExchangeKind::Topic)
             .await?;
+        let theirs = self.govconnect_ai_queue();
+        self.declare_queue(channel, &theirs, FieldTable::default())
+            .await?;
+        bind(channel, &theirs, &exchange, AI_ROUTING_KEY).await?;
+        for queue in GovconnectQueue::ALL {
+            let name = self.govconnect_queue(queue);
+            let dead_name = self.govconnect_dead_letter_queue(queue);
+            let mut arguments = quorum();
+            arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(UNREAD_LIMIT));
+            arguments.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(UNREAD_BYTES));
+            self.declare_queue(channel, &dead_name, arguments).await?;
+            bind(channel, &dead_name, dead, &name).await?;
+            self.declare_queue(channel, &name, FieldTable::default()).await?;
+            bind(channel, &name, &exchange, queue.routing_key()).await?;
         }
         Ok(())
     }

@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use cache::{Buckets, RedisLink};
+use cache::{Buckets, RedisLink, SpamGuard};
 use database::{Database, SchemaNames};
 use futures_util::FutureExt as _;
 use messaging::broker::Broker;
 use messaging::lanes::{WorkerSettings, Workers};
 use messaging::outbox::{Relay, Signal};
-use messaging::topology::{Queue, Topology};
+use messaging::topology::{GovconnectQueue, Queue, Topology};
 use runtime::encryption::KeyRing;
 use runtime::shutdown::Shutdown;
 use tenant_isolation::policy::{self, PolicyError};
@@ -23,6 +23,8 @@ use whatsapp::genfity::Endpoint;
 
 use crate::chats::Chats;
 use crate::config::{Settings, WebhookSettings};
+use crate::flows::ai_reply::ReplySender;
+use crate::flows::hand_over::HandOver;
 use crate::flows::ingest_message::{Ingest, Waiting};
 use crate::flows::load_media::{LinksOnly, LoadMedia};
 use crate::flows::outcomes::{Outcomes, Telling};
@@ -32,7 +34,10 @@ use crate::flows::send_message::{OutboundFiles, Sender};
 use crate::flows::session::Sessions;
 use crate::routes::routes;
 use crate::wiring;
+use crate::workers::ai_events::AiEvents;
+use crate::workers::ai_handover::AiHandover;
 use crate::workers::commands::Commands;
+use crate::workers::lanes::LaneWork;
 use crate::workers::{committer, retention, session_intents};
 
 /// What request handlers share.
@@ -45,6 +50,9 @@ pub(crate) struct State {
     pub(crate) relay: Signal,
     pub(crate) senders: Signal,
     pub(crate) webhook: WebhookSettings,
+    pub(crate) spam_guard: SpamGuard,
+    /// Is there an AI service?
+    pub(crate) govconnect: bool,
     pub(crate) body_limit: usize,
     /// What is done about tenants' sessions.
     pub(crate) sessions: Arc<Sessions>,
@@ -189,6 +197,8 @@ impl Application {
             relay: self.relay.clone(),
             senders: self.workers.clone(),
             webhook: self.settings.webhook.clone(),
+            spam_guard: self.spam_guard(),
+            govconnect: self.settings.govconnect,
             body_limit: ingest_settings.body_limit,
             webhook_url: self.settings.internal.webhook_url(),
             secure_cookies: self.settings.dashboard.secure_cookies,
@@ -288,7 +298,7 @@ impl Application {
         };
         let senders = Workers::new(
             self.db.clone(),
-            Arc::new(Telling::new(Arc::clone(&self.sender), self.outcomes.clone())),
+            Arc::new(Telling::new(Arc::new(self.lane_work()), self.outcomes.clone())),
             settings,
             self.workers.clone(),
         );
@@ -304,10 +314,58 @@ impl Application {
             messaging::consumer::consume(&broker, Queue::ChannelCommands, &commands, &stop).await;
         });
 
+        if govconnect {
+            self.start_ai_workers(shutdown);
+        }
+
         let taking_back = session_intents::run(Arc::clone(&self.sessions), shutdown.clone());
         shutdown.spawn("session intents", taking_back);
 
         let sweeping = retention::run(self.db.clone(), self.settings.ledger_retention, shutdown.clone());
         shutdown.spawn("retention", sweeping);
+    }
+
+    fn spam_guard(&self) -> SpamGuard {
+        SpamGuard::new(self.redis.clone(), self.settings.spam_guard)
+    }
+
+    fn lane_work(&self) -> LaneWork {
+        LaneWork {
+            sender: Arc::clone(&self.sender),
+            replies: ReplySender {
+                db: self.db.clone(),
+                sender: Arc::clone(&self.sender),
+                relay: self.relay.clone(),
+            },
+            hand_over: HandOver {
+                db: self.db.clone(),
+                guard: self.spam_guard(),
+                relay: self.relay.clone(),
+            },
+        }
+    }
+
+    /// Whoever reads what is for the AI, and what it says.
+    fn start_ai_workers(&self, shutdown: &Shutdown) {
+        let handover = AiHandover {
+            db: self.db.clone(),
+            workers: self.workers.clone(),
+        };
+        let (broker, stop) = (self.broker.clone(), shutdown.token());
+        shutdown.spawn("ai handover", async move {
+            messaging::consumer::consume(&broker, Queue::AiHandover, &handover, &stop).await;
+        });
+        for queue in GovconnectQueue::ALL {
+            let events = AiEvents {
+                queue,
+                db: self.db.clone(),
+                relay: self.relay.clone(),
+                workers: self.workers.clone(),
+            };
+            let (broker, stop) = (self.broker.clone(), shutdown.token());
+            shutdown.spawn("ai events", async move {
+                messaging::consumer::consume_govconnect(&broker, queue, &events, &stop).await;
+            });
+        }
     }
 }

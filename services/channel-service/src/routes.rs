@@ -83,6 +83,8 @@ fn internal() -> Api {
     api::channel_accounts::routes(&mut api);
     api::wa_support::routes(&mut api);
     api::dead_letters::routes(&mut api);
+    api::retry::routes(&mut api);
+    api::spam_guard::routes(&mut api);
     api
 }
 

@@ -1,6 +1,8 @@
 //! The cache against a real Redis, there and away.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod spam_guard;
+
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};

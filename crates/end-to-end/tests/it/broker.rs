@@ -3,7 +3,7 @@
 use lapin::options::{ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties};
-use messaging::topology::{Queue, Topology};
+use messaging::topology::{GovconnectQueue, Queue, Topology};
 
 pub(crate) struct Queues {
     channel: Channel,
@@ -66,7 +66,13 @@ impl Queues {
         let ours = Queue::ALL
             .into_iter()
             .flat_map(|queue| [topology.queue(queue), topology.dead_letter_queue(queue)]);
-        for queue in ours.chain([topology.govconnect_ai_queue()]) {
+        let govconnects = GovconnectQueue::ALL.into_iter().flat_map(|queue| {
+            [
+                topology.govconnect_queue(queue),
+                topology.govconnect_dead_letter_queue(queue),
+            ]
+        });
+        for queue in ours.chain(govconnects).chain([topology.govconnect_ai_queue()]) {
             let deleted = self
                 .channel
                 .queue_delete(queue.into(), QueueDeleteOptions::default());

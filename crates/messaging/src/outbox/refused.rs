@@ -24,8 +24,6 @@ struct Refused {
     until: Instant,
     times: u32,
     seq: i64,
-    /// Exchanges that did take their publication of the row; asking again publishes only the rest.
-    taken_by: Vec<String>,
 }
 
 impl RefusedLanes {
@@ -40,29 +38,19 @@ impl RefusedLanes {
             .collect()
     }
 
-    /// Did this exchange take its publication of the row at an earlier attempt?
-    pub(super) fn was_taken(&self, lane: &str, seq: i64, exchange: &str) -> bool {
-        self.0.get(lane).is_some_and(|refused| {
-            refused.seq == seq && refused.taken_by.iter().any(|taken| taken == exchange)
-        })
-    }
-
-    /// The row at the lane's head was refused by at least one exchange; `taken_by` are the others.
-    pub(super) fn refuse(&mut self, lane: &str, seq: i64, taken_by: Vec<String>) {
+    /// The row at the lane's head was refused.
+    pub(super) fn refuse(&mut self, lane: &str, seq: i64) {
         let now = Instant::now();
         let refused = self.0.entry(lane.to_owned()).or_insert(Refused {
             until: now,
             times: 0,
             seq,
-            taken_by: Vec::new(),
         });
         if refused.seq != seq {
             (refused.seq, refused.times) = (seq, 0);
-            refused.taken_by.clear();
         }
         refused.until = now + FIRST_PAUSE * 2u32.pow(refused.times.min(DOUBLINGS));
         refused.times += 1;
-        refused.taken_by.extend(taken_by);
     }
 
     /// The lane goes on.
@@ -76,16 +64,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refused_lane_waits_and_remembers_who_took_its_row() {
+    fn a_refused_lane_waits_longer_each_time_until_it_goes_on() {
         let mut lanes = RefusedLanes::default();
         let lane = lane_key("tenant", "chat");
-        lanes.refuse(&lane, 7, vec!["first".to_owned()]);
+        let wait = |lanes: &RefusedLanes| lanes.0[&lane].until - Instant::now();
+        lanes.refuse(&lane, 7);
         assert_eq!(lanes.waiting(), std::slice::from_ref(&lane));
-        assert!(lanes.was_taken(&lane, 7, "first"));
-        assert!(!lanes.was_taken(&lane, 7, "second"));
-        assert!(!lanes.was_taken(&lane, 8, "first"), "that is another row");
-        lanes.refuse(&lane, 8, Vec::new());
-        assert!(!lanes.was_taken(&lane, 7, "first"));
+        assert!(wait(&lanes) <= FIRST_PAUSE);
+        lanes.refuse(&lane, 7);
+        assert!(wait(&lanes) > FIRST_PAUSE);
+        lanes.refuse(&lane, 8);
+        assert!(wait(&lanes) <= FIRST_PAUSE, "that is another row");
         lanes.accept(&lane);
         assert!(lanes.waiting().is_empty());
     }

@@ -2,7 +2,7 @@
 //!
 //! Several relays may run; a lease in the table `leases` lets one of them work while the others wait for it to
 //! fall. Within a lane the next row is published only when the one before it is confirmed, so a refusal cannot swap
-//! two messages; lanes go side by side. A row leaves the table when every publication made from it is confirmed.
+//! two messages; lanes go side by side. A row leaves the table when its publication is confirmed.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -17,8 +17,8 @@ use super::lease::{LeaseLost, RelayLease};
 use super::refused::{RefusedLanes, lane_key};
 use super::table::Signal;
 use crate::broker::{Broker, Pauses};
-use crate::envelope::Envelope;
-use crate::events::govconnect;
+use crate::envelope::{Envelope, Event as _};
+use crate::events::govconnect::WhatsappMessage;
 use crate::publisher::{Publication, PublishError, Publisher, error_chain};
 
 /// Rows that are read at once.
@@ -102,7 +102,8 @@ struct Progress {
 }
 
 impl Relay {
-    /// A relay over the outbox in `db`. With `govconnect`, received messages also go to GovConnect's exchange.
+    /// A relay over the outbox in `db`. Without `govconnect`, there is no exchange of GovConnect's, and what was meant
+    /// for it is let go.
     #[must_use]
     pub fn new(db: Database, broker: Broker, signal: Signal, govconnect: bool) -> Self {
         Self {
@@ -309,33 +310,34 @@ impl Batch<'_> {
     }
 
     async fn round(&mut self, publisher: &mut Publisher, lanes: &mut Lanes) -> Result<(), PublishError> {
-        let (mut publications, mut counts) =
-            (Vec::with_capacity(lanes.len()), Vec::with_capacity(lanes.len()));
-        for (lane, rows) in &*lanes {
-            let made = rows.front().and_then(|row| self.publications(lane, row));
-            counts.push(made.as_ref().map(Vec::len));
-            publications.extend(made.into_iter().flatten());
+        let mut publications = Vec::with_capacity(lanes.len());
+        let mut plans = Vec::with_capacity(lanes.len());
+        for rows in lanes.values() {
+            let plan = rows.front().map_or(Plan::Unreadable, |row| self.plan(row));
+            plans.push(plan.kind());
+            if let Plan::Publish(publication) = plan {
+                publications.push(publication);
+            }
         }
         let taken = publisher.publish_all(&publications).await?;
-        let mut outcomes = publications.into_iter().zip(taken);
-        let mut counts = counts.into_iter();
+        let (mut taken, mut plans) = (taken.into_iter(), plans.into_iter());
         let (mut stuck, mut example) = (0_usize, None);
         lanes.retain(|lane, rows| {
-            let (Some(row), Some(count)) = (rows.pop_front(), counts.next()) else {
+            let (Some(row), Some(plan)) = (rows.pop_front(), plans.next()) else {
                 return false;
             };
-            let (taken, left): (Vec<_>, Vec<_>) = outcomes
-                .by_ref()
-                .take(count.unwrap_or_default())
-                .partition(|(_, taken)| *taken);
-            // A row that is no envelope stays for people, and its lane with it.
-            if count.is_some() && left.is_empty() {
+            let is_safe = match plan {
+                PlanKind::Publish => taken.next().unwrap_or_default(),
+                PlanKind::LetGo => true,
+                // A row that is no envelope stays for people, and its lane with it.
+                PlanKind::Unreadable => false,
+            };
+            if is_safe {
                 self.progress.done.push(row.seq);
                 self.refused.accept(lane);
                 return !rows.is_empty();
             }
-            let taken_by = taken.into_iter().map(|(publication, _)| publication.exchange);
-            self.refused.refuse(lane, row.seq, taken_by.collect());
+            self.refused.refuse(lane, row.seq);
             stuck += 1;
             let request_id = Envelope::read(row.envelope.as_bytes())
                 .ok()
@@ -351,20 +353,54 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Everything that is still to be published for one row. `None` for a row that is no envelope.
-    fn publications(&self, lane: &str, row: &Row) -> Option<Vec<Publication>> {
+    /// What is to be done with a row: each is published once, to the exchange it is for.
+    fn plan(&self, row: &Row) -> Plan {
         let topology = self.broker.topology();
-        let envelope = Envelope::read(row.envelope.as_bytes()).ok()?;
-        let mut publications = vec![Publication {
-            exchange: topology.events_exchange(),
-            routing_key: envelope.kind.clone(),
-            event_id: envelope.id,
-            body: row.envelope.clone().into_bytes(),
-        }];
-        if self.govconnect {
-            publications.extend(govconnect::publication(&envelope, topology));
+        let Ok(envelope) = Envelope::read(row.envelope.as_bytes()) else {
+            return Plan::Unreadable;
+        };
+        if envelope.kind != WhatsappMessage::TYPE {
+            return Plan::Publish(Publication {
+                exchange: topology.events_exchange(),
+                routing_key: envelope.kind,
+                event_id: envelope.id,
+                body: row.envelope.clone().into_bytes(),
+            });
         }
-        publications.retain(|publication| !self.refused.was_taken(lane, row.seq, &publication.exchange));
-        Some(publications)
+        if !self.govconnect {
+            tracing::warn!(tenant = %envelope.tenant_id, "GovConnect is not served any more, a message for it is let go");
+            return Plan::LetGo;
+        }
+        // Theirs knows no envelope: the event travels bare.
+        Plan::Publish(Publication {
+            exchange: topology.govconnect_exchange(),
+            routing_key: topology.govconnect_message_key().to_owned(),
+            event_id: envelope.id,
+            body: envelope.data.get().as_bytes().to_vec(),
+        })
+    }
+}
+
+enum Plan {
+    Publish(Publication),
+    LetGo,
+    Unreadable,
+}
+
+/// A [`Plan`] without its publication.
+#[derive(Clone, Copy)]
+enum PlanKind {
+    Publish,
+    LetGo,
+    Unreadable,
+}
+
+impl Plan {
+    const fn kind(&self) -> PlanKind {
+        match self {
+            Self::Publish(_) => PlanKind::Publish,
+            Self::LetGo => PlanKind::LetGo,
+            Self::Unreadable => PlanKind::Unreadable,
+        }
     }
 }

@@ -8,8 +8,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use lapin::BasicProperties;
 use lapin::options::BasicPublishOptions;
-use messaging::consumer::{HandleError, HandleEvent, consume};
-use messaging::topology::Queue;
+use messaging::consumer::{HandleBody, HandleError, HandleEvent, consume, consume_govconnect};
+use messaging::topology::{GovconnectQueue, Queue};
 use messaging::{Envelope, Publication, Publisher};
 use test_support::{CuttableProxy, eventually, rabbitmq_url};
 use tokio_util::sync::CancellationToken;
@@ -318,5 +318,105 @@ async fn a_consumer_whose_queue_is_deleted_declares_it_again() {
     })
     .await;
     consumer.end().await;
+    wire.clean().await;
+}
+
+/// Notes bodies; what begins with `bad` is poison.
+#[derive(Clone, Default)]
+struct Bodies(Arc<Mutex<Vec<String>>>);
+
+impl HandleBody for Bodies {
+    async fn handle(&self, body: &[u8]) -> Result<(), HandleError> {
+        let body = String::from_utf8_lossy(body).into_owned();
+        let poison = body.starts_with("bad");
+        self.0.lock().unwrap().push(body);
+        if poison {
+            return Err(HandleError::poison("nobody understands this"));
+        }
+        Ok(())
+    }
+}
+
+impl Bodies {
+    fn seen(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+
+    fn start(&self, wire: &Wire) -> Running {
+        let (broker, bodies, stop) = (wire.broker.clone(), self.clone(), CancellationToken::new());
+        let stopping = stop.clone();
+        Running {
+            task: tokio::spawn(async move {
+                consume_govconnect(&broker, GovconnectQueue::AiReply, &bodies, &stopping).await;
+            }),
+            stop,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn govconnects_queues_are_read_by_one_and_what_nobody_understands_is_kept_with_the_reason() {
+    let wire = Wire::new().await;
+    let publish = async |body: &str| {
+        let (exchange, key) = (wire.topology.govconnect_exchange(), "govconnect.ai.reply");
+        wire.channel
+            .basic_publish(
+                exchange.as_str().into(),
+                key.into(),
+                BasicPublishOptions::default(),
+                body.as_bytes(),
+                BasicProperties::default(),
+            )
+            .await
+            .unwrap();
+    };
+    let (one, other) = (Bodies::default(), Bodies::default());
+    let first = one.start(&wire);
+    publish("1").await;
+    eventually("the first is read", || async {
+        (one.seen() == ["1"]).then_some(())
+    })
+    .await;
+    let second = other.start(&wire);
+    for body in ["2", "bad", "3"] {
+        publish(body).await;
+    }
+    eventually("all are read", || async {
+        (one.seen() == ["1", "2", "bad", "3"]).then_some(())
+    })
+    .await;
+    assert!(other.seen().is_empty());
+    // The one that stood by takes over.
+    first.end().await;
+    publish("4").await;
+    eventually("the other reads", || async {
+        (other.seen() == ["4"]).then_some(())
+    })
+    .await;
+    second.end().await;
+
+    let dead = wire
+        .topology
+        .govconnect_dead_letter_queue(GovconnectQueue::AiReply);
+    let got = wire
+        .channel
+        .basic_get(
+            dead.as_str().into(),
+            lapin::options::BasicGetOptions { no_ack: true },
+        )
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(got.delivery.data, b"bad");
+    let headers = got.delivery.properties.headers().clone().unwrap();
+    let reason = headers.inner().get("x-kanal-reason").unwrap();
+    let reason = reason.as_long_string().unwrap().to_string();
+    assert!(reason.contains("nobody understands this"), "{reason}");
+    assert_eq!(
+        wire.drain(&wire.topology.govconnect_queue(GovconnectQueue::AiReply))
+            .await
+            .len(),
+        0
+    );
     wire.clean().await;
 }

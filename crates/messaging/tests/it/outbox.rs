@@ -5,15 +5,18 @@ use std::time::{Duration, Instant};
 use diesel_async::{RunQueryDsl as _, SimpleAsyncConnection as _};
 use domain::ids::{AccountId, ChatId, MessageId, ProviderMessageId};
 use messaging::broker::Broker;
+use messaging::events::govconnect::{MessageRetry, WhatsappMessage};
 use messaging::events::message_received::{ChatMessage, ChatPartner, MessageReceived};
-use messaging::outbox::{NewRow, enqueue, enqueue_group};
+use messaging::outbox::{NewRow, Relay, enqueue, enqueue_group};
 use messaging::topology::{Queue, Topology};
 use messaging::{Envelope, Publication, PublishError, Publisher};
 use secrecy::SecretString;
+use serde_json::json;
 use tenant_isolation::{GroupTransaction, TenantTransaction};
 use test_support::{CuttableProxy, eventually, rabbitmq_url};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 
 use super::world::{ORDER, STATUS, Wire, World, assert_complete, by_lane, order, reference, scope, status};
 
@@ -35,6 +38,18 @@ fn received(number: usize) -> Envelope {
         content: serde_json::value::to_raw_value(&serde_json::json!({"kind": "text"})).unwrap(),
         quoted: None,
         sent_at: "2026-03-02T02:15:04Z".parse().unwrap(),
+    });
+    Envelope::new(&scope("desa-satu"), &event).unwrap()
+}
+
+fn for_govconnect(number: usize) -> Envelope {
+    let event = WhatsappMessage::Retry(MessageRetry {
+        wa_user_id: "6281290000011".to_owned(),
+        village_id: "desa-satu".to_owned(),
+        message: "jalan rusak".to_owned(),
+        message_id: format!("3EB0{number}"),
+        is_retry: true,
+        channel: "whatsapp".to_owned(),
     });
     Envelope::new(&scope("desa-satu"), &event).unwrap()
 }
@@ -402,14 +417,14 @@ async fn a_relay_that_is_asked_to_stop_while_the_broker_is_away_stops() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn govconnect_gets_messages_on_its_own_exchange_in_its_own_shape() {
+async fn what_is_for_govconnect_goes_bare_to_its_exchange_and_nowhere_else() {
     let world = World::new().await;
     let relay = world.start_relay();
     world
         .enqueue([
             ("a".to_owned(), received(1)),
-            ("a".to_owned(), status("a", 0)),
-            ("a".to_owned(), received(2)),
+            ("ai:a".to_owned(), for_govconnect(1)),
+            ("ai:a".to_owned(), for_govconnect(2)),
         ])
         .await;
     world.until_published().await;
@@ -418,20 +433,21 @@ async fn govconnect_gets_messages_on_its_own_exchange_in_its_own_shape() {
         .iter()
         .map(|body| serde_json::from_slice(body).unwrap())
         .collect();
-    assert_eq!(theirs.len(), 2);
-    for (message, number) in theirs.iter().zip(1..) {
-        assert_eq!(message["village_id"], "desa-satu");
-        assert_eq!(message["wa_user_id"], "6281290000011");
-        assert_eq!(message["message_id"], format!("3EB0{number}"));
-        assert_eq!(message["message"], "jalan rusak");
-    }
-    assert_eq!(world.drain(Queue::BridgeEvents).await.len(), 3);
+    assert_eq!(
+        theirs,
+        [1, 2].map(|number| json!({
+            "wa_user_id": "6281290000011", "village_id": "desa-satu", "message": "jalan rusak",
+            "message_id": format!("3EB0{number}"), "is_retry": true, "channel": "whatsapp"
+        }))
+    );
+    assert_eq!(world.drain(Queue::BridgeEvents).await.len(), 1);
+    assert_eq!(world.drain(Queue::AiHandover).await.len(), 1);
     relay.end().await;
     world.wire.clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_one_exchange_took_is_not_repeated_while_the_other_refuses() {
+async fn a_queue_of_theirs_that_is_gone_holds_up_only_what_is_for_it() {
     let world = World::new().await;
     let relay = world.start_relay();
     world.enqueue([("first".to_owned(), status("first", 0))]).await;
@@ -440,12 +456,14 @@ async fn what_one_exchange_took_is_not_repeated_while_the_other_refuses() {
     let theirs = world.wire.topology.govconnect_ai_queue();
     world.wire.delete(&theirs).await;
     world
-        .enqueue([("a".to_owned(), received(1)), ("a".to_owned(), status("a", 7))])
+        .enqueue([
+            ("ai:a".to_owned(), for_govconnect(1)),
+            ("a".to_owned(), status("a", 7)),
+        ])
         .await;
-    // Time for several attempts.
-    tokio::time::sleep(Duration::from_millis(4500)).await;
-    assert_eq!(world.left("%").await, 2);
-    assert_eq!(world.drain(Queue::BridgeEvents).await.len(), 1);
+    world.until_left("%", 1).await;
+    let ours = world.drain(Queue::BridgeEvents).await;
+    assert_eq!(reference(&Envelope::read(&ours[0]).unwrap()), "a/7");
     world
         .wire
         .topology
@@ -454,10 +472,26 @@ async fn what_one_exchange_took_is_not_repeated_while_the_other_refuses() {
         .unwrap();
     world.until_published().await;
     assert_eq!(world.wire.drain(&theirs).await.len(), 1);
-    let ours = world.drain(Queue::BridgeEvents).await;
-    assert_eq!(ours.len(), 1, "the received message was repeated");
-    assert_eq!(reference(&Envelope::read(&ours[0]).unwrap()), "a/7");
     relay.end().await;
+    world.wire.clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_govconnect_is_not_served_any_more_its_messages_hold_up_nobody() {
+    let world = World::with(Wire::reached_by(&rabbitmq_url(), false).await).await;
+    let (broker, stop) = (world.wire.broker.clone(), CancellationToken::new());
+    let relay = Relay::new(world.db().clone(), broker, world.signal.clone(), false);
+    let running = tokio::spawn(relay.run(stop.clone()));
+    world
+        .enqueue([
+            ("a".to_owned(), for_govconnect(1)),
+            ("a".to_owned(), status("a", 7)),
+        ])
+        .await;
+    world.until_published().await;
+    assert_eq!(world.drain(Queue::BridgeEvents).await.len(), 1);
+    stop.cancel();
+    running.await.unwrap();
     world.wire.clean().await;
 }
 

@@ -20,7 +20,7 @@ use messaging::broker::Broker;
 use messaging::events::message_status_changed::MessageStatusChanged;
 use messaging::events::send_requested::SendRequested;
 use messaging::outbox::{NewRow, Relay, Signal, enqueue};
-use messaging::topology::{Queue, Topology};
+use messaging::topology::{GovconnectQueue, Queue, Topology};
 use messaging::{Envelope, Event};
 use secrecy::SecretString;
 use tenant_isolation::{TenantScope, TenantTransaction};
@@ -121,6 +121,11 @@ impl Wire {
         for queue in Queue::ALL {
             self.delete(&self.topology.queue(queue)).await;
             self.delete(&self.topology.dead_letter_queue(queue)).await;
+        }
+        for queue in GovconnectQueue::ALL {
+            self.delete(&self.topology.govconnect_queue(queue)).await;
+            self.delete(&self.topology.govconnect_dead_letter_queue(queue))
+                .await;
         }
         self.delete(&self.topology.govconnect_ai_queue()).await;
         let dead = format!("{}kanal.dead", self.prefix);

@@ -7,15 +7,17 @@ pub(crate) mod conversations;
 pub(crate) mod dead_letters;
 pub(crate) mod messages;
 pub(crate) mod person;
+pub(crate) mod retry;
 pub(crate) mod sending;
 pub(crate) mod sessions;
 pub(crate) mod signed_in;
+pub(crate) mod spam_guard;
 pub(crate) mod takeovers;
 pub(crate) mod tenants;
 pub(crate) mod village;
 pub(crate) mod wa_support;
 
-use ::web::openapi::{Group, Schema, flag, object};
+use ::web::openapi::{Doc, Group, Schema, flag, object, text};
 
 /// What every endpoint of `/internal` has in common.
 pub(crate) const fn internal_group(tag: &'static str) -> Group {
@@ -59,6 +61,13 @@ pub(crate) const fn dashboard_group(tag: &'static str) -> Group {
             ),
         ],
     }
+}
+
+/// An endpoint without a body: its village is named in the query or in a header.
+pub(crate) fn of_village(summary: &'static str) -> Doc {
+    Doc::new(summary)
+        .query("village_id", text(), "the village, unless the header names it")
+        .header("x-village-id", text(), "the village, unless the query names it")
 }
 
 /// `{"success": true, "data": …}`.

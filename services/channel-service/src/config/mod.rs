@@ -4,12 +4,13 @@ mod ai_service;
 mod dashboard;
 mod internal;
 mod sessions;
+mod spam_guard;
 mod webhook;
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use cache::Rate;
+use cache::{Rate, SpamRules};
 use database::{DatabaseUrl, PoolSettings};
 use domain::retry::RetrySchedule;
 use runtime::config::{BaseUrl, InvalidSettings, Milliseconds, SettingsReader};
@@ -56,6 +57,8 @@ pub struct Settings {
     pub wa_api: BaseUrl,
     /// Serve GovConnect's exchange too.
     pub govconnect: bool,
+    /// Who writes too much for the AI.
+    pub spam_guard: SpamRules,
     /// Receiving webhooks.
     pub ingest: IngestSettings,
     /// Sending messages.
@@ -134,8 +137,9 @@ impl Settings {
         let govconnect = reader.with_default(
             "GOVCONNECT_EVENTS",
             "false",
-            "Also publish to `govconnect.events` in GovConnect's shape; only where somebody reads its queue, which has no limit",
+            "Hand messages over to GovConnect's AI service on `govconnect.events`, and take its answers; only where it reads its queue, which has no limit",
         );
+        let spam_guard = spam_guard::take(reader);
         let ingest = IngestSettings::take(reader);
         let sending = SendingSettings::take(reader);
         let retention: Option<u64> = reader.with_default(
@@ -165,6 +169,7 @@ impl Settings {
             webhook: webhook?,
             wa_api: wa_api?,
             govconnect: govconnect?,
+            spam_guard: spam_guard?,
             ingest: ingest?,
             sending: sending?,
             ledger_retention: Duration::from_secs(retention? * 24 * 60 * 60),

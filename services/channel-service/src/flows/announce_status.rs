@@ -10,6 +10,7 @@ use messaging::events::message_status_changed::MessageStatusChanged;
 use messaging::outbox::{NewRow, enqueue};
 use tenant_isolation::TenantTransaction;
 
+use super::ai_progress::follow_answer;
 use crate::store::message::Moved;
 
 /// Puts the events into the outbox, in the transaction that moved the messages. A message that is parked also goes
@@ -54,6 +55,7 @@ async fn tell(
     let told = moved.len();
     let mut rows = Vec::with_capacity(moved.len());
     for message in moved {
+        follow_answer(tx, &message, status, reason).await?;
         let refused = |error: Box<dyn std::error::Error + Send + Sync>| DatabaseError::Refused(error);
         let event = MessageStatusChanged {
             account_id: AccountId::from_uuid(message.account_id),

@@ -1,6 +1,10 @@
 //! What should happen: the use cases. No HTTP and no queue's name in here; whoever calls has taken care of those.
 
 pub mod ai_cache;
+pub mod ai_person;
+pub mod ai_progress;
+pub mod ai_reply;
+pub mod ai_words;
 pub mod announce_status;
 pub mod channel_account;
 pub mod chat;
@@ -10,6 +14,7 @@ pub mod dead_letter;
 pub mod erase_tenant;
 pub mod export_tenant;
 pub mod find_tenant;
+pub mod hand_over;
 pub mod identifier;
 pub mod ingest_message;
 pub mod keep_message;
@@ -24,11 +29,13 @@ pub mod queue_message;
 pub mod record_event;
 pub mod refuse_order;
 pub mod register_account;
+pub mod retry_answer;
 pub mod route_account;
 pub mod send_message;
 pub mod send_text;
 pub mod session;
 pub mod sign_in;
+pub mod spam_ban;
 pub mod takeover;
 pub mod tenant;
 pub mod user;

@@ -2,6 +2,9 @@
 //! transaction tells for whom it works. Nothing here calls anything outside.
 
 pub mod account;
+pub mod ai_chat;
+pub mod ai_message;
+pub mod ai_reply;
 pub mod audit;
 pub mod channel_account;
 pub mod chat;
@@ -10,6 +13,7 @@ pub mod contact_lid;
 pub mod dead_letter;
 pub mod message;
 pub mod message_change;
+pub mod pending_message;
 pub mod provider_event;
 pub mod quarantine;
 pub mod send_attempt;

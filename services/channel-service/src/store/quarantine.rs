@@ -49,16 +49,22 @@ pub enum Aging {
     Ledger,
     /// Orders that were taken.
     SendRequests,
+    /// Answers of the AI that were taken.
+    AiReplies,
+    /// Messages the AI never answered.
+    PendingMessages,
     /// Events that could not be used.
     ProviderEvents,
 }
 
 impl Aging {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 6] = [
         Self::Quarantine,
         Self::Ledger,
         Self::SendRequests,
+        Self::AiReplies,
+        Self::PendingMessages,
         Self::ProviderEvents,
     ];
 
@@ -67,6 +73,8 @@ impl Aging {
             Self::Quarantine => "quarantine",
             Self::Ledger => "inbound_ledger",
             Self::SendRequests => "send_requests",
+            Self::AiReplies => "ai_replies",
+            Self::PendingMessages => "pending_messages",
             Self::ProviderEvents => "provider_events",
         }
     }

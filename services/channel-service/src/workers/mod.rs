@@ -1,6 +1,9 @@
 //! Whatever waits, loops or retries.
 
+pub mod ai_events;
+pub mod ai_handover;
 pub mod commands;
 pub mod committer;
+pub mod lanes;
 pub mod retention;
 pub mod session_intents;

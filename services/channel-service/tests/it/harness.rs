@@ -23,7 +23,7 @@ use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties};
 use messaging::broker::Broker;
 use messaging::events::send_requested::SendRequested;
-use messaging::topology::{Queue, Topology};
+use messaging::topology::{GovconnectQueue, Queue, Topology};
 use messaging::{Envelope, Event, Publication, Publisher};
 use reqwest::Method;
 use runtime::config::SettingsReader;
@@ -128,6 +128,7 @@ pub(crate) struct TestApp {
     pub(crate) proxies: Proxies,
     pub(crate) shutdown: Shutdown,
     pub(crate) topology: Topology,
+    settings: Settings,
     http: reqwest::Client,
     running: JoinHandle<anyhow::Result<()>>,
     amqp: Connection,
@@ -207,7 +208,8 @@ impl TestApp {
         let events = watch(&channel, &topology.events_exchange()).await;
         let govconnect = watch(&channel, &topology.govconnect_exchange()).await;
 
-        let mut application = Application::build_in(settings, database.names.clone(), listener).unwrap();
+        let mut application =
+            Application::build_in(settings.clone(), database.names.clone(), listener).unwrap();
         if let Some(files) = &wishes.files {
             application = application.with_files(Arc::clone(files));
         }
@@ -225,6 +227,7 @@ impl TestApp {
             proxies,
             shutdown,
             topology,
+            settings,
             http: client(),
             running,
             amqp,
@@ -473,6 +476,72 @@ impl TestApp {
         Some(serde_json::from_slice(&got.delivery.data).unwrap())
     }
 
+    /// Another process of the same service, on the same tables, Redis and broker.
+    pub(crate) async fn replica(&self) -> Replica {
+        let listener = web::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let names = self.database.names.clone();
+        let application = Application::build_in(self.settings.clone(), names, listener).unwrap();
+        let shutdown = Shutdown::new();
+        let running = tokio::spawn(application.run_until_stopped(shutdown.clone()));
+        eventually("the replica is ready", || async {
+            let answer = self.http.get(format!("{url}/health/ready")).send().await.ok()?;
+            (answer.status() == 200).then_some(())
+        })
+        .await;
+        Replica { shutdown, running }
+    }
+
+    /// Publishes to GovConnect's exchange, as its services do.
+    pub(crate) async fn govconnect_says(&self, key: &str, body: impl Into<Vec<u8>>) {
+        let exchange = self.topology.govconnect_exchange();
+        self.channel
+            .basic_publish(
+                exchange.as_str().into(),
+                key.into(),
+                lapin::options::BasicPublishOptions::default(),
+                &body.into(),
+                lapin::BasicProperties::default().with_delivery_mode(2),
+            )
+            .await
+            .unwrap();
+    }
+
+    /// What the AI was handed over so far, in order.
+    pub(crate) fn to_ai(&self) -> Vec<Value> {
+        let arrivals = self.govconnect().into_iter();
+        arrivals
+            .filter(|arrival| arrival.routing_key == "whatsapp.message.received")
+            .map(|arrival| arrival.body)
+            .collect()
+    }
+
+    /// Waits until the AI was handed over this many messages.
+    pub(crate) async fn until_to_ai(&self, count: usize) -> Vec<Value> {
+        eventually(&format!("{count} messages for the AI"), || async {
+            Some(self.to_ai()).filter(|messages| messages.len() >= count)
+        })
+        .await
+    }
+
+    /// Waits for what one of GovConnect's queues brought and nobody could handle: the body and the reason.
+    pub(crate) async fn govconnect_dead_letter(&self, queue: GovconnectQueue) -> (Vec<u8>, String) {
+        let name = self.topology.govconnect_dead_letter_queue(queue);
+        eventually("a dead letter", || async {
+            let options = BasicGetOptions { no_ack: true };
+            let got = self
+                .channel
+                .basic_get(name.as_str().into(), options)
+                .await
+                .unwrap()?;
+            let headers = got.delivery.properties.headers().clone().unwrap();
+            let reason = headers.inner().get("x-kanal-reason").unwrap();
+            let reason = reason.as_long_string().unwrap().to_string();
+            Some((got.delivery.data.clone(), reason))
+        })
+        .await
+    }
+
     /// Waits for a message in the dead-letter queue of the orders.
     pub(crate) async fn dead_letter(&self) -> Value {
         let queue = self.topology.dead_letter_queue(Queue::ChannelCommands);
@@ -539,6 +608,14 @@ impl TestApp {
                 self.delete_queue(&name).await;
             }
         }
+        for queue in GovconnectQueue::ALL {
+            for name in [
+                self.topology.govconnect_queue(queue),
+                self.topology.govconnect_dead_letter_queue(queue),
+            ] {
+                self.delete_queue(&name).await;
+            }
+        }
         self.delete_queue(&self.topology.govconnect_ai_queue()).await;
         for exchange in [
             self.topology.events_exchange(),
@@ -560,6 +637,21 @@ impl TestApp {
     async fn delete_queue(&self, name: &str) {
         let options = QueueDeleteOptions::default();
         self.channel.queue_delete(name.into(), options).await.unwrap();
+    }
+}
+
+/// Another process.
+pub(crate) struct Replica {
+    pub(crate) shutdown: Shutdown,
+    running: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Replica {
+    /// Stops it in order.
+    pub(crate) async fn finish(self) {
+        self.shutdown.begin();
+        self.running.await.unwrap().unwrap();
+        assert!(self.shutdown.finished_within(Duration::from_secs(15)).await);
     }
 }
 

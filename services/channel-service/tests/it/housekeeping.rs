@@ -38,6 +38,12 @@ async fn the_sweep_takes_only_what_is_older() {
          UPDATE quarantine SET received_at = now() - interval '15 days' WHERE instance = 'asing-0'; \
          UPDATE send_requests SET received_at = now() - interval '15 days' \
           WHERE message_id = (SELECT id FROM messages WHERE reference = 'umur 0'); \
+         INSERT INTO ai_replies (tenant_id, key, message_ids, received_at) VALUES \
+             ('desa-satu', 'm:LAMA', '{}', now() - interval '15 days'), ('desa-satu', 'm:BARU', '{}', now()); \
+         DELETE FROM pending_messages; \
+         INSERT INTO pending_messages (tenant_id, message_id, provider_message_id, received_at) \
+             SELECT tenant_id, id, provider_message_id, now() - interval '15 days' FROM messages \
+             WHERE direction = 'inbound' ORDER BY id LIMIT 1; \
          INSERT INTO provider_events (tenant_id, id, account_id, type_name, payload, received_at) \
              SELECT 'desa-lain', gen_random_uuid(), gen_random_uuid(), 'X', '{}', now() - n * interval '10 days' \
              FROM generate_series(1, 3) n; \
@@ -60,6 +66,8 @@ async fn the_sweep_takes_only_what_is_older() {
             ("Quarantine".to_owned(), 1),
             ("Ledger".to_owned(), 2501),
             ("SendRequests".to_owned(), 1),
+            ("AiReplies".to_owned(), 1),
+            ("PendingMessages".to_owned(), 1),
             ("ProviderEvents".to_owned(), 2)
         ]
     );

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod accounts;
+mod ai_handover;
+mod ai_reply;
 mod api_document;
 mod bad_input;
 mod channel_accounts;
@@ -32,6 +34,7 @@ mod sessions_made;
 mod sessions_watched;
 mod signatures;
 mod signing_in;
+mod spam_guard;
 mod stopping;
 mod takeovers;
 mod tenant_administration;

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use simulator::{FaultKind, FaultSpec, FaultTarget, Inbound, InboundStream, WaConfigChange, WebhookFormat};
 use test_support::eventually;
 
+use crate::ai_handover::until_handled;
 use crate::harness::{TestApp, Webhook, text};
 
 const RARA: &str = "6281290000011";
@@ -102,7 +103,8 @@ async fn a_text_in_either_mode_is_kept_once_and_published_in_both_shapes() {
     );
     assert_eq!(events[1].body["data"]["text"], "lewat json");
 
-    let theirs = app.take_from(&app.topology.govconnect_ai_queue()).await.unwrap();
+    let queue = app.topology.govconnect_ai_queue();
+    let theirs = eventually("a message for the AI", || app.take_from(&queue)).await;
     assert_eq!(
         theirs,
         json!({
@@ -241,6 +243,7 @@ const SAMPLES: [(&str, &str, &str, &str, &str); 14] = [
 async fn every_kind_of_the_contract_is_kept_with_its_kind_and_text() {
     let app = TestApp::spawn().await;
     let desa = app.tenant("desa-satu").await;
+    let mut handled = Vec::new();
     for (name, sample, direction, kind, body) in SAMPLES {
         let event: Value = serde_json::from_str(sample).unwrap();
         let id = event["event"]["Info"]["ID"].as_str().unwrap().to_owned();
@@ -262,6 +265,9 @@ async fn every_kind_of_the_contract_is_kept_with_its_kind_and_text() {
         }
         let content: Value = serde_json::from_str(row["content"].as_str().unwrap()).unwrap();
         assert!(content["kind"].is_string(), "{name}: {content}");
+        if direction == "inbound" {
+            handled.push(until_handled(&app, &id).await);
+        }
         if name == "c-reply-lid" {
             assert_eq!(row["quoted"], "3EB0FFEEDDCCBBAA9988");
             let chat = app
@@ -290,6 +296,11 @@ async fn every_kind_of_the_contract_is_kept_with_its_kind_and_text() {
         (SAMPLES.len() - 1, vec![json!("text")])
     );
     // Corrections, reactions and what nobody can read are nothing an AI should answer.
+    let handed_over = handled
+        .iter()
+        .filter(|handling| **handling == "handed_over")
+        .count();
+    assert_eq!(handed_over, 9, "{handled:?}");
     let to_ai = || {
         app.govconnect()
             .into_iter()
