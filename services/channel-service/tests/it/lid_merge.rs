@@ -163,11 +163,15 @@ async fn what_waits_to_be_sent_keeps_its_order_and_goes_to_the_number() {
         app.publish(&desa.id, &next).await;
     }
     eventually("both heads have failed", || async {
-        (app.count("send_attempts").await == 2 && app.count("lane_tasks").await == 4).then_some(())
+        let waiting = app.count("lane_tasks WHERE lane NOT LIKE 'ai:%'").await;
+        (app.count("send_attempts").await == 2 && waiting == 4).then_some(())
     })
     .await;
     post(&app, &desa, &teaching("3EB0T1", "keduanya")).await;
-    let lanes = app.values("SELECT DISTINCT lane AS value FROM lane_tasks").await;
+    // The AI's lanes are other orders of work.
+    let lanes = app
+        .values("SELECT DISTINCT lane AS value FROM lane_tasks WHERE lane NOT LIKE 'ai:%'")
+        .await;
     assert_eq!(lanes.len(), 1, "{lanes:?}");
     app.until_status("empat", "sent").await;
     assert_eq!(app.texts_on(RARA), ["satu", "dua", "tiga", "empat"]);
@@ -177,7 +181,10 @@ async fn what_waits_to_be_sent_keeps_its_order_and_goes_to_the_number() {
             .iter()
             .all(|message| message.arrivals == 1)
     );
-    assert_eq!(app.values("SELECT lane AS value FROM lanes").await.len(), 1);
+    let lanes = app
+        .values("SELECT lane AS value FROM lanes WHERE lane NOT LIKE 'ai:%'")
+        .await;
+    assert_eq!(lanes.len(), 1);
     app.finish().await;
 }
 
