@@ -9,6 +9,7 @@ use messaging::lanes;
 use tenant_isolation::{TenantScope, TenantTransaction};
 use uuid::Uuid;
 
+use super::hand_over;
 use super::learn_lid;
 use super::tenant::Actor;
 use crate::store::chat::{self, ChatRow, ChatUpdate};
@@ -239,6 +240,7 @@ async fn delete_one(tx: &mut TenantTransaction, id: ChatId, actor: &Actor) -> Re
     takeover::delete_of_chat(tx, id).await?;
     let messages = message::delete_of_chat(tx, id).await?;
     let waiting = lanes::discard(tx, &id.to_string()).await?;
+    lanes::discard(tx, &hand_over::lane(id)).await?;
     chat::delete(tx, &[id.as_uuid()]).await?;
     let mut act = actor.act("conversation.delete", Some(id.to_string()));
     act.detail = Some(format!("{messages} messages, {waiting} not yet sent"));

@@ -8,6 +8,7 @@ use test_support::eventually;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
+use crate::ai_handover::until_handled;
 use crate::harness::{INTERNAL_KEY, TestApp, Wishes, refusal, text};
 
 const RARA: &str = "6281290000011";
@@ -44,6 +45,9 @@ async fn the_list_has_the_contracts_rows_newest_first() {
     let visitor = json!({"village_id": "desa-satu", "channel_identifier": "web_a", "message_text": "web", "direction": "IN"});
     app.internal(Method::POST, "/messages", Some(&visitor)).await;
 
+    for id in ["3EB0C1", "3EB0C2", "3EB0C3"] {
+        assert_eq!(until_handled(&app, id).await, "handed_over");
+    }
     let list = get(&app, "/conversations").await;
     assert_eq!((&list["success"], &list["count"]), (&json!(true), &json!(3)));
     assert_eq!(identifiers(&list), ["web_a", BIMA, RARA]);
@@ -59,7 +63,8 @@ async fn the_list_has_the_contracts_rows_newest_first() {
         row,
         json!({"village_id": "desa-satu", "wa_user_id": RARA, "channel": "WHATSAPP", "channel_identifier": RARA,
                "user_name": "Rara", "user_phone": RARA, "last_message": "kedua", "unread_count": 2,
-               "is_takeover": false, "ai_status": null, "ai_error_message": null, "pending_message_id": null})
+               "is_takeover": false, "ai_status": "processing", "ai_error_message": null,
+               "pending_message_id": "3EB0C2"})
     );
     let web = &list["data"][0];
     assert_eq!(
@@ -197,6 +202,11 @@ async fn a_deleted_chat_is_gone_with_everything_but_the_ledger() {
         (app.count("send_attempts").await == 1).then_some(())
     })
     .await;
+    eventually("nothing waits for the AI's lanes", || async {
+        let open = "SELECT body AS value FROM messages WHERE direction = 'inbound' AND ai_handling IS NULL";
+        app.values(open).await.is_empty().then_some(())
+    })
+    .await;
 
     let path = format!("/conversations/{RARA}?{VILLAGE}");
     for _ in 0..2 {
@@ -209,9 +219,11 @@ async fn a_deleted_chat_is_gone_with_everything_but_the_ledger() {
             )
         );
     }
-    for table in ["takeovers", "send_attempts", "lane_tasks", "lanes"] {
+    for table in ["takeovers", "send_attempts", "lane_tasks"] {
         assert_eq!(app.count(table).await, 0, "{table}");
     }
+    let lanes_of_nobody = "SELECT lane AS value FROM lanes WHERE lane NOT IN (SELECT 'ai:' || id FROM chats)";
+    assert!(app.values(lanes_of_nobody).await.is_empty());
     let left = app
         .rows("SELECT tenant_id, body FROM messages ORDER BY tenant_id, body")
         .await;
