@@ -8,5 +8,5 @@
 mod table;
 mod workers;
 
-pub use table::{LaneError, Lease, NewTask, Task, enqueue, replay};
+pub use table::{LaneChoice, LaneError, Lease, NewTask, Task, delete_idle, enqueue, enqueue_group, replay};
 pub use workers::{HandleTask, Next, WorkerSettings, Workers, claim_and_work};
