@@ -4,7 +4,9 @@
 //! typed steps (unverified, verified, parsed) that cannot be skipped. Outbound, every provider implements
 //! [`port::SendMessage`]. A provider's field names live in its own `wire` module and nowhere else.
 
+pub mod base64_stream;
 pub mod credentials;
+pub mod download;
 pub mod error;
 pub mod event;
 pub mod genfity;

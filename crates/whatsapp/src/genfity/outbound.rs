@@ -110,7 +110,11 @@ impl Endpoint {
         self
     }
 
-    fn address(&self, path: &[&str]) -> Result<Url, InvalidEndpoint> {
+    pub(super) const fn connect_timeout(&self) -> Duration {
+        self.connect_timeout
+    }
+
+    pub(super) fn address(&self, path: &[&str]) -> Result<Url, InvalidEndpoint> {
         let mut url = self.base.clone();
         url.path_segments_mut()
             .map_err(|()| InvalidEndpoint::BaseUrl)?
@@ -390,7 +394,7 @@ fn judge_success(body: &Body, ours: &ProviderMessageId, token: &SessionToken) ->
 }
 
 /// `Retry-After` in seconds or as a date, kept within one second and one hour.
-fn asked_wait(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
+pub(super) fn asked_wait(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let asked = match text.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
@@ -465,7 +469,7 @@ mod tests {
             ("190000000000001@lid", "190000000000001@lid"),
             ("120363040000000001@g.us", "120363040000000001@g.us"),
         ] {
-            assert_eq!(recipient(&ChatAddress::parse(to).unwrap()), phone);
+            assert_eq!(recipient(&ChatAddress::parse(to).unwrap()), Some(phone));
         }
     }
 }

@@ -140,6 +140,25 @@ pub(super) struct SendText<'a> {
     pub(super) id: &'a str,
 }
 
+/// Body of `POST /chat/download…`: the event's own fields, byte fields in base64 as they came.
+#[derive(Serialize)]
+pub(super) struct Download<'a> {
+    #[serde(rename = "Url", skip_serializing_if = "Option::is_none")]
+    pub(super) url: Option<&'a str>,
+    #[serde(rename = "DirectPath", skip_serializing_if = "Option::is_none")]
+    pub(super) direct_path: Option<&'a str>,
+    #[serde(rename = "MediaKey")]
+    pub(super) media_key: &'a str,
+    #[serde(rename = "Mimetype")]
+    pub(super) mimetype: &'a str,
+    #[serde(rename = "FileEncSHA256", skip_serializing_if = "Option::is_none")]
+    pub(super) file_enc_sha256: Option<&'a str>,
+    #[serde(rename = "FileSHA256", skip_serializing_if = "Option::is_none")]
+    pub(super) file_sha256: Option<&'a str>,
+    #[serde(rename = "FileLength", skip_serializing_if = "Option::is_none")]
+    pub(super) file_length: Option<u64>,
+}
+
 /// Any answer, of the WhatsApp server (`code`, `data`, `success`, `error`) or of the gateway (`message`, `code`).
 #[derive(Default, Deserialize)]
 pub(super) struct Answer<'a> {
