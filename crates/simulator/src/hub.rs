@@ -15,6 +15,7 @@ use crate::faults::Faults;
 use crate::gowa::GowaState;
 use crate::graph::GraphState;
 use crate::journal::Journal;
+use crate::s3::S3State;
 use crate::wa::state::WaState;
 use crate::{SimulatorConfig, StartError};
 
@@ -51,6 +52,7 @@ pub(crate) struct Hub {
     pub(crate) chatwoot: Mutex<ChatwootState>,
     pub(crate) gowa: Mutex<GowaState>,
     pub(crate) graph: Mutex<GraphState>,
+    pub(crate) s3: Mutex<S3State>,
     pub(crate) faults: Mutex<Faults>,
     pub(crate) requests: Mutex<Journal<RequestEntry>>,
     pub(crate) wa_client: reqwest::Client,
@@ -85,6 +87,7 @@ impl Hub {
             chatwoot: Mutex::default(),
             gowa: Mutex::default(),
             graph: Mutex::default(),
+            s3: Mutex::default(),
             faults: Mutex::default(),
             requests: Mutex::default(),
             wa_client,
