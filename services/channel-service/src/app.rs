@@ -10,7 +10,7 @@ use cache::{Buckets, RedisLink};
 use database::{Database, SchemaNames};
 use futures_util::FutureExt as _;
 use messaging::broker::Broker;
-use messaging::lanes::{WorkerSettings, Workers};
+use messaging::lanes::{LaneChoice, WorkerSettings, Workers};
 use messaging::outbox::{Relay, Signal};
 use messaging::topology::{Queue, Topology};
 use runtime::encryption::KeyRing;
@@ -19,15 +19,18 @@ use tenant_isolation::policy::{self, PolicyError};
 use tokio::sync::Mutex;
 use web::health::{Health, Need};
 use web::{ErrorField, MetricsToken, ServerSettings};
-use whatsapp::genfity::{Endpoint, GenfitySender};
+use whatsapp::genfity::{Endpoint, GenfityDownloads, GenfitySender};
 
 use crate::config::Settings;
+use crate::flows::fetch_media::MediaFetcher;
+use crate::flows::fetch_url::FileClient;
 use crate::flows::ingest_message::{Ingest, Waiting};
+use crate::flows::media::{LANES as MEDIA_LANES, MediaFlow};
 use crate::flows::route_account::AccountRoutes;
 use crate::flows::send_message::Sender;
 use crate::routes::routes;
 use crate::workers::commands::Commands;
-use crate::workers::{committer, retention};
+use crate::workers::{committer, media as media_workers, retention};
 
 /// What request handlers share.
 pub(crate) struct State {
@@ -37,6 +40,8 @@ pub(crate) struct State {
     pub(crate) ingest: Ingest,
     pub(crate) relay: Signal,
     pub(crate) body_limit: usize,
+    /// Files of messages and uploads.
+    pub(crate) media: MediaFlow,
     /// Where the WhatsApp server is to post, when that is configured.
     pub(crate) webhook_url: Option<String>,
     open: Arc<AtomicBool>,
@@ -57,6 +62,9 @@ pub struct Application {
     redis: RedisLink,
     broker: Broker,
     sender: Arc<Sender>,
+    media: MediaFlow,
+    downloads: GenfityDownloads,
+    files: FileClient,
     relay: Signal,
     workers: Signal,
     open: Arc<AtomicBool>,
@@ -101,6 +109,8 @@ impl Application {
             retries: settings.sending.retries,
             relay: relay.clone(),
         };
+        let files = FileClient::new(settings.media.outbound.clone())?;
+        let media = MediaFlow::open(db.clone(), &settings.keys, &settings.media)?;
         Ok(Self {
             settings,
             listener,
@@ -108,6 +118,9 @@ impl Application {
             redis,
             broker,
             sender: Arc::new(sender),
+            media,
+            downloads: GenfityDownloads::new(&endpoint).context("the HTTP client cannot be built")?,
+            files,
             relay,
             workers: Signal::default(),
             open: Arc::default(),
@@ -137,6 +150,7 @@ impl Application {
             ingest,
             relay: self.relay.clone(),
             body_limit: ingest_settings.body_limit,
+            media: self.media.clone(),
             webhook_url: self.settings.internal.webhook_url(),
             open: Arc::clone(&self.open),
         });
@@ -150,6 +164,7 @@ impl Application {
         let opened = self.open_when_safe(&shutdown).await;
         if opened.is_ok() {
             self.start_workers(jobs, &shutdown);
+            self.start_media(&shutdown);
         } else {
             shutdown.begin();
         }
@@ -237,7 +252,8 @@ impl Application {
             Arc::clone(&self.sender),
             settings,
             self.workers.clone(),
-        );
+        )
+        .choosing(LaneChoice::AllBut(&[MEDIA_LANES]));
         shutdown.spawn("senders", senders.run(shutdown.token()));
 
         let commands = Commands {
@@ -252,5 +268,25 @@ impl Application {
 
         let sweeping = retention::run(self.db.clone(), self.settings.ledger_retention, shutdown.clone());
         shutdown.spawn("retention", sweeping);
+    }
+
+    fn start_media(&self, shutdown: &Shutdown) {
+        let (media, sending) = (&self.settings.media, self.settings.sending);
+        let fetcher = MediaFetcher {
+            db: self.db.clone(),
+            keys: self.settings.keys.clone(),
+            storage: self.media.storage.clone(),
+            provider: Arc::new(self.downloads.clone()),
+            files: self.files.clone(),
+            limit: media.limit,
+            timeout: media.timeout,
+            retries: media.retries,
+            stop: shutdown.token(),
+        };
+        let workers = WorkerSettings {
+            concurrency: media.concurrency,
+            lease: sending.lease,
+        };
+        media_workers::start(fetcher, workers, shutdown);
     }
 }

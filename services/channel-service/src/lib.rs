@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 mod error;
 pub mod flows;
+pub mod media;
 mod routes;
 pub mod store;
 mod webhooks;

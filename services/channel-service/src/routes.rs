@@ -19,9 +19,12 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         .service(web::resource("/webhook").route(web::post().to(genfity::receive)))
         .service(web::resource("/webhook/whatsapp").route(web::post().to(genfity::receive)))
         .service(web::resource("/whatsapp").route(web::post().to(genfity::receive)))
+        .configure(api::media::routes)
+        .configure(api::upload::public_routes)
         .service(
             web::scope("/internal")
                 .configure(api::channel_accounts::routes)
+                .configure(api::upload::internal_routes)
                 .default_service(web::to(no_route))
                 .wrap(from_fn(require_internal_key)),
         );

@@ -1,6 +1,7 @@
 //! The service's settings, read once. The names are those of the contract (channel-service 7) where it has one.
 
 mod internal;
+mod media;
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use runtime::process::ProcessSettings;
 use secrecy::SecretString;
 
 pub use internal::InternalSettings;
+pub use media::{MediaSettings, S3Settings, StorageSettings};
 
 /// Everything `serve` needs.
 #[derive(Debug, Clone)]
@@ -44,6 +46,8 @@ pub struct Settings {
     pub ingest: IngestSettings,
     /// Sending messages.
     pub sending: SendingSettings,
+    /// Files of messages and uploads.
+    pub media: MediaSettings,
     /// How long ledgers and quarantine are kept.
     pub ledger_retention: Duration,
 }
@@ -116,6 +120,7 @@ impl Settings {
         );
         let ingest = IngestSettings::take(reader);
         let sending = SendingSettings::take(reader);
+        let media = MediaSettings::take(reader);
         let retention: Option<u64> = reader.with_default(
             "LEDGER_RETENTION_DAYS",
             "14",
@@ -141,6 +146,7 @@ impl Settings {
             govconnect: govconnect?,
             ingest: ingest?,
             sending: sending?,
+            media: media?,
             ledger_retention: Duration::from_secs(retention? * 24 * 60 * 60),
         })
     }

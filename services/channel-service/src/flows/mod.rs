@@ -2,8 +2,11 @@
 
 pub mod announce_status;
 pub mod channel_account;
+pub mod fetch_media;
+pub mod fetch_url;
 pub mod identifier;
 pub mod ingest_message;
+pub mod media;
 pub mod quarantine;
 pub mod queue_message;
 pub mod record_event;

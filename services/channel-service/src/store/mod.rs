@@ -5,6 +5,7 @@ pub mod account;
 pub mod audit;
 pub mod channel_account;
 pub mod chat;
+pub mod media;
 pub mod message;
 pub mod provider_event;
 pub mod quarantine;

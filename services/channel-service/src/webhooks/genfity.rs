@@ -73,17 +73,26 @@ async fn accept(
     };
     match event {
         InboundEvent::Message(message) => {
+            let inline = || webhook.inline_file();
+            let media = state.media.take_in(&scope, account, &message, inline).await?;
+            let taken_in = media.clone();
             let job = IngestJob {
                 scope,
                 account,
                 request_id: web::request_id(),
                 message: *message,
+                media,
             };
             match state.ingest.submit(job).await {
                 Ok(Ingested::New(id)) => {
                     Ok(HttpResponse::Ok().json(json!({"status": "ok", "message_id": id})))
                 }
-                Ok(Ingested::Duplicate) => Ok(done("Duplicate message")),
+                Ok(Ingested::Duplicate) => {
+                    if let Some(file) = taken_in {
+                        state.media.take_back(&file).await;
+                    }
+                    Ok(done("Duplicate message"))
+                }
                 Err(IngestError::Overloaded) => Err(ServiceError::Overloaded),
                 Err(IngestError::Database(error)) => Err(error.into()),
             }

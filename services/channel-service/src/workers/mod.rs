@@ -2,4 +2,5 @@
 
 pub mod commands;
 pub mod committer;
+pub mod media;
 pub mod retention;

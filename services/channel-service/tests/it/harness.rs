@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use channel_service::app::Application;
 use channel_service::config::Settings;
+use channel_service::flows::media::MediaFlow;
 use channel_service::flows::register_account::{NewAccount, register};
 use channel_service::flows::route_account::AccountRoutes;
 use channel_service::flows::tenant::{Actor, create};
@@ -31,6 +32,7 @@ use runtime::shutdown::Shutdown;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use simulator::{FaultKind, FaultSpec, NewSession, Simulator, SimulatorConfig, WaUser, hmac_sha256_hex};
+use tempfile::TempDir;
 use tenant_isolation::TenantScope;
 use test_support::{CuttableProxy, ENCRYPTION_KEYS, TestDatabase, environment, eventually, unique_prefix};
 use tokio::task::JoinHandle;
@@ -53,6 +55,24 @@ pub(crate) struct Wishes {
     pub(crate) send_attempts: &'static str,
     pub(crate) retry_first_ms: &'static str,
     pub(crate) retry_cap_ms: &'static str,
+    pub(crate) media: MediaWishes,
+}
+
+/// How a test wants its files to be treated.
+pub(crate) struct MediaWishes {
+    pub(crate) limit_bytes: &'static str,
+    pub(crate) attempts: &'static str,
+    pub(crate) link_seconds: &'static str,
+}
+
+impl Default for MediaWishes {
+    fn default() -> Self {
+        Self {
+            limit_bytes: "104857600",
+            attempts: "5",
+            link_seconds: "3600",
+        }
+    }
 }
 
 impl Default for Wishes {
@@ -63,6 +83,7 @@ impl Default for Wishes {
             send_attempts: "8",
             retry_first_ms: "50",
             retry_cap_ms: "500",
+            media: MediaWishes::default(),
         }
     }
 }
@@ -97,6 +118,10 @@ pub(crate) struct TestApp {
     pub(crate) proxies: Proxies,
     pub(crate) shutdown: Shutdown,
     pub(crate) topology: Topology,
+    /// Where files lie.
+    pub(crate) uploads: TempDir,
+    /// Files, past the HTTP surface.
+    pub(crate) media: MediaFlow,
     http: reqwest::Client,
     running: JoinHandle<anyhow::Result<()>>,
     amqp: Connection,
@@ -164,13 +189,16 @@ impl TestApp {
         let direct = Database::new(&direct_url, database.names.clone(), pool).unwrap();
 
         let prefix = unique_prefix("channel");
+        let uploads = tempfile::tempdir().unwrap();
         let settings = settings(
             &wishes,
             &proxies,
             &prefix,
             &format!("{}/wa", simulator.base_url()),
+            uploads.path().to_str().unwrap(),
         );
         let keys = settings.keys.clone();
+        let media = MediaFlow::open(direct.clone(), &keys, &settings.media).unwrap();
         let redis = cache::RedisLink::new(&settings.redis, &settings.redis_prefix).unwrap();
         let routes = AccountRoutes::new(direct.clone(), redis);
 
@@ -196,6 +224,8 @@ impl TestApp {
             proxies,
             shutdown,
             topology,
+            uploads,
+            media,
             http: client(),
             running,
             amqp,
@@ -538,7 +568,7 @@ pub(crate) fn order(account: AccountId, to: &str, reference: &str) -> SendReques
     }
 }
 
-fn settings(wishes: &Wishes, proxies: &Proxies, prefix: &str, wa_api: &str) -> Settings {
+fn settings(wishes: &Wishes, proxies: &Proxies, prefix: &str, wa_api: &str, uploads: &str) -> Settings {
     let reader = SettingsReader::from_map([
         ("HOST", "127.0.0.1"),
         ("PORT", "1"),
@@ -568,6 +598,16 @@ fn settings(wishes: &Wishes, proxies: &Proxies, prefix: &str, wa_api: &str) -> S
         ("SEND_ATTEMPTS", wishes.send_attempts),
         ("SEND_RETRY_FIRST_MS", wishes.retry_first_ms),
         ("SEND_RETRY_CAP_MS", wishes.retry_cap_ms),
+        ("MEDIA_STORAGE_PATH", uploads),
+        ("MEDIA_PUBLIC_URL", "https://files.example/uploads"),
+        ("MEDIA_INTERNAL_URL", "http://inside.example/uploads"),
+        ("MEDIA_LIMIT_BYTES", wishes.media.limit_bytes),
+        ("MEDIA_LINK_SECONDS", wishes.media.link_seconds),
+        ("MEDIA_ATTEMPTS", wishes.media.attempts),
+        ("MEDIA_RETRY_FIRST_MS", "50"),
+        ("MEDIA_RETRY_CAP_MS", "200"),
+        // The simulator is here; everything else that is private is not.
+        ("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "127.0.0.1"),
     ]);
     Settings::read(reader).unwrap()
 }
