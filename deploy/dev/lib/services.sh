@@ -26,6 +26,10 @@ channel_env() {
     printf 'WA_SUPPORT_URL=%s\n' "$WA_SUPPORT_URL"
     printf 'WA_SUPPORT_INTERNAL_API_KEY=%s\n' "${INTERNAL_API_KEYS%%,*}"
     printf 'GOVCONNECT_EVENTS=true\n'
+    printf 'MEDIA_STORAGE_PATH=%s/uploads\n' "$STACK_DIR"
+    printf 'MEDIA_PUBLIC_URL=%s/uploads\nMEDIA_INTERNAL_URL=%s/uploads\n' "$CHANNEL_URL" "$CHANNEL_URL"
+    # The simulator's bucket is on the loopback, where outbound calls are otherwise refused.
+    printf 'OUTBOUND_ALLOWED_PRIVATE_HOSTS=%s\n' "${OUTBOUND_ALLOWED_PRIVATE_HOSTS:-127.0.0.1}"
     common_env
 }
 

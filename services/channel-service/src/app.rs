@@ -16,7 +16,7 @@ use messaging::topology::{Queue, Topology};
 use runtime::encryption::KeyRing;
 use runtime::shutdown::Shutdown;
 use tenant_isolation::policy::{self, PolicyError};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use web::health::{Health, Need};
 use web::{ErrorField, MetricsToken, ServerSettings};
 use whatsapp::genfity::{Endpoint, GenfityDownloads, GenfitySender};
@@ -29,6 +29,7 @@ use crate::flows::media::{LANES as MEDIA_LANES, MediaFlow};
 use crate::flows::route_account::AccountRoutes;
 use crate::flows::send_message::Sender;
 use crate::routes::routes;
+use crate::webhooks::body::{BodyLimits, LONG_AT_ONCE};
 use crate::workers::commands::Commands;
 use crate::workers::{committer, media as media_workers, retention};
 
@@ -39,7 +40,9 @@ pub(crate) struct State {
     pub(crate) routes: AccountRoutes,
     pub(crate) ingest: Ingest,
     pub(crate) relay: Signal,
-    pub(crate) body_limit: usize,
+    pub(crate) body_limits: BodyLimits,
+    /// Places for webhooks that are too large for memory.
+    pub(crate) long_bodies: Arc<Semaphore>,
     /// Files of messages and uploads.
     pub(crate) media: MediaFlow,
     /// Where the WhatsApp server is to post, when that is configured.
@@ -149,7 +152,8 @@ impl Application {
             routes: AccountRoutes::new(self.db.clone(), self.redis.clone()),
             ingest,
             relay: self.relay.clone(),
-            body_limit: ingest_settings.body_limit,
+            body_limits: BodyLimits::of(ingest_settings.body_limit, self.media.limit),
+            long_bodies: Arc::new(Semaphore::new(LONG_AT_ONCE)),
             media: self.media.clone(),
             webhook_url: self.settings.internal.webhook_url(),
             open: Arc::clone(&self.open),

@@ -7,5 +7,5 @@ mod outbound;
 mod wire;
 
 pub use download::GenfityDownloads;
-pub use inbound::{SIGNATURE_HEADER, Unverified, Verified};
+pub use inbound::{SIGNATURE_HEADER, SignatureCheck, Unverified, Verified};
 pub use outbound::{Endpoint, GenfitySender, InvalidEndpoint};

@@ -157,7 +157,7 @@ impl IngestSettings {
         let body_limit = reader.with_default(
             "WEBHOOK_BODY_LIMIT_BYTES",
             "33554432",
-            "Largest body of a webhook; 413 above it",
+            "Largest webhook in memory; above it a file inside goes to disk (`TMPDIR`), other text is 413",
         );
         let queue = reader.with_default(
             "INGEST_QUEUE",

@@ -19,7 +19,7 @@ use chrono::Utc;
 use database::{Database, DatabaseError};
 use domain::ids::{AccountId, MessageId};
 use domain::message::{InboundMessage, Media, MediaSource, MediaState, MessageContent};
-use futures_util::stream;
+use futures_util::stream::{self, BoxStream, StreamExt as _};
 use messaging::lanes::NewTask;
 use runtime::encryption::KeyRing;
 use serde::{Deserialize, Serialize};
@@ -50,6 +50,37 @@ pub struct MediaFlow {
     pub links: MediaLinks,
     /// Largest file that is kept, in bytes.
     pub limit: u64,
+}
+
+/// Bytes of a file inside a webhook, decoded while they are stored.
+pub type InlineBytes<'a> = BoxStream<'a, Result<Bytes, NotBase64>>;
+
+/// A file inside the webhook that is in hand.
+pub struct InlineFile<'a> {
+    /// It has at least so many bytes, as far as that is known beforehand.
+    least_size: Option<u64>,
+    bytes: InlineBytes<'a>,
+}
+
+impl<'a> InlineFile<'a> {
+    /// A file in base64 that is in memory.
+    #[must_use]
+    pub fn of_text(base64: Cow<'a, str>) -> Self {
+        Self {
+            // Padding may make it two bytes less. What is on the edge is counted while it is stored.
+            least_size: Some((base64.len() as u64 / 4 * 3).saturating_sub(2)),
+            bytes: decoded(base64),
+        }
+    }
+
+    /// A file that comes from elsewhere.
+    #[must_use]
+    pub fn of_stream(bytes: InlineBytes<'a>) -> Self {
+        Self {
+            least_size: None,
+            bytes,
+        }
+    }
 }
 
 /// The task of fetching a file.
@@ -125,17 +156,11 @@ impl MediaFlow {
         scope: &TenantScope,
         account: AccountId,
         message: &InboundMessage,
-        inline: impl FnOnce() -> Option<Cow<'a, str>>,
+        inline: Option<InlineFile<'a>>,
     ) -> Result<Option<NewMedia>, DatabaseError> {
         let MessageContent::Media(file) = &message.content else {
             return Ok(None);
         };
-        let inline_length = file.sources.iter().find_map(|source| match source {
-            MediaSource::Inline { encoded_length } => Some(*encoded_length),
-            MediaSource::S3 { .. } | MediaSource::WhatsApp(_) => None,
-        });
-        // At least; padding may make it up to two bytes less. What is on the edge is counted while it is stored.
-        let inline_size = inline_length.map(|length| (length / 4 * 3).saturating_sub(2));
         let mut row = NewMedia {
             kind: file.media_kind,
             state: MediaState::Nowhere,
@@ -145,14 +170,15 @@ impl MediaFlow {
             stored: None,
             reason: None,
         };
-        if inline_size.or(file.size).is_some_and(|size| size > self.limit) {
+        let size = inline.as_ref().map_or(file.size, |inline| inline.least_size);
+        if size.is_some_and(|size| size > self.limit) {
             row.state = MediaState::TooLarge;
             row.reason = Some("too_large");
-        } else if inline_length.is_some() {
+        } else if let Some(inline) = inline {
             if self.is_repeated(scope, account, message).await? {
                 return Ok(None);
             }
-            match self.store_inline(scope, inline()).await {
+            match self.store_inline(scope, inline.bytes).await {
                 Ok(kept) => {
                     row.state = MediaState::Stored;
                     row.stored = Some(kept.into());
@@ -229,11 +255,10 @@ impl MediaFlow {
     async fn store_inline(
         &self,
         scope: &TenantScope,
-        base64: Option<Cow<'_, str>>,
+        bytes: InlineBytes<'_>,
     ) -> Result<KeptFile, &'static str> {
-        let base64 = base64.ok_or("inline_unreadable")?;
         let key = ObjectKey::generate(scope.tenant(), Utc::now().date_naive());
-        let storing = self.storage.keep(key, self.limit, decoded(&base64));
+        let storing = self.storage.keep(key, self.limit, bytes);
         match tokio::time::timeout(PATIENCE, storing).await {
             Ok(Ok(kept)) => Ok(kept),
             Ok(Err(KeepError::Source(NotBase64))) => Err("inline_unreadable"),
@@ -257,22 +282,24 @@ fn elsewhere(file: &Media) -> Option<(MediaState, Option<&'static str>)> {
 }
 
 /// The bytes of a base64 text, a piece at a time.
-fn decoded(text: &str) -> impl futures_util::Stream<Item = Result<Bytes, NotBase64>> + Unpin {
-    let text = match text.split_once(";base64,") {
-        Some((head, rest)) if head.starts_with("data:") => rest,
-        _ => text,
+fn decoded(text: Cow<'_, str>) -> InlineBytes<'_> {
+    let start = match text.split_once(";base64,") {
+        Some((head, rest)) if head.starts_with("data:") => text.len() - rest.len(),
+        _ => 0,
     };
-    let mut decoder = Decoder::default();
-    let mut pieces = text.as_bytes().chunks(PIECE).peekable();
+    let (mut decoder, mut at) = (Decoder::default(), start);
     stream::iter(std::iter::from_fn(move || {
-        let piece = pieces.next()?;
+        let piece = text.as_bytes().get(at..).filter(|rest| !rest.is_empty())?;
+        let piece = &piece[..piece.len().min(PIECE)];
+        at += piece.len();
         let mut bytes = Vec::with_capacity(PIECE);
         let mut outcome = decoder.feed(piece, &mut bytes);
-        if pieces.peek().is_none() {
+        if at == text.len() {
             outcome = outcome.and_then(|()| decoder.finish(&mut bytes));
         }
         Some(outcome.map(|()| Bytes::from(bytes)))
     }))
+    .boxed()
 }
 
 fn served(row: MediaRow) -> Option<ServedFile> {

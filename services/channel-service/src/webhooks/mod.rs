@@ -1,3 +1,4 @@
 //! What providers push to us.
 
+pub(crate) mod body;
 pub(crate) mod genfity;

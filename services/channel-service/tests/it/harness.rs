@@ -60,6 +60,7 @@ pub(crate) struct Wishes {
 
 /// How a test wants its files to be treated.
 pub(crate) struct MediaWishes {
+    pub(crate) body_limit_bytes: &'static str,
     pub(crate) limit_bytes: &'static str,
     pub(crate) attempts: &'static str,
     pub(crate) link_seconds: &'static str,
@@ -68,6 +69,7 @@ pub(crate) struct MediaWishes {
 impl Default for MediaWishes {
     fn default() -> Self {
         Self {
+            body_limit_bytes: "33554432",
             limit_bytes: "104857600",
             attempts: "5",
             link_seconds: "3600",
@@ -598,6 +600,7 @@ fn settings(wishes: &Wishes, proxies: &Proxies, prefix: &str, wa_api: &str, uplo
         ("SEND_ATTEMPTS", wishes.send_attempts),
         ("SEND_RETRY_FIRST_MS", wishes.retry_first_ms),
         ("SEND_RETRY_CAP_MS", wishes.retry_cap_ms),
+        ("WEBHOOK_BODY_LIMIT_BYTES", wishes.media.body_limit_bytes),
         ("MEDIA_STORAGE_PATH", uploads),
         ("MEDIA_PUBLIC_URL", "https://files.example/uploads"),
         ("MEDIA_INTERNAL_URL", "http://inside.example/uploads"),

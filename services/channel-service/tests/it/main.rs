@@ -9,6 +9,7 @@ mod harness;
 mod housekeeping;
 mod logs;
 mod media;
+mod memory;
 mod outages;
 mod receipts;
 mod receiving;

@@ -721,3 +721,67 @@ async fn nothing_is_left_behind() {
     .await;
     app.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_that_is_too_large_for_memory_is_kept_with_its_file() {
+    let media = MediaWishes {
+        body_limit_bytes: "20000",
+        limit_bytes: "300000",
+        ..MediaWishes::default()
+    };
+    let app = TestApp::with(Wishes {
+        media,
+        ..Wishes::default()
+    })
+    .await;
+    let tenant = app.tenant("desa-satu").await;
+    let bytes = jpeg(299_999);
+    for (webhook, words) in [
+        (tenant.json(&with_inline(picture("JSON", "satu"), &bytes)), "satu"),
+        (tenant.form(&with_inline(picture("FORM", "dua"), &bytes)), "dua"),
+    ] {
+        let mut forged = webhook.clone();
+        let middle = forged.body.len() / 2;
+        forged.body[middle] = if forged.body[middle] == b'A' { b'B' } else { b'A' };
+        app.post(&forged).await.assert_error(401, "signature_mismatch");
+        assert_eq!(
+            app.objects().len() as u64,
+            app.count("media").await,
+            "nothing of a forger is kept"
+        );
+
+        let message = app.post(&webhook).await.assert_kept();
+        let (status, _, body) = app.fetch(&app.link("desa-satu", &message), &[]).await;
+        assert_eq!(status, 200);
+        assert!(body == bytes, "{words}");
+        app.post(&webhook).await.assert_done("Duplicate message");
+        assert_eq!(app.objects().len() as u64, app.count("media").await);
+    }
+    app.run_sql("DELETE FROM media").await;
+
+    // More than we keep of a file: the text is kept, and told that there was more.
+    let larger = tenant.json(&with_inline(picture("LARGER", "tiga"), &jpeg(300_001)));
+    app.post(&larger).await.assert_kept();
+    let row = app.media_row().await;
+    assert_eq!(
+        (&row["state"], &row["reason"]),
+        (&json!("too_large"), &json!("too_large"))
+    );
+    app.until_published().await;
+    let texts: Vec<Value> = app
+        .data_of("message.received")
+        .iter()
+        .map(|data| data["text"].clone())
+        .collect();
+    assert_eq!(texts, ["satu", "dua", "tiga"]);
+
+    // What is not a file is as limited as ever, and so is everything together.
+    let words = message(FROM, "WORDS", &json!({"conversation": "x".repeat(30_000)}));
+    app.post(&tenant.json(&words))
+        .await
+        .assert_error(413, "payload_too_large");
+    let endless = tenant.json(&with_inline(picture("ENDLESS", ""), &jpeg(600_000)));
+    app.post(&endless).await.assert_error(413, "payload_too_large");
+    assert_eq!(app.count("messages").await, 3);
+    app.finish().await;
+}
