@@ -6,6 +6,7 @@
     reason = "a helper that fails fails its test"
 )]
 
+mod downloads;
 mod envelope;
 mod fixtures;
 mod messages;
