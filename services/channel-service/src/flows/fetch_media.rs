@@ -62,7 +62,8 @@ pub struct MediaFetcher {
 /// A file and where it can be had.
 struct Wanted {
     message: MessageId,
-    media: Media,
+    /// None when the message cannot be read any more.
+    media: Option<Media>,
     /// The session to ask with, where the account has one.
     token: Option<SessionToken>,
 }
@@ -118,20 +119,23 @@ impl MediaFetcher {
         let token = sealed
             .and_then(|sealed| self.keys.open(&sealed, &binding).ok())
             .and_then(|token| SessionToken::new(token.expose_secret()).ok());
-        Ok(match serde_json::from_str(&row.content) {
-            Ok(MessageContent::Media(media)) => Some(Wanted {
-                message: message_id,
-                media,
-                token,
-            }),
-            _ => None,
-        })
+        Ok(Some(Wanted {
+            message: message_id,
+            media: match serde_json::from_str(&row.content) {
+                Ok(MessageContent::Media(media)) => Some(media),
+                _ => None,
+            },
+            token,
+        }))
     }
 
     /// Tries the sources in their order. What may still come outweighs what will not.
     async fn fetch(&self, tenant: &TenantId, wanted: &Wanted) -> Fetched {
+        let Some(media) = &wanted.media else {
+            return Fetched::Never("unreadable_message");
+        };
         let mut outcome = Fetched::Never("no_source");
-        for source in &wanted.media.sources {
+        for source in &media.sources {
             let fetched = match source {
                 MediaSource::S3 { url, .. } => match self.files.get(url, self.limit).await {
                     Ok(bytes) => self.keep(tenant, bytes).await,
@@ -144,8 +148,8 @@ impl MediaFetcher {
                     },
                     Some(token) => {
                         let file = WantedFile {
-                            kind: wanted.media.media_kind,
-                            mime_type: wanted.media.mime_type.clone(),
+                            kind: media.media_kind,
+                            mime_type: media.mime_type.clone(),
                             keys: keys.clone(),
                         };
                         match self.provider.download(token, &file).await {
