@@ -85,9 +85,11 @@ async fn migrations_go_down_and_up_and_twice_is_nothing() {
         .unwrap();
     assert!(again.is_empty(), "{again:?}");
 
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations/channel");
+    let all = std::fs::read_dir(folder).unwrap().count();
     let mut harness = AsyncMigrationHarness::new(database.admin().await);
     let reverted = harness.revert_all_migrations(MIGRATIONS).unwrap();
-    assert_eq!(reverted.len(), 3);
+    assert_eq!(reverted.len(), all);
     drop(harness);
     #[derive(diesel::QueryableByName)]
     struct Left {
@@ -113,6 +115,6 @@ async fn migrations_go_down_and_up_and_twice_is_nothing() {
     let ran = migrate(&admin_url, &database.url, &database.names, MIGRATIONS)
         .await
         .unwrap();
-    assert_eq!(ran.len(), 3);
+    assert_eq!(ran.len(), all);
     tenant_isolation::policy::check(&database.db).await.unwrap();
 }

@@ -11,6 +11,7 @@ use reqwest::Method;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use simulator::{FaultKind, FaultSpec, Inbound, InboundMedia};
+use tenant_isolation::TenantTransaction;
 use test_support::eventually;
 use uuid::Uuid;
 
@@ -73,6 +74,33 @@ fn sends_file(app: &TestApp, tenant: &Tenant, kind: &str, mimetype: &str, bytes:
 }
 
 impl TestApp {
+    /// Both have a row in each of the files' tables; with no condition at all, one tenant sees its own.
+    async fn no_row_is_seen_by(&self, one: &Tenant, other: &Tenant) {
+        #[derive(diesel::QueryableByName)]
+        struct Seen {
+            #[diesel(sql_type = diesel::sql_types::Text)]
+            tenant_id: String,
+        }
+        for tenant in [one, other] {
+            self.run_sql(&format!(
+                "INSERT INTO media_garbage VALUES ('{}', 'x')",
+                tenant.id
+            ))
+            .await;
+        }
+        for table in ["media", "media_garbage"] {
+            assert_eq!(self.count(table).await, 2);
+            let mut tx = TenantTransaction::begin(&self.direct, &one.scope(), "look around")
+                .await
+                .unwrap();
+            let query = format!("SELECT tenant_id FROM {table}");
+            let seen: Vec<Seen> = diesel_async::RunQueryDsl::load(diesel::sql_query(query), tx.connection())
+                .await
+                .unwrap();
+            assert!(seen.len() == 1 && seen[0].tenant_id == one.id, "{table}");
+        }
+    }
+
     async fn media_row(&self) -> Value {
         let mut rows = self.rows("SELECT * FROM media").await;
         assert!(rows.len() <= 1, "{rows:?}");
@@ -460,6 +488,7 @@ async fn a_link_opens_one_file_of_one_tenant() {
         app.get(&wrong).await.assert_error(404, "route_not_found");
     }
     assert_eq!(app.fetch(&app.link("desa-dua", &other), &[]).await.0, 200);
+    app.no_row_is_seen_by(&ours, &theirs).await;
     app.finish().await;
 }
 
@@ -688,7 +717,7 @@ async fn nothing_is_left_behind() {
     let orphan = app.objects()[0].with_file_name("0123456789abcdef0123456789abcdef");
     std::fs::write(&orphan, b"x").unwrap();
     // A message is deleted by its tenant, and with it the row of its file.
-    let mut tx = tenant_isolation::TenantTransaction::begin(&app.direct, &tenant.scope(), "delete")
+    let mut tx = TenantTransaction::begin(&app.direct, &tenant.scope(), "delete")
         .await
         .unwrap();
     diesel_async::SimpleAsyncConnection::batch_execute(
