@@ -7,9 +7,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chacha20poly1305::aead::{Aead, Generate, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
+use hmac::{Hmac, Mac};
 use secrecy::{ExposeSecret, SecretString};
+use sha2::Sha256;
 
 use crate::config::Setting;
+use crate::signing::SigningKeys;
 
 const KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 24;
@@ -20,6 +23,8 @@ const NONCE_BYTES: usize = 24;
 #[derive(Clone)]
 pub struct KeyRing {
     keys: Vec<(String, XChaCha20Poly1305)>,
+    /// Keyed with the same keys: what other keys are derived with.
+    deriving: Vec<Hmac<Sha256>>,
 }
 
 impl std::fmt::Debug for KeyRing {
@@ -36,6 +41,7 @@ impl Setting for KeyRing {
 
     fn from_text(text: &str) -> Option<Self> {
         let mut keys: Vec<(String, XChaCha20Poly1305)> = Vec::new();
+        let mut deriving = Vec::new();
         for pair in text.split(',') {
             let (id, key) = pair.trim().split_once(':')?;
             let key = Key::try_from(
@@ -50,9 +56,10 @@ impl Setting for KeyRing {
             if !plain_id || keys.iter().any(|(known, _)| known == id) {
                 return None;
             }
+            deriving.push(<Hmac<Sha256> as KeyInit>::new_from_slice(&key).ok()?);
             keys.push((id.to_owned(), XChaCha20Poly1305::new(&key)));
         }
-        (!keys.is_empty()).then_some(Self { keys })
+        (!keys.is_empty()).then_some(Self { keys, deriving })
     }
 }
 
@@ -68,6 +75,19 @@ pub enum EncryptionError {
 }
 
 impl KeyRing {
+    /// Keys for signing things of one sort, e.g. `media links`. They rotate with the ring, and tell nothing of it or
+    /// of the keys for another sort.
+    #[must_use]
+    pub fn signing_keys(&self, purpose: &'static str) -> SigningKeys {
+        let derived = self.deriving.iter().map(|mac| {
+            let mut mac = mac.clone();
+            mac.update(b"kanal signing key: ");
+            mac.update(purpose.as_bytes());
+            mac.finalize().into_bytes().into()
+        });
+        SigningKeys::new(derived)
+    }
+
     /// Seals a secret for the row that `bound_to` names, e.g. `accounts/<tenant>/<id>/token`.
     ///
     /// # Errors

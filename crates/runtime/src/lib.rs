@@ -6,5 +6,6 @@ pub mod config;
 pub mod encryption;
 pub mod process;
 pub mod shutdown;
+pub mod signing;
 pub mod telemetry;
 pub mod tls;

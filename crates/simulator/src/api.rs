@@ -11,6 +11,15 @@ use crate::{
     WaConfigChange, WaSettings, WaUser,
 };
 
+/// The bucket.
+impl Simulator {
+    /// Puts an object into the bucket. Returns its address.
+    pub fn put_s3_object(&self, key: &str, bytes: Vec<u8>) -> String {
+        crate::s3::put(&self.hub, key, bytes);
+        format!("{}/s3/{key}", self.base_url())
+    }
+}
+
 /// The WA server and its phones.
 impl Simulator {
     /// A session that is created, connected, paired and, with a key, signing: everything but the ceremony.

@@ -15,6 +15,7 @@ use crate::faults::Faults;
 use crate::gowa::GowaState;
 use crate::graph::GraphState;
 use crate::journal::Journal;
+use crate::s3::S3State;
 use crate::support::state::SupportState;
 use crate::wa::state::WaState;
 use crate::{SimulatorConfig, StartError};
@@ -52,6 +53,7 @@ pub(crate) struct Hub {
     pub(crate) chatwoot: Mutex<ChatwootState>,
     pub(crate) gowa: Mutex<GowaState>,
     pub(crate) graph: Mutex<GraphState>,
+    pub(crate) s3: Mutex<S3State>,
     pub(crate) support: Mutex<SupportState>,
     pub(crate) faults: Mutex<Faults>,
     pub(crate) requests: Mutex<Journal<RequestEntry>>,
@@ -87,6 +89,7 @@ impl Hub {
             chatwoot: Mutex::new(ChatwootState::new(config.first_chatwoot_id)),
             gowa: Mutex::default(),
             graph: Mutex::default(),
+            s3: Mutex::default(),
             support: Mutex::default(),
             faults: Mutex::default(),
             requests: Mutex::default(),

@@ -1,7 +1,8 @@
 //! Imitations of the outside systems Kanal talks to, for tests and for people without a phone at hand.
 //!
-//! One listener carries a genfity WA server (`/wa`), the gateway that sells its sessions (`/support`), a Chatwoot (`/chatwoot`), a GoWA (`/gowa`) and Meta's Graph API
-//! (`/graph`), plus a control plane (`/_sim`) that makes phones and agents act, switches faults on and reads back what
+//! One listener carries a genfity WA server (`/wa`), the gateway that sells its sessions (`/support`), a Chatwoot
+//! (`/chatwoot`), a GoWA (`/gowa`), Meta's Graph API (`/graph`) and a bucket (`/s3`), plus a control plane (`/_sim`) that
+//! makes phones and agents act, switches faults on and reads back what
 //! happened. The shapes come from the contracts of those systems, not from our own clients, so that a client that
 //! misreads a contract fails here first.
 //!
@@ -17,6 +18,7 @@ mod graph;
 mod http;
 mod hub;
 mod journal;
+mod s3;
 mod server;
 mod signature;
 mod support;

@@ -14,7 +14,7 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use crate::faults::Instead;
 use crate::http::{Answer, Call};
 use crate::hub::{Hub, RequestEntry, lock};
-use crate::{StartError, chatwoot, control, gowa, graph, support, wa};
+use crate::{StartError, chatwoot, control, gowa, graph, s3, support, wa};
 
 /// Inline media travels in bodies, so the bound is wide; there is one all the same.
 const BODY_LIMIT: usize = 64 * 1024 * 1024;
@@ -100,11 +100,12 @@ fn dispatch(hub: &Arc<Hub>, mount: &str, call: &Call) -> Answer {
         "chatwoot" => chatwoot::answer(hub, call),
         "gowa" => gowa::answer(hub, call),
         "graph" => graph::answer(hub, call),
+        "s3" => s3::answer(hub, call),
         "_sim" => control::answer(hub, call),
         "health" => Answer::ok(&serde_json::json!({"status": "ok"})),
         _ => Answer::text(
             404,
-            "nothing here; mounts are /wa, /support, /chatwoot, /gowa, /graph and /_sim\n",
+            "nothing here; mounts are /wa, /support, /chatwoot, /gowa, /graph, /s3 and /_sim\n",
         ),
     }
 }

@@ -28,6 +28,13 @@ impl TenantScope {
         Self::new(tenant)
     }
 
+    /// The tenant that a link names which we signed ourselves. Check the signature first: it is what makes the name
+    /// ours.
+    #[must_use]
+    pub const fn of_own_link(tenant: TenantId) -> Self {
+        Self::new(tenant)
+    }
+
     /// The tenant of a row that a platform-wide sweep met; the work on the row goes on in the tenant's own scope.
     #[must_use]
     pub const fn of_swept_row(_platform: &PlatformScope, tenant: TenantId) -> Self {

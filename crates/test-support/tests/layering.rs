@@ -9,13 +9,18 @@ use cargo_metadata::{DependencyKind, Edition, MetadataCommand, Package};
 
 /// Crates of ours that a crate may use, and outside crates (by the beginning of their names) that would surprise a
 /// reader in it.
-const TABLE: [(&str, &[&str], &[&str]); 11] = [
+const TABLE: [(&str, &[&str], &[&str]); 12] = [
     (
         "domain",
         &[],
         &["tokio", "diesel", "actix", "reqwest", "lapin", "redis"],
     ),
     ("runtime", &[], &["diesel", "actix", "lapin", "redis"]),
+    (
+        "outbound-url",
+        &["runtime"],
+        &["diesel", "actix", "lapin", "redis"],
+    ),
     ("database", &["domain"], &["lapin", "reqwest", "actix"]),
     (
         "tenant-isolation",

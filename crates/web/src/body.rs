@@ -33,6 +33,12 @@ impl BodyBudget {
         Self(Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS))))
     }
 
+    /// The budget of the app that serves this request.
+    #[must_use]
+    pub fn of_app(request: &HttpRequest) -> &Self {
+        request.app_data::<Self>().unwrap_or(&DEFAULT_BUDGET)
+    }
+
     fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
         let place = u32::try_from(bytes)
             .ok()
@@ -44,15 +50,39 @@ impl BodyBudget {
     }
 }
 
-/// A body and its part of the budget, which comes back when the last copy of the bytes is gone.
-struct Budgeted {
-    body: BytesMut,
-    _place: Option<OwnedSemaphorePermit>,
+/// A body's part of the budget; it comes back when this is dropped.
+#[derive(Debug, Default)]
+pub struct BodyPlace(Option<OwnedSemaphorePermit>);
+
+impl BodyPlace {
+    /// Takes so many bytes more.
+    ///
+    /// # Errors
+    /// 503: there is no room for them now.
+    pub fn grow(&mut self, budget: &BodyBudget, bytes: usize) -> Result<(), ApiError> {
+        let more = budget.take(bytes)?;
+        match &mut self.0 {
+            Some(place) => place.merge(more),
+            None => self.0 = Some(more),
+        }
+        Ok(())
+    }
+
+    /// Binds the place to the bytes it is for: it comes back when the last copy of them is gone.
+    #[must_use]
+    pub fn hold(self, body: impl AsRef<[u8]> + Send + 'static) -> Bytes {
+        Bytes::from_owner(Budgeted { body, _place: self })
+    }
 }
 
-impl AsRef<[u8]> for Budgeted {
+struct Budgeted<B> {
+    body: B,
+    _place: BodyPlace,
+}
+
+impl<B: AsRef<[u8]>> AsRef<[u8]> for Budgeted<B> {
     fn as_ref(&self) -> &[u8] {
-        &self.body
+        self.body.as_ref()
     }
 }
 
@@ -61,8 +91,7 @@ impl AsRef<[u8]> for Budgeted {
 /// # Errors
 /// 413 above the limit, 503 above the budget, 408 when it takes too long, 400 when it is cut off.
 pub async fn read_body(request: &HttpRequest, payload: Payload, limit: usize) -> Result<Bytes, ApiError> {
-    let budget = request.app_data::<BodyBudget>().unwrap_or(&DEFAULT_BUDGET);
-    read_within(PATIENCE, budget, request, payload, limit).await
+    read_within(PATIENCE, BodyBudget::of_app(request), request, payload, limit).await
 }
 
 async fn read_within(
@@ -81,21 +110,17 @@ async fn read_within(
     }
     let reading = async {
         let mut body = BytesMut::with_capacity(announced.unwrap_or(0).min(64 * 1024));
-        let mut place: Option<OwnedSemaphorePermit> = None;
+        let mut place = BodyPlace::default();
         while let Some(chunk) = payload.next().await {
             let chunk =
                 chunk.map_err(|_| ApiError::bad_request("body_cut_off", "The request body ended early"))?;
             if body.len() + chunk.len() > limit {
                 return Err(ApiError::too_large());
             }
-            let more = budget.take(chunk.len())?;
-            match &mut place {
-                Some(place) => place.merge(more),
-                None => place = Some(more),
-            }
+            place.grow(budget, chunk.len())?;
             body.extend_from_slice(&chunk);
         }
-        Ok(Bytes::from_owner(Budgeted { body, _place: place }))
+        Ok(place.hold(body))
     };
     tokio::time::timeout(patience, reading).await.unwrap_or_else(|_| {
         Err(ApiError::new(

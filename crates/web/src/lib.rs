@@ -13,7 +13,7 @@ pub mod openapi;
 mod server;
 mod validation;
 
-pub use body::{BodyBudget, read_body};
+pub use body::{BodyBudget, BodyPlace, read_body};
 pub use context::{note_tenant, request_id, wire_time};
 pub use error::{ApiError, ErrorField};
 pub use fields::{FIELDS_LIMIT, Fields, Query};

@@ -159,6 +159,13 @@ impl Doc {
         self
     }
 
+    /// An answer that is a status and headers only.
+    #[must_use]
+    pub fn answers_without_body(mut self, status: u16, meaning: &str) -> Self {
+        self.answers.push((status, json!({"description": meaning})));
+        self
+    }
+
     /// Refusals, each in the shape every error has.
     #[must_use]
     pub fn refuses(mut self, refusals: &[(u16, &str)]) -> Self {

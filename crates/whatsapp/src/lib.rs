@@ -4,8 +4,10 @@
 //! typed steps (unverified, verified, parsed) that cannot be skipped. Outbound, every provider implements
 //! [`port::SendMessage`], and [`session::ManageSession`] where its sessions can be connected and paired. A provider's field names live in its own `wire` module and nowhere else.
 
+pub mod base64_stream;
 pub mod courtesy;
 pub mod credentials;
+pub mod download;
 pub mod dry_run;
 pub mod error;
 pub mod event;

@@ -30,6 +30,10 @@ channel_env() {
     printf 'WA_SERVER_URL=%s/wa\n' "$SIMULATOR_URL"
     printf 'WA_ADMIN_TOKEN=%s\n' "$WA_ADMIN_TOKEN"
     printf 'API_DOCS=true\nCOOKIE_SECURE=false\n'
+    printf 'MEDIA_STORAGE_PATH=%s/uploads\n' "$STACK_DIR"
+    printf 'MEDIA_PUBLIC_URL=%s/uploads\nMEDIA_INTERNAL_URL=%s/uploads\n' "$CHANNEL_URL" "$CHANNEL_URL"
+    # The simulator's bucket is on the loopback, where outbound calls are otherwise refused.
+    printf 'OUTBOUND_ALLOWED_PRIVATE_HOSTS=%s\n' "${OUTBOUND_ALLOWED_PRIVATE_HOSTS:-127.0.0.1}"
     common_env
 }
 

@@ -11,34 +11,39 @@ use cache::{Buckets, RedisLink, SpamGuard};
 use database::{Database, SchemaNames};
 use futures_util::FutureExt as _;
 use messaging::broker::Broker;
-use messaging::lanes::{WorkerSettings, Workers};
+use messaging::lanes::{LaneChoice, WorkerSettings, Workers};
 use messaging::outbox::{Relay, Signal};
 use messaging::topology::{GovconnectQueue, Queue, Topology};
 use runtime::encryption::KeyRing;
 use runtime::shutdown::Shutdown;
 use tenant_isolation::policy::{self, PolicyError};
+use tokio::sync::Semaphore;
 use web::health::{Health, Need};
 use web::{ErrorField, MetricsToken, ServerSettings};
-use whatsapp::genfity::Endpoint;
+use whatsapp::genfity::{Endpoint, GenfityDownloads};
 
 use crate::chats::Chats;
 use crate::config::{Settings, WebhookSettings};
 use crate::flows::ai_reply::ReplySender;
+use crate::flows::fetch_media::MediaFetcher;
+use crate::flows::fetch_url::FileClient;
 use crate::flows::hand_over::HandOver;
 use crate::flows::ingest_message::{Ingest, Waiting};
 use crate::flows::load_media::{LinksOnly, LoadMedia};
+use crate::flows::media::{LANES as MEDIA_LANES, MediaFlow};
 use crate::flows::outcomes::{Outcomes, Telling};
 use crate::flows::pace::Pace;
 use crate::flows::route_account::AccountRoutes;
 use crate::flows::send_message::{OutboundFiles, Sender};
 use crate::flows::session::Sessions;
 use crate::routes::routes;
+use crate::webhooks::body::{BodyLimits, LONG_AT_ONCE};
 use crate::wiring;
 use crate::workers::ai_events::AiEvents;
 use crate::workers::ai_handover::AiHandover;
 use crate::workers::commands::Commands;
 use crate::workers::lanes::LaneWork;
-use crate::workers::{committer, retention, session_intents};
+use crate::workers::{committer, media as media_workers, retention, session_intents};
 
 /// What request handlers share.
 pub(crate) struct State {
@@ -53,7 +58,11 @@ pub(crate) struct State {
     pub(crate) spam_guard: SpamGuard,
     /// Is there an AI service?
     pub(crate) govconnect: bool,
-    pub(crate) body_limit: usize,
+    pub(crate) body_limits: BodyLimits,
+    /// Places for webhooks that are too large for memory.
+    pub(crate) long_bodies: Arc<Semaphore>,
+    /// Files of messages and uploads.
+    pub(crate) media: MediaFlow,
     /// What is done about tenants' sessions.
     pub(crate) sessions: Arc<Sessions>,
     /// Where the WhatsApp server is to post, when that is configured.
@@ -85,6 +94,9 @@ pub struct Application {
     broker: Broker,
     sender: Arc<Sender>,
     sessions: Arc<Sessions>,
+    media: MediaFlow,
+    downloads: GenfityDownloads,
+    files: FileClient,
     relay: Signal,
     workers: Signal,
     outcomes: Outcomes,
@@ -138,6 +150,8 @@ impl Application {
             relay: relay.clone(),
         };
         let sessions = Arc::new(wiring::sessions(&settings, &endpoint, &db, &redis)?);
+        let files = FileClient::new(settings.media.outbound.clone())?;
+        let media = MediaFlow::open(db.clone(), &settings.keys, &settings.media)?;
         Ok(Self {
             settings,
             listener,
@@ -146,6 +160,9 @@ impl Application {
             broker,
             sender: Arc::new(sender),
             sessions,
+            media,
+            downloads: GenfityDownloads::new(&endpoint).context("the HTTP client cannot be built")?,
+            files,
             relay,
             workers: Signal::default(),
             outcomes: Outcomes::default(),
@@ -199,7 +216,9 @@ impl Application {
             webhook: self.settings.webhook.clone(),
             spam_guard: self.spam_guard(),
             govconnect: self.settings.govconnect,
-            body_limit: ingest_settings.body_limit,
+            body_limits: BodyLimits::of(ingest_settings.body_limit, self.media.limit),
+            long_bodies: Arc::new(Semaphore::new(LONG_AT_ONCE)),
+            media: self.media.clone(),
             webhook_url: self.settings.internal.webhook_url(),
             secure_cookies: self.settings.dashboard.secure_cookies,
             logins_of_source: Buckets::every(self.redis.clone(), LOGIN_OF_SOURCE.0, LOGIN_OF_SOURCE.1),
@@ -220,6 +239,7 @@ impl Application {
         let opened = self.open_when_safe(&shutdown).await;
         if opened.is_ok() {
             self.start_workers(queues, &shutdown);
+            self.start_media(&shutdown);
         } else {
             shutdown.begin();
         }
@@ -301,7 +321,8 @@ impl Application {
             Arc::new(Telling::new(Arc::new(self.lane_work()), self.outcomes.clone())),
             settings,
             self.workers.clone(),
-        );
+        )
+        .choosing(LaneChoice::AllBut(&[MEDIA_LANES]));
         shutdown.spawn("senders", senders.run(shutdown.token()));
 
         let commands = Commands {
@@ -367,5 +388,25 @@ impl Application {
                 messaging::consumer::consume_govconnect(&broker, queue, &events, &stop).await;
             });
         }
+    }
+
+    fn start_media(&self, shutdown: &Shutdown) {
+        let (media, sending) = (&self.settings.media, self.settings.sending);
+        let fetcher = MediaFetcher {
+            db: self.db.clone(),
+            keys: self.settings.keys.clone(),
+            storage: self.media.storage.clone(),
+            provider: Arc::new(self.downloads.clone()),
+            files: self.files.clone(),
+            limit: media.limit,
+            timeout: media.timeout,
+            retries: media.retries,
+            stop: shutdown.token(),
+        };
+        let workers = WorkerSettings {
+            concurrency: media.concurrency,
+            lease: sending.lease,
+        };
+        media_workers::start(fetcher, workers, shutdown);
     }
 }

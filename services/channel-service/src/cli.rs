@@ -333,7 +333,8 @@ pub async fn tenant(settings: ChoreSettings, command: TenantCommand) -> anyhow::
             let scope = TenantScope::named_by_operator(tenant);
             let redis = RedisLink::new(&settings.redis, &settings.redis_prefix).context("REDIS_URL")?;
             let routes = AccountRoutes::new(db.clone(), redis.clone());
-            let rows = flows::erase_tenant::erase(&db, &redis, &routes, &scope, &actor).await?;
+            // Files may lie on the service's own disk: its sweep deletes them.
+            let rows = flows::erase_tenant::erase(&db, &redis, &routes, None, &scope, &actor).await?;
             Ok(serde_json::json!({"tenant_id": scope.tenant(), "rows_erased": rows}))
         }
         TenantCommand::Keep {

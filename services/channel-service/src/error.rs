@@ -33,6 +33,9 @@ pub(crate) enum ServiceError {
     /// A sealed secret does not open: a key is missing from the configuration.
     #[error(transparent)]
     Encryption(#[from] runtime::encryption::EncryptionError),
+    /// The object store failed.
+    #[error("the object store failed")]
+    Storage(#[source] crate::media::StorageError),
     /// Something about a session.
     #[error(transparent)]
     Session(#[from] SessionError),
@@ -73,7 +76,7 @@ impl ServiceError {
     fn answer(&self) -> ApiError {
         match self {
             // Whatever Postgres' trouble is: nothing was stored, and the provider will come again.
-            Self::Database(_) | Self::Overloaded => ApiError::unavailable(COME_BACK),
+            Self::Database(_) | Self::Overloaded | Self::Storage(_) => ApiError::unavailable(COME_BACK),
             Self::Malformed(error) => ApiError::bad_request(error.code(), error.to_string()),
             Self::Signature(error) => ApiError::unauthorized(error.code(), error.to_string()),
             Self::Encryption(_) => ApiError::internal(),

@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 mod error;
 pub mod flows;
+pub mod media;
 pub mod routes;
 pub mod store;
 mod webhooks;

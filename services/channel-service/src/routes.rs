@@ -70,6 +70,8 @@ fn public() -> Api {
             .answers_as(500, "No token is configured", "text/plain", text());
         api.get(path, verify, verification::answer);
     }
+    api::media::routes(&mut api);
+    api::upload::public_routes(&mut api);
     api
 }
 
@@ -85,6 +87,7 @@ fn internal() -> Api {
     api::dead_letters::routes(&mut api);
     api::retry::routes(&mut api);
     api::spam_guard::routes(&mut api);
+    api::upload::internal_routes(&mut api);
     api
 }
 

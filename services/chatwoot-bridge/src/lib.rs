@@ -9,7 +9,7 @@ pub mod chatwoot;
 pub mod config;
 pub mod error;
 pub mod flows;
-pub mod outbound_url;
+pub use ::outbound_url;
 pub mod routes;
 pub mod store;
 pub mod webhooks;

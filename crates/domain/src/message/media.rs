@@ -26,6 +26,22 @@ words! {
     }
 }
 
+words! {
+    /// What became of a message's file.
+    MediaState, "media state" {
+        /// It is to be fetched.
+        Pending = "pending",
+        /// It is there.
+        Stored = "stored",
+        /// It could not be had, and is not tried for again.
+        Failed = "failed",
+        /// It is larger than we keep.
+        TooLarge = "too_large",
+        /// The message did not tell where it could be had.
+        Nowhere = "none",
+    }
+}
+
 impl MediaKind {
     /// The kind of message that carries it.
     #[must_use]

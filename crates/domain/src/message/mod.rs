@@ -14,7 +14,7 @@ use crate::text::Text;
 use crate::words::words;
 
 pub use content::{ContactCard, MessageContent};
-pub use media::{DownloadKeys, Media, MediaKind, MediaSource};
+pub use media::{DownloadKeys, Media, MediaKind, MediaSource, MediaState};
 
 words! {
     /// Which way a message went, seen from the tenant.

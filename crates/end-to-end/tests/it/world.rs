@@ -136,6 +136,7 @@ impl World {
                 .chain(shared())
                 .chain([
                     ("WA_API_URL", format!("http://127.0.0.1:{gateway_port}/v1/wa")),
+                    ("MEDIA_STORAGE_PATH", logs.join("uploads").display().to_string()),
                     ("SEND_RATE_PER_ACCOUNT", "5000".to_owned()),
                     ("SEND_RATE_PER_TENANT", "5000".to_owned()),
                     ("SEND_ATTEMPTS", "100".to_owned()),

@@ -12,6 +12,8 @@ mod upkeep;
 mod workers;
 
 pub use merge::merge;
-pub use table::{LaneError, Lease, NewTask, Task, discard, enqueue, replay};
+pub use table::{
+    LaneChoice, LaneError, Lease, NewTask, Task, delete_idle, discard, enqueue, enqueue_group, replay,
+};
 pub use upkeep::{ParkedTask, Waiting, forget_idle, parked, waiting};
 pub use workers::{HandleTask, Next, WorkerSettings, Workers, claim_and_work};

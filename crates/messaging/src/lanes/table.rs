@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use database::{Database, DatabaseError};
-use diesel::sql_types::{Array, BigInt, Double, Integer, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::ids::TenantId;
-use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTransaction};
+use tenant_isolation::{
+    GroupTransaction, PlatformScope, PlatformTransaction, TenantScope, TenantTransaction,
+};
 use uuid::Uuid;
 
 /// A task to be done when all earlier ones of its lane are.
@@ -102,6 +104,69 @@ pub async fn enqueue(tx: &mut TenantTransaction, task: &NewTask) -> Result<bool,
     Ok(added == 1)
 }
 
+/// Adds tasks of the several tenants of a group, each on a lane that nobody else adds to: then no order of commits
+/// has to be kept.
+///
+/// # Errors
+/// [`DatabaseError`]; the whole transaction is void then.
+pub async fn enqueue_group(
+    tx: &mut GroupTransaction,
+    tasks: &[(TenantId, NewTask)],
+) -> Result<(), DatabaseError> {
+    let tenants: Vec<&str> = tasks.iter().map(|(tenant, _)| tenant.as_str()).collect();
+    let lanes: Vec<&str> = tasks.iter().map(|(_, task)| task.lane.as_str()).collect();
+    diesel::sql_query(
+        "INSERT INTO lanes AS l (tenant_id, lane, ready_at) \
+         SELECT DISTINCT tenant_id, lane, now() FROM unnest($1, $2) AS t (tenant_id, lane) ORDER BY 1, 2 \
+         ON CONFLICT (tenant_id, lane) DO UPDATE SET ready_at = coalesce(l.ready_at, now())",
+    )
+    .bind::<Array<Text>, _>(&tenants)
+    .bind::<Array<Text>, _>(&lanes)
+    .execute(tx.connection())
+    .await?;
+    diesel::sql_query(
+        "INSERT INTO lane_tasks (tenant_id, lane, id, kind, payload) SELECT * FROM unnest($1, $2, $3, $4, $5) \
+         ON CONFLICT (tenant_id, id) DO NOTHING",
+    )
+    .bind::<Array<Text>, _>(&tenants)
+    .bind::<Array<Text>, _>(&lanes)
+    .bind::<Array<SqlUuid>, _>(tasks.iter().map(|(_, task)| task.id).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(tasks.iter().map(|(_, task)| task.kind).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(
+        tasks
+            .iter()
+            .map(|(_, task)| task.payload.as_str())
+            .collect::<Vec<_>>(),
+    )
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// Deletes lanes whose names begin with `prefix` and that have no task any more, at most `most`. For lanes that are
+/// used once; a lane that is used again keeps its row.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn delete_idle(
+    tx: &mut PlatformTransaction,
+    prefix: &str,
+    most: i64,
+) -> Result<usize, DatabaseError> {
+    let deleted = diesel::sql_query(
+        "DELETE FROM lanes d USING (SELECT tenant_id, lane FROM lanes l \
+                WHERE starts_with(lane, $1) AND ready_at IS NULL AND leased_until IS NULL \
+                  AND NOT EXISTS (SELECT 1 FROM lane_tasks t WHERE t.tenant_id = l.tenant_id AND t.lane = l.lane) \
+                LIMIT $2 FOR UPDATE SKIP LOCKED) idle \
+         WHERE d.tenant_id = idle.tenant_id AND d.lane = idle.lane",
+    )
+    .bind::<Text, _>(prefix)
+    .bind::<BigInt, _>(most)
+    .execute(tx.connection())
+    .await?;
+    Ok(deleted)
+}
+
 /// Takes a task up again that was put aside: it goes back to its old place in its lane, with all attempts before it.
 /// False when there is no such task, or it is not put aside.
 ///
@@ -163,13 +228,40 @@ struct Claimed {
     fence: i64,
 }
 
-/// Takes up to `most` lanes that are ready and free, of whatever tenants but those in `not_of`, longest waiting first.
+/// Which lanes a set of workers takes, by the beginning of their names. Work of different sorts in one schema then
+/// has workers of its own, and one sort does not wait for the other's places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LaneChoice {
+    /// Every lane.
+    #[default]
+    All,
+    /// Lanes that begin with this.
+    Only(&'static str),
+    /// Lanes that begin with none of these.
+    AllBut(&'static [&'static str]),
+}
+
+impl LaneChoice {
+    /// The prefixes, and whether a lane must begin with one of them or with none.
+    fn parts(self) -> (Vec<&'static str>, bool) {
+        match self {
+            Self::All => (Vec::new(), false),
+            Self::Only(prefix) => (vec![prefix], true),
+            Self::AllBut(prefixes) => (prefixes.to_vec(), false),
+        }
+    }
+}
+
+/// Takes up to `most` lanes of the choice that are ready and free, of whatever tenants but those in `not_of`, longest
+/// waiting first.
 pub(crate) async fn claim(
     db: &Database,
+    choice: LaneChoice,
     most: usize,
     length: Duration,
     not_of: &[String],
 ) -> Result<Vec<Lease>, DatabaseError> {
+    let (prefixes, wanted) = choice.parts();
     let platform = PlatformScope::for_purpose("claim lanes");
     let mut tx = PlatformTransaction::begin(db, platform).await?;
     // The rows are chosen in a part of their own, which is run once: joined directly, the choice may be repeated by
@@ -177,7 +269,8 @@ pub(crate) async fn claim(
     let claimed: Vec<Claimed> = diesel::sql_query(
         "WITH free AS (SELECT tenant_id, lane FROM lanes \
                 WHERE ready_at <= now() AND (leased_until IS NULL OR leased_until < now()) \
-                  AND tenant_id <> ALL ($3) \
+                  AND EXISTS (SELECT 1 FROM unnest($3) p WHERE starts_with(lane, p)) = $4 \
+                  AND tenant_id <> ALL ($5) \
                 ORDER BY ready_at LIMIT $1 FOR UPDATE SKIP LOCKED) \
          UPDATE lanes l SET leased_until = now() + $2 * interval '1 second', fence = l.fence + 1 FROM free \
          WHERE l.tenant_id = free.tenant_id AND l.lane = free.lane \
@@ -185,6 +278,8 @@ pub(crate) async fn claim(
     )
     .bind::<BigInt, _>(i64::try_from(most).unwrap_or(i64::MAX))
     .bind::<Double, _>(length.as_secs_f64())
+    .bind::<Array<Text>, _>(prefixes)
+    .bind::<Bool, _>(wanted)
     .bind::<Array<Text>, _>(not_of)
     .load(tx.connection())
     .await?;

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::share::Shares;
-use super::table::{LaneError, Lease, Task, claim};
+use super::table::{LaneChoice, LaneError, Lease, Task, claim};
 use crate::outbox::Signal;
 use crate::publisher::error_chain;
 
@@ -51,6 +51,7 @@ pub struct Workers<H> {
     handler: Arc<H>,
     settings: WorkerSettings,
     signal: Signal,
+    choice: LaneChoice,
 }
 
 impl<H: HandleTask> Workers<H> {
@@ -61,7 +62,15 @@ impl<H: HandleTask> Workers<H> {
             handler,
             settings,
             signal,
+            choice: LaneChoice::All,
         }
+    }
+
+    /// These workers take only some of the lanes.
+    #[must_use]
+    pub const fn choosing(mut self, choice: LaneChoice) -> Self {
+        self.choice = choice;
+        self
     }
 
     /// Works until `stop`, then finishes what is in hand.
@@ -76,7 +85,8 @@ impl<H: HandleTask> Workers<H> {
             };
             let Ok(permit) = permit else { return };
             let free = (permits.available_permits() + 1).min(shares.batch());
-            let leases = match claim(&self.db, free, self.settings.lease, &shares.full()).await {
+            let full = shares.full();
+            let leases = match claim(&self.db, self.choice, free, self.settings.lease, &full).await {
                 Ok(leases) => leases,
                 Err(error) => {
                     tracing::warn!(error = error_chain(&error), "lanes cannot be claimed");
@@ -127,7 +137,7 @@ pub async fn claim_and_work<H: HandleTask>(
     handler: &H,
     settings: WorkerSettings,
 ) -> Result<usize, LaneError> {
-    let leases = claim(db, settings.concurrency, settings.lease, &[]).await?;
+    let leases = claim(db, LaneChoice::All, settings.concurrency, settings.lease, &[]).await?;
     for lease in &leases {
         work_lane(db, handler, lease, &CancellationToken::new()).await;
     }

@@ -11,11 +11,11 @@ use diesel_async::RunQueryDsl as _;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use messaging::lanes::{
-    HandleTask, LaneError, Lease, NewTask, Next, Task, WorkerSettings, Workers, claim_and_work, discard,
-    enqueue, replay,
+    HandleTask, LaneChoice, LaneError, Lease, NewTask, Next, Task, WorkerSettings, Workers, claim_and_work,
+    delete_idle, discard, enqueue, enqueue_group, replay,
 };
 use messaging::outbox::Signal;
-use tenant_isolation::TenantTransaction;
+use tenant_isolation::{GroupTransaction, PlatformScope, PlatformTransaction, TenantTransaction};
 use test_support::{TestDatabase, eventually};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -157,13 +157,18 @@ impl World {
     }
 
     fn start(&self, logbook: &Logbook, settings: WorkerSettings) -> Running {
+        self.start_on(LaneChoice::All, logbook, settings)
+    }
+
+    fn start_on(&self, choice: LaneChoice, logbook: &Logbook, settings: WorkerSettings) -> Running {
         let stop = CancellationToken::new();
         let workers = Workers::new(
             self.db().clone(),
             Arc::new(logbook.clone()),
             settings,
             self.signal.clone(),
-        );
+        )
+        .choosing(choice);
         Running {
             task: tokio::spawn(workers.run(stop.clone())),
             stop,
@@ -779,4 +784,76 @@ async fn a_task_that_arrives_while_its_lane_is_let_go_is_seen() {
         );
     }
     assert_eq!(logbook.payloads("a").len(), 11);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_take_the_lanes_of_their_choice_only() {
+    let world = World::new().await;
+    let (files, others) = (Logbook::willing(world.db()), Logbook::willing(world.db()));
+    for lane in ["a", "file:1", "files", "b:file:"] {
+        world.enqueue(lane, ["1"]).await;
+    }
+    let of_files = world.start_on(LaneChoice::Only("file:"), &files, SETTINGS);
+    files
+        .until("the files' lane is worked", |entries| entries.len() == 1)
+        .await;
+    of_files.end().await;
+    assert_eq!(files.payloads("file:1"), ["1"]);
+    world.enqueue("file:2", ["1"]).await;
+    let of_others = world.start_on(LaneChoice::AllBut(&["file:"]), &others, SETTINGS);
+    others
+        .until("the others are worked", |entries| entries.len() == 3)
+        .await;
+    of_others.end().await;
+    assert!(others.payloads("file:2").is_empty());
+    assert_eq!(world.tasks().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_enqueues_for_several_tenants_and_idle_lanes_are_deleted() {
+    let world = World::new().await;
+    let scopes = [scope("desa-satu"), scope("desa-dua")];
+    let tasks: Vec<_> = scopes
+        .iter()
+        .map(|scope| {
+            let task = NewTask {
+                lane: "file:1".to_owned(),
+                id: Uuid::now_v7(),
+                kind: "test",
+                payload: scope.tenant().to_string(),
+            };
+            (scope.tenant().clone(), task)
+        })
+        .collect();
+    for _ in 0..2 {
+        let mut tx = GroupTransaction::begin(world.db(), scopes.iter().collect(), "enqueue")
+            .await
+            .unwrap();
+        enqueue_group(&mut tx, &tasks).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    assert_eq!(world.tasks().await, 2, "the same id is enqueued once");
+    let delete = || async {
+        let platform = PlatformScope::for_purpose("delete idle lanes");
+        let mut tx = PlatformTransaction::begin(world.db(), platform).await.unwrap();
+        let deleted = delete_idle(&mut tx, "file:", 10).await.unwrap();
+        tx.commit().await.unwrap();
+        deleted
+    };
+    assert_eq!(delete().await, 0, "there is work on them");
+    world.enqueue("other", ["1"]).await;
+    let logbook = Logbook::doing(world.db(), |_, _, payload| async move {
+        Ok(if payload == "desa-dua" {
+            Outcome::Park
+        } else {
+            Outcome::Done
+        })
+    });
+    let workers = world.start(&logbook, SETTINGS);
+    logbook
+        .until("all were tried", |entries| entries.len() == 3)
+        .await;
+    workers.end().await;
+    assert_eq!(delete().await, 1, "a task that was put aside keeps its lane");
+    assert_eq!(world.count("SELECT count(*) FROM lanes").await, 2);
 }

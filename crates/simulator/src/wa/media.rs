@@ -12,14 +12,14 @@ use crate::signature::sha256_hex;
 const STORED_BYTES: usize = 256 * 1024 * 1024;
 
 #[derive(Debug, Default)]
-pub(super) struct MediaStore {
+pub(crate) struct MediaStore {
     by_path: HashMap<String, Vec<u8>>,
     order: VecDeque<String>,
     bytes: usize,
 }
 
 impl MediaStore {
-    pub(super) fn put(&mut self, direct_path: &str, bytes: Vec<u8>) {
+    pub(crate) fn put(&mut self, direct_path: &str, bytes: Vec<u8>) {
         self.bytes += bytes.len();
         if let Some(replaced) = self.by_path.insert(direct_path.to_owned(), bytes) {
             self.bytes -= replaced.len();
@@ -33,7 +33,7 @@ impl MediaStore {
         }
     }
 
-    pub(super) fn get(&self, direct_path: &str) -> Option<&[u8]> {
+    pub(crate) fn get(&self, direct_path: &str) -> Option<&[u8]> {
         self.by_path.get(direct_path).map(Vec::as_slice)
     }
 }

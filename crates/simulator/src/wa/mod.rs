@@ -5,7 +5,7 @@ mod chat;
 mod content;
 mod events;
 mod fields;
-mod media;
+pub(crate) mod media;
 mod phones;
 mod session;
 mod settings;

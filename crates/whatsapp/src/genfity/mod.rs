@@ -3,6 +3,7 @@
 
 mod admin;
 mod courtesy;
+mod download;
 mod http;
 mod inbound;
 mod outbound;
@@ -12,8 +13,9 @@ mod wire;
 
 pub use admin::{NewWaUser, WaAdmin};
 pub use courtesy::GenfityCourtesy;
+pub use download::GenfityDownloads;
 pub use http::{CallError, Removal};
-pub use inbound::{SIGNATURE_HEADER, Unverified, Verified};
+pub use inbound::{SIGNATURE_HEADER, SignatureCheck, Unverified, Verified};
 pub use outbound::{Endpoint, GenfitySender, InvalidEndpoint};
 pub use session::GenfitySessions;
 pub use support::{

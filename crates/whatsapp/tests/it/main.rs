@@ -7,6 +7,7 @@
 )]
 
 mod courtesy;
+mod downloads;
 mod envelope;
 mod fixtures;
 mod kinds;

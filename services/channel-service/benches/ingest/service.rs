@@ -40,6 +40,10 @@ pub(crate) async fn start(database: &TestProcessDatabase, no_relay: bool) -> Ser
         .env("ENCRYPTION_KEYS", test_support::ENCRYPTION_KEYS)
         .env("INTERNAL_API_KEY", "bench-internal-key")
         .env("WA_API_URL", "http://127.0.0.1:9")
+        .env(
+            "MEDIA_STORAGE_PATH",
+            std::env::temp_dir().join("kanal-bench-uploads"),
+        )
         .env("LOG_LEVEL", "error")
         .env("LOG_FORMAT", "pretty")
         .stdout(Stdio::null())

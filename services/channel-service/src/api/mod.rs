@@ -5,6 +5,8 @@ pub(crate) mod auth;
 pub(crate) mod channel_accounts;
 pub(crate) mod conversations;
 pub(crate) mod dead_letters;
+mod files;
+pub(crate) mod media;
 pub(crate) mod messages;
 pub(crate) mod person;
 pub(crate) mod retry;
@@ -14,6 +16,7 @@ pub(crate) mod signed_in;
 pub(crate) mod spam_guard;
 pub(crate) mod takeovers;
 pub(crate) mod tenants;
+pub(crate) mod upload;
 pub(crate) mod village;
 pub(crate) mod wa_support;
 

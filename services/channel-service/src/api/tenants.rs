@@ -197,7 +197,8 @@ async fn erase(
         .into());
     }
     let actor = user.actor(&request);
-    let erased = erase_tenant::erase(&state.db, &state.redis, &state.routes, &scope, &actor).await;
+    let files = Some(&state.media.storage);
+    let erased = erase_tenant::erase(&state.db, &state.redis, &state.routes, files, &scope, &actor).await;
     match erased {
         Ok(rows) => Ok(HttpResponse::Ok()
             .json(json!({"success": true, "data": {"village_id": scope.tenant(), "rows": rows}}))),

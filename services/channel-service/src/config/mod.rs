@@ -3,6 +3,7 @@
 mod ai_service;
 mod dashboard;
 mod internal;
+mod media;
 mod sessions;
 mod spam_guard;
 mod webhook;
@@ -21,6 +22,7 @@ use secrecy::SecretString;
 pub use ai_service::AiServiceSettings;
 pub use dashboard::DashboardSettings;
 pub use internal::InternalSettings;
+pub use media::{MediaSettings, S3Settings, StorageSettings};
 pub use sessions::SessionSettings;
 pub use webhook::WebhookSettings;
 
@@ -63,6 +65,8 @@ pub struct Settings {
     pub ingest: IngestSettings,
     /// Sending messages.
     pub sending: SendingSettings,
+    /// Files of messages and uploads.
+    pub media: MediaSettings,
     /// How long ledgers and quarantine are kept.
     pub ledger_retention: Duration,
 }
@@ -142,6 +146,7 @@ impl Settings {
         let spam_guard = spam_guard::take(reader);
         let ingest = IngestSettings::take(reader);
         let sending = SendingSettings::take(reader);
+        let media = MediaSettings::take(reader);
         let retention: Option<u64> = reader.with_default(
             "LEDGER_RETENTION_DAYS",
             "14",
@@ -172,6 +177,7 @@ impl Settings {
             spam_guard: spam_guard?,
             ingest: ingest?,
             sending: sending?,
+            media: media?,
             ledger_retention: Duration::from_secs(retention? * 24 * 60 * 60),
         })
     }
@@ -182,7 +188,7 @@ impl IngestSettings {
         let body_limit = reader.with_default(
             "WEBHOOK_BODY_LIMIT_BYTES",
             "33554432",
-            "Largest body of a webhook; 413 above it",
+            "Largest webhook in memory; above it a file inside goes to disk (`TMPDIR`), other text is 413",
         );
         let body_budget = reader.with_default(
             "BODY_BUDGET_BYTES",

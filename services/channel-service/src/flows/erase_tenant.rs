@@ -1,15 +1,18 @@
-//! A tenant leaves and nothing of it stays: rows, cached values, outside ids. Only the acts stay in the audit log.
+//! A tenant leaves and nothing of it stays: rows, files, cached values, outside ids. Only the acts stay in the audit log.
 //!
 //! The row in `tenants` goes last, so that an erasure that was interrupted can be begun again. Rows go in small batches:
-//! nobody else waits for them. What is on its way at the broker is read by consumers that find no tenant any more.
+//! nobody else waits for them. The names of its files stay until the files are gone: where the object store is away, or is
+//! not at hand, the sweep of files deletes both. What is on its way at the broker is read by consumers that find no tenant any more.
 
 use cache::RedisLink;
 use database::{Database, DatabaseError};
 use domain::tenant::TenantStatus;
 use tenant_isolation::{TenantScope, TenantTransaction};
 
+use super::media_garbage;
 use super::route_account::AccountRoutes;
 use super::tenant::Actor;
+use crate::media::MediaStorage;
 use crate::store::account::{INSTANCE, SESSION};
 use crate::store::{audit, tenant, tenant_data};
 
@@ -26,7 +29,7 @@ pub enum EraseError {
     Database(#[from] DatabaseError),
 }
 
-/// Erases the tenant. Returns how many rows there were.
+/// Erases the tenant, and its files in `files`. Returns how many rows there were.
 ///
 /// # Errors
 /// [`EraseError`].
@@ -34,6 +37,7 @@ pub async fn erase(
     db: &Database,
     redis: &RedisLink,
     routes: &AccountRoutes,
+    files: Option<&MediaStorage>,
     scope: &TenantScope,
     actor: &Actor,
 ) -> Result<usize, EraseError> {
@@ -68,6 +72,11 @@ pub async fn erase(
                 }
             }
         }
+    }
+    if let Some(files) = files
+        && let Err(error) = media_garbage::take_out_of(db, files, scope).await
+    {
+        tracing::warn!(error = %crate::error::chain(&error), "files of an erased tenant are left to the sweep");
     }
     let forgotten = redis.forget_tenant(scope).await;
     let mut tx = TenantTransaction::begin(db, scope, "end erasure").await?;

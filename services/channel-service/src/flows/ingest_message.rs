@@ -11,21 +11,24 @@ use std::sync::Arc;
 use database::{Database, DatabaseError};
 use domain::chat::Place;
 use domain::delivery::DeliveryStatus;
-use domain::ids::{AccountId, ChatId, MessageId};
-use domain::message::{Direction, InboundMessage, MessageKind};
+use domain::ids::{AccountId, ChatId, MessageId, TenantId};
+use domain::message::{Direction, InboundMessage, MediaState, MessageKind};
 use messaging::Envelope;
 use messaging::events::message_received::{
     ChatMessage, ChatPartner, ChatSender, MessageReceived, MessageSentElsewhere,
 };
+use messaging::lanes::{self, NewTask};
 use messaging::outbox::{NewRow, Signal, enqueue_group};
 use tenant_isolation::{GroupTransaction, ScopeSet, TenantScope};
 use tokio::sync::{mpsc, oneshot};
 
 use super::learn_lid;
+use super::media::FetchTask;
 use crate::store::chat::{ChatKey, ChatUpdate};
+use crate::store::media::NewMedia;
 use crate::store::message::{LedgerEntry, NewMessage};
 use crate::store::message_change::{self, MessageChange};
-use crate::store::{chat, message};
+use crate::store::{chat, media, message};
 
 /// One message that wants to be kept.
 #[derive(Debug, Clone)]
@@ -38,6 +41,8 @@ pub struct IngestJob {
     pub request_id: Option<String>,
     /// The message.
     pub message: InboundMessage,
+    /// Its file, if it has one.
+    pub media: Option<NewMedia>,
 }
 
 /// What became of it.
@@ -200,6 +205,7 @@ async fn commit_group(db: &Database, jobs: &[IngestJob]) -> Result<Vec<Ingested>
             }
         }
         enqueue_group(&mut tx, rows).await?;
+        keep_media(&mut tx, &fresh, &kept).await?;
     }
     tx.commit().await?;
 
@@ -216,6 +222,32 @@ async fn commit_group(db: &Database, jobs: &[IngestJob]) -> Result<Vec<Ingested>
             }
         })
         .collect())
+}
+
+/// The files of the messages that were kept, and the tasks of fetching those that are not there yet.
+async fn keep_media(
+    tx: &mut GroupTransaction,
+    fresh: &[Fresh<'_>],
+    kept: &HashSet<MessageId>,
+) -> Result<(), DatabaseError> {
+    let files: Vec<(&TenantId, MessageId, &NewMedia)> = fresh
+        .iter()
+        .filter(|fresh| kept.contains(&fresh.id))
+        .filter_map(|Fresh { job, id }| Some((job.scope.tenant(), *id, job.media.as_ref()?)))
+        .collect();
+    if files.is_empty() {
+        return Ok(());
+    }
+    media::insert_group(tx, &files).await?;
+    let tasks: Vec<(TenantId, NewTask)> = files
+        .iter()
+        .filter(|(.., file)| file.state == MediaState::Pending)
+        .map(|(tenant, id, _)| ((*tenant).clone(), FetchTask::of(*id)))
+        .collect();
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    lanes::enqueue_group(tx, &tasks).await
 }
 
 fn ledger_entry(job: &IngestJob, id: MessageId) -> LedgerEntry {

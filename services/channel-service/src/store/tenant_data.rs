@@ -18,6 +18,8 @@ pub struct TenantTable {
 
 /// The acts stay: they are what tells that the rest is gone.
 const KEPT: &str = "audit_log";
+/// Names of files that are still in the object store: forgotten one by one, when the file is gone.
+const GARBAGE: &str = "media_garbage";
 /// Goes last: while it is there, an erasure that was interrupted can be taken up again.
 const LAST: &str = "tenants";
 
@@ -126,8 +128,8 @@ pub async fn close_rows(tx: &mut TenantTransaction) -> Result<(), DatabaseError>
     Ok(())
 }
 
-/// Deletes up to `batch` of the tenant's rows of a table. Returns how many. The audit log is never touched, and the
-/// tenant's own row goes by [`delete_tenant`].
+/// Deletes up to `batch` of the tenant's rows of a table. Returns how many. The audit log is never touched, the
+/// names of deleted files go with the files, and the tenant's own row goes by [`delete_tenant`].
 ///
 /// # Errors
 /// [`DatabaseError`].
@@ -136,7 +138,7 @@ pub async fn delete_rows(
     table: &TenantTable,
     batch: i64,
 ) -> Result<usize, DatabaseError> {
-    if table.name == KEPT || table.name == LAST {
+    if [KEPT, GARBAGE, LAST].contains(&table.name.as_str()) {
         return Ok(0);
     }
     let tenant = tx.scope().tenant().to_string();

@@ -9,14 +9,16 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use chrono::Utc;
 use serde_json::json;
-use web::{note_tenant, read_body};
+use web::note_tenant;
 use whatsapp::event::{InboundEvent, SkipReason};
-use whatsapp::genfity::{SIGNATURE_HEADER, Unverified, Verified};
+use whatsapp::genfity::{SIGNATURE_HEADER, SignatureCheck, Unverified, Verified};
 
+use super::body::{self, Body, LongBody};
 use super::source;
 use crate::app::State;
 use crate::error::ServiceError;
 use crate::flows::ingest_message::{IngestError, IngestJob, Ingested};
+use crate::flows::media::InlineFile;
 use crate::flows::route_account::AccountRoute;
 use crate::flows::{quarantine, record_event};
 use crate::store::provider_event::KeptEvent;
@@ -30,7 +32,11 @@ pub(crate) async fn receive(
         return Err(ServiceError::Overloaded);
     }
     source::check(&request, &state.webhook)?;
-    let body = read_body(&request, payload, state.body_limit).await?;
+    let body = body::read(&request, payload, state.body_limits, &state.long_bodies).await?;
+    let (body, mut long) = match body {
+        Body::Short(body) => (body, None),
+        Body::Long(mut long) => (std::mem::take(&mut long.rest), Some(long)),
+    };
     let content_type = text_header(&request, CONTENT_TYPE.as_str());
     let signature = text_header(&request, SIGNATURE_HEADER);
     let webhook = Unverified::read(content_type, body)?;
@@ -53,18 +59,26 @@ pub(crate) async fn receive(
         return Ok(done("Unknown instance"));
     };
     note_tenant(&route.scope());
-    let verified = webhook
-        .verify(signature, &route.webhook_keys(&state.keys)?)
-        .inspect_err(|error| {
-            metrics::counter!("kanal_webhooks_refused_total", "reason" => error.code()).increment(1);
-        })?;
-    accept(&state, &route, &verified).await
+    let keys = route.webhook_keys(&state.keys)?;
+    let verified = match &mut long {
+        None => webhook.verify(signature, &keys),
+        Some(long) => {
+            let mut check = SignatureCheck::new(&keys);
+            long.sign(&mut check).await?;
+            webhook.verify_long(signature, check)
+        }
+    }
+    .inspect_err(|error| {
+        metrics::counter!("kanal_webhooks_refused_total", "reason" => error.code()).increment(1);
+    })?;
+    accept(&state, &route, &verified, long).await
 }
 
 async fn accept(
     state: &State,
     route: &AccountRoute,
     webhook: &Verified,
+    mut long: Option<LongBody>,
 ) -> Result<HttpResponse, ServiceError> {
     let (scope, account) = (route.scope(), route.account());
     let event = match webhook.parse_with(Utc::now(), route.keep()) {
@@ -85,17 +99,29 @@ async fn accept(
     };
     match event {
         InboundEvent::Message(message) => {
+            let inline = match &mut long {
+                None => webhook.inline_file().map(InlineFile::of_text),
+                Some(long) => long.film().map(InlineFile::of_stream),
+            };
+            let media = state.media.take_in(&scope, account, &message, inline).await?;
+            let taken_in = media.clone();
             let job = IngestJob {
                 scope,
                 account,
                 request_id: web::request_id(),
                 message: *message,
+                media,
             };
             match state.ingest.submit(job).await {
                 Ok(Ingested::New(id)) => {
                     Ok(HttpResponse::Ok().json(json!({"status": "ok", "message_id": id})))
                 }
-                Ok(Ingested::Duplicate) => Ok(done("Duplicate message")),
+                Ok(Ingested::Duplicate) => {
+                    if let Some(file) = taken_in {
+                        state.media.take_back(&file).await;
+                    }
+                    Ok(done("Duplicate message"))
+                }
                 Err(IngestError::Overloaded) => Err(ServiceError::Overloaded),
                 Err(IngestError::Database(error)) => Err(error.into()),
             }

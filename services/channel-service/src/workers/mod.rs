@@ -5,5 +5,6 @@ pub mod ai_handover;
 pub mod commands;
 pub mod committer;
 pub mod lanes;
+pub mod media;
 pub mod retention;
 pub mod session_intents;

@@ -222,7 +222,7 @@ async fn bodies_over_the_limit_are_413_announced_or_not() {
     let mut announced = TcpStream::connect(app.address).await.unwrap();
     let head = format!(
         "POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Type: {JSON}\r\nContent-Length: {}\r\n\r\n",
-        33 * 1024 * 1024
+        300 * 1024 * 1024
     );
     announced.write_all(head.as_bytes()).await.unwrap();
     let (line, body) = parts(&read_answer(&mut announced).await);

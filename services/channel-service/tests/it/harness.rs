@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use channel_service::app::Application;
-use channel_service::config::Settings;
+use channel_service::config::{Settings, StorageSettings};
 use channel_service::flows::load_media::LoadMedia;
+use channel_service::flows::media::MediaFlow;
 use channel_service::flows::register_account::{NewAccount, register};
 use channel_service::flows::route_account::AccountRoutes;
 use channel_service::flows::tenant::{Actor, create};
@@ -32,6 +33,7 @@ use runtime::shutdown::Shutdown;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use simulator::{FaultKind, FaultSpec, NewSession, Simulator, SimulatorConfig, WaUser, hmac_sha256_hex};
+use tempfile::TempDir;
 use tenant_isolation::TenantScope;
 use test_support::{CuttableProxy, ENCRYPTION_KEYS, TestDatabase, environment, eventually, unique_prefix};
 use tokio::task::JoinHandle;
@@ -54,6 +56,7 @@ pub(crate) struct Wishes {
     pub(crate) send_attempts: &'static str,
     pub(crate) retry_first_ms: &'static str,
     pub(crate) retry_cap_ms: &'static str,
+    pub(crate) media: MediaWishes,
     pub(crate) message_timeout_ms: &'static str,
     pub(crate) ai_service_url: Option<String>,
     pub(crate) maker: Maker,
@@ -66,6 +69,25 @@ pub(crate) struct Wishes {
     pub(crate) settings: &'static [(&'static str, &'static str)],
     /// Where files come from that go out with messages.
     pub(crate) files: Option<Arc<dyn LoadMedia>>,
+}
+
+/// How a test wants its files to be treated.
+pub(crate) struct MediaWishes {
+    pub(crate) body_limit_bytes: &'static str,
+    pub(crate) limit_bytes: &'static str,
+    pub(crate) attempts: &'static str,
+    pub(crate) link_seconds: &'static str,
+}
+
+impl Default for MediaWishes {
+    fn default() -> Self {
+        Self {
+            body_limit_bytes: "33554432",
+            limit_bytes: "104857600",
+            attempts: "5",
+            link_seconds: "3600",
+        }
+    }
 }
 
 /// Who makes the sessions of a test's service.
@@ -86,6 +108,7 @@ impl Default for Wishes {
             send_attempts: "8",
             retry_first_ms: "50",
             retry_cap_ms: "500",
+            media: MediaWishes::default(),
             message_timeout_ms: "10000",
             ai_service_url: None,
             maker: Maker::Nobody,
@@ -129,6 +152,10 @@ pub(crate) struct TestApp {
     pub(crate) shutdown: Shutdown,
     pub(crate) topology: Topology,
     settings: Settings,
+    /// Where files lie.
+    pub(crate) uploads: TempDir,
+    /// Files, past the HTTP surface.
+    pub(crate) media: MediaFlow,
     http: reqwest::Client,
     running: JoinHandle<anyhow::Result<()>>,
     amqp: Connection,
@@ -196,10 +223,13 @@ impl TestApp {
         let direct = Database::new(&direct_url, database.names.clone(), pool).unwrap();
 
         let prefix = unique_prefix("channel");
+        let uploads = tempfile::tempdir().unwrap();
         let listener = web::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = listener.local_addr().unwrap();
-        let settings = settings(&wishes, &proxies, &prefix, &simulator.base_url(), address);
+        let mut settings = settings(&wishes, &proxies, &prefix, &simulator.base_url(), address);
+        settings.media.storage = StorageSettings::Directory(uploads.path().to_owned());
         let keys = settings.keys.clone();
+        let media = MediaFlow::open(direct.clone(), &keys, &settings.media).unwrap();
         let redis = cache::RedisLink::new(&settings.redis, &settings.redis_prefix).unwrap();
         let routes = AccountRoutes::new(direct.clone(), redis);
 
@@ -228,6 +258,8 @@ impl TestApp {
             shutdown,
             topology,
             settings,
+            uploads,
+            media,
             http: client(),
             running,
             amqp,
@@ -735,6 +767,16 @@ fn settings(wishes: &Wishes, proxies: &Proxies, prefix: &str, simulator: &str, h
         ("SEND_ATTEMPTS", wishes.send_attempts),
         ("SEND_RETRY_FIRST_MS", wishes.retry_first_ms),
         ("SEND_RETRY_CAP_MS", wishes.retry_cap_ms),
+        ("WEBHOOK_BODY_LIMIT_BYTES", wishes.media.body_limit_bytes),
+        ("MEDIA_PUBLIC_URL", "https://files.example/uploads"),
+        ("MEDIA_INTERNAL_URL", "http://inside.example/uploads"),
+        ("MEDIA_LIMIT_BYTES", wishes.media.limit_bytes),
+        ("MEDIA_LINK_SECONDS", wishes.media.link_seconds),
+        ("MEDIA_ATTEMPTS", wishes.media.attempts),
+        ("MEDIA_RETRY_FIRST_MS", "50"),
+        ("MEDIA_RETRY_CAP_MS", "200"),
+        // The simulator is here; everything else that is private is not.
+        ("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "127.0.0.1"),
     ];
     let reader = SettingsReader::from_map(usual.into_iter().chain(wishes.settings.iter().copied()));
     Settings::read(reader).unwrap()

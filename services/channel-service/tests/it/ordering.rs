@@ -29,6 +29,7 @@ fn job(desa: &Tenant, from: &str, id: &str, later: i64) -> IngestJob {
         account: desa.account,
         request_id: None,
         message: *message,
+        media: None,
     }
 }
 

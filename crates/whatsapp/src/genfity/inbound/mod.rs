@@ -116,7 +116,22 @@ impl Unverified {
     /// # Errors
     /// [`SignatureError`] when a signature is required and is missing, unreadable or wrong.
     pub fn verify(self, signature: Option<&str>, keys: &[WebhookKey]) -> Result<Verified, SignatureError> {
-        if keys.is_empty() {
+        let mut check = SignatureCheck::new(keys);
+        check.update(&self.body);
+        self.verify_long(signature, check)
+    }
+
+    /// As [`Self::verify`], for a webhook whose body is not in memory: a part that does not matter was taken out of
+    /// what [`Self::read`] got, and `check` has seen the body as it was sent.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub fn verify_long(
+        self,
+        signature: Option<&str>,
+        check: SignatureCheck,
+    ) -> Result<Verified, SignatureError> {
+        if check.macs.is_empty() {
             return Ok(Verified {
                 payload: self.payload,
                 signed: false,
@@ -128,11 +143,7 @@ impl Unverified {
             .ok_or(SignatureError::Missing)?;
         let mut claimed = [0; 32];
         hex::decode_to_slice(signature, &mut claimed).map_err(|_| SignatureError::Malformed)?;
-        // Every key is tried, so that the time does not tell which one fits.
-        let fits = keys
-            .iter()
-            .fold(false, |fits, key| fits | signs(key, &self.body, &claimed));
-        if fits {
+        if check.fits(&claimed) {
             Ok(Verified {
                 payload: self.payload,
                 signed: true,
@@ -143,13 +154,35 @@ impl Unverified {
     }
 }
 
-fn signs(key: &WebhookKey, body: &[u8], claimed: &[u8; 32]) -> bool {
-    // HMAC takes keys of any length; the error type cannot happen.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key.bytes()) else {
-        return false;
-    };
-    mac.update(body);
-    mac.verify_slice(claimed).is_ok()
+/// Sees the body as it was sent, piece by piece, and then says whether a signature is one of the keys'.
+pub struct SignatureCheck {
+    macs: Vec<Hmac<Sha256>>,
+}
+
+impl SignatureCheck {
+    /// A check with an account's keys.
+    #[must_use]
+    pub fn new(keys: &[WebhookKey]) -> Self {
+        // HMAC takes keys of any length; the error cannot happen.
+        let macs = keys
+            .iter()
+            .filter_map(|key| Hmac::new_from_slice(key.bytes()).ok());
+        Self { macs: macs.collect() }
+    }
+
+    /// The next piece of the body.
+    pub fn update(&mut self, piece: &[u8]) {
+        for mac in &mut self.macs {
+            mac.update(piece);
+        }
+    }
+
+    /// Every key is tried, so that the time does not tell which one fits.
+    fn fits(self, claimed: &[u8; 32]) -> bool {
+        self.macs
+            .into_iter()
+            .fold(false, |fits, mac| fits | mac.verify_slice(claimed).is_ok())
+    }
 }
 
 impl Verified {

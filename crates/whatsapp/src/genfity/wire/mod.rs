@@ -9,7 +9,7 @@ pub(super) mod outbound;
 mod session;
 mod support;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 pub(super) use loose::Loose;
@@ -132,6 +132,25 @@ pub(super) struct SessionDetails<'a> {
     pub(super) message: Loose<'a>,
     #[serde(borrow, default, rename = "ID")]
     pub(super) id: Loose<'a>,
+}
+
+/// Body of `POST /chat/download…`: the event's own fields, byte fields in base64 as they came.
+#[derive(Serialize)]
+pub(super) struct Download<'a> {
+    #[serde(rename = "Url", skip_serializing_if = "Option::is_none")]
+    pub(super) url: Option<&'a str>,
+    #[serde(rename = "DirectPath", skip_serializing_if = "Option::is_none")]
+    pub(super) direct_path: Option<&'a str>,
+    #[serde(rename = "MediaKey")]
+    pub(super) media_key: &'a str,
+    #[serde(rename = "Mimetype")]
+    pub(super) mimetype: &'a str,
+    #[serde(rename = "FileEncSHA256", skip_serializing_if = "Option::is_none")]
+    pub(super) file_enc_sha256: Option<&'a str>,
+    #[serde(rename = "FileSHA256", skip_serializing_if = "Option::is_none")]
+    pub(super) file_sha256: Option<&'a str>,
+    #[serde(rename = "FileLength", skip_serializing_if = "Option::is_none")]
+    pub(super) file_length: Option<u64>,
 }
 
 /// Any answer, of the WhatsApp server (`code`, `data`, `success`, `error`) or of the gateway (`message`, `code`).

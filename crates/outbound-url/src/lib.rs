@@ -1,9 +1,10 @@
-//! May this address be dialled? Chatwoot's URL is typed by people, so the bridge must not become a way into the
-//! network it stands in (DESIGN.md 3.12).
+//! May this address be dialled? Chatwoot's URL is typed by people and a file's address comes in a webhook, so a service
+//! must not become a way into the network it stands in.
 //!
-//! Two checks that need each other: [`OutboundPolicy::check`] looks at the URL, because an HTTP client never asks a
-//! resolver about `http://127.0.0.1`; [`CheckedResolver`] looks at what a name leads to, and since the client dials
-//! exactly what the resolver hands it, the address that was checked is the address that is dialled.
+//! Two checks that need each other: [`OutboundPolicy::check`] and [`OutboundPolicy::check_link`] look at the URL, because
+//! an HTTP client never asks a resolver about `http://127.0.0.1`; [`CheckedResolver`] looks at what a name leads to, and
+//! since the client dials exactly what the resolver hands it, the address that was checked is the address that is
+//! dialled. The client must follow no redirects and use no proxy.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -40,18 +41,27 @@ pub enum OutboundRefusal {
 }
 
 impl OutboundPolicy {
-    /// Checks what can be seen without asking a name server.
+    /// Checks a base URL, as far as that is possible without asking a name server.
     ///
     /// # Errors
     /// [`OutboundRefusal`].
     pub fn check(&self, url: &Url) -> Result<(), OutboundRefusal> {
+        self.check_host(url, url.query().is_none() && url.fragment().is_none())
+    }
+
+    /// Checks the whole address of one thing: it may have a query, as signed addresses do.
+    ///
+    /// # Errors
+    /// [`OutboundRefusal`].
+    pub fn check_link(&self, url: &Url) -> Result<(), OutboundRefusal> {
+        self.check_host(url, true)
+    }
+
+    fn check_host(&self, url: &Url, fits: bool) -> Result<(), OutboundRefusal> {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(OutboundRefusal::Scheme);
         }
-        let plain = url.username().is_empty()
-            && url.password().is_none()
-            && url.query().is_none()
-            && url.fragment().is_none();
+        let plain = fits && url.username().is_empty() && url.password().is_none();
         // The parser has already turned `0x7f000001` and `2130706433` into plain addresses.
         let address = match url.host() {
             Some(Host::Ipv4(address)) => IpAddr::V4(address),
@@ -239,6 +249,15 @@ mod tests {
             check(&policy, "https://chat.example/?a=b"),
             Err(OutboundRefusal::Form)
         );
+    }
+
+    #[test]
+    fn a_link_may_have_a_query_and_nothing_else_more() {
+        let check = |url: &str| OutboundPolicy::default().check_link(&Url::parse(url).unwrap());
+        assert_eq!(check("https://s3.example/a.jpg?X-Amz-Signature=1"), Ok(()));
+        assert_eq!(check("http://10.0.0.1/a.jpg?x=1"), Err(OutboundRefusal::Private));
+        assert_eq!(check("https://u:p@s3.example/a.jpg"), Err(OutboundRefusal::Form));
+        assert_eq!(check("ftp://s3.example/a.jpg"), Err(OutboundRefusal::Scheme));
     }
 
     #[test]

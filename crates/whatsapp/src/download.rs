@@ -1,0 +1,62 @@
+//! What the services ask of a provider when they fetch the file of a message.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use domain::message::{DownloadKeys, MediaKind};
+use domain::text::Text;
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+
+use crate::credentials::SessionToken;
+
+/// One provider's way of fetching files.
+pub trait DownloadMedia: Send + Sync {
+    /// Begins to fetch a file. The bytes come in pieces; the file is whole only when the stream ended without error.
+    fn download<'a>(
+        &'a self,
+        credentials: &'a SessionToken,
+        file: &'a WantedFile,
+    ) -> BoxFuture<'a, Result<FileBytes, DownloadError>>;
+}
+
+/// A file's bytes, in pieces.
+pub type FileBytes = BoxStream<'static, Result<Bytes, DownloadError>>;
+
+/// A file that a message told of.
+#[derive(Debug, Clone)]
+pub struct WantedFile {
+    /// What sort of file it is.
+    pub kind: MediaKind,
+    /// The type its sender declared.
+    pub mime_type: Option<Text>,
+    /// What it takes to fetch and decrypt it.
+    pub keys: DownloadKeys,
+}
+
+/// Why a file did not come.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DownloadError {
+    /// It may come at another time.
+    #[error("the file cannot be had now: {reason}")]
+    Later {
+        /// Why, as a stable code.
+        reason: &'static str,
+        /// When the provider asked to be left alone.
+        after: Option<Duration>,
+    },
+    /// It will not come.
+    #[error("the file cannot be had: {reason}")]
+    Never {
+        /// Why, as a stable code.
+        reason: &'static str,
+    },
+}
+
+impl DownloadError {
+    /// It may come at another time, whenever that is.
+    #[must_use]
+    pub const fn later(reason: &'static str) -> Self {
+        Self::Later { reason, after: None }
+    }
+}

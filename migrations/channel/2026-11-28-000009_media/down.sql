@@ -1,0 +1,3 @@
+DROP TABLE media;
+DROP FUNCTION throw_object_away();
+DROP TABLE media_garbage;
