@@ -44,7 +44,9 @@ pub struct Rate {
 #[derive(Clone)]
 pub struct Buckets {
     redis: RedisLink,
-    rate: Rate,
+    /// The time in which one token comes.
+    interval: Duration,
+    burst: NonZeroU32,
     local: Arc<DefaultKeyedRateLimiter<CacheKey>>,
 }
 
@@ -52,10 +54,20 @@ impl Buckets {
     /// Buckets that fill at `rate`.
     #[must_use]
     pub fn new(redis: RedisLink, rate: Rate) -> Self {
-        let quota = Quota::per_second(rate.per_second).allow_burst(rate.burst);
+        Self::every(redis, Duration::from_secs(1) / rate.per_second.get(), rate.burst)
+    }
+
+    /// Buckets into which a token falls each `interval`, which is at least a microsecond, and which hold `burst`.
+    #[must_use]
+    pub fn every(redis: RedisLink, interval: Duration, burst: NonZeroU32) -> Self {
+        let interval = interval.max(Duration::from_micros(1));
+        let quota = Quota::with_period(interval)
+            .unwrap_or(Quota::per_second(burst))
+            .allow_burst(burst);
         Self {
             redis,
-            rate,
+            interval,
+            burst,
             local: Arc::new(RateLimiter::keyed(quota)),
         }
     }
@@ -65,9 +77,9 @@ impl Buckets {
     /// # Errors
     /// The wait.
     pub async fn take(&self, key: &CacheKey) -> Result<(), Duration> {
-        let interval_us = 1_000_000 / self.rate.per_second.get();
+        let interval_us = u64::try_from(self.interval.as_micros()).unwrap_or(u64::MAX);
         let name = self.redis.key(key.as_str());
-        let burst = self.rate.burst.get();
+        let burst = self.burst.get();
         let answer: Option<String> = self
             .redis
             .ask(|mut redis| async move {

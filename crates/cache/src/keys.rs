@@ -17,6 +17,11 @@ impl CacheKey {
         Self(format!("t/{}/{kind}/{id}", scope.tenant()))
     }
 
+    /// What every key of a tenant begins with.
+    pub(crate) fn all_of_tenant(scope: &TenantScope) -> String {
+        format!("t/{}/", scope.tenant())
+    }
+
     /// What an outside id stands for.
     #[must_use]
     pub fn of_external(external: &ExternalId) -> Self {

@@ -8,6 +8,7 @@ use moka::future::Cache;
 use redis::AsyncCommands as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio_util::task::TaskTracker;
 
 use crate::keys::CacheKey;
 use crate::redis_link::RedisLink;
@@ -29,6 +30,9 @@ const AGAIN_AFTER: Duration = Duration::from_secs(2);
 pub struct ReadThrough<V> {
     local: Cache<CacheKey, V>,
     redis: RedisLink,
+    /// Values that are to be taken back once more.
+    again: TaskTracker,
+    shared_ttl: Duration,
 }
 
 /// Why a load gave no value to keep. Never kept itself.
@@ -49,12 +53,21 @@ where
     /// A cache of at most `entries` values in this process.
     #[must_use]
     pub fn new(redis: RedisLink, entries: u64) -> Self {
+        Self::short_lived(redis, entries, SHARED_TTL)
+    }
+
+    /// The same for values that go out of date by themselves, with nobody to take them back: `shared_ttl` is how long
+    /// Redis keeps a copy. A process may show it for as long again, but for no more than a second.
+    #[must_use]
+    pub fn short_lived(redis: RedisLink, entries: u64, shared_ttl: Duration) -> Self {
         Self {
             local: Cache::builder()
                 .max_capacity(entries)
-                .time_to_live(LOCAL_TTL)
+                .time_to_live(LOCAL_TTL.min(shared_ttl))
                 .build(),
             redis,
+            again: TaskTracker::new(),
+            shared_ttl,
         }
     }
 
@@ -94,16 +107,23 @@ where
     pub async fn forget(&self, key: &CacheKey) {
         self.local.invalidate(key).await;
         let (redis, name) = (self.redis.clone(), self.redis.key(key.as_str()));
+        let shared_ttl = self.shared_ttl;
         take_back(&redis, name.clone()).await;
-        tokio::spawn(async move {
+        self.again.spawn(async move {
             let changed = Instant::now();
-            while changed.elapsed() < SHARED_TTL {
+            while changed.elapsed() < shared_ttl {
                 tokio::time::sleep(AGAIN_AFTER).await;
                 if take_back(&redis, name.clone()).await.is_some() {
                     return;
                 }
             }
         });
+    }
+
+    /// Waits until everything that was forgotten so far is taken back for good. For a process that ends soon after.
+    pub async fn settled(&self) {
+        self.again.close();
+        self.again.wait().await;
     }
 
     async fn shared(&self, key: &CacheKey) -> Option<V> {
@@ -116,7 +136,9 @@ where
             .await?;
         let text = text?;
         // By Redis' own clock, so that the processes' clocks do not matter.
-        let age = SHARED_TTL.saturating_sub(Duration::from_millis(u64::try_from(left_ms).unwrap_or(0)));
+        let age = self
+            .shared_ttl
+            .saturating_sub(Duration::from_millis(u64::try_from(left_ms).unwrap_or(0)));
         if self.redis.undisturbed_for().is_some_and(|calm| age >= calm) {
             return None;
         }
@@ -129,8 +151,9 @@ where
             return;
         };
         let name = self.redis.key(key.as_str());
+        let ttl = u64::try_from(self.shared_ttl.as_millis()).unwrap_or(u64::MAX);
         self.redis
-            .ask(|mut redis| async move { redis.set_ex::<_, _, ()>(name, text, SHARED_TTL.as_secs()).await })
+            .ask(|mut redis| async move { redis.pset_ex::<_, _, ()>(name, text, ttl).await })
             .await;
     }
 }

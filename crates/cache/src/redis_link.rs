@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, RedisResult};
 use secrecy::{ExposeSecret, SecretString};
+use tenant_isolation::TenantScope;
+
+use crate::keys::CacheKey;
 
 /// Redis answers in well under a millisecond; what takes longer is slower than asking Postgres.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(100);
@@ -68,6 +71,37 @@ impl RedisLink {
             .is_ok_and(|answer| answer.is_ok())
     }
 
+    /// Deletes every key of a tenant. Returns how many there were; `None` when Redis is away.
+    pub async fn forget_tenant(&self, scope: &TenantScope) -> Option<u64> {
+        let pattern = format!("{}*", escape_pattern(&self.key(&CacheKey::all_of_tenant(scope))));
+        let (mut cursor, mut deleted) = (0_u64, 0_u64);
+        loop {
+            let pattern = pattern.clone();
+            let (next, keys): (u64, Vec<String>) = self
+                .ask(|mut redis| async move {
+                    redis::cmd("SCAN")
+                        .arg(cursor)
+                        .arg("MATCH")
+                        .arg(pattern)
+                        .arg("COUNT")
+                        .arg(500)
+                        .query_async(&mut redis)
+                        .await
+                })
+                .await?;
+            if !keys.is_empty() {
+                let gone: u64 = self
+                    .ask(|mut redis| async move { redis::cmd("DEL").arg(keys).query_async(&mut redis).await })
+                    .await?;
+                deleted += gone;
+            }
+            cursor = next;
+            if cursor == 0 {
+                return Some(deleted);
+            }
+        }
+    }
+
     pub(crate) fn key(&self, key: &str) -> String {
         format!("{}{key}", self.prefix)
     }
@@ -109,4 +143,16 @@ impl RedisLink {
     fn age(&self) -> u64 {
         u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
+}
+
+/// A text that a Redis pattern matches as it is.
+fn escape_pattern(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '*' | '?' | '[' | ']' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern
 }

@@ -13,6 +13,33 @@ words! {
     }
 }
 
+words! {
+    /// Where a chat of several people takes place. A chat with one person has none.
+    Place, "place" {
+        /// A group.
+        Group = "group",
+        /// A broadcast list.
+        Broadcast = "broadcast",
+        /// Status posts.
+        Status = "status",
+    }
+}
+
+impl Place {
+    /// The place behind an address; none for one person.
+    #[must_use]
+    pub fn of(address: &ChatAddress) -> Option<Self> {
+        match address {
+            ChatAddress::Group(_) => Some(Self::Group),
+            ChatAddress::Other(_) if address.as_str() == "status@broadcast" => Some(Self::Status),
+            ChatAddress::Other(_) if address.as_str().ends_with("@broadcast") => Some(Self::Broadcast),
+            ChatAddress::Other(_) | ChatAddress::Phone(_) | ChatAddress::Lid(_) | ChatAddress::Visitor(_) => {
+                None
+            }
+        }
+    }
+}
+
 impl Channel {
     /// The channel of a chat partner.
     #[must_use]
@@ -54,6 +81,28 @@ mod tests {
         let person = ChatAddress::parse("6281200000001@s.whatsapp.net").unwrap();
         assert_eq!(Channel::of(&visitor), Channel::Webchat);
         assert_eq!(Channel::of(&person), Channel::WhatsApp);
+    }
+
+    #[test]
+    fn an_address_tells_its_place() {
+        for (address, place) in [
+            ("120363040000000001@g.us", Some(Place::Group)),
+            ("1700000000@broadcast", Some(Place::Broadcast)),
+            ("status@broadcast", Some(Place::Status)),
+            ("6281200000001@s.whatsapp.net", None),
+            ("190000000000001@lid", None),
+            ("120363000000000001@newsletter", None),
+            ("web_abc", None),
+        ] {
+            assert_eq!(
+                Place::of(&ChatAddress::parse(address).unwrap()),
+                place,
+                "{address}"
+            );
+        }
+        for &place in Place::ALL {
+            assert_eq!(place.as_str().parse(), Ok(place));
+        }
     }
 
     #[test]

@@ -14,4 +14,5 @@ pub mod retry;
 pub mod subscription;
 pub mod tenant;
 pub mod text;
+pub mod user;
 pub mod words;

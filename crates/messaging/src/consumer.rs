@@ -4,10 +4,12 @@ use std::future::Future;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use lapin::Consumer;
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, QueueDeclareOptions,
+};
 use lapin::types::FieldTable;
+use lapin::{Channel, Consumer};
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, Pauses};
@@ -51,6 +53,9 @@ const PREFETCH: u16 = 64;
 /// Longest wait for the broker's part. The library can forget an acknowledgement when the connection breaks at the same
 /// moment, and whoever waits for it then waits for ever.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// After so long without a delivery the broker is asked whether we are still attached. Its word that a queue is gone can
+/// be missed when it comes at a bad moment, and then nothing would ever be delivered again.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// Reads `queue` until `stop`, over as many connections as that takes.
 pub async fn consume<H: HandleEvent>(broker: &Broker, queue: Queue, handler: &H, stop: &CancellationToken) {
@@ -85,11 +90,16 @@ async fn read<H: HandleEvent>(
             .await?;
         let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
         link.channel
-            .basic_consume(name.into(), "".into(), options, arguments)
+            .basic_consume(name.as_str().into(), "".into(), options, arguments)
             .await
     })
     .await?;
-    let ended = take_all(queue, handler, &mut deliveries, stop, pauses).await;
+    let from = Attached {
+        channel: &link.channel,
+        queue,
+        name: &name,
+    };
+    let ended = take_all(&from, handler, &mut deliveries, stop, pauses).await;
     // Before the consumer is dropped, which would cancel it: what is on its way to a cancelled consumer goes back to the
     // queue ahead of what was delivered earlier, and the next process would swap the two.
     let closed = answered(link.channel.close(REPLY_SUCCESS, "done".into())).await;
@@ -97,8 +107,32 @@ async fn read<H: HandleEvent>(
     ended.and(closed)
 }
 
-async fn take_all<H: HandleEvent>(
+/// The queue that is read, and by which channel.
+struct Attached<'a> {
+    channel: &'a Channel,
     queue: Queue,
+    name: &'a str,
+}
+
+impl Attached<'_> {
+    /// Asks the broker whether the queue is still there and read by anybody.
+    async fn check(&self) -> Result<(), String> {
+        let passive = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let declared = self
+            .channel
+            .queue_declare(self.name.into(), passive, FieldTable::default());
+        match answered(declared).await?.consumer_count() {
+            0 => Err("the queue has forgotten its reader".to_owned()),
+            _ => Ok(()),
+        }
+    }
+}
+
+async fn take_all<H: HandleEvent>(
+    from: &Attached<'_>,
     handler: &H,
     deliveries: &mut Consumer,
     stop: &CancellationToken,
@@ -109,13 +143,17 @@ async fn take_all<H: HandleEvent>(
             biased;
             () = stop.cancelled() => return Ok(()),
             delivery = deliveries.next() => delivery,
+            () = tokio::time::sleep(SILENCE) => {
+                from.check().await?;
+                continue;
+            }
         };
         let Some(delivery) = delivery else {
             return Err("the broker closed the channel".to_owned());
         };
         let delivery = delivery.map_err(|error| error_chain(&error))?;
         pauses.reset();
-        take(queue, handler, delivery, stop).await?;
+        take(from.queue, handler, delivery, stop).await?;
     }
 }
 
@@ -147,7 +185,7 @@ async fn take<H: HandleEvent>(
             }
             Err(error @ HandleError::Poison(_)) => return dead_letter(queue, &delivery, &error).await,
             Err(error @ HandleError::Later(_)) => {
-                tracing::warn!(tenant = %envelope.tenant_id, error = error_chain(&error), "an event has to wait");
+                tracing::warn!(tenant = %envelope.tenant_id, request_id = envelope.request_id, error = error_chain(&error), "an event has to wait");
                 tokio::select! {
                     // Unacknowledged, so the broker gives it to the next process.
                     () = stop.cancelled() => return Ok(()),

@@ -53,7 +53,7 @@ pub enum InvalidEnvelope {
 }
 
 impl Envelope {
-    /// Wraps an event that happens now.
+    /// Wraps an event that happens now, because of the request behind the [work in hand](crate::cause), if there is one.
     ///
     /// # Errors
     /// When the event cannot be written as JSON, which for our types means a map key that is no text.
@@ -64,7 +64,7 @@ impl Envelope {
             kind: E::TYPE.to_owned(),
             tenant_id: scope.tenant().clone(),
             occurred_at: Utc::now(),
-            request_id: None,
+            request_id: crate::cause::request_id(),
             data: serde_json::value::to_raw_value(event)?,
         })
     }

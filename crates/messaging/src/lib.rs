@@ -7,6 +7,7 @@
 //! A crash sends an event twice, never zero times; consumers recognise the second one by the envelope's id.
 
 pub mod broker;
+pub mod cause;
 pub mod consumer;
 mod envelope;
 pub mod events;

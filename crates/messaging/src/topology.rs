@@ -13,6 +13,10 @@ const DELIVERY_LIMIT: i64 = 50;
 /// Messages kept in a queue that nobody reads; the oldest leave first. What they tell of stays in Postgres.
 const UNREAD_LIMIT: i64 = 100_000;
 
+/// Messages kept in a queue whose reader is away. Then the broker refuses further ones, which stay in the outbox in their
+/// order: nothing is lost, and the broker's disk is not filled by a service that is down.
+const READ_LIMIT: i64 = 1_000_000;
+
 /// Names, with a prefix that keeps tests on one broker apart. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Topology {
@@ -80,6 +84,12 @@ impl Topology {
         self.named("kanal.events")
     }
 
+    /// The exchange by which dead letters find their queues.
+    #[must_use]
+    pub fn dead_exchange(&self) -> String {
+        self.named("kanal.dead")
+    }
+
     /// GovConnect's exchange.
     #[must_use]
     pub fn govconnect_exchange(&self) -> String {
@@ -118,7 +128,7 @@ impl Topology {
     pub async fn declare(&self, channel: &Channel, govconnect: bool) -> Result<(), lapin::Error> {
         self.declare_exchange(channel, &self.events_exchange(), ExchangeKind::Topic)
             .await?;
-        let dead = self.named("kanal.dead");
+        let dead = self.dead_exchange();
         self.declare_exchange(channel, &dead, ExchangeKind::Direct)
             .await?;
         for queue in Queue::ALL {
@@ -130,6 +140,11 @@ impl Topology {
                 let dead_name = self.dead_letter_queue(queue);
                 self.declare_queue(channel, &dead_name, quorum()).await?;
                 bind(channel, &dead_name, &dead, &name).await?;
+                arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(READ_LIMIT));
+                arguments.insert(
+                    "x-overflow".into(),
+                    AMQPValue::LongString("reject-publish".into()),
+                );
                 arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERY_LIMIT));
                 arguments.insert(
                     "x-dead-letter-exchange".into(),

@@ -74,7 +74,7 @@ impl SettingsReader {
 
     /// Takes the settings from a map, as tests and the documentation check do.
     #[must_use]
-    pub fn from_map<const N: usize>(values: [(&str, &str); N]) -> Self {
+    pub fn from_map<'a>(values: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let source = values
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value.to_owned()))

@@ -59,10 +59,11 @@ pub fn start(service: &'static str, settings: &ProcessSettings) -> std::io::Resu
     Ok(shutdown)
 }
 
-/// Waits for everything that was started; true when all of it finished in time.
+/// Waits for everything that was started; true when all of it finished in time. What the server took of the grace
+/// period for its open requests is gone.
 pub async fn finish(service: &'static str, shutdown: &Shutdown) -> bool {
     shutdown.begin();
-    let finished = shutdown.finished_within(GRACE).await;
+    let finished = shutdown.finished_within(shutdown.left_of(GRACE)).await;
     tracing::info!(service, finished, "stopped");
     finished
 }

@@ -1,12 +1,13 @@
 //! An orderly end: stop taking, finish what is in hand, and say so loudly when that takes too long.
 
 use std::future::Future;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// The time in which a process finishes what is in hand.
+/// The time from the first word of the end in which a process finishes what is in hand, all of it together.
 pub const GRACE: Duration = Duration::from_secs(10);
 
 /// Handed to everything that runs for long. Cheap to clone; every clone speaks of the same end.
@@ -14,6 +15,7 @@ pub const GRACE: Duration = Duration::from_secs(10);
 pub struct Shutdown {
     token: CancellationToken,
     tasks: TaskTracker,
+    begun_at: Arc<OnceLock<Instant>>,
 }
 
 impl Shutdown {
@@ -25,7 +27,15 @@ impl Shutdown {
 
     /// Asks everybody to finish.
     pub fn begin(&self) {
+        self.begun_at.get_or_init(Instant::now);
         self.token.cancel();
+    }
+
+    /// What is left of `grace`, which began with the end. All of it while there is no end.
+    #[must_use]
+    pub fn left_of(&self, grace: Duration) -> Duration {
+        let gone = self.begun_at.get().map_or(Duration::ZERO, Instant::elapsed);
+        grace.saturating_sub(gone)
     }
 
     /// Has the end begun?
@@ -123,6 +133,18 @@ mod tests {
         shutdown.begin();
         assert!(shutdown.finished_within(Duration::from_secs(5)).await);
         finished.await.unwrap();
+    }
+
+    #[test]
+    fn grace_begins_with_the_end_and_only_once() {
+        let (shutdown, grace) = (Shutdown::new(), Duration::from_secs(3_600));
+        assert_eq!(shutdown.left_of(grace), grace);
+        shutdown.begin();
+        let left = shutdown.left_of(grace);
+        std::thread::sleep(Duration::from_millis(5));
+        shutdown.clone().begin();
+        assert!(shutdown.left_of(grace) < left);
+        assert_eq!(shutdown.left_of(Duration::from_millis(5)), Duration::ZERO);
     }
 
     #[tokio::test]

@@ -7,8 +7,8 @@ use crate::{
     AccountCreated, ApiCall, ChatwootDelivery, ContactView, ControlError, ConversationView, DeliveryAttempt,
     FaultError, FaultSpec, FaultView, GowaSend, GraphSend, Inbound, InboundStream, InboxCreated, MessageView,
     NewAccount, NewInbox, NewSession, PhoneMessage, RawEvent, Receipt, Redelivery, Reply, ReplyStream,
-    ReplyStreamProgress, RequestEntry, Simulator, StatusUpdate, StreamProgress, WaConfigChange, WaSettings,
-    WaUser,
+    ReplyStreamProgress, RequestEntry, Simulator, StatusUpdate, StreamProgress, SupportCustomer,
+    WaConfigChange, WaSettings, WaUser,
 };
 
 /// The bucket.
@@ -67,6 +67,12 @@ impl Simulator {
     /// A phone confirms messages. The event's number is absent when the session does not hear of receipts (§12).
     pub fn receipt(&self, receipt: &Receipt) -> Result<Option<u64>, ControlError> {
         wa::receipt(&self.hub, receipt)
+    }
+
+    /// The gateway's customers with their keys and sessions, in the order they came.
+    #[must_use]
+    pub fn support_customers(&self) -> Vec<SupportCustomer> {
+        lock(&self.hub.support).view()
     }
 
     /// Changes settings and returns them all.

@@ -26,6 +26,7 @@ pub(crate) fn answer(hub: &Arc<Hub>, call: &Call) -> Answer {
                     .is_none_or(|prefix| entry.path.starts_with(prefix))
             },
         ))),
+        ["support", "customers"] if call.method == "GET" => Ok(Answer::ok(&lock(&hub.support).view())),
         ["gowa", "sends"] if call.method == "GET" => Ok(Answer::ok(&lock(&hub.gowa).sends.page(
             call.query_number("after"),
             call.limit(),

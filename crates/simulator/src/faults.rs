@@ -145,6 +145,9 @@ pub enum FaultError {
     /// A kind that makes no sense for that selector.
     #[error("this kind does not fit: duplicate and reorder need target, status needs path_prefix")]
     Kind,
+    /// As many as there may be are switched on already.
+    #[error("too many faults are switched on; remove some")]
+    TooMany,
 }
 
 /// What is to be done to one incoming request.
@@ -182,6 +185,9 @@ pub(crate) struct AttemptFate {
     pub(crate) lose_answer: bool,
 }
 
+/// Most faults at a time. Spent ones stay readable until their place is needed.
+const FAULT_LIMIT: usize = 1_000;
+
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     next_id: u64,
@@ -201,6 +207,12 @@ impl Faults {
             }
             (Some(_), None) | (None, Some(_)) => {}
             _ => return Err(FaultError::Selector),
+        }
+        if self.active.len() >= FAULT_LIMIT {
+            self.active.retain(|fault| !spent(fault));
+        }
+        if self.active.len() >= FAULT_LIMIT {
+            return Err(FaultError::TooMany);
         }
         self.next_id += 1;
         self.active.push(FaultView {
@@ -319,16 +331,40 @@ impl Faults {
     }
 }
 
+fn spent(fault: &FaultView) -> bool {
+    fault.spec.times.is_some_and(|times| fault.hits >= times)
+}
+
 /// Counts the hit unless the fault is spent or chance spares this one.
 fn hit(fault: &mut FaultView) -> bool {
-    let spent = fault.spec.times.is_some_and(|times| fault.hits >= times);
     let spared = fault
         .spec
         .probability
         .is_some_and(|chance| !rand::rng().random_bool(chance.clamp(0.0, 1.0)));
-    if spent || spared {
+    if spared || spent(fault) {
         return false;
     }
     fault.hits += 1;
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spent_faults_make_room_and_living_ones_do_not() {
+        let mut faults = Faults::default();
+        for _ in 0..FAULT_LIMIT {
+            faults
+                .add(FaultSpec::on_path("/wa", FaultKind::Cut).times(1))
+                .unwrap();
+        }
+        let living = || FaultSpec::on_path("/wa", FaultKind::Cut);
+        assert_eq!(faults.add(living()), Err(FaultError::TooMany));
+        faults.for_request("GET", "/wa/x");
+        assert_eq!(faults.list()[0].hits, 1);
+        faults.add(living()).unwrap();
+        assert_eq!(faults.list().len(), FAULT_LIMIT);
+    }
 }

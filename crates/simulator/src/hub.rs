@@ -16,6 +16,7 @@ use crate::gowa::GowaState;
 use crate::graph::GraphState;
 use crate::journal::Journal;
 use crate::s3::S3State;
+use crate::support::state::SupportState;
 use crate::wa::state::WaState;
 use crate::{SimulatorConfig, StartError};
 
@@ -53,6 +54,7 @@ pub(crate) struct Hub {
     pub(crate) gowa: Mutex<GowaState>,
     pub(crate) graph: Mutex<GraphState>,
     pub(crate) s3: Mutex<S3State>,
+    pub(crate) support: Mutex<SupportState>,
     pub(crate) faults: Mutex<Faults>,
     pub(crate) requests: Mutex<Journal<RequestEntry>>,
     pub(crate) wa_client: reqwest::Client,
@@ -84,10 +86,11 @@ impl Hub {
             .map_err(StartError::Client)?;
         Ok(Arc::new(Self {
             wa: Mutex::new(WaState::new(&config)),
-            chatwoot: Mutex::default(),
+            chatwoot: Mutex::new(ChatwootState::new(config.first_chatwoot_id)),
             gowa: Mutex::default(),
             graph: Mutex::default(),
             s3: Mutex::default(),
+            support: Mutex::default(),
             faults: Mutex::default(),
             requests: Mutex::default(),
             wa_client,

@@ -1,7 +1,8 @@
 //! Imitations of the outside systems Kanal talks to, for tests and for people without a phone at hand.
 //!
-//! One listener carries a genfity WA server (`/wa`), a Chatwoot (`/chatwoot`), a GoWA (`/gowa`), Meta's Graph API
-//! (`/graph`) and a bucket (`/s3`), plus a control plane (`/_sim`) that makes phones and agents act, switches faults on and reads back what
+//! One listener carries a genfity WA server (`/wa`), the gateway that sells its sessions (`/support`), a Chatwoot
+//! (`/chatwoot`), a GoWA (`/gowa`), Meta's Graph API (`/graph`) and a bucket (`/s3`), plus a control plane (`/_sim`) that
+//! makes phones and agents act, switches faults on and reads back what
 //! happened. The shapes come from the contracts of those systems, not from our own clients, so that a client that
 //! misreads a contract fails here first.
 //!
@@ -20,6 +21,7 @@ mod journal;
 mod s3;
 mod server;
 mod signature;
+mod support;
 mod wa;
 
 use std::io;
@@ -42,6 +44,7 @@ pub use graph::GraphSend;
 pub use hub::{Moment, RequestEntry};
 pub use journal::JOURNAL_LIMIT;
 pub use signature::{chatwoot_signature, hmac_sha256_hex};
+pub use support::state::{SupportCustomer, SupportSession};
 pub use wa::control::{ControlError, NewSession, RawEvent, Receipt, ReceiptState, WaConfigChange};
 pub use wa::inbound::{Inbound, InboundKind, InboundMedia, InboundTime};
 pub use wa::state::{ApiCall, DeliveryAttempt, PhoneMessage, SentMedia, WaSettings, WaUser, WebhookFormat};
@@ -54,6 +57,8 @@ pub struct SimulatorConfig {
     pub listen: SocketAddr,
     /// What `/wa/admin/*` expects in `Authorization`, raw, without `Bearer` (WA contract §1).
     pub wa_admin_token: String,
+    /// `INTERNAL_API_KEYS` of the gateway at `/support`: `source:key` or `key`, separated by commas.
+    pub support_internal_keys: String,
     /// `WEBHOOK_FORMAT` of the WA server (§10); may be changed at run time.
     pub webhook_format: WebhookFormat,
     /// Waits between the attempts to deliver one WA webhook: n waits make n + 1 attempts (§10).
@@ -68,6 +73,9 @@ pub struct SimulatorConfig {
     pub receipt_delay: Duration,
     /// Chatwoot gives up on a webhook after this long (Chatwoot contract 2.4).
     pub chatwoot_webhook_timeout: Duration,
+    /// Chatwoot's ids of inboxes, contacts and messages begin here. A simulator that starts again over databases that
+    /// remember the last one must not hand out the same ids for other things: see [`SimulatorConfig::never_repeating_ids`].
+    pub first_chatwoot_id: u64,
 }
 
 impl Default for SimulatorConfig {
@@ -75,6 +83,7 @@ impl Default for SimulatorConfig {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8090)),
             wa_admin_token: "simulator-admin-token".to_owned(),
+            support_internal_keys: "govconnect:simulator-internal-key".to_owned(),
             webhook_format: WebhookFormat::Form,
             retry_delays: [30, 60, 120, 240].map(Duration::from_secs).to_vec(),
             auto_login: true,
@@ -82,11 +91,22 @@ impl Default for SimulatorConfig {
             login_delay: Duration::from_millis(20),
             receipt_delay: Duration::from_millis(20),
             chatwoot_webhook_timeout: Duration::from_secs(5),
+            first_chatwoot_id: 1,
         }
     }
 }
 
 impl SimulatorConfig {
+    /// Lets Chatwoot's ids begin at the clock's milliseconds: whatever an earlier simulator handed out, it made fewer
+    /// ids than milliseconds passed. JSON numbers hold them exactly for the next two hundred thousand years.
+    #[must_use]
+    pub fn never_repeating_ids(mut self) -> Self {
+        self.first_chatwoot_id = u64::try_from(chrono::Utc::now().timestamp_millis())
+            .unwrap_or(1)
+            .max(1);
+        self
+    }
+
     /// For tests: a free port, and WA webhooks retried after 50, 100, 200 and 200 ms instead of minutes.
     #[must_use]
     pub fn for_tests() -> Self {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use simulator::{Simulator, SimulatorConfig, WebhookFormat};
+use tracing_subscriber::EnvFilter;
 
 use crate::first_message::FirstMessage;
 
@@ -22,7 +23,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve all imitations on one port: /wa, /chatwoot, /gowa, /graph, and the control plane under /_sim.
+    /// Serve all imitations on one port: /wa, /support, /chatwoot, /gowa, /graph, and the control plane under /_sim.
     Serve(Serve),
     /// Send one message from a phone to a person's Chatwoot and the answer back, printing every hop as it happens.
     ///
@@ -45,6 +46,9 @@ struct Serve {
     /// Token of the WA server's admin API. Taken from WA_ADMIN_TOKEN if absent.
     #[arg(long)]
     wa_admin_token: Option<String>,
+    /// Keys of the gateway's internal routes, `source:key` separated by commas. Taken from INTERNAL_API_KEYS if absent.
+    #[arg(long)]
+    support_internal_keys: Option<String>,
     /// How the WA server writes its webhooks.
     #[arg(long, value_enum, default_value_t = Format::Form)]
     webhook_format: Format,
@@ -68,22 +72,34 @@ enum Format {
 }
 
 /// Cut connections are what we are for; the server below would report each as an error.
-const QUIET: &str = "info,actix_server=warn,actix_http::h1::dispatcher=off";
+const QUIET: &str = "actix_server=warn,actix_http::h1::dispatcher=off";
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
     // Fails when a provider is installed already, which is just as good.
     rustls::crypto::ring::default_provider().install_default().ok();
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| QUIET.into()),
-        )
-        .with_writer(std::io::stderr)
-        .init();
+    start_logs();
     match Arguments::parse().command {
         Command::Serve(serve) => serve.run().await.map(|()| ExitCode::SUCCESS),
         Command::FirstMessage(message) => first_message::run(&message).await,
         Command::Healthcheck { url } => healthcheck(&url).await.map(|()| ExitCode::SUCCESS),
+    }
+}
+
+/// `LOG_LEVEL` and `LOG_FORMAT` mean what they mean to the services; `RUST_LOG` says it in more detail.
+fn start_logs() {
+    let told = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
+    let filter = told("RUST_LOG")
+        .or_else(|| told("LOG_LEVEL").map(|level| format!("{level},{QUIET}")))
+        .and_then(|directives| EnvFilter::try_new(directives).ok())
+        .unwrap_or_else(|| EnvFilter::new(format!("info,{QUIET}")));
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    if told("LOG_FORMAT").as_deref() == Some("json") {
+        lines.json().flatten_event(true).init();
+    } else {
+        lines.init();
     }
 }
 
@@ -95,9 +111,15 @@ impl Serve {
                 .ok()
                 .filter(|token| !token.is_empty())
         });
-        let mut simulator = Simulator::start(SimulatorConfig {
+        let keys = self.support_internal_keys.or_else(|| {
+            std::env::var("INTERNAL_API_KEYS")
+                .ok()
+                .filter(|keys| !keys.is_empty())
+        });
+        let config = SimulatorConfig {
             listen: self.listen,
             wa_admin_token: token.unwrap_or(defaults.wa_admin_token.clone()),
+            support_internal_keys: keys.unwrap_or(defaults.support_internal_keys.clone()),
             webhook_format: match self.webhook_format {
                 Format::Form => WebhookFormat::Form,
                 Format::Json => WebhookFormat::Json,
@@ -110,12 +132,13 @@ impl Serve {
             auto_receipts: self.auto_receipts,
             auto_login: !self.manual_login,
             ..defaults
-        })
-        .await?;
+        };
+        // The services' databases outlive us.
+        let mut simulator = Simulator::start(config.never_repeating_ids()).await?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             address = %simulator.addr(),
-            "simulator listening: /wa /chatwoot /gowa /graph, control plane /_sim"
+            "simulator listening: /wa /support /chatwoot /gowa /graph, control plane /_sim"
         );
         tokio::select! {
             ended = simulator.wait() => return ended.context("the server ended by itself"),

@@ -14,7 +14,7 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use crate::faults::Instead;
 use crate::http::{Answer, Call};
 use crate::hub::{Hub, RequestEntry, lock};
-use crate::{StartError, chatwoot, control, gowa, graph, s3, wa};
+use crate::{StartError, chatwoot, control, gowa, graph, s3, support, wa};
 
 /// Inline media travels in bodies, so the bound is wide; there is one all the same.
 const BODY_LIMIT: usize = 64 * 1024 * 1024;
@@ -96,6 +96,7 @@ async fn handle(request: HttpRequest, body: Bytes, hub: web::Data<Hub>) -> HttpR
 fn dispatch(hub: &Arc<Hub>, mount: &str, call: &Call) -> Answer {
     match mount {
         "wa" => wa::answer(hub, call),
+        "support" => support::answer(hub, call),
         "chatwoot" => chatwoot::answer(hub, call),
         "gowa" => gowa::answer(hub, call),
         "graph" => graph::answer(hub, call),
@@ -104,7 +105,7 @@ fn dispatch(hub: &Arc<Hub>, mount: &str, call: &Call) -> Answer {
         "health" => Answer::ok(&serde_json::json!({"status": "ok"})),
         _ => Answer::text(
             404,
-            "nothing here; mounts are /wa, /chatwoot, /gowa, /graph, /s3 and /_sim\n",
+            "nothing here; mounts are /wa, /support, /chatwoot, /gowa, /graph, /s3 and /_sim\n",
         ),
     }
 }

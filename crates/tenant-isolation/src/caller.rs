@@ -39,6 +39,12 @@ impl InternalCaller {
         self.tenants.is_none()
     }
 
+    /// The tenants its key is limited to; `None` when it may work for every one.
+    #[must_use]
+    pub const fn limited_to(&self) -> Option<&BTreeSet<TenantId>> {
+        self.tenants.as_ref()
+    }
+
     /// The scope of the tenant it names.
     ///
     /// # Errors
@@ -170,7 +176,7 @@ mod tests {
     fn the_shared_key_is_good_for_every_tenant() {
         let keys = keys("");
         let caller = keys.caller("shared-key-of-all").unwrap();
-        assert!(caller.is_for_all());
+        assert!(caller.is_for_all() && caller.limited_to().is_none());
         assert_eq!(
             caller.scope(tenant("desa-a")).unwrap().tenant().as_str(),
             "desa-a"
@@ -187,6 +193,8 @@ mod tests {
         assert_eq!((caller.name(), caller.is_for_all()), ("ai", false));
         assert!(caller.scope(tenant("desa-b")).is_ok());
         assert_eq!(caller.scope(tenant("desa-c")), Err(NotForThisTenant));
+        let own = caller.limited_to().unwrap();
+        assert!(own.iter().map(TenantId::as_str).eq(["desa-a", "desa-b"]));
         assert_eq!(keys.caller("fedcba9876543210").unwrap().name(), "notify");
     }
 

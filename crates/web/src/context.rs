@@ -6,8 +6,8 @@ use std::time::Instant;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
-use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, ResponseError as _};
 use futures_util::FutureExt as _;
@@ -53,6 +53,13 @@ pub fn note_tenant(scope: &tenant_isolation::TenantScope) {
     tracing::Span::current().record("tenant", scope.tenant().as_str());
 }
 
+/// The method as a label of metrics. Callers choose it freely, and each label is kept for ever.
+fn method_label(method: &Method) -> &'static str {
+    const KNOWN: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
+    let known = KNOWN.into_iter().find(|known| *known == method.as_str());
+    known.unwrap_or("other")
+}
+
 /// The innermost middleware: gives the request its context, turns panics into answers, counts and measures.
 pub(crate) async fn with_context(
     error_field: ErrorField,
@@ -64,7 +71,7 @@ pub(crate) async fn with_context(
     let header = request_id
         .as_deref()
         .and_then(|id| HeaderValue::from_str(id).ok());
-    let method = request.method().as_str().to_owned();
+    let method = method_label(request.method());
     let path = request.path().to_owned();
     let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
     let context = Context {
@@ -109,4 +116,20 @@ pub(crate) async fn with_context(
     metrics::histogram!("kanal_http_request_seconds", "method" => method, "route" => route, "status" => status)
         .record(started.elapsed());
     outcome.map_err(|(answer, error)| InternalError::from_response(error, answer).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strange_methods_share_one_label() {
+        assert_eq!(method_label(&Method::POST), "POST");
+        for strange in ["PURGE", "post", "X1", "X2"] {
+            assert_eq!(
+                method_label(&Method::from_bytes(strange.as_bytes()).unwrap()),
+                "other"
+            );
+        }
+    }
 }

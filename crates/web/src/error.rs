@@ -95,6 +95,18 @@ impl ApiError {
         error
     }
 
+    /// 429: too often. The caller may come again after the wait.
+    #[must_use]
+    pub fn too_many(retry_after: Duration) -> Self {
+        let mut error = Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_requests",
+            "Too many requests, please try again later",
+        );
+        error.retry_after = Some(retry_after);
+        error
+    }
+
     /// 500: our fault. The cause belongs into the log.
     #[must_use]
     pub fn internal() -> Self {

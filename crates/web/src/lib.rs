@@ -9,12 +9,15 @@ pub mod health;
 pub mod healthcheck;
 mod internal;
 mod metrics_page;
+pub mod openapi;
 mod server;
+mod validation;
 
-pub use body::read_body;
+pub use body::{BodyBudget, BodyPlace, read_body};
 pub use context::{note_tenant, request_id, wire_time};
 pub use error::{ApiError, ErrorField};
 pub use fields::{FIELDS_LIMIT, Fields, Query};
 pub use internal::{Internal, require_internal_key};
 pub use metrics_page::MetricsToken;
 pub use server::{ServerSettings, bind, serve};
+pub use validation::{Location, Validation};

@@ -119,6 +119,30 @@ impl SessionEvent {
     }
 }
 
+/// Which places besides conversations with one person a tenant wants to have kept. None, unless it says so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// Groups.
+    pub groups: bool,
+    /// Broadcast lists.
+    pub broadcasts: bool,
+    /// Status posts.
+    pub status: bool,
+}
+
+impl Keep {
+    /// Is a message from such a place wanted?
+    #[must_use]
+    pub const fn wants(self, place: SkipReason) -> bool {
+        match place {
+            SkipReason::Group => self.groups,
+            SkipReason::Broadcast => self.broadcasts,
+            SkipReason::Status => self.status,
+            SkipReason::Newsletter | SkipReason::Bot => false,
+        }
+    }
+}
+
 /// Why an event is none of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SkipReason {

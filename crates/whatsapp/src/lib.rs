@@ -2,12 +2,15 @@
 //!
 //! An adapter translates, it does not decide. Inbound, every provider turns bytes into an [`event::InboundEvent`] in
 //! typed steps (unverified, verified, parsed) that cannot be skipped. Outbound, every provider implements
-//! [`port::SendMessage`]. A provider's field names live in its own `wire` module and nowhere else.
+//! [`port::SendMessage`], and [`session::ManageSession`] where its sessions can be connected and paired. A provider's field names live in its own `wire` module and nowhere else.
 
 pub mod base64_stream;
+pub mod courtesy;
 pub mod credentials;
 pub mod download;
+pub mod dry_run;
 pub mod error;
 pub mod event;
 pub mod genfity;
 pub mod port;
+pub mod session;

@@ -14,7 +14,7 @@ ensure_secrets() {
     fi
     want() { [[ -n ${have[$1]:-} ]] || have[$1]=$2; }
     for name in PG_PASSWORD REDIS_PASSWORD RABBITMQ_PASSWORD CHANNEL_DB_PASSWORD WA_SUPPORT_DB_PASSWORD \
-        CHATWOOT_BRIDGE_DB_PASSWORD WA_ADMIN_TOKEN METRICS_TOKEN BASIC_AUTH_PASS INTERNAL_API_KEY; do
+        CHATWOOT_BRIDGE_DB_PASSWORD WA_ADMIN_TOKEN METRICS_TOKEN INTERNAL_API_KEY; do
         want "$name" "$(random_hex 16)"
     done
     want ENCRYPTION_KEYS "dev1:$(random_base64 32)"
@@ -124,7 +124,5 @@ write_env() {
         export_line INTERNAL_API_KEYS "$INTERNAL_API_KEYS"
         export_line WA_ADMIN_TOKEN "$WA_ADMIN_TOKEN"
         export_line METRICS_TOKEN "$METRICS_TOKEN"
-        export_line BASIC_AUTH_USER admin
-        export_line BASIC_AUTH_PASS "$BASIC_AUTH_PASS"
     } | write_private "$ENV_FILE"
 }

@@ -46,6 +46,8 @@ as_root() {
 
 MISSING=()
 PACKAGES_UNDO=()
+# The process group of the apt-get at work.
+APT_GROUP=''
 
 # Collects into MISSING. Arguments: any of postgres redis rabbitmq build.
 find_missing_packages() {
@@ -74,7 +76,11 @@ install_missing_packages() {
     say "    their services are not started, and no default Postgres cluster is created"
     if ((EUID != 0)); then say "    (sudo may ask for your password)"; as_root true; fi
 
-    trap undo_package_guards EXIT
+    # However this ends: first apt-get, then the guards that keep what it installs from starting.
+    trap 'stop_apt; undo_package_guards' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    trap 'exit 129' HUP
     if [[ ! -e $POLICY_FILE ]]; then
         PACKAGES_UNDO+=("$POLICY_FILE")
         printf '#!/bin/sh\n%s\nexit 101\n' "$POLICY_MARK" | as_root tee "$POLICY_FILE" >/dev/null
@@ -97,7 +103,7 @@ install_missing_packages() {
                 "try it by hand: apt-get update && apt-get install ${MISSING[*]}" "$log"
     fi
     undo_package_guards
-    trap - EXIT
+    trap - EXIT INT TERM HUP
 
     # What we just installed would come up at the next boot, on the well-known ports, for nobody's use. What was there
     # before is not in MISSING, and what runs is left alone.
@@ -129,14 +135,43 @@ undo_package_guards() {
     PACKAGES_UNDO=()
 }
 
+# Stops apt-get and all it started, which go on by themselves when only the shell is interrupted.
+stop_apt() {
+    local group=$APT_GROUP end
+    [[ -n $group ]] || return 0
+    APT_GROUP=''
+    say "    stopping apt-get"
+    as_root kill -TERM -- "-$group" 2>/dev/null || true
+    wait "$group" 2>/dev/null || true
+    end=$((SECONDS + 30))
+    while as_root kill -0 -- "-$group" 2>/dev/null; do
+        if ((SECONDS >= end)); then
+            as_root kill -KILL -- "-$group" 2>/dev/null || true
+            break
+        fi
+        sleep 0.2
+    done
+    say "    if it was in the middle of a package: dpkg --configure -a"
+}
+
 # apt_shown LOG ARGUMENTS…: one short line per package that is fetched, unpacked or set up; everything else to the log.
 apt_shown() {
-    local log=$1
+    local log=$1 code=0
     shift
     say "    apt-get $*"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120 \
-        -o Dpkg::Options::=--force-confold "$@" </dev/null 2>&1 9>&- |
-        tee -a "$log" |
-        sed -u -n -E -e 's/^(Get:[0-9]+) [^ ]+ [^ ]+ [^ ]+ ([^ ]+ [^ ]+ [^ ]+).*/      \1 \2/p' \
-            -e 's/^(Unpacking|Setting up) ([^ ]+).*/      \1 \2/p' -e 's/^(E: .*)/      \1/p' >&2
+    # In a process group of its own, so that all of it can be stopped, but in the terminal's session, where sudo remembers
+    # the password; and waited for, so that a signal is heard at once.
+    set -m
+    {
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120 \
+            -o Dpkg::Options::=--force-confold "$@" </dev/null 2>&1 9>&- |
+            tee -a "$log" |
+            sed -u -n -E -e 's/^(Get:[0-9]+) [^ ]+ [^ ]+ [^ ]+ ([^ ]+ [^ ]+ [^ ]+).*/      \1 \2/p' \
+                -e 's/^(Unpacking|Setting up) ([^ ]+).*/      \1 \2/p' -e 's/^(E: .*)/      \1/p' >&2
+    } 9>&- &
+    APT_GROUP=$!
+    set +m
+    wait "$APT_GROUP" || code=$?
+    APT_GROUP=''
+    return "$code"
 }

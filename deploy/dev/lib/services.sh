@@ -3,6 +3,8 @@
 # directory of the binaries. Needs common.sh.
 
 SERVICES=(wa-support-gateway channel-service chatwoot-bridge)
+# A service gives itself 10 s to finish what is in hand; then it says what is left and goes.
+STOP_SECONDS=13
 
 url_port() { printf '%s' "${1##*:}"; }
 
@@ -23,9 +25,11 @@ channel_env() {
     printf 'INTERNAL_API_KEY=%s\n' "$INTERNAL_API_KEY"
     printf 'PUBLIC_CHANNEL_BASE_URL=%s\n' "$CHANNEL_URL"
     printf 'WA_API_URL=%s/v1/wa\n' "$WA_SUPPORT_URL"
-    printf 'WA_SUPPORT_URL=%s\n' "$WA_SUPPORT_URL"
-    printf 'WA_SUPPORT_INTERNAL_API_KEY=%s\n' "${INTERNAL_API_KEYS%%,*}"
-    printf 'GOVCONNECT_EVENTS=true\n'
+    # The gateway does not make sessions for other services yet, so they are made at the WhatsApp server; its proxy, through
+    # which messages go, knows the sessions that it made itself.
+    printf 'WA_SERVER_URL=%s/wa\n' "$SIMULATOR_URL"
+    printf 'WA_ADMIN_TOKEN=%s\n' "$WA_ADMIN_TOKEN"
+    printf 'API_DOCS=true\nCOOKIE_SECURE=false\n'
     printf 'MEDIA_STORAGE_PATH=%s/uploads\n' "$STACK_DIR"
     printf 'MEDIA_PUBLIC_URL=%s/uploads\nMEDIA_INTERNAL_URL=%s/uploads\n' "$CHANNEL_URL" "$CHANNEL_URL"
     # The simulator's bucket is on the loopback, where outbound calls are otherwise refused.
@@ -48,18 +52,16 @@ chatwoot_bridge_env() {
     printf 'HOST=%s\nPORT=%s\n' "${LISTEN_HOST:-127.0.0.1}" "$(url_port "$CHATWOOT_BRIDGE_URL")"
     printf 'DATABASE_URL=%s\n' "$CHATWOOT_BRIDGE_DATABASE_URL"
     printf 'MIGRATE_DATABASE_URL=%s\n' "$CHATWOOT_BRIDGE_MIGRATE_DATABASE_URL"
-    printf 'REDIS_URL=%s\n' "$REDIS_URL"
     printf 'RABBITMQ_URL=%s\n' "$RABBITMQ_URL"
     printf 'ENCRYPTION_KEYS=%s\n' "$ENCRYPTION_KEYS"
     # The simulator's Chatwoot is on the loopback, where outbound calls are otherwise refused.
     printf 'OUTBOUND_ALLOWED_PRIVATE_HOSTS=%s\n' "${OUTBOUND_ALLOWED_PRIVATE_HOSTS:-127.0.0.1}"
-    printf 'BASIC_AUTH_USER=%s\nBASIC_AUTH_PASS=%s\n' "$BASIC_AUTH_USER" "$BASIC_AUTH_PASS"
     common_env
 }
 
 simulator_env() {
     printf 'WA_ADMIN_TOKEN=%s\n' "$WA_ADMIN_TOKEN"
-    common_env
+    printf 'LOG_LEVEL=%s\nLOG_FORMAT=%s\n' "${LOG_LEVEL:-info}" "${LOG_FORMAT:-pretty}"
 }
 
 service_env() {
@@ -138,7 +140,7 @@ stop_services() {
         [[ ${STARTED[i]} == simulator ]] || order+=("${STARTED[i]}")
     done
     for service in "${order[@]}"; do kill -TERM "${PIDS[$service]}" 2>/dev/null || true; done
-    stop_by 8 "${order[@]}"
+    stop_by "$STOP_SECONDS" "${order[@]}"
     if [[ -n ${PIDS[simulator]:-} ]]; then
         kill -TERM "${PIDS[simulator]}" 2>/dev/null || true
         stop_by 2 simulator
@@ -169,7 +171,7 @@ stop_leftovers() {
         if pid_is_ours "$file" "$STACK_DIR/run"; then
             say "    stopping a $service left over from an earlier run (pid $(<"$file"))"
             kill -TERM "$(<"$file")" 2>/dev/null || true
-            wait_gone "$(<"$file")" 8 || kill -KILL "$(<"$file")" 2>/dev/null || true
+            wait_gone "$(<"$file")" "$STOP_SECONDS" || kill -KILL "$(<"$file")" 2>/dev/null || true
         fi
         rm -f "$file"
     done

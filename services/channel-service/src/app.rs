@@ -1,6 +1,7 @@
 //! The service put together: built from settings, served on a listener, stopped in order.
 
 use std::net::TcpListener;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -16,37 +17,56 @@ use messaging::topology::{Queue, Topology};
 use runtime::encryption::KeyRing;
 use runtime::shutdown::Shutdown;
 use tenant_isolation::policy::{self, PolicyError};
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Semaphore;
 use web::health::{Health, Need};
 use web::{ErrorField, MetricsToken, ServerSettings};
-use whatsapp::genfity::{Endpoint, GenfityDownloads, GenfitySender};
+use whatsapp::genfity::{Endpoint, GenfityDownloads};
 
-use crate::config::Settings;
+use crate::chats::Chats;
+use crate::config::{Settings, WebhookSettings};
 use crate::flows::fetch_media::MediaFetcher;
 use crate::flows::fetch_url::FileClient;
 use crate::flows::ingest_message::{Ingest, Waiting};
+use crate::flows::load_media::{LinksOnly, LoadMedia};
 use crate::flows::media::{LANES as MEDIA_LANES, MediaFlow};
+use crate::flows::outcomes::{Outcomes, Telling};
+use crate::flows::pace::Pace;
 use crate::flows::route_account::AccountRoutes;
-use crate::flows::send_message::Sender;
+use crate::flows::send_message::{OutboundFiles, Sender};
+use crate::flows::session::Sessions;
 use crate::routes::routes;
 use crate::webhooks::body::{BodyLimits, LONG_AT_ONCE};
+use crate::wiring;
 use crate::workers::commands::Commands;
-use crate::workers::{committer, media as media_workers, retention};
+use crate::workers::{committer, media as media_workers, retention, session_intents};
 
 /// What request handlers share.
 pub(crate) struct State {
     pub(crate) db: Database,
     pub(crate) keys: KeyRing,
+    pub(crate) redis: RedisLink,
     pub(crate) routes: AccountRoutes,
     pub(crate) ingest: Ingest,
     pub(crate) relay: Signal,
+    pub(crate) senders: Signal,
+    pub(crate) webhook: WebhookSettings,
     pub(crate) body_limits: BodyLimits,
     /// Places for webhooks that are too large for memory.
     pub(crate) long_bodies: Arc<Semaphore>,
     /// Files of messages and uploads.
     pub(crate) media: MediaFlow,
+    /// What is done about tenants' sessions.
+    pub(crate) sessions: Arc<Sessions>,
     /// Where the WhatsApp server is to post, when that is configured.
     pub(crate) webhook_url: Option<String>,
+    /// Cookies only travel over TLS.
+    pub(crate) secure_cookies: bool,
+    /// How often one address may try to sign in.
+    pub(crate) logins_of_source: Buckets,
+    /// How often one user's password may be tried.
+    pub(crate) logins_of_user: Buckets,
+    /// For messages and conversations.
+    pub(crate) chats: Chats,
     open: Arc<AtomicBool>,
 }
 
@@ -65,16 +85,23 @@ pub struct Application {
     redis: RedisLink,
     broker: Broker,
     sender: Arc<Sender>,
+    sessions: Arc<Sessions>,
     media: MediaFlow,
     downloads: GenfityDownloads,
     files: FileClient,
     relay: Signal,
     workers: Signal,
+    outcomes: Outcomes,
     open: Arc<AtomicBool>,
 }
 
 /// How often a database that is away is asked again at the start.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Attempts to sign in from one address: ten at once, then one each six seconds.
+const LOGIN_OF_SOURCE: (Duration, NonZeroU32) = (Duration::from_secs(6), NonZeroU32::new(10).unwrap());
+/// Attempts at one user's password: five at once, then one each half minute.
+const LOGIN_OF_USER: (Duration, NonZeroU32) = (Duration::from_secs(30), NonZeroU32::new(5).unwrap());
 
 impl Application {
     /// Puts the service together on a bound listener. Needs no dependency to be there.
@@ -106,12 +133,15 @@ impl Application {
         let sender = Sender {
             db: db.clone(),
             keys: settings.keys.clone(),
-            provider: Arc::new(GenfitySender::new(&endpoint).context("the HTTP client cannot be built")?),
-            account_buckets: Buckets::new(redis.clone(), settings.sending.account_rate),
-            tenant_buckets: Buckets::new(redis.clone(), settings.sending.tenant_rate),
+            provider: wiring::sender(&settings.sessions, &endpoint)?,
+            fallback_token: settings.sessions.access_token.clone(),
+            files: OutboundFiles::new(Arc::new(LinksOnly)),
+            account_pace: Pace::new(redis.clone(), settings.sending.account_rate),
+            tenant_pace: Pace::new(redis.clone(), settings.sending.tenant_rate),
             retries: settings.sending.retries,
             relay: relay.clone(),
         };
+        let sessions = Arc::new(wiring::sessions(&settings, &endpoint, &db, &redis)?);
         let files = FileClient::new(settings.media.outbound.clone())?;
         let media = MediaFlow::open(db.clone(), &settings.keys, &settings.media)?;
         Ok(Self {
@@ -121,13 +151,25 @@ impl Application {
             redis,
             broker,
             sender: Arc::new(sender),
+            sessions,
             media,
             downloads: GenfityDownloads::new(&endpoint).context("the HTTP client cannot be built")?,
             files,
             relay,
             workers: Signal::default(),
+            outcomes: Outcomes::default(),
             open: Arc::default(),
         })
+    }
+
+    /// Takes the files that go out with messages from this source.
+    #[must_use]
+    pub fn with_files(mut self, source: Arc<dyn LoadMedia>) -> Self {
+        // Nobody else has the sender before the service runs.
+        if let Some(sender) = Arc::get_mut(&mut self.sender) {
+            sender.files = OutboundFiles::new(source);
+        }
+        self
     }
 
     /// The port the service listens on.
@@ -144,30 +186,49 @@ impl Application {
     /// When the database does not keep tenants apart, or the server cannot run.
     pub async fn run_until_stopped(self, shutdown: Shutdown) -> anyhow::Result<()> {
         let ingest_settings = self.settings.ingest;
-        let (ingest, jobs) = Ingest::new(ingest_settings.queue);
+        let (ingest, queues) = Ingest::new(ingest_settings.queue, ingest_settings.committers);
         let server = self.server_settings();
+        let chats = Chats::build(
+            &self.settings,
+            &self.db,
+            &self.relay,
+            &self.workers,
+            &self.outcomes,
+            &shutdown,
+        )?;
         let state = actix_web::web::Data::new(State {
             db: self.db.clone(),
             keys: self.settings.keys.clone(),
+            redis: self.redis.clone(),
             routes: AccountRoutes::new(self.db.clone(), self.redis.clone()),
             ingest,
+            sessions: Arc::clone(&self.sessions),
             relay: self.relay.clone(),
+            senders: self.workers.clone(),
+            webhook: self.settings.webhook.clone(),
             body_limits: BodyLimits::of(ingest_settings.body_limit, self.media.limit),
             long_bodies: Arc::new(Semaphore::new(LONG_AT_ONCE)),
             media: self.media.clone(),
             webhook_url: self.settings.internal.webhook_url(),
+            secure_cookies: self.settings.dashboard.secure_cookies,
+            logins_of_source: Buckets::every(self.redis.clone(), LOGIN_OF_SOURCE.0, LOGIN_OF_SOURCE.1),
+            logins_of_user: Buckets::every(self.redis.clone(), LOGIN_OF_USER.0, LOGIN_OF_USER.1),
+            chats,
             open: Arc::clone(&self.open),
         });
+        let budget = web::BodyBudget::of(ingest_settings.body_budget);
+        let docs = self.settings.dashboard.docs;
         let callers = actix_web::web::Data::new(self.settings.internal.callers.clone());
         let listener = self.listener.try_clone()?;
         let app_routes = move |config: &mut actix_web::web::ServiceConfig| {
             config.app_data(state.clone()).app_data(callers.clone());
-            routes(config);
+            config.app_data(budget.clone());
+            routes(config, docs);
         };
         let serving = tokio::spawn(web::serve(listener, server, app_routes, shutdown.clone()));
         let opened = self.open_when_safe(&shutdown).await;
         if opened.is_ok() {
-            self.start_workers(jobs, &shutdown);
+            self.start_workers(queues, &shutdown);
             self.start_media(&shutdown);
         } else {
             shutdown.begin();
@@ -225,16 +286,10 @@ impl Application {
         }
     }
 
-    fn start_workers(&self, jobs: tokio::sync::mpsc::Receiver<Waiting>, shutdown: &Shutdown) {
-        let jobs = Arc::new(Mutex::new(jobs));
-        let ingest = self.settings.ingest;
-        for _ in 0..ingest.committers {
-            let committing = committer::run(
-                self.db.clone(),
-                self.relay.clone(),
-                Arc::clone(&jobs),
-                ingest.batch,
-            );
+    fn start_workers(&self, queues: Vec<tokio::sync::mpsc::Receiver<Waiting>>, shutdown: &Shutdown) {
+        let batch = self.settings.ingest.batch;
+        for jobs in queues {
+            let committing = committer::run(self.db.clone(), self.relay.clone(), jobs, batch);
             shutdown.spawn("committer", committing);
         }
         let govconnect = self.settings.govconnect;
@@ -253,7 +308,7 @@ impl Application {
         };
         let senders = Workers::new(
             self.db.clone(),
-            Arc::clone(&self.sender),
+            Arc::new(Telling::new(Arc::clone(&self.sender), self.outcomes.clone())),
             settings,
             self.workers.clone(),
         )
@@ -269,6 +324,9 @@ impl Application {
         shutdown.spawn("commands", async move {
             messaging::consumer::consume(&broker, Queue::ChannelCommands, &commands, &stop).await;
         });
+
+        let taking_back = session_intents::run(Arc::clone(&self.sessions), shutdown.clone());
+        shutdown.spawn("session intents", taking_back);
 
         let sweeping = retention::run(self.db.clone(), self.settings.ledger_retention, shutdown.clone());
         shutdown.spawn("retention", sweeping);

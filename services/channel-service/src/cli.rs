@@ -3,26 +3,30 @@
 
 use anyhow::Context as _;
 use cache::RedisLink;
+use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use database::{Database, SchemaNames};
 use domain::ids::{MessageId, TenantId};
 use domain::tenant::TenantStatus;
+use domain::user::{EmailAddress, Role};
+use messaging::outbox::Signal;
 use runtime::config::SettingsReader;
 use secrecy::SecretString;
 use tenant_isolation::{TenantScope, TenantTransaction};
 
 use crate::config::{ChoreSettings, MigrateSettings};
+use crate::flows::dead_letter::{self, Wake};
 use crate::flows::register_account::{NewAccount, register};
-use crate::flows::replay_message::replay;
 use crate::flows::route_account::AccountRoutes;
-use crate::flows::tenant::Actor;
+use crate::flows::tenant::{Actor, KeptPlacesChange};
+use crate::store::dead_letter::DeadLetterFilter;
 use crate::{flows, store};
 
 /// Commands about accounts.
 #[derive(Debug, Subcommand)]
 pub enum AccountCommand {
     /// Register a tenant's WhatsApp session, or replace its session id and credentials. Reads SESSION_TOKEN and,
-    /// for signed webhooks, HMAC_KEY from the environment.
+    /// for signed webhooks, HMAC_KEY from the environment; without HMAC_KEY the key that is stored stays.
     Create(CreateAccount),
 }
 
@@ -38,6 +42,9 @@ pub struct CreateAccount {
     /// The WhatsApp server's id of the session (`userID` in webhooks).
     #[arg(long)]
     session_id: Option<String>,
+    /// Forget the stored HMAC key and accept the session's webhooks unsigned.
+    #[arg(long)]
+    unsigned: bool,
 }
 
 /// Commands about tenants.
@@ -73,6 +80,37 @@ pub enum TenantCommand {
         #[arg(long)]
         tenant: TenantId,
     },
+    /// Print everything a tenant has, a line of JSON for each row.
+    Export {
+        /// The tenant's id.
+        #[arg(long)]
+        tenant: TenantId,
+    },
+    /// Erase everything a tenant has. Only its administrative acts stay. Delete its sessions first: the WhatsApp server
+    /// knows nothing of this.
+    Erase {
+        /// The tenant's id.
+        #[arg(long)]
+        tenant: TenantId,
+        /// The tenant's id once more.
+        #[arg(long)]
+        i_know_that_everything_will_be_gone: TenantId,
+    },
+    /// Keep messages from groups, broadcast lists and status posts, or go on ignoring them. None of them reaches an AI.
+    Keep {
+        /// The tenant's id.
+        #[arg(long)]
+        tenant: TenantId,
+        /// Keep group messages.
+        #[arg(long)]
+        groups: Option<bool>,
+        /// Keep messages of broadcast lists.
+        #[arg(long)]
+        broadcasts: Option<bool>,
+        /// Keep status posts.
+        #[arg(long)]
+        status: Option<bool>,
+    },
     /// Show a tenant's newest administrative acts.
     Audit {
         /// The tenant's id.
@@ -84,20 +122,53 @@ pub enum TenantCommand {
     },
 }
 
+/// Commands about people who use the dashboard.
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// Make a user. Reads USER_PASSWORD from the environment; without it a password is made and printed, once.
+    Create {
+        /// What they sign in with.
+        #[arg(long)]
+        email: EmailAddress,
+        /// What they are called.
+        #[arg(long)]
+        name: Option<String>,
+        /// `superadmin` or `tenant_admin`.
+        #[arg(long)]
+        role: Role,
+        /// The one tenant of a tenant admin.
+        #[arg(long)]
+        tenant: Option<TenantId>,
+    },
+    /// List users.
+    List,
+    /// Keep a user out; every session of theirs ends.
+    Disable {
+        /// Who.
+        #[arg(long)]
+        email: EmailAddress,
+    },
+    /// Let a user in again.
+    Enable {
+        /// Who.
+        #[arg(long)]
+        email: EmailAddress,
+    },
+    /// Give a user another password, as `create` does; every session of theirs ends.
+    SetPassword {
+        /// Who.
+        #[arg(long)]
+        email: EmailAddress,
+    },
+}
+
 /// Commands about messages that were put aside.
 #[derive(Debug, Subcommand)]
-pub enum MessageCommand {
-    /// List a tenant's messages that are not tried again by themselves, oldest first.
-    Parked {
-        /// The tenant's id.
-        #[arg(long)]
-        tenant: TenantId,
-        /// Most messages to list.
-        #[arg(long, default_value_t = 100)]
-        limit: u16,
-    },
-    /// Queue one of them again, in its old place in its chat.
-    Replay {
+pub enum DeadLetterCommand {
+    /// List messages that are not tried again by themselves, those first that have lain longest. Without their words.
+    List(ListDeadLetters),
+    /// Show one of a tenant's, with what it says and what was tried.
+    Show {
         /// The tenant's id.
         #[arg(long)]
         tenant: TenantId,
@@ -105,6 +176,65 @@ pub enum MessageCommand {
         #[arg(long)]
         message: MessageId,
     },
+    /// Queue one of a tenant's again, or every one that the filter means, in its old place in its chat.
+    Replay(ReplayDeadLetters),
+}
+
+/// Arguments of `deadletter list`.
+#[derive(Debug, Args)]
+pub struct ListDeadLetters {
+    /// The tenant's id; everybody's without it.
+    #[arg(long)]
+    tenant: Option<TenantId>,
+    #[command(flatten)]
+    filter: FilterArguments,
+}
+
+/// Arguments of `deadletter replay`.
+#[derive(Debug, Args)]
+pub struct ReplayDeadLetters {
+    /// The tenant's id.
+    #[arg(long)]
+    tenant: TenantId,
+    /// The message's id; without it, the filter says which ones.
+    #[arg(long, conflicts_with_all = ["reason", "older_than", "newer_than"])]
+    message: Option<MessageId>,
+    #[command(flatten)]
+    filter: FilterArguments,
+}
+
+/// Which dead letters are meant.
+#[derive(Debug, Args)]
+pub struct FilterArguments {
+    /// Put aside for this reason, e.g. `no_session`.
+    #[arg(long)]
+    reason: Option<String>,
+    /// Put aside before this time (RFC 3339).
+    #[arg(long)]
+    older_than: Option<DateTime<Utc>>,
+    /// Put aside at or after this time (RFC 3339).
+    #[arg(long)]
+    newer_than: Option<DateTime<Utc>>,
+    /// At most so many.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=dead_letter::MOST))]
+    limit: i64,
+}
+
+impl From<FilterArguments> for DeadLetterFilter {
+    fn from(arguments: FilterArguments) -> Self {
+        let FilterArguments {
+            reason,
+            older_than,
+            newer_than,
+            limit,
+        } = arguments;
+        Self {
+            reason,
+            older_than,
+            newer_than,
+            limit,
+        }
+    }
 }
 
 /// Brings the schema up to date. Returns what to print.
@@ -127,6 +257,10 @@ pub async fn account(settings: ChoreSettings, command: AccountCommand) -> anyhow
     let token: Option<SecretString> = reader.required("SESSION_TOKEN", "The session's token");
     let webhook_key: Option<SecretString> = reader.optional("HMAC_KEY", "Signs the session's webhooks");
     let (token, webhook_key) = reader.finish_part(|| Some((token?, webhook_key)))?;
+    anyhow::ensure!(
+        webhook_key.is_none() || !arguments.unsigned,
+        "HMAC_KEY and --unsigned contradict each other"
+    );
 
     let db = Database::new(
         &settings.database,
@@ -141,8 +275,11 @@ pub async fn account(settings: ChoreSettings, command: AccountCommand) -> anyhow
         session_id: arguments.session_id,
         token,
         webhook_key,
+        unsigned: arguments.unsigned,
     };
     let id = register(&db, &routes, &settings.keys, new).await?;
+    // Some of what makes the change known comes a moment later, and this process would be gone by then.
+    routes.settled().await;
     Ok(serde_json::json!({"tenant_id": arguments.tenant, "account_id": id}))
 }
 
@@ -169,6 +306,58 @@ pub async fn tenant(settings: ChoreSettings, command: TenantCommand) -> anyhow::
         }
         TenantCommand::Suspend { tenant } => set_status(&db, tenant, TenantStatus::Suspended, &actor).await,
         TenantCommand::Resume { tenant } => set_status(&db, tenant, TenantStatus::Active, &actor).await,
+        TenantCommand::Export { tenant } => {
+            let scope = TenantScope::named_by_operator(tenant);
+            flows::export_tenant::announce(&db, &scope, &actor).await?;
+            let (lines, mut taken) =
+                tokio::sync::mpsc::channel::<Result<String, flows::export_tenant::ExportError>>(16);
+            let printing = tokio::spawn(async move {
+                while let Some(Ok(line)) = taken.recv().await {
+                    runtime::process::print(&line.trim_end());
+                }
+            });
+            let exported = flows::export_tenant::export(&db, &scope, &lines).await;
+            drop(lines);
+            printing.await?;
+            exported?;
+            Ok(serde_json::json!({"tenant_id": scope.tenant(), "complete": true}))
+        }
+        TenantCommand::Erase {
+            tenant,
+            i_know_that_everything_will_be_gone,
+        } => {
+            anyhow::ensure!(
+                tenant == i_know_that_everything_will_be_gone,
+                "the two ids differ; nothing was erased"
+            );
+            let scope = TenantScope::named_by_operator(tenant);
+            let redis = RedisLink::new(&settings.redis, &settings.redis_prefix).context("REDIS_URL")?;
+            let routes = AccountRoutes::new(db.clone(), redis.clone());
+            // Files may lie on the service's own disk: its sweep deletes them.
+            let rows = flows::erase_tenant::erase(&db, &redis, &routes, None, &scope, &actor).await?;
+            Ok(serde_json::json!({"tenant_id": scope.tenant(), "rows_erased": rows}))
+        }
+        TenantCommand::Keep {
+            tenant,
+            groups,
+            broadcasts,
+            status,
+        } => {
+            let redis = RedisLink::new(&settings.redis, &settings.redis_prefix).context("REDIS_URL")?;
+            let routes = AccountRoutes::new(db.clone(), redis);
+            let scope = TenantScope::named_by_operator(tenant);
+            let change = KeptPlacesChange {
+                groups,
+                broadcasts,
+                status,
+            };
+            let found = flows::tenant::set_kept_places(&db, &routes, &scope, change, &actor).await?;
+            anyhow::ensure!(found, "there is no tenant {}", scope.tenant());
+            Ok(serde_json::json!({
+                "tenant_id": scope.tenant(),
+                "changed": {"groups": groups, "broadcasts": broadcasts, "status": status},
+            }))
+        }
         TenantCommand::Audit { tenant, limit } => {
             let scope = TenantScope::named_by_operator(tenant);
             let mut tx = TenantTransaction::begin(&db, &scope, "show audit log").await?;
@@ -191,29 +380,124 @@ async fn set_status(
     Ok(serde_json::json!({"tenant_id": scope.tenant(), "status": status}))
 }
 
-/// Runs a command about messages. Returns what to print.
+/// Runs a command about users. Returns what to print.
 ///
 /// # Errors
-/// When the settings are wrong, or the message is not put aside.
-pub async fn message(settings: ChoreSettings, command: MessageCommand) -> anyhow::Result<serde_json::Value> {
+/// When the settings are wrong, or the user is not what the command needs.
+pub async fn user(settings: ChoreSettings, command: UserCommand) -> anyhow::Result<serde_json::Value> {
     let db = Database::new(
         &settings.database,
         SchemaNames::of_service(crate::SCHEMA),
         settings.pool,
     )?;
     match command {
-        MessageCommand::Parked { tenant, limit } => {
-            let scope = TenantScope::named_by_operator(tenant);
-            let mut tx = TenantTransaction::begin(&db, &scope, "list parked messages").await?;
-            let parked = store::message::parked(&mut tx, limit.into()).await?;
-            tx.commit().await?;
-            Ok(serde_json::json!({"tenant_id": scope.tenant(), "parked": parked}))
+        UserCommand::Create {
+            email,
+            name,
+            role,
+            tenant,
+        } => {
+            let (password, made) = password_from_environment()?;
+            let id = flows::user::create(&db, &email, name.as_deref(), role, tenant, &password).await?;
+            Ok(serde_json::json!({"user_id": id, "email": email.as_str(), "role": role, "password": made}))
         }
-        MessageCommand::Replay { tenant, message } => {
+        UserCommand::List => {
+            let users: Vec<serde_json::Value> = flows::user::list(&db)
+                .await?
+                .into_iter()
+                .map(|user| {
+                    serde_json::json!({"user_id": user.id, "email": user.email, "name": user.name, "role": user.role,
+                        "tenant_id": user.works_for, "disabled": user.disabled, "created_at": user.created_at})
+                })
+                .collect();
+            Ok(serde_json::json!({"users": users}))
+        }
+        UserCommand::Disable { email } => {
+            flows::user::set_disabled(&db, &email, true).await?;
+            Ok(serde_json::json!({"email": email.as_str(), "disabled": true}))
+        }
+        UserCommand::Enable { email } => {
+            flows::user::set_disabled(&db, &email, false).await?;
+            Ok(serde_json::json!({"email": email.as_str(), "disabled": false}))
+        }
+        UserCommand::SetPassword { email } => {
+            let (password, made) = password_from_environment()?;
+            flows::user::set_password(&db, &email, &password).await?;
+            Ok(serde_json::json!({"email": email.as_str(), "password": made}))
+        }
+    }
+}
+
+/// The password of `USER_PASSWORD`, or a new one, which then has to be shown.
+fn password_from_environment() -> anyhow::Result<(SecretString, Option<String>)> {
+    let mut reader = SettingsReader::from_process();
+    let given: Option<SecretString> = reader.optional("USER_PASSWORD", "The user's password");
+    let given = reader.finish_part(|| Some(given))?;
+    Ok(match given {
+        Some(password) => (password, None),
+        None => {
+            let bytes: [u8; 12] = rand::random();
+            let made = hex::encode(bytes);
+            (SecretString::from(made.as_str()), Some(made))
+        }
+    })
+}
+
+/// Runs a command about messages that were put aside. Returns what to print.
+///
+/// # Errors
+/// When the settings are wrong, or there is no such dead letter.
+pub async fn dead_letters(
+    settings: ChoreSettings,
+    command: DeadLetterCommand,
+) -> anyhow::Result<serde_json::Value> {
+    let db = Database::new(
+        &settings.database,
+        SchemaNames::of_service(crate::SCHEMA),
+        settings.pool,
+    )?;
+    let actor = Actor::operator();
+    match command {
+        DeadLetterCommand::List(ListDeadLetters { tenant, filter }) => {
+            let filter = filter.into();
+            let rows = match tenant.map(TenantScope::named_by_operator) {
+                Some(scope) => dead_letter::list(&db, &scope, &filter).await?,
+                None => dead_letter::list_all(&db, &filter).await?,
+            };
+            Ok(serde_json::json!({"dead_letters": rows}))
+        }
+        DeadLetterCommand::Show { tenant, message } => {
             let scope = TenantScope::named_by_operator(tenant);
-            let queued = replay(&db, &scope, message).await?;
-            anyhow::ensure!(queued, "tenant {} has no such message put aside", scope.tenant());
-            Ok(serde_json::json!({"tenant_id": scope.tenant(), "message_id": message, "status": "queued"}))
+            let found = dead_letter::show(&db, &scope, message, &actor).await?;
+            let Some(letter) = found else {
+                anyhow::bail!("tenant {} has no such message put aside", scope.tenant());
+            };
+            Ok(serde_json::json!({
+                "dead_letter": letter.row, "to": letter.words.address, "text": letter.words.body,
+                "reference": letter.words.reference, "attempts": letter.attempts,
+            }))
+        }
+        DeadLetterCommand::Replay(ReplayDeadLetters {
+            tenant,
+            message,
+            filter,
+        }) => {
+            let scope = TenantScope::named_by_operator(tenant);
+            // The service runs elsewhere and finds the work by looking.
+            let (relay, senders) = (Signal::default(), Signal::default());
+            let wake = Wake {
+                relay: &relay,
+                senders: &senders,
+            };
+            let replayed = match message {
+                Some(id) => {
+                    let queued = dead_letter::replay(&db, wake, &scope, id, &actor).await?;
+                    anyhow::ensure!(queued, "tenant {} has no such message put aside", scope.tenant());
+                    vec![id]
+                }
+                None => dead_letter::replay_all(&db, wake, &scope, &filter.into(), &actor).await?,
+            };
+            Ok(serde_json::json!({"tenant_id": scope.tenant(), "replayed": replayed}))
         }
     }
 }

@@ -7,6 +7,13 @@ use actix_web::{HttpResponse, ResponseError};
 use database::DatabaseError;
 use web::ApiError;
 use whatsapp::error::{MalformedWebhook, SignatureError};
+use whatsapp::session::FailureReason;
+
+use crate::flows::register_account::RegisterError;
+use crate::flows::session::SessionError;
+
+use crate::api::village;
+use crate::flows::chat::ChatError;
 
 /// A request that was not served.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +36,9 @@ pub(crate) enum ServiceError {
     /// The object store failed.
     #[error("the object store failed")]
     Storage(#[source] crate::media::StorageError),
+    /// Something about a session.
+    #[error(transparent)]
+    Session(#[from] SessionError),
     /// Decided where it happened.
     #[error("{0}")]
     Api(#[from] ApiError),
@@ -36,6 +46,31 @@ pub(crate) enum ServiceError {
 
 /// Long enough for a failover or a burst to pass, short enough that a provider's first retry succeeds.
 const COME_BACK: Duration = Duration::from_secs(2);
+
+impl From<ChatError> for ServiceError {
+    fn from(error: ChatError) -> Self {
+        let answer = match error {
+            ChatError::Database(error) => return Self::Database(error),
+            ChatError::UnknownTenant => village::unknown(),
+            ChatError::Suspended => ApiError::new(
+                StatusCode::FORBIDDEN,
+                "village_suspended",
+                "The village is suspended",
+            ),
+            ChatError::ChannelOff => ApiError::new(
+                StatusCode::FORBIDDEN,
+                "channel_disabled",
+                "WhatsApp channel disabled",
+            ),
+            ChatError::KeyUsed => ApiError::new(
+                StatusCode::CONFLICT,
+                "idempotency_key_used",
+                "This Idempotency-Key was used for another message",
+            ),
+        };
+        Self::Api(answer)
+    }
+}
 
 impl ServiceError {
     fn answer(&self) -> ApiError {
@@ -45,9 +80,76 @@ impl ServiceError {
             Self::Malformed(error) => ApiError::bad_request(error.code(), error.to_string()),
             Self::Signature(error) => ApiError::unauthorized(error.code(), error.to_string()),
             Self::Encryption(_) => ApiError::internal(),
+            Self::Session(error) => session(error),
             Self::Api(error) => error.clone(),
         }
     }
+}
+
+/// Contract channel-service 1.5: `success` is false, and `error` is the provider's own text where it has one that is
+/// meant to be read.
+fn session(error: &SessionError) -> ApiError {
+    let failed = |code: &'static str, text: &str| {
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, code, text.to_owned())
+    };
+    let answer = match error {
+        SessionError::NoSession => {
+            ApiError::new(StatusCode::NOT_FOUND, "session_not_found", "Session belum dibuat")
+        }
+        SessionError::NoTarget => ApiError::new(
+            StatusCode::NOT_FOUND,
+            "target_session_not_found",
+            "Target village session tidak ditemukan",
+        ),
+        SessionError::OtherNumber => ApiError::new(
+            StatusCode::FORBIDDEN,
+            "numbers_differ",
+            "Kedua session tidak memakai nomor WhatsApp yang sama",
+        ),
+        SessionError::LimitReached => {
+            ApiError::new(StatusCode::FORBIDDEN, "session_limit", "session limit exceeded")
+        }
+        SessionError::Suspended => ApiError::new(
+            StatusCode::FORBIDDEN,
+            "village_suspended",
+            "The village is suspended",
+        ),
+        SessionError::NotConfigured => failed(
+            "session_maker_missing",
+            "Neither WA_SUPPORT_URL nor WA_SERVER_URL is configured for this session",
+        ),
+        SessionError::NoCustomerKey => ApiError::new(
+            StatusCode::NOT_FOUND,
+            "customer_key_not_found",
+            "API key not found for this user",
+        ),
+        SessionError::Provider(failure) if failure.reason == FailureReason::RateLimited => failed(
+            failure.reason.as_str(),
+            filled(failure.said.as_str(), "rate limit exceeded"),
+        ),
+        SessionError::Provider(failure) => failed(
+            failure.reason.as_str(),
+            filled(failure.said.as_str(), "WhatsApp provider is not available"),
+        ),
+        SessionError::Maker(error) => failed(
+            "gateway_failed",
+            error.said().unwrap_or("WhatsApp gateway is not available"),
+        ),
+        SessionError::Register(
+            RegisterError::InstanceTaken | RegisterError::SessionTaken | RegisterError::TenantNameTaken(_),
+        ) => failed("session_name_taken", "The session name is taken"),
+        SessionError::Busy
+        | SessionError::Database(_)
+        | SessionError::Register(RegisterError::Database(_)) => ApiError::unavailable(COME_BACK),
+        SessionError::Encryption(_) | SessionError::Register(RegisterError::Encryption(_)) => {
+            ApiError::internal()
+        }
+    };
+    answer.with("success", false)
+}
+
+fn filled<'a>(said: &'a str, fallback: &'a str) -> &'a str {
+    if said.is_empty() { fallback } else { said }
 }
 
 impl ResponseError for ServiceError {

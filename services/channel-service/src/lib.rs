@@ -6,14 +6,16 @@
 
 mod api;
 pub mod app;
+mod chats;
 pub mod cli;
 pub mod config;
 mod error;
 pub mod flows;
 pub mod media;
-mod routes;
+pub mod routes;
 pub mod store;
 mod webhooks;
+mod wiring;
 pub mod workers;
 
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};

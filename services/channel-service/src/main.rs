@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use channel_service::app::Application;
-use channel_service::cli::{self, AccountCommand, MessageCommand, TenantCommand};
+use channel_service::cli::{self, AccountCommand, DeadLetterCommand, TenantCommand, UserCommand};
 use channel_service::config::{ChoreSettings, MigrateSettings, Settings, reference};
+use channel_service::routes;
 use clap::{Parser, Subcommand};
 use runtime::config::{InvalidSettings, SettingsReader};
 use runtime::process::{self, EXIT_CONFIG, ProcessSettings, print};
@@ -32,17 +33,22 @@ enum Command {
     Migrate,
     /// Ask the running service on PORT whether it is ready; exit code 0 if it is.
     Healthcheck,
+    /// Print the OpenAPI document of every route.
+    Openapi,
     /// Print every environment variable with its default and meaning.
     Config,
     /// Register tenants, suspend them, look at what was done to them.
     #[command(subcommand)]
     Tenant(TenantCommand),
+    /// Make the people who use the dashboard, keep them out, let them in.
+    #[command(subcommand)]
+    User(UserCommand),
     /// Register tenants' WhatsApp sessions.
     #[command(subcommand)]
     Account(AccountCommand),
     /// Look at messages that were put aside, and try them again.
     #[command(subcommand)]
-    Message(MessageCommand),
+    Deadletter(DeadLetterCommand),
 }
 
 #[tokio::main]
@@ -66,8 +72,12 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve => return serve(Settings::read(reader)?).await,
         Command::Migrate => print(&cli::migrate(MigrateSettings::read(reader)?).await?),
         Command::Tenant(command) => print(&cli::tenant(ChoreSettings::read(reader)?, command).await?),
+        Command::User(command) => print(&cli::user(ChoreSettings::read(reader)?, command).await?),
         Command::Account(command) => print(&cli::account(ChoreSettings::read(reader)?, command).await?),
-        Command::Message(command) => print(&cli::message(ChoreSettings::read(reader)?, command).await?),
+        Command::Deadletter(command) => {
+            print(&cli::dead_letters(ChoreSettings::read(reader)?, command).await?);
+        }
+        Command::Openapi => print(&routes::openapi()),
         Command::Config => print(&reference().trim_end()),
         Command::Healthcheck => {
             let mut reader = reader;

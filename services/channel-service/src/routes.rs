@@ -1,33 +1,128 @@
-//! Every path of the service, top to bottom.
+//! Every path of the service, top to bottom, and the document that describes them.
 
+use ::web::openapi::{Api, Doc, Group, document, object, text};
 use ::web::{ApiError, require_internal_key};
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
-use serde_json::json;
+use serde_json::{Map, Value, json};
+use utoipa_swagger_ui::SwaggerUi;
 
 use crate::api;
-use crate::webhooks::genfity;
+use crate::webhooks::{genfity, verification};
 
-pub(crate) fn routes(config: &mut ServiceConfig) {
+/// Sets up every route; with `docs`, also the pages that describe them.
+pub(crate) fn routes(config: &mut ServiceConfig, docs: bool) {
+    public().configure(config);
+    if docs {
+        config
+            .route("/api-docs.json", web::get().to(document_page))
+            .service(SwaggerUi::new("/api-docs/{_:.*}").external_url_unchecked("/api-docs.json", openapi()));
+    }
     config
         .service(
-            web::resource("/")
-                .route(web::get().to(about))
-                .route(web::post().to(genfity::receive)),
-        )
-        .service(web::resource("/webhook").route(web::post().to(genfity::receive)))
-        .service(web::resource("/webhook/whatsapp").route(web::post().to(genfity::receive)))
-        .service(web::resource("/whatsapp").route(web::post().to(genfity::receive)))
-        .configure(api::media::routes)
-        .configure(api::upload::public_routes)
-        .service(
             web::scope("/internal")
-                .configure(api::channel_accounts::routes)
-                .configure(api::upload::internal_routes)
+                .configure(|config| internal().configure(config))
+                .configure(api::messages::routes)
+                .configure(api::conversations::routes)
+                .configure(api::takeovers::routes)
                 .default_service(web::to(no_route))
                 .wrap(from_fn(require_internal_key)),
-        );
+        )
+        .service(web::scope("/api").configure(|config| dashboard().configure(config)));
+}
+
+/// What needs no key: providers prove their webhooks by signatures.
+fn public() -> Api {
+    let mut api = Api::under("");
+    api.group(Group {
+        tag: "Webhook",
+        security: None,
+        refusals: &[
+            (400, "No webhook of the provider's"),
+            (401, "Not signed by the account's server"),
+            (403, "Not from an address that may post"),
+            (404, "No such route"),
+            (408, "The body did not come in time"),
+            (413, "The body is too large"),
+            (503, "Nothing was accepted; Retry-After says when to come again"),
+        ],
+    });
+    let about = Doc::new("What this is").answers(
+        200,
+        "The service",
+        object([("service", text()), ("version", text()), ("status", text())]),
+    );
+    api.get("/", about, self::about);
+    for path in ["/webhook", "/webhook/whatsapp", "/whatsapp", "/"] {
+        let accepted = json!({"type": "object", "properties": {
+            "status": {"type": "string", "enum": ["ok"]}, "message": {"type": "string"},
+            "message_id": {"type": "string"}}, "required": ["status"]});
+        let take = Doc::new("A provider's event, as JSON or as a form; answered when it is durable")
+            .takes(json!({"type": "object"}))
+            .answers(200, "Accepted, a duplicate, or nothing for us", accepted);
+        api.post(path, take, genfity::receive);
+    }
+    for path in ["/webhook", "/webhook/whatsapp", "/whatsapp"] {
+        let verify = Doc::new("Whoever is about to post asks whether we are here")
+            .query("hub.mode", text(), "`subscribe`")
+            .query("hub.verify_token", text(), "the token that was agreed")
+            .query("hub.challenge", text(), "what to repeat")
+            .answers_as(200, "The challenge", "text/plain", text())
+            .answers_as(403, "Another token than was agreed", "text/plain", text())
+            .answers_as(500, "No token is configured", "text/plain", text());
+        api.get(path, verify, verification::answer);
+    }
+    api::media::routes(&mut api);
+    api::upload::public_routes(&mut api);
+    api
+}
+
+/// For other services.
+fn internal() -> Api {
+    let mut api = Api::under("/internal");
+    api::sessions::routes(&mut api);
+    api::channel_accounts::routes(&mut api);
+    api::wa_support::routes(&mut api);
+    api::dead_letters::routes(&mut api);
+    api::upload::internal_routes(&mut api);
+    api
+}
+
+/// For people who are signed in.
+fn dashboard() -> Api {
+    let mut api = Api::under("/api");
+    api::auth::routes(&mut api);
+    api::tenants::routes(&mut api);
+    api
+}
+
+/// The OpenAPI document, made of the same list as the routes.
+#[must_use]
+pub fn openapi() -> Value {
+    let mut paths = Map::new();
+    for api in [public(), internal(), dashboard()] {
+        api.describe(&mut paths);
+    }
+    let schemes = json!({
+        "internalKey": {"type": "apiKey", "in": "header", "name": "X-Internal-API-Key"},
+        "session": {"type": "http", "scheme": "bearer"},
+    });
+    document("Kanal channel-service", env!("CARGO_PKG_VERSION"), paths, schemes)
+}
+
+/// Every method and path that is served, as the document writes them.
+#[must_use]
+pub fn served() -> Vec<(String, String)> {
+    [public(), internal(), dashboard()]
+        .iter()
+        .flat_map(Api::served)
+        .collect()
+}
+
+/// The document itself (contract channel-service 1.2).
+async fn document_page() -> HttpResponse {
+    HttpResponse::Ok().json(openapi())
 }
 
 /// A path under `/internal` that does not exist; only whoever has a key gets this far.

@@ -77,7 +77,11 @@ pub fn tools(settings: &StorageSettings) -> Result<Tools, BuildError> {
     };
     Ok(Tools {
         db: Database::new(&settings.database_url, settings.names.clone(), pool)?,
-        chatwoot: Chatwoot::new(settings.outbound.clone(), settings.fetch_timeout)?,
+        chatwoot: Chatwoot::new(
+            settings.outbound.clone(),
+            settings.fetch_timeout,
+            settings.server_concurrency,
+        )?,
         keys: settings.keys.clone(),
     })
 }
@@ -215,7 +219,7 @@ impl Work {
             signals,
             ..
         } = self;
-        let relay = Relay::new(tools.db.clone(), broker.clone(), signals.outbox, false);
+        let relay = Relay::new(tools.db.clone(), broker.clone(), signals.outbox.clone(), false);
         shutdown.spawn("outbox relay", relay.run(shutdown.token()));
 
         let events = Events {
@@ -230,10 +234,15 @@ impl Work {
         let lanes = Arc::new(Lanes {
             tools: tools.clone(),
             retry: settings.retry,
+            reply_window: settings.reply_window,
+            outbox: signals.outbox,
         });
         let workers = Workers::new(tools.db.clone(), lanes, settings.lanes, signals.lanes);
         shutdown.spawn("lane workers", workers.run(shutdown.token()));
 
-        shutdown.spawn("retention", retention::run(tools.db, shutdown.clone()));
+        shutdown.spawn(
+            "retention",
+            retention::run(tools.db, settings.kept, shutdown.clone()),
+        );
     }
 }

@@ -18,6 +18,7 @@ pub const SERVICE: &str = "chatwoot-bridge";
 /// The service's schema.
 pub const SCHEMA: &str = "chatwoot_bridge";
 const DEFAULT_PORT: &str = "3000";
+const LONGEST_REPLY_WINDOW: Duration = Duration::from_secs(10);
 
 /// Everything `serve` needs.
 #[derive(Debug, Clone)]
@@ -38,6 +39,22 @@ pub struct Settings {
     pub lanes: WorkerSettings,
     /// When to try Chatwoot again.
     pub retry: RetrySchedule,
+    /// How long an agent's reply waits for those that were written before it.
+    pub reply_window: Duration,
+    /// How long it is remembered which message is which.
+    pub kept: Kept,
+}
+
+/// How long rows stay that nothing else ends.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Kept {
+    /// Links of messages, and agents' messages.
+    pub links_days: f64,
+}
+
+impl Kept {
+    /// Less would forget a message while its webhook or its ticks may still come.
+    const LEAST_DAYS: u32 = 7;
 }
 
 /// What the chores need as well.
@@ -55,6 +72,8 @@ pub struct StorageSettings {
     pub outbound: OutboundPolicy,
     /// How long Chatwoot may take to answer.
     pub fetch_timeout: Duration,
+    /// Calls that may be under way to one Chatwoot server.
+    pub server_concurrency: usize,
 }
 
 /// What `migrate` needs.
@@ -104,6 +123,8 @@ impl Settings {
         );
         let concurrency = reader.with_default("LANE_CONCURRENCY", "16", "Chats worked on at once");
         let retry = take_retry(reader);
+        let reply_window = take_reply_window(reader);
+        let kept = take_kept(reader);
         let lanes = take_lanes(reader, lease, concurrency);
         Some(Self {
             process: process?,
@@ -114,6 +135,8 @@ impl Settings {
             signature_tolerance: Duration::from_secs(tolerance?),
             lanes: lanes?,
             retry: retry?,
+            reply_window: reply_window?,
+            kept: kept?,
         })
     }
 
@@ -142,6 +165,36 @@ fn take_lanes(
         return None;
     }
     Some(WorkerSettings { concurrency, lease })
+}
+
+fn take_reply_window(reader: &mut SettingsReader) -> Option<Duration> {
+    let window = reader.with_default(
+        "REPLY_ORDER_WINDOW_MS",
+        "400",
+        "How long an agent's reply waits for one that was written before it and comes later, in ms",
+    );
+    let Milliseconds(window) = window?;
+    if window > LONGEST_REPLY_WINDOW {
+        reader.problem("REPLY_ORDER_WINDOW_MS", "must be at most 10000");
+        return None;
+    }
+    Some(window)
+}
+
+fn take_kept(reader: &mut SettingsReader) -> Option<Kept> {
+    let days: Option<u32> = reader.with_default(
+        "MESSAGE_LINKS_KEPT_DAYS",
+        "180",
+        "How long it is remembered which message in Chatwoot is which in WhatsApp, in days",
+    );
+    let days = days?;
+    if days < Kept::LEAST_DAYS {
+        reader.problem("MESSAGE_LINKS_KEPT_DAYS", "must be at least 7");
+        return None;
+    }
+    Some(Kept {
+        links_days: f64::from(days),
+    })
 }
 
 fn take_retry(reader: &mut SettingsReader) -> Option<RetrySchedule> {
@@ -199,6 +252,14 @@ impl StorageSettings {
             "10000",
             "How long Chatwoot may take to answer, in ms",
         );
+        let server_concurrency = reader.with_default(
+            "CHATWOOT_CONCURRENCY",
+            "8",
+            "Chats that may be worked on at one Chatwoot server at once; the others' chats have the rest of `LANE_CONCURRENCY`",
+        );
+        if server_concurrency == Some(0) {
+            reader.problem("CHATWOOT_CONCURRENCY", "must be at least 1");
+        }
         if pool_size == Some(0) {
             reader.problem("DATABASE_POOL_SIZE", "must be at least 1");
         }
@@ -209,6 +270,7 @@ impl StorageSettings {
             keys: keys?,
             outbound: outbound.unwrap_or_default(),
             fetch_timeout: timeout?.0,
+            server_concurrency: server_concurrency?,
         })
     }
 }

@@ -8,6 +8,7 @@ use chatwoot_bridge::config::{
     MigrateSettings, SCHEMA, SERVICE, Settings, StorageSettings, process_settings,
 };
 use chatwoot_bridge::flows::connect_inbox::{Connection, connect_inbox};
+use chatwoot_bridge::flows::parked_tasks;
 use chatwoot_bridge::store::inboxes::InboxKey;
 use chatwoot_bridge::webhooks::chatwoot::DEFAULT_INSTALLATION;
 use clap::{Args, Parser, Subcommand};
@@ -18,6 +19,7 @@ use runtime::process::{self, EXIT_CONFIG};
 use secrecy::SecretString;
 use tenant_isolation::TenantScope;
 use url::Url;
+use uuid::Uuid;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -43,6 +45,35 @@ enum Command {
     /// Chatwoot inboxes
     #[command(subcommand)]
     Inbox(InboxCommand),
+    /// Look at work that was put aside, and do it again
+    #[command(subcommand)]
+    Task(TaskCommand),
+}
+
+#[derive(Subcommand)]
+enum TaskCommand {
+    /// List a tenant's tasks that were put aside, oldest first, with their reasons and without people's words
+    Parked {
+        /// The tenant
+        #[arg(long)]
+        tenant: TenantId,
+        /// Most tasks to list
+        #[arg(long, default_value_t = 100)]
+        limit: u16,
+    },
+    /// Take one of them up again in its old place, or all of them
+    #[command(group = clap::ArgGroup::new("which").required(true).args(["task", "all"]))]
+    Replay {
+        /// The tenant
+        #[arg(long)]
+        tenant: TenantId,
+        /// The task's id
+        #[arg(long)]
+        task: Option<Uuid>,
+        /// Every task of the tenant that is put aside
+        #[arg(long)]
+        all: bool,
+    },
 }
 
 #[derive(Subcommand)]
@@ -56,18 +87,18 @@ struct Connect {
     /// The tenant
     #[arg(long)]
     tenant: TenantId,
-    /// The tenant's account in channel-service
+    /// The tenant's account in channel-service, as `account create` printed it; it cannot be checked from here
     #[arg(long)]
     account: AccountId,
     /// Base URL of Chatwoot
     #[arg(long)]
     chatwoot_url: Url,
     /// Chatwoot's account id
-    #[arg(long)]
-    chatwoot_account: u32,
+    #[arg(long, value_parser = clap::value_parser!(i64).range(1..))]
+    chatwoot_account: i64,
     /// Chatwoot's inbox id
-    #[arg(long)]
-    inbox: u32,
+    #[arg(long, value_parser = clap::value_parser!(i64).range(1..))]
+    inbox: i64,
     /// Our name for the Chatwoot server; its webhooks go to /webhook/<name>
     #[arg(long, default_value = DEFAULT_INSTALLATION)]
     installation: String,
@@ -88,11 +119,16 @@ async fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Inbox(InboxCommand::Connect(connect)) => {
-            match StorageSettings::read(SettingsReader::from_process()) {
-                Ok(settings) => ended(self::connect(&settings, connect).await),
-                Err(error) => misconfigured(&error),
-            }
+            chore(async |settings| self::connect(settings, connect).await).await
         }
+        Command::Task(command) => chore(async |settings| task(settings, command).await).await,
+    }
+}
+
+async fn chore(work: impl AsyncFnOnce(&StorageSettings) -> anyhow::Result<()>) -> ExitCode {
+    match StorageSettings::read(SettingsReader::from_process()) {
+        Ok(settings) => ended(work(&settings).await),
+        Err(error) => misconfigured(&error),
     }
 }
 
@@ -149,10 +185,6 @@ async fn connect(settings: &StorageSettings, connect: Connect) -> anyhow::Result
         .outbound
         .check(&connect.chatwoot_url)
         .context("--chatwoot-url")?;
-    anyhow::ensure!(
-        connect.chatwoot_account > 0 && connect.inbox > 0,
-        "Chatwoot's ids are above zero"
-    );
     let api_token = secret("CHATWOOT_API_TOKEN").context("CHATWOOT_API_TOKEN is not set")?;
     let webhook_secrets = match (
         connect.without_webhook_secret,
@@ -166,8 +198,8 @@ async fn connect(settings: &StorageSettings, connect: Connect) -> anyhow::Result
         chatwoot_url: connect.chatwoot_url.as_str().trim_end_matches('/').to_owned(),
         key: InboxKey {
             installation: connect.installation,
-            account_id: connect.chatwoot_account.into(),
-            inbox_id: connect.inbox.into(),
+            account_id: connect.chatwoot_account,
+            inbox_id: connect.inbox,
         },
         api_token,
         webhook_secrets,
@@ -175,6 +207,31 @@ async fn connect(settings: &StorageSettings, connect: Connect) -> anyhow::Result
     let scope = TenantScope::named_by_operator(connect.tenant);
     let id = connect_inbox(&tools(settings)?, &scope, &new).await?;
     process::print(&serde_json::json!({"inbox_link_id": id, "tenant_id": scope.tenant()}));
+    Ok(())
+}
+
+async fn task(settings: &StorageSettings, command: TaskCommand) -> anyhow::Result<()> {
+    let db = tools(settings)?.db;
+    let answer = match command {
+        TaskCommand::Parked { tenant, limit } => {
+            let scope = TenantScope::named_by_operator(tenant);
+            let parked = parked_tasks::parked(&db, &scope, limit.into()).await?;
+            serde_json::json!({"tenant_id": scope.tenant(), "parked": parked})
+        }
+        TaskCommand::Replay { tenant, task, .. } => {
+            let scope = TenantScope::named_by_operator(tenant);
+            let replayed = match task {
+                Some(id) => {
+                    let found = parked_tasks::replay(&db, &scope, id).await?;
+                    anyhow::ensure!(found, "tenant {} has no such task put aside", scope.tenant());
+                    1
+                }
+                None => parked_tasks::replay_all(&db, &scope).await?,
+            };
+            serde_json::json!({"tenant_id": scope.tenant(), "replayed": replayed})
+        }
+    };
+    process::print(&answer);
     Ok(())
 }
 

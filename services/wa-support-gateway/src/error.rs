@@ -73,6 +73,7 @@ impl Error {
             Self::Path(Refusal::Unknown) | Self::NoRoute => "no_route",
             Self::TooLarge => "too_large",
             Self::BodyCutOff => "body_cut_off",
+            Self::Forward(ForwardError::Unreachable) => "upstream_unreachable",
             Self::Forward(ForwardError::Unavailable) => "upstream_unavailable",
             Self::Forward(ForwardError::TimedOut) => "upstream_timed_out",
             Self::Forward(ForwardError::Redirected) => "upstream_redirected",
@@ -96,6 +97,12 @@ impl Error {
             Self::Path(Refusal::Unknown) | Self::NoRoute => ApiError::no_route(path),
             Self::TooLarge => ApiError::too_large(),
             Self::BodyCutOff => ApiError::bad_request("body_cut_off", "The request body ended early"),
+            // The same text as below, but a code of its own: whoever sends may safely send again.
+            Self::Forward(ForwardError::Unreachable) => ApiError::new(
+                StatusCode::BAD_GATEWAY,
+                "upstream_unreachable",
+                "upstream unavailable",
+            ),
             // A redirect of the WA server says as little to a caller as its absence.
             Self::Forward(ForwardError::Unavailable | ForwardError::Redirected) => ApiError::new(
                 StatusCode::BAD_GATEWAY,

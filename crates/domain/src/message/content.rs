@@ -119,6 +119,24 @@ impl MessageContent {
         }
     }
 
+    /// The earlier message it is about: the one reacted to, voted in, edited or deleted.
+    #[must_use]
+    pub const fn target(&self) -> Option<&ProviderMessageId> {
+        match self {
+            Self::Reaction { target, .. }
+            | Self::PollVote { target }
+            | Self::Edit { target, .. }
+            | Self::Revoke { target } => Some(target),
+            Self::Text { .. }
+            | Self::Media(_)
+            | Self::Location { .. }
+            | Self::Contacts { .. }
+            | Self::Poll { .. }
+            | Self::InteractiveReply { .. }
+            | Self::Unsupported { .. } => None,
+        }
+    }
+
     /// The file, if it has one.
     #[must_use]
     pub const fn media(&self) -> Option<&Media> {

@@ -111,6 +111,11 @@ pub enum MediaSource {
         /// The bucket.
         bucket: String,
     },
+    /// Whoever has the address can fetch it. Somebody else's word: never dialled unchecked.
+    Link {
+        /// An http or https address.
+        url: String,
+    },
     /// It came inside the webhook, in base64. Not copied here: it is only there while the webhook is in hand.
     Inline {
         /// How many base64 characters there were.
@@ -128,6 +133,7 @@ impl fmt::Debug for MediaSource {
             Self::S3 { url, key, bucket: _ } => {
                 write!(f, "S3 {{ url: {} bytes, key: {} bytes }}", url.len(), key.len())
             }
+            Self::Link { url } => write!(f, "Link {{ url: {} bytes }}", url.len()),
             Self::Inline { encoded_length } => write!(f, "Inline {{ encoded_length: {encoded_length} }}"),
             Self::WhatsApp(keys) => keys.fmt(f),
         }
@@ -188,7 +194,13 @@ mod tests {
             size: Some(7),
             seconds: None,
             sha256: None,
-            sources: vec![s3, MediaSource::WhatsApp(keys)],
+            sources: vec![
+                s3,
+                MediaSource::Link {
+                    url: "https://a.example/secret".into(),
+                },
+                MediaSource::WhatsApp(keys),
+            ],
         };
         let shown = format!("{media:?}");
         assert!(!shown.contains("secret"), "{shown}");

@@ -27,6 +27,37 @@ words! {
 }
 
 words! {
+    /// Where a message came from.
+    MessageSource, "message source" {
+        /// A webhook of the provider, or what a webchat visitor wrote.
+        Webhook = "webhook",
+        /// Typed by the tenant on its own phone.
+        Phone = "phone",
+        /// An order of another system, such as an agent's answer in Chatwoot.
+        Api = "api",
+        /// The tenant's AI.
+        Ai = "ai",
+        /// A person of the tenant's, in the dashboard.
+        Admin = "admin",
+        /// A notification that no person wrote.
+        System = "system",
+    }
+}
+
+impl MessageSource {
+    /// The name on GovConnect's wire (channel-service contract 4), which has fewer of them.
+    #[must_use]
+    pub const fn wire(self) -> &'static str {
+        match self {
+            Self::Webhook => "WA_WEBHOOK",
+            Self::Ai => "AI",
+            Self::Phone | Self::Admin => "ADMIN",
+            Self::Api | Self::System => "SYSTEM",
+        }
+    }
+}
+
+words! {
     /// What sort of message it is.
     MessageKind, "message kind" {
         /// Words.
@@ -128,6 +159,9 @@ mod tests {
     fn names_survive_a_round_trip() {
         for &kind in MessageKind::ALL {
             assert_eq!(kind.as_str().parse(), Ok(kind));
+        }
+        for &source in MessageSource::ALL {
+            assert_eq!(source.as_str().parse(), Ok(source));
         }
         for &direction in Direction::ALL {
             assert_eq!(direction.as_str().parse(), Ok(direction));

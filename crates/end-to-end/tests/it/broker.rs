@@ -63,12 +63,10 @@ impl Queues {
     /// Leaves nothing behind on the broker.
     pub(crate) async fn delete(self) {
         let topology = &self.topology;
-        for queue in self
-            .read()
+        let ours = Queue::ALL
             .into_iter()
-            .chain(self.dead())
-            .chain([topology.govconnect_ai_queue()])
-        {
+            .flat_map(|queue| [topology.queue(queue), topology.dead_letter_queue(queue)]);
+        for queue in ours.chain([topology.govconnect_ai_queue()]) {
             let deleted = self
                 .channel
                 .queue_delete(queue.into(), QueueDeleteOptions::default());

@@ -2,11 +2,11 @@
 
 use end_to_end::Process;
 use serde_json::Value;
-use test_support::ENCRYPTION_KEYS;
+use test_support::{ENCRYPTION_KEYS, eventually_within};
 use url::Url;
 
 use crate::round_trip::{ANSWER, PUSH_NAME, QUESTION, round_trip};
-use crate::world::{Setup, Tenant, World};
+use crate::world::{PATIENCE, Setup, Tenant, World};
 
 /// Chattier than in production, in everything that is ours.
 const LEVEL: &str = "info,channel_service=trace,chatwoot_bridge=trace,wa_support_gateway=trace,messaging=trace,\
@@ -24,12 +24,24 @@ async fn logs_are_json_with_request_and_tenant_and_without_secrets_or_words() {
     let secrets = secrets(&world, &tenant);
     // The session paired before anybody knew whose it is, and the bridge does not ask whose a webhook is that it has
     // no use for.
-    let strangers = world.tables.count("channel.quarantine").await;
-    let deliveries = world.simulator.chatwoot_deliveries();
-    let ignored = deliveries
-        .iter()
-        .filter(|delivery| !delivery.response.contains("forwarded"));
-    let ignored = ignored.count() as i64;
+    let journal = async || {
+        let strangers = world.tables.count("channel.quarantine").await;
+        let deliveries = world.simulator.chatwoot_deliveries();
+        let ignored = deliveries
+            .iter()
+            .filter(|delivery| !delivery.response.contains("forwarded"));
+        (strangers, ignored.count() as i64)
+    };
+    // A webhook is in the journal when its answer has come, and in the log when it was sent: one is behind the other.
+    let (strangers, ignored) = eventually_within(PATIENCE, "journal and logs agree", || async {
+        let (strangers, ignored) = journal().await;
+        let logged = (
+            of_nobody(&requests(&world.channel, "/webhook")),
+            of_nobody(&requests(&world.bridge, "/webhook")),
+        );
+        (logged == (strangers, ignored)).then_some((strangers, ignored))
+    })
+    .await;
     for (service, path, strangers) in [
         (&world.channel, "/webhook", strangers),
         (&world.bridge, "/webhook", ignored),
@@ -55,17 +67,15 @@ fn judge(service: &Process, path: &str, tenant: &Tenant, strangers: i64, secrets
             assert!(line[field].is_string(), "{name}: no {field} in {line}");
         }
     }
-    let of_request = |line: &&Value| line["span"]["path"] == path && line["message"] == "request done";
-    let done: Vec<&Value> = lines.iter().filter(of_request).collect();
-    let mut of_nobody = 0;
+    let done = requests(service, path);
     for line in &done {
         let id = line["span"]["request_id"].as_str().unwrap_or_default();
         assert!(id.len() >= 32, "{name}: no request id in {line}");
-        match line["span"]["tenant"].as_str() {
-            Some(named) => assert_eq!(named, tenant.id, "{name}: {line}"),
-            None => of_nobody += 1,
+        if let Some(named) = line["span"]["tenant"].as_str() {
+            assert_eq!(named, tenant.id, "{name}: {line}");
         }
     }
+    let of_nobody = of_nobody(&done);
     assert_eq!(
         of_nobody, strangers,
         "{name}: requests to {path} without a tenant"
@@ -74,6 +84,22 @@ fn judge(service: &Process, path: &str, tenant: &Tenant, strangers: i64, secrets
         done.len() as i64 > of_nobody,
         "{name} logged no request to {path}"
     );
+}
+
+/// The lines about finished requests to `path`. The last line may be half written.
+fn requests(service: &Process, path: &str) -> Vec<Value> {
+    let log = service.log();
+    let lines = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines
+        .filter(|line| line["span"]["path"] == path && line["message"] == "request done")
+        .collect()
+}
+
+fn of_nobody(requests: &[Value]) -> i64 {
+    let unnamed = requests.iter().filter(|line| line["span"]["tenant"].is_null());
+    unnamed.count() as i64
 }
 
 fn secrets(world: &World, tenant: &Tenant) -> Vec<(&'static str, String)> {

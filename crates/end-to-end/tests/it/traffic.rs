@@ -90,11 +90,23 @@ impl Traffic {
 
     /// How many messages are at their destination, doubles included.
     pub(crate) fn arrived(&self, world: &World, tenant: &Tenant) -> u64 {
-        let inbound = world.messages(tenant, "incoming").len();
+        world.messages(tenant, "incoming").len() as u64 + self.answered(world)
+    }
+
+    /// How many answers are on phones.
+    fn answered(&self, world: &World) -> u64 {
         let outbound: usize = (0..self.inbound.chats)
             .map(|chat| world.simulator.phone(&self.inbound.phone(chat)).len())
             .sum();
-        (inbound + outbound) as u64
+        outbound as u64
+    }
+
+    /// Waits until so many answers are on phones.
+    pub(crate) async fn answers_reach(&self, world: &World, answers: u64) {
+        eventually_within(PATIENCE, &format!("{answers} answers have arrived"), || async {
+            (self.answered(world) >= answers).then_some(())
+        })
+        .await;
     }
 
     /// Waits until so many are at their destination.

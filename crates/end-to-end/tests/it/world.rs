@@ -17,8 +17,8 @@ use crate::tables::Tables;
 
 /// Long enough for a debug build on a machine that compiles at the same time.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
-/// In which a service that is asked to stop has to be gone.
-pub(crate) const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// In which a service that is asked to stop has to be gone: its own grace of 10 s, and time for a busy machine to notice.
+pub(crate) const STOP_PATIENCE: Duration = Duration::from_secs(30);
 
 const WA_ADMIN_TOKEN: &str = "end-to-end-admin-token";
 const INTERNAL_API_KEY: &str = "end-to-end-internal-key";
@@ -116,7 +116,8 @@ impl World {
                 ("REDIS_PREFIX", format!("{prefix}channel:")),
                 ("RABBITMQ_URL", setup.rabbitmq_url.clone()),
                 ("BROKER_PREFIX", prefix.clone()),
-                ("LANE_LEASE_MS", "2000".to_owned()),
+                // Short enough that a killed service's chats go on soon, long enough not to be lost on a busy machine.
+                ("LANE_LEASE_MS", "6000".to_owned()),
             ]
         };
         let gateway = Process::new(

@@ -37,6 +37,10 @@ struct SpamGuard<'a> {
 /// number (its ids are digits; a hidden id must never be taken for a number).
 pub(crate) fn publication(envelope: &Envelope, topology: &Topology) -> Option<Publication> {
     let MessageReceived(message) = envelope.event::<MessageReceived>().ok().flatten()?;
+    // An AI that answers into a group or a status post writes to people who asked it nothing.
+    if message.place.is_some() {
+        return None;
+    }
     let phone = message.partner.phone.as_deref()?;
     // Not things a person wants answered: the original never published them, and an AI would reply to each.
     if matches!(
@@ -98,6 +102,8 @@ mod tests {
                 phone: phone.map(str::to_owned),
                 name: None,
             },
+            place: None,
+            sender: None,
             message_id: MessageId::generate(),
             provider_message_id: ProviderMessageId::parse("3EB0A1B2C3D4E5F60718").unwrap(),
             kind: "image".to_owned(),
@@ -125,6 +131,15 @@ mod tests {
             })
         );
         assert_eq!(publication.routing_key, "whatsapp.message.received");
+    }
+
+    #[test]
+    fn a_place_of_several_people_is_not_shown_at_all() {
+        let mut envelope = received(Some("6281290000011"));
+        let MessageReceived(mut message) = envelope.event().unwrap().unwrap();
+        message.place = Some(domain::chat::Place::Group);
+        envelope = Envelope::new(&envelope.scope(), &MessageReceived(message)).unwrap();
+        assert!(publication(&envelope, &Topology::default()).is_none());
     }
 
     #[test]

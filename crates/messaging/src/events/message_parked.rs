@@ -13,7 +13,7 @@ pub struct MessageParked {
     pub account_id: AccountId,
     /// The conversation.
     pub chat_id: ChatId,
-    /// Our id; what `channel-service message replay` asks for.
+    /// Our id; what `channel-service deadletter replay` asks for.
     pub message_id: MessageId,
     /// Why, as a stable code.
     pub reason: String,

@@ -1,6 +1,7 @@
 //! A message that belongs to a chat: one that a person sent us, or one of ours that was typed on the phone.
 
 use chrono::{DateTime, Utc};
+use domain::chat::Place;
 use domain::ids::{AccountId, ChatId, MessageId, ProviderMessageId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -20,6 +21,16 @@ pub struct ChatPartner {
     pub name: Option<String>,
 }
 
+/// Who wrote, in a chat of several people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChatSender {
+    /// Canonical address; by number where it is known.
+    pub address: String,
+    /// The name the person gave themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
 /// A message and where it stands.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct ChatMessage {
@@ -27,8 +38,14 @@ pub struct ChatMessage {
     pub account_id: AccountId,
     /// The conversation.
     pub chat_id: ChatId,
-    /// With whom.
+    /// With whom. In a group, a broadcast list or the status posts: the place, which is nobody's number.
     pub partner: ChatPartner,
+    /// The chat is such a place and no conversation with one person. **Not for an AI, and nothing that answers by itself.**
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
+    /// Who wrote it there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender: Option<ChatSender>,
     /// Our id.
     pub message_id: MessageId,
     /// The provider's id, unique within the account.

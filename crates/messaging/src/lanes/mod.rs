@@ -5,8 +5,15 @@
 //! lease has a fence: a worker that was asleep while somebody else took over finds its number outdated and can
 //! write nothing. No transaction is open while a task is being worked on.
 
+mod merge;
+mod share;
 mod table;
+mod upkeep;
 mod workers;
 
-pub use table::{LaneChoice, LaneError, Lease, NewTask, Task, delete_idle, enqueue, enqueue_group, replay};
+pub use merge::merge;
+pub use table::{
+    LaneChoice, LaneError, Lease, NewTask, Task, delete_idle, discard, enqueue, enqueue_group, replay,
+};
+pub use upkeep::{ParkedTask, Waiting, forget_idle, parked, waiting};
 pub use workers::{HandleTask, Next, WorkerSettings, Workers, claim_and_work};

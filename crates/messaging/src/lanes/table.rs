@@ -40,7 +40,8 @@ pub struct Task {
     /// Failures that counted.
     #[diesel(sql_type = Integer)]
     pub failures: i32,
-    /// Times it was begun, this one not included: more than the failures when a worker died in the middle.
+    /// Times it was begun, this one not included: more than the failures when a worker died in the middle. A wait that
+    /// does not count takes its beginning back.
     #[diesel(sql_type = Integer)]
     pub begun: i32,
     /// When it was enqueued.
@@ -196,6 +197,27 @@ pub async fn replay(tx: &mut TenantTransaction, id: Uuid) -> Result<bool, Databa
     Ok(taken == 1)
 }
 
+/// Takes a whole lane away: what it was about is deleted. A worker that has it in hand finds its fence gone and
+/// writes nothing more. Returns how many tasks it held, those put aside included.
+///
+/// # Errors
+/// [`DatabaseError`]; the whole transaction is void then.
+pub async fn discard(tx: &mut TenantTransaction, lane: &str) -> Result<usize, DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    // The lane's row first, as everywhere.
+    diesel::sql_query("DELETE FROM lanes WHERE tenant_id = $1 AND lane = $2")
+        .bind::<Text, _>(&tenant)
+        .bind::<Text, _>(lane)
+        .execute(tx.connection())
+        .await?;
+    let tasks = diesel::sql_query("DELETE FROM lane_tasks WHERE tenant_id = $1 AND lane = $2")
+        .bind::<Text, _>(&tenant)
+        .bind::<Text, _>(lane)
+        .execute(tx.connection())
+        .await?;
+    Ok(tasks)
+}
+
 #[derive(diesel::QueryableByName)]
 struct Claimed {
     #[diesel(sql_type = Text)]
@@ -230,12 +252,14 @@ impl LaneChoice {
     }
 }
 
-/// Takes up to `most` lanes that are ready and free, of whatever tenants, longest waiting first.
+/// Takes up to `most` lanes of the choice that are ready and free, of whatever tenants but those in `not_of`, longest
+/// waiting first.
 pub(crate) async fn claim(
     db: &Database,
     choice: LaneChoice,
     most: usize,
     length: Duration,
+    not_of: &[String],
 ) -> Result<Vec<Lease>, DatabaseError> {
     let (prefixes, wanted) = choice.parts();
     let platform = PlatformScope::for_purpose("claim lanes");
@@ -246,6 +270,7 @@ pub(crate) async fn claim(
         "WITH free AS (SELECT tenant_id, lane FROM lanes \
                 WHERE ready_at <= now() AND (leased_until IS NULL OR leased_until < now()) \
                   AND EXISTS (SELECT 1 FROM unnest($3) p WHERE starts_with(lane, p)) = $4 \
+                  AND tenant_id <> ALL ($5) \
                 ORDER BY ready_at LIMIT $1 FOR UPDATE SKIP LOCKED) \
          UPDATE lanes l SET leased_until = now() + $2 * interval '1 second', fence = l.fence + 1 FROM free \
          WHERE l.tenant_id = free.tenant_id AND l.lane = free.lane \
@@ -255,6 +280,7 @@ pub(crate) async fn claim(
     .bind::<Double, _>(length.as_secs_f64())
     .bind::<Array<Text>, _>(prefixes)
     .bind::<Bool, _>(wanted)
+    .bind::<Array<Text>, _>(not_of)
     .load(tx.connection())
     .await?;
     tx.commit().await?;
@@ -346,7 +372,8 @@ impl Lease {
         Ok(())
     }
 
-    /// The task, and with it the lane, waits for `wait`. `counts` tells whether it was a failure.
+    /// The task, and with it the lane, waits for `wait`. `counts` tells whether it was a failure; otherwise it is as if
+    /// the task had not been begun.
     ///
     /// # Errors
     /// [`LaneError::LeaseLost`]: drop the transaction.
@@ -360,7 +387,8 @@ impl Lease {
     ) -> Result<(), LaneError> {
         self.guard(tx).await?;
         diesel::sql_query(
-            "UPDATE lane_tasks SET failures = failures + $3, last_error = $4 WHERE tenant_id = $1 AND id = $2",
+            "UPDATE lane_tasks SET failures = failures + $3, begun = greatest(begun + $3 - 1, 0), last_error = $4 \
+             WHERE tenant_id = $1 AND id = $2",
         )
         .bind::<Text, _>(self.scope.tenant().as_str())
         .bind::<SqlUuid, _>(task.id)

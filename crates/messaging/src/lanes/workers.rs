@@ -9,6 +9,7 @@ use database::Database;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::share::Shares;
 use super::table::{LaneChoice, LaneError, Lease, Task, claim};
 use crate::outbox::Signal;
 use crate::publisher::error_chain;
@@ -21,7 +22,7 @@ const DATABASE_PAUSE: Duration = Duration::from_secs(1);
 /// How a service works its lanes.
 #[derive(Debug, Clone, Copy)]
 pub struct WorkerSettings {
-    /// Lanes worked on at once.
+    /// Lanes worked on at once. From eight on, one tenant's are at most a quarter of them.
     pub concurrency: usize,
     /// How long a worker may be silent before another one takes its lane.
     pub lease: Duration,
@@ -75,6 +76,7 @@ impl<H: HandleTask> Workers<H> {
     /// Works until `stop`, then finishes what is in hand.
     pub async fn run(self, stop: CancellationToken) {
         let permits = Arc::new(Semaphore::new(self.settings.concurrency));
+        let shares = Shares::of(self.settings.concurrency);
         while !stop.is_cancelled() {
             // Nothing is claimed once the end has begun, however long the lanes in hand take.
             let permit = tokio::select! {
@@ -82,8 +84,9 @@ impl<H: HandleTask> Workers<H> {
                 permit = Arc::clone(&permits).acquire_owned() => permit,
             };
             let Ok(permit) = permit else { return };
-            let free = permits.available_permits() + 1;
-            let leases = match claim(&self.db, self.choice, free, self.settings.lease).await {
+            let free = (permits.available_permits() + 1).min(shares.batch());
+            let full = shares.full();
+            let leases = match claim(&self.db, self.choice, free, self.settings.lease, &full).await {
                 Ok(leases) => leases,
                 Err(error) => {
                     tracing::warn!(error = error_chain(&error), "lanes cannot be claimed");
@@ -102,8 +105,10 @@ impl<H: HandleTask> Workers<H> {
                     },
                 };
                 let (db, handler, stop) = (self.db.clone(), Arc::clone(&self.handler), stop.clone());
+                let held = shares.hold(lease.scope().tenant());
                 tokio::spawn(async move {
                     work_lane(&db, handler.as_ref(), &lease, &stop).await;
+                    drop(held);
                     drop(permit);
                 });
             }
@@ -113,6 +118,7 @@ impl<H: HandleTask> Workers<H> {
                     () = stop.cancelled() => {}
                     () = tokio::time::sleep(POLL) => {}
                     () = self.signal.rung() => {}
+                    () = shares.eased() => {}
                 }
             }
         }
@@ -131,7 +137,7 @@ pub async fn claim_and_work<H: HandleTask>(
     handler: &H,
     settings: WorkerSettings,
 ) -> Result<usize, LaneError> {
-    let leases = claim(db, LaneChoice::All, settings.concurrency, settings.lease).await?;
+    let leases = claim(db, LaneChoice::All, settings.concurrency, settings.lease, &[]).await?;
     for lease in &leases {
         work_lane(db, handler, lease, &CancellationToken::new()).await;
     }

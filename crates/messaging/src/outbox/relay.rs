@@ -5,7 +5,7 @@
 //! two messages; lanes go side by side. A row leaves the table when every publication made from it is confirmed.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use database::{Database, DatabaseError};
 use diesel::sql_types::{Array, BigInt, Text};
@@ -21,8 +21,20 @@ use crate::envelope::Envelope;
 use crate::events::govconnect;
 use crate::publisher::{Publication, PublishError, Publisher, error_chain};
 
-/// Rows looked at in one pass.
+/// Rows that are read at once.
 const BATCH: i64 = 500;
+/// Most rows of one lane in a pass. A deeper lane goes on in the next one, so that it keeps nobody else waiting.
+const DEPTH: usize = 20;
+/// How often a pass reads on behind lanes that are deeper than that.
+const READS: usize = 4;
+/// Most bytes of envelopes that are read at once.
+const BATCH_BYTES: i64 = 16 * 1024 * 1024;
+/// An envelope above this is never published: brokers, and whoever listens, have their limits.
+const LARGEST: i64 = 8 * 1024 * 1024;
+/// What stands in a row's `parked` then.
+const TOO_LARGE: &str = "too_large";
+/// A pass that takes longer than this goes no further: others have come meanwhile.
+const PASS_TIME: Duration = Duration::from_millis(200);
 /// How often to look without being called: for rows of other processes.
 const POLL: Duration = Duration::from_millis(200);
 
@@ -72,6 +84,9 @@ struct Row {
     tenant_id: String,
     #[diesel(sql_type = Text)]
     lane: String,
+    #[diesel(sql_type = BigInt)]
+    size: i64,
+    /// Empty when it is too large.
     #[diesel(sql_type = Text)]
     envelope: String,
 }
@@ -151,8 +166,8 @@ impl Relay {
             *publisher = Some(connected);
             return Ok(RelayPass::StandingBy);
         }
-        let rows = self.rows().await?;
-        if rows.is_empty() {
+        let lanes = self.lanes().await?;
+        if lanes.is_empty() {
             *publisher = Some(connected);
             return Ok(RelayPass::Empty);
         }
@@ -165,7 +180,7 @@ impl Relay {
         };
         // A deep lane or a slow broker may take longer than the lease lasts.
         let published = tokio::select! {
-            published = batch.publish(&mut connected, rows, stop) => published.map_err(RelayError::from),
+            published = batch.publish(&mut connected, lanes, stop) => published.map_err(RelayError::from),
             lost = self.lease.keep::<RelayError>() => Err(lost),
         };
         // What is confirmed is forgotten however the pass ended.
@@ -179,20 +194,37 @@ impl Relay {
         })
     }
 
-    async fn rows(&mut self) -> Result<Vec<Row>, DatabaseError> {
+    /// The oldest rows by lane. What can never be published is parked on the way; its lane goes on, for no other event
+    /// would change its place, and a chat that stands still for ever would be the greater loss.
+    async fn lanes(&mut self) -> Result<Lanes, DatabaseError> {
         // Lanes that wait are not even read: a batch full of them would leave no place for anybody else.
-        let waiting = self.refused.waiting();
+        let mut left_out = self.refused.waiting();
+        let (mut lanes, mut behind) = (Lanes::new(), 0);
         let mut tx = self.platform().await?;
-        let rows = diesel::sql_query(
-            "SELECT seq, tenant_id, lane, envelope FROM outbox \
-             WHERE tenant_id || ' ' || lane <> ALL ($2) ORDER BY seq LIMIT $1",
-        )
-        .bind::<BigInt, _>(BATCH)
-        .bind::<Array<Text>, _>(waiting)
-        .load(tx.connection())
-        .await?;
+        for _ in 0..READS {
+            let rows = read(&mut tx, behind, &left_out).await?;
+            let full = i64::try_from(rows.len()).is_ok_and(|rows| rows >= BATCH);
+            behind = rows.last().map_or(behind, |row| row.seq);
+            let deep_before = left_out.len();
+            for row in rows {
+                if row.size > LARGEST {
+                    park(&mut tx, &row).await?;
+                    continue;
+                }
+                let key = lane_key(&row.tenant_id, &row.lane);
+                let lane = lanes.entry(key.clone()).or_default();
+                if lane.len() < DEPTH {
+                    lane.push_back(row);
+                } else if left_out.last() != Some(&key) && !left_out.contains(&key) {
+                    left_out.push(key);
+                }
+            }
+            if !full || left_out.len() == deep_before {
+                break;
+            }
+        }
         tx.commit().await?;
-        Ok(rows)
+        Ok(lanes)
     }
 
     async fn forget(&self, done: &[i64]) -> Result<(), DatabaseError> {
@@ -212,6 +244,47 @@ impl Relay {
     }
 }
 
+/// The oldest rows behind a number, without those of some lanes.
+async fn read(
+    tx: &mut PlatformTransaction,
+    behind: i64,
+    left_out: &[String],
+) -> Result<Vec<Row>, DatabaseError> {
+    let rows = diesel::sql_query(
+        "SELECT seq, tenant_id, lane, size, CASE WHEN size <= $5 THEN envelope ELSE '' END AS envelope \
+         FROM (SELECT *, sum(CASE WHEN size <= $5 THEN size ELSE 0 END) OVER (ORDER BY seq) - size AS before \
+               FROM (SELECT seq, tenant_id, lane, envelope, octet_length(envelope)::bigint AS size FROM outbox \
+                     WHERE parked IS NULL AND seq > $3 AND tenant_id || ' ' || lane <> ALL ($2) \
+                     ORDER BY seq LIMIT $1) AS oldest) AS summed \
+         WHERE before < $4 ORDER BY seq",
+    )
+    .bind::<BigInt, _>(BATCH)
+    .bind::<Array<Text>, _>(left_out)
+    .bind::<BigInt, _>(behind)
+    .bind::<BigInt, _>(BATCH_BYTES)
+    .bind::<BigInt, _>(LARGEST)
+    .load(tx.connection())
+    .await?;
+    Ok(rows)
+}
+
+/// Leaves a row to people.
+async fn park(tx: &mut PlatformTransaction, row: &Row) -> Result<(), DatabaseError> {
+    diesel::sql_query("UPDATE outbox SET parked = $2 WHERE seq = $1")
+        .bind::<BigInt, _>(row.seq)
+        .bind::<Text, _>(TOO_LARGE)
+        .execute(tx.connection())
+        .await?;
+    metrics::counter!("kanal_outbox_parked_total").increment(1);
+    tracing::error!(
+        tenant = row.tenant_id,
+        seq = row.seq,
+        size = row.size,
+        "an event is too large to be published"
+    );
+    Ok(())
+}
+
 /// The rows of one pass on their way.
 struct Batch<'a> {
     broker: &'a Broker,
@@ -225,15 +298,11 @@ impl Batch<'_> {
     async fn publish(
         &mut self,
         publisher: &mut Publisher,
-        rows: Vec<Row>,
+        mut lanes: Lanes,
         stop: &CancellationToken,
     ) -> Result<(), PublishError> {
-        let mut lanes = Lanes::new();
-        for row in rows {
-            let lane = lane_key(&row.tenant_id, &row.lane);
-            lanes.entry(lane).or_default().push_back(row);
-        }
-        while !lanes.is_empty() && !stop.is_cancelled() {
+        let started = Instant::now();
+        while !lanes.is_empty() && !stop.is_cancelled() && started.elapsed() < PASS_TIME {
             self.round(publisher, &mut lanes).await?;
         }
         Ok(())
@@ -268,11 +337,14 @@ impl Batch<'_> {
             let taken_by = taken.into_iter().map(|(publication, _)| publication.exchange);
             self.refused.refuse(lane, row.seq, taken_by.collect());
             stuck += 1;
-            example = Some((row.tenant_id, row.seq));
+            let request_id = Envelope::read(row.envelope.as_bytes())
+                .ok()
+                .and_then(|envelope| envelope.request_id);
+            example = Some((row.tenant_id, row.seq, request_id));
             false
         });
-        if let Some((tenant, seq)) = example {
-            tracing::error!(lanes = stuck, %tenant, seq, "the broker does not take an event, its lane waits");
+        if let Some((tenant, seq, request_id)) = example {
+            tracing::error!(lanes = stuck, %tenant, seq, request_id, "the broker does not take an event, its lane waits");
             metrics::counter!("kanal_outbox_refused_total").increment(stuck as u64);
             self.progress.stuck += stuck;
         }

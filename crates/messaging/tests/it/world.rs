@@ -11,7 +11,9 @@ use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use domain::delivery::DeliveryStatus;
 use domain::ids::{AccountId, ChatId, MessageId, ProviderMessageId, TenantId};
 use futures_util::StreamExt as _;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, ExchangeDeleteOptions, QueueDeleteOptions};
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties};
 use messaging::broker::Broker;
@@ -28,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/channel");
 
-/// How long a queue must be silent to count as empty.
+/// How long nothing must come before the broker is asked whether the queue is empty.
 const SILENCE: Duration = Duration::from_millis(700);
 
 /// Names on the broker, gone when [`Wire::clean`] is called.
@@ -84,17 +86,35 @@ impl Wire {
             .await
             .unwrap();
         let (mut bodies, started) = (Vec::new(), Instant::now());
-        while let Ok(Some(delivery)) = tokio::time::timeout(SILENCE, deliveries.next()).await {
-            let delivery = delivery.unwrap();
-            delivery.ack(BasicAckOptions::default()).await.unwrap();
-            bodies.push(delivery.data);
+        loop {
             assert!(
-                started.elapsed() < Duration::from_secs(20),
+                started.elapsed() < Duration::from_secs(60),
                 "{queue} does not fall silent"
             );
+            match tokio::time::timeout(SILENCE, deliveries.next()).await {
+                Ok(delivery) => {
+                    let delivery = delivery.unwrap().unwrap();
+                    delivery.ack(BasicAckOptions::default()).await.unwrap();
+                    bodies.push(delivery.data);
+                }
+                Err(_) if self.waiting_on(queue).await == 0 => break,
+                Err(_) => {}
+            }
         }
         channel.close(200, "done".into()).await.unwrap();
         bodies
+    }
+
+    /// Messages on the queue that are in nobody's hand.
+    pub(crate) async fn waiting_on(&self, queue: &str) -> u32 {
+        let passive = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let declared = self
+            .channel
+            .queue_declare(queue.into(), passive, FieldTable::default());
+        declared.await.unwrap().message_count()
     }
 
     pub(crate) async fn clean(self) {
@@ -131,6 +151,7 @@ pub(crate) fn status(lane: &str, number: usize) -> Envelope {
         provider_message_id: ProviderMessageId::parse("3EB0").unwrap(),
         status: DeliveryStatus::Sent,
         reason: None,
+        put_aside: false,
         reference: Some(format!("{lane}/{number}")),
         at: Utc::now(),
     };
@@ -144,6 +165,8 @@ pub(crate) fn order(lane: &str, number: usize) -> Envelope {
         account_id: AccountId::generate(),
         to: "6281290000011@s.whatsapp.net".to_owned(),
         text: "halo".to_owned(),
+        content: None,
+        quoted: None,
         reference: Some(format!("{lane}/{number}")),
     };
     Envelope::new(&scope("desa-satu"), &event).unwrap()
@@ -300,7 +323,7 @@ impl Running {
     /// Asks it to end and waits until it has.
     pub(crate) async fn end(self) {
         self.stop.cancel();
-        tokio::time::timeout(Duration::from_secs(10), self.task)
+        tokio::time::timeout(Duration::from_secs(30), self.task)
             .await
             .expect("ends in time")
             .unwrap();

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::state::{ChatwootState, ContactView};
 use super::{Handled, Request, attributes, flag, invalid, missing, number, ok, payload, text, unprocessable};
 use crate::http::Answer;
+use crate::journal::JOURNAL_LIMIT;
 
 const PAGE: usize = 15;
 
@@ -137,6 +138,12 @@ pub(super) fn create(state: &mut ChatwootState, request: &Request<'_>) -> Handle
     };
     remember_unique(state, &contact);
     state.contacts.insert(contact.id, contact.clone());
+    if state.contacts.len() > JOURNAL_LIMIT
+        && let Some((id, oldest)) = state.contacts.pop_first()
+    {
+        forget_unique(state, &oldest);
+        state.forget_contact(oldest.account_id, id);
+    }
     let link = inbox.and_then(|inbox| state.link(contact.id, inbox, source_id));
     let link = match &link {
         Some(link) => payload::contact_inbox_summary(state, link),

@@ -11,6 +11,7 @@ use super::state::{
 };
 use super::webhook;
 use crate::hub::{Hub, lock};
+use crate::journal::new_stream;
 use crate::wa::control::ControlError;
 
 /// Pause before a reply's webhook that was not accepted is posted again, where that is asked for.
@@ -188,7 +189,7 @@ pub(crate) fn start_stream(hub: &Arc<Hub>, stream: ReplyStream) -> Result<u64, C
         .filter(|c| c.account_id == stream.account_id && c.inbox_id == stream.inbox_id)
         .map(|c| c.id)
         .collect();
-    let id = state.streams.len() as u64 + 1;
+    let id = new_stream(&mut state.streams, |stream| stream.done);
     let messages = conversations.len() as u64 * stream.per_conversation;
     state.streams.insert(
         id,

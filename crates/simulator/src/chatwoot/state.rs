@@ -228,7 +228,7 @@ pub(super) struct AccountWebhook {
 
 #[derive(Debug, Default)]
 pub(crate) struct ChatwootState {
-    last_id: u64,
+    next_id: u64,
     pub(super) accounts: BTreeMap<u64, Account>,
     pub(super) inboxes: BTreeMap<u64, Inbox>,
     pub(super) webhooks: BTreeMap<u64, AccountWebhook>,
@@ -244,14 +244,22 @@ pub(crate) struct ChatwootState {
     pub(super) messages_of: HashMap<(u64, u64), VecDeque<u64>>,
     pub(super) deliveries: Journal<ChatwootDelivery>,
     pub(super) status_updates: Journal<StatusUpdate>,
-    pub(super) streams: HashMap<u64, ReplyStreamProgress>,
+    pub(super) streams: BTreeMap<u64, ReplyStreamProgress>,
 }
 
 impl ChatwootState {
+    pub(crate) fn new(first_id: u64) -> Self {
+        Self {
+            next_id: first_id,
+            ..Self::default()
+        }
+    }
+
     /// One counter for everything with an installation-wide id: the ids grow, and none means two things.
     pub(super) fn next_id(&mut self) -> u64 {
-        self.last_id += 1;
-        self.last_id
+        let id = self.next_id;
+        self.next_id += 1;
+        id
     }
 
     pub(super) fn add_account(&mut self, name: Option<String>) -> AccountCreated {
@@ -374,7 +382,35 @@ impl ChatwootState {
             .or_default()
             .push(id);
         self.conversations.insert((account_id, id), conversation.clone());
+        if self.conversations.len() > JOURNAL_LIMIT
+            && let Some((&(account_id, id), _)) = self.conversations.first_key_value()
+        {
+            self.forget_conversation(account_id, id);
+        }
         conversation
+    }
+
+    /// What hangs off a contact that fell out because there were too many.
+    pub(super) fn forget_contact(&mut self, account_id: u64, contact_id: u64) {
+        self.unlink(contact_id);
+        for id in self
+            .conversations_of_contact
+            .remove(&contact_id)
+            .unwrap_or_default()
+        {
+            self.forget_conversation(account_id, id);
+        }
+    }
+
+    fn forget_conversation(&mut self, account_id: u64, id: u64) {
+        if let Some(conversation) = self.conversations.remove(&(account_id, id))
+            && let Some(ids) = self.conversations_of_contact.get_mut(&conversation.contact_id)
+        {
+            ids.retain(|kept| *kept != id);
+        }
+        for message in self.messages_of.remove(&(account_id, id)).unwrap_or_default() {
+            self.messages.remove(&message);
+        }
     }
 
     /// Stores a message and moves its conversation on. The oldest message of all falls out when there are too many.
@@ -414,4 +450,27 @@ impl ChatwootState {
 /// A random text of 24 characters, the length of Chatwoot's secrets and tokens.
 pub(super) fn secret() -> String {
     Alphanumeric.sample_string(&mut rand::rng(), 24)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_contact_that_falls_out_takes_everything_along() {
+        let mut state = ChatwootState::new(1);
+        let account = state.add_account(None).id;
+        let inbox = state.add_inbox(account, "WA".to_owned(), String::new()).id;
+        let link = |state: &mut ChatwootState, contact, source: &str| {
+            state.link(contact, inbox, Some(source.to_owned())).unwrap()
+        };
+        let (gone, stays) = (link(&mut state, 77, "a"), link(&mut state, 78, "b"));
+        state.add_conversation(account, &gone);
+        let kept = state.add_conversation(account, &stays);
+        state.forget_contact(account, 77);
+        assert_eq!((state.links.len(), state.contact_inboxes.len()), (1, 1));
+        assert_eq!(state.conversations_of_contact.len(), 1);
+        let left: Vec<u64> = state.conversations.values().map(|it| it.id).collect();
+        assert_eq!(left, [kept.id]);
+    }
 }

@@ -1,6 +1,6 @@
 //! What the WA server knows: its database rows, the per-token cache that decides what webhooks contain, and the running clients.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -267,7 +267,7 @@ pub(crate) struct WaState {
     pub(super) media: MediaStore,
     pub(super) calls: Journal<ApiCall>,
     pub(super) deliveries: Journal<DeliveryAttempt>,
-    pub(super) streams: HashMap<u64, StreamProgress>,
+    pub(super) streams: BTreeMap<u64, StreamProgress>,
     pub(super) events_emitted: u64,
     pub(super) paired: u32,
 }
@@ -295,7 +295,7 @@ impl WaState {
             media: MediaStore::default(),
             calls: Journal::default(),
             deliveries: Journal::default(),
-            streams: HashMap::new(),
+            streams: BTreeMap::new(),
             events_emitted: 0,
             paired: 0,
         }

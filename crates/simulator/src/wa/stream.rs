@@ -10,6 +10,7 @@ use super::control::ControlError;
 use super::inbound::{self, Inbound};
 use super::webhook;
 use crate::hub::{Hub, lock};
+use crate::journal::new_stream;
 
 /// Pause before an event that was not accepted is posted again.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
@@ -98,7 +99,7 @@ pub(crate) fn start(hub: &Arc<Hub>, stream: InboundStream) -> Result<u64, Contro
     if !listens {
         return Err(ControlError::NobodyListens);
     }
-    let id = state.streams.len() as u64 + 1;
+    let id = new_stream(&mut state.streams, |stream| stream.done);
     state.streams.insert(
         id,
         StreamProgress {

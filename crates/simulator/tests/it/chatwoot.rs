@@ -376,3 +376,28 @@ async fn a_stream_of_replies_is_in_order_within_each_conversation() {
         assert_eq!(texts, expected);
     }
 }
+
+#[tokio::test]
+async fn a_new_start_repeats_no_id() {
+    let first_id = async || {
+        let simulator = Simulator::start(SimulatorConfig::for_tests().never_repeating_ids())
+            .await
+            .unwrap();
+        let account = simulator.create_chatwoot_account(NewAccount::default());
+        let inbox = NewInbox {
+            account_id: account.id,
+            name: "WA".to_owned(),
+            webhook_url: String::new(),
+            secret: None,
+            lock_to_single_conversation: false,
+            channel_type: None,
+        };
+        let id = simulator.create_chatwoot_inbox(inbox).unwrap().id;
+        simulator.stop().await;
+        id
+    };
+    let before = first_id().await;
+    // As many milliseconds as the first one made ids, and then some.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert!(first_id().await > before);
+}

@@ -103,7 +103,7 @@ async fn statuses_and_delays_are_switched_on_and_off_over_http() {
 async fn duplicates_carry_the_same_event_at_the_same_time() {
     let (simulator, receiver) = (start().await, Receiver::start().await);
     session(&simulator, &receiver.url);
-    receiver.think(Duration::from_millis(30));
+    receiver.think(Duration::from_millis(500));
     let kind = FaultKind::Duplicate {
         copies: 3,
         concurrent: true,
@@ -117,10 +117,10 @@ async fn duplicates_carry_the_same_event_at_the_same_time() {
         text: Some("sekali".to_owned()),
         ..Inbound::default()
     };
-    let started = Instant::now();
     simulator.inbound(&inbound).unwrap();
     eventually("four deliveries", || simulator.wa_deliveries().len() == 4).await;
-    assert!(started.elapsed() < Duration::from_millis(4 * 30));
+    // One after another there would never be two at once.
+    assert!(receiver.most_at_once() > 1);
     let received = receiver.received();
     assert!(received.windows(2).all(|pair| pair[0].body == pair[1].body));
 }

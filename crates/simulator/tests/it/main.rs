@@ -9,6 +9,7 @@ mod faults;
 mod receiver;
 mod round_trip;
 mod small_servers;
+mod support;
 mod wa_api;
 mod wa_webhook;
 
@@ -26,7 +27,7 @@ fn client() -> reqwest::Client {
     reqwest::Client::builder()
         .no_proxy()
         .tls_danger_accept_invalid_certs(true)
-        .timeout(Duration::from_secs(10))
+        .timeout(Duration::from_secs(30))
         .build()
         .unwrap()
 }
@@ -44,12 +45,12 @@ fn session(simulator: &Simulator, webhook: &str) -> WaUser {
         .unwrap()
 }
 
-/// Waits until the condition holds, and fails the test after five seconds.
+/// Waits until the condition holds, and fails the test after half a minute.
 async fn eventually(what: &str, condition: impl Fn() -> bool) {
     let started = Instant::now();
     while !condition() {
         assert!(
-            started.elapsed() < Duration::from_secs(5),
+            started.elapsed() < Duration::from_secs(30),
             "did not happen: {what}"
         );
         tokio::time::sleep(Duration::from_millis(5)).await;

@@ -32,6 +32,9 @@ struct Inner {
     /// Statuses for the next requests; 200 when used up.
     answers: Vec<u16>,
     think: Duration,
+    /// Requests being thought about, and the most there were.
+    open: usize,
+    most_open: usize,
 }
 
 pub(crate) struct Receiver {
@@ -70,6 +73,11 @@ impl Receiver {
         self.inner.lock().unwrap().think = time;
     }
 
+    /// The most requests that were open at the same time.
+    pub(crate) fn most_at_once(&self) -> usize {
+        self.inner.lock().unwrap().most_open
+    }
+
     pub(crate) fn received(&self) -> Vec<Received> {
         self.inner.lock().unwrap().received.clone()
     }
@@ -97,6 +105,8 @@ async fn take(request: HttpRequest, body: Bytes, inner: web::Data<Mutex<Inner>>)
             headers,
             body: body.to_vec(),
         });
+        inner.open += 1;
+        inner.most_open = inner.most_open.max(inner.open);
         let status = if inner.answers.is_empty() {
             200
         } else {
@@ -105,5 +115,6 @@ async fn take(request: HttpRequest, body: Bytes, inner: web::Data<Mutex<Inner>>)
         (status, inner.think)
     };
     tokio::time::sleep(think).await;
+    inner.lock().unwrap().open -= 1;
     HttpResponse::build(StatusCode::from_u16(status).unwrap()).body("noted")
 }

@@ -61,7 +61,7 @@ async fn every_hop_is_told_until_the_reply_is_read() {
         account.api_access_token,
         inbox,
     ));
-    let output = first_message(&simulator, "10").await;
+    let output = first_message(&simulator, "60").await;
     services.abort();
     let told = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{told}");
@@ -96,11 +96,11 @@ async fn a_hop_that_does_not_happen_is_named() {
     let receiver = Receiver::start().await;
     crate::session(&simulator, &receiver.url);
     simulator.create_chatwoot_account(NewAccount::default());
-    let output = first_message(&simulator, "1").await;
+    let output = first_message(&simulator, "5").await;
     let told = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        told.contains("did not happen within 1 s: a contact for the phone is in Chatwoot"),
+        told.contains("did not happen within 5 s: a contact for the phone is in Chatwoot"),
         "{told}"
     );
     assert!(

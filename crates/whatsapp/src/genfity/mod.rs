@@ -1,11 +1,23 @@
 //! The genfity WhatsApp server (a wuzapi descendant), reached directly for webhooks and through wa-support-gateway
 //! for sending. Contracts: `wa-server` and `channel-service` section 2.
 
+mod admin;
+mod courtesy;
 mod download;
+mod http;
 mod inbound;
 mod outbound;
+mod session;
+mod support;
 mod wire;
 
+pub use admin::{NewWaUser, WaAdmin};
+pub use courtesy::GenfityCourtesy;
 pub use download::GenfityDownloads;
+pub use http::{CallError, Removal};
 pub use inbound::{SIGNATURE_HEADER, SignatureCheck, Unverified, Verified};
 pub use outbound::{Endpoint, GenfitySender, InvalidEndpoint};
+pub use session::GenfitySessions;
+pub use support::{
+    CustomerKey, EnsuredCustomer, GatewaySession, InternalKey, NewGatewaySession, SupportGateway, UserPage,
+};

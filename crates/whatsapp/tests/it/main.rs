@@ -6,11 +6,14 @@
     reason = "a helper that fails fails its test"
 )]
 
+mod courtesy;
 mod downloads;
 mod envelope;
 mod fixtures;
+mod kinds;
 mod messages;
 mod others;
 mod outbound;
+mod places;
 mod properties;
 mod server;

@@ -8,17 +8,18 @@ use domain::text::Text;
 use serde_json::{Value, json};
 use whatsapp::credentials::SessionToken;
 use whatsapp::genfity::{Endpoint, GenfitySender};
-use whatsapp::port::{OutboundText, ResendSafety, SendMessage, SendOutcome};
+use whatsapp::port::{OutboundContent, OutboundMessage, SendMessage, SendOutcome};
 
 use crate::server::{Manner, Server, answer};
 
 const TOKEN: &str = "wat_verysecret";
 
-fn text() -> OutboundText {
-    OutboundText {
+fn text() -> OutboundMessage {
+    OutboundMessage {
         id: ProviderMessageId::parse("3EB0OURS").unwrap(),
         to: ChatAddress::parse("4915112345678@s.whatsapp.net").unwrap(),
-        text: Text::new("Syaratnya KTP & KK \"asli\""),
+        content: OutboundContent::Text(Text::new("Syaratnya KTP & KK \"asli\"")),
+        quoted: None,
     }
 }
 
@@ -30,9 +31,8 @@ async fn send_to(base: &str) -> SendOutcome {
         .with_connect_timeout(Duration::from_millis(500))
         .with_total_timeout(Duration::from_secs(2));
     let sender: Box<dyn SendMessage> = Box::new(GenfitySender::new(&endpoint).unwrap());
-    assert_eq!(sender.resend_safety(), ResendSafety::SameIdIsOneMessage);
     let token = SessionToken::new(TOKEN).unwrap();
-    sender.send_text(&token, &text()).await
+    sender.send(&token, &text()).await
 }
 
 async fn outcome_of(manner: Manner) -> SendOutcome {
@@ -40,7 +40,7 @@ async fn outcome_of(manner: Manner) -> SendOutcome {
 }
 
 /// An outcome in one word and its reason's code.
-fn verdict(outcome: &SendOutcome) -> String {
+pub(crate) fn verdict(outcome: &SendOutcome) -> String {
     match outcome {
         SendOutcome::Accepted {
             provider_message_id, ..
@@ -164,6 +164,12 @@ async fn every_status_has_its_meaning() {
         (429, "retry-after: 0\r\n", String::new(), "limited 1"),
         (429, "retry-after: 86400\r\n", String::new(), "limited 3600"),
         (500, "", error(500, "no session"), "retry no_session"),
+        (
+            500,
+            "",
+            error(500, "failed to upload file: timed out"),
+            "retry upload_failed",
+        ),
         (
             500,
             "",

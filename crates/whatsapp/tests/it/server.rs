@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 /// How the server treats the one request it gets.
@@ -12,6 +12,41 @@ pub(crate) enum Manner {
     Say(Vec<u8>),
     /// Says nothing for so long, with the connection open.
     Wait(Duration),
+}
+
+/// Answers as many requests as there are manners, one connection each; returns what it was asked.
+pub(crate) async fn serve(manners: Vec<Manner>) -> (String, JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}/v1/wa", listener.local_addr().unwrap());
+    let asked = tokio::spawn(async move {
+        let mut asked = Vec::new();
+        for manner in manners {
+            let (socket, _) = listener.accept().await.unwrap();
+            asked.push(meet(socket, manner).await);
+        }
+        asked
+    });
+    (base, asked)
+}
+
+async fn meet(mut socket: TcpStream, manner: Manner) -> String {
+    let mut request = Vec::new();
+    let mut buffer = [0; 4096];
+    while !is_whole(&request) {
+        match socket.read(&mut buffer).await {
+            Ok(0) | Err(_) => break,
+            Ok(length) => request.extend_from_slice(&buffer[..length]),
+        }
+    }
+    match manner {
+        Manner::Say(bytes) => {
+            // The client may hang up first, when it has heard enough.
+            let _ = socket.write_all(&bytes).await;
+            let _ = socket.shutdown().await;
+        }
+        Manner::Wait(time) => tokio::time::sleep(time).await,
+    }
+    String::from_utf8(request).unwrap()
 }
 
 /// Where it listens, and what it was asked when it is done.
@@ -25,24 +60,8 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}/v1/wa", listener.local_addr().unwrap());
         let asked = tokio::spawn(async move {
-            let (mut socket, _) = listener.accept().await.unwrap();
-            let mut request = Vec::new();
-            let mut buffer = [0; 4096];
-            while !is_whole(&request) {
-                match socket.read(&mut buffer).await {
-                    Ok(0) | Err(_) => break,
-                    Ok(length) => request.extend_from_slice(&buffer[..length]),
-                }
-            }
-            match manner {
-                Manner::Say(bytes) => {
-                    // The client may hang up first, when it has heard enough.
-                    let _ = socket.write_all(&bytes).await;
-                    let _ = socket.shutdown().await;
-                }
-                Manner::Wait(time) => tokio::time::sleep(time).await,
-            }
-            String::from_utf8(request).unwrap()
+            let (socket, _) = listener.accept().await.unwrap();
+            meet(socket, manner).await
         });
         Self { base, asked }
     }

@@ -4,12 +4,16 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
 
+use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
+use lapin::{Connection, ConnectionProperties};
+use messaging::topology::{Queue, Topology};
 use test_support::TestProcessDatabase;
 use tokio::process::{Child, Command};
 
 pub(crate) struct Service {
     child: Child,
     address: SocketAddr,
+    topology: Topology,
 }
 
 pub(crate) async fn start(database: &TestProcessDatabase, no_relay: bool) -> Service {
@@ -17,6 +21,7 @@ pub(crate) async fn start(database: &TestProcessDatabase, no_relay: bool) -> Ser
         .unwrap()
         .local_addr()
         .unwrap();
+    let prefix = test_support::unique_prefix("bench");
     // A port nobody listens on: the broker is away, and accepting goes on.
     let rabbitmq = if no_relay {
         "amqp://127.0.0.1:9/%2f".to_owned()
@@ -31,7 +36,7 @@ pub(crate) async fn start(database: &TestProcessDatabase, no_relay: bool) -> Ser
         .env("REDIS_URL", test_support::redis_url())
         .env("REDIS_PREFIX", test_support::unique_prefix("bench"))
         .env("RABBITMQ_URL", rabbitmq)
-        .env("BROKER_PREFIX", test_support::unique_prefix("bench"))
+        .env("BROKER_PREFIX", &prefix)
         .env("ENCRYPTION_KEYS", test_support::ENCRYPTION_KEYS)
         .env("INTERNAL_API_KEY", "bench-internal-key")
         .env("WA_API_URL", "http://127.0.0.1:9")
@@ -49,7 +54,11 @@ pub(crate) async fn start(database: &TestProcessDatabase, no_relay: bool) -> Ser
         web::healthcheck::run(address).await.ok()
     })
     .await;
-    Service { child, address }
+    Service {
+        child,
+        address,
+        topology: Topology::with_prefix(&prefix),
+    }
 }
 
 impl Service {
@@ -82,5 +91,26 @@ impl Service {
         Command::new("kill").arg(pid).status().await.unwrap();
         let stopped = tokio::time::timeout(Duration::from_secs(15), self.child.wait()).await;
         stopped.expect("it stops in time").unwrap();
+        self.clear_broker().await;
+    }
+
+    /// Takes away what the service declared, and all the events on it.
+    async fn clear_broker(&self) {
+        let properties = ConnectionProperties::default();
+        let connection = Connection::connect(&test_support::rabbitmq_url(), properties)
+            .await
+            .unwrap();
+        let channel = connection.create_channel().await.unwrap();
+        for queue in Queue::ALL {
+            for name in [self.topology.queue(queue), self.topology.dead_letter_queue(queue)] {
+                let options = QueueDeleteOptions::default();
+                channel.queue_delete(name.into(), options).await.unwrap();
+            }
+        }
+        for exchange in [self.topology.events_exchange(), self.topology.dead_exchange()] {
+            let options = ExchangeDeleteOptions::default();
+            channel.exchange_delete(exchange.into(), options).await.unwrap();
+        }
+        connection.close(200, "done".into()).await.unwrap();
     }
 }

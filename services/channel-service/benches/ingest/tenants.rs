@@ -51,6 +51,7 @@ pub(crate) async fn prepare(database: &TestProcessDatabase, count: usize) -> Vec
                     session_id: Some(format!("{n:032x}")),
                     token: SecretString::from(format!("wat_{n}")),
                     webhook_key: Some(SecretString::from(key.clone())),
+                    unsigned: false,
                 };
                 let account = register(db, routes, keys, new).await.expect("an account");
                 Tenant { id, account, key }

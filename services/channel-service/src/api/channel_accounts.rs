@@ -1,29 +1,67 @@
 //! `/internal/channel-accounts`: which channels a tenant has switched on (channel-service contract 1.7).
 
+use ::web::openapi::{Api, Doc, Group, fields, flag, list, object, one_of, text, text_up_to, time};
 use ::web::{ApiError, Fields, Internal, Query, wire_time};
 use actix_web::http::StatusCode;
-use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
-use super::village;
+use super::{internal_group, village};
 use crate::app::State;
 use crate::error::ServiceError;
 use crate::flows::channel_account;
 use crate::store::channel_account::{ChannelAccountChange, ChannelAccountRow};
 
-pub(crate) fn routes(config: &mut ServiceConfig) {
-    config
-        .service(web::resource("/channel-accounts").route(web::get().to(list)))
-        .service(
-            web::resource("/channel-accounts/{village_id}")
-                .route(web::get().to(show))
-                .route(web::put().to(set)),
+pub(crate) fn routes(api: &mut Api) {
+    api.group(GROUP);
+    let row = object([
+        ("id", text()),
+        ("village_id", text()),
+        ("wa_number", text()),
+        ("wa_token", one_of(&[""])),
+        ("webhook_url", text()),
+        ("enabled_wa", flag()),
+        ("enabled_webchat", flag()),
+        ("created_at", time()),
+        ("updated_at", time()),
+    ]);
+    let listed = object([
+        ("village_id", text()),
+        ("enabled_webchat", flag()),
+        ("enabled_wa", flag()),
+        ("wa_number", text()),
+    ]);
+    let all = Doc::new("Every tenant's switches that the key is good for")
+        .query(
+            "enabled_webchat",
+            one_of(&["true", "false"]),
+            "only those with this setting",
+        )
+        .answers(
+            200,
+            "The switches, by village_id",
+            object([("data", list(listed))]),
         );
+    let one = Doc::new("A tenant's switches")
+        .answers(200, "The switches", object([("data", row.clone())]))
+        .refuses(&[(404, "Never set: everything is on")]);
+    let set_one = Doc::new("Set a tenant's switches; registers a tenant that is new")
+        .takes(fields([
+            ("wa_number", text_up_to(32)),
+            ("enabled_wa", flag()),
+            ("enabled_webchat", flag()),
+        ]))
+        .answers(200, "The switches as they are now", object([("data", row)]));
+    api.get("/channel-accounts", all, list_all)
+        .get("/channel-accounts/{village_id}", one, show)
+        .put("/channel-accounts/{village_id}", set_one, set);
 }
 
+const GROUP: Group = internal_group("Channel accounts");
+
 /// Every tenant's switches, for callers whose key is good for every tenant.
-async fn list(caller: Internal, query: Query, state: Data<State>) -> Result<HttpResponse, ServiceError> {
+async fn list_all(caller: Internal, query: Query, state: Data<State>) -> Result<HttpResponse, ServiceError> {
     let enabled_webchat = match query.get("enabled_webchat") {
         Some("true") => Some(true),
         Some("false") => Some(false),

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use ::web::openapi::{Doc, Group, text};
 use actix_web::body::SizedStream;
 use actix_web::http::Method;
 use actix_web::http::header::{
@@ -11,9 +12,54 @@ use actix_web::http::header::{
 };
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use futures_util::stream;
+use serde_json::json;
 
 use crate::media::OpenFile;
 use crate::media::file_type::FileType;
+
+/// What every address of a file has in common: no key, the address itself is the right to read.
+pub(super) const GROUP: Group = Group {
+    tag: "Files",
+    security: None,
+    refusals: &[
+        (404, "No such file, or no right to read it: nobody is told which"),
+        (500, "Our fault"),
+        (
+            503,
+            "Something we depend on is away; Retry-After says when to come again",
+        ),
+    ],
+};
+
+/// How a file is answered.
+pub(super) fn doc(summary: &'static str) -> Doc {
+    let bytes = || json!({"type": "string", "format": "binary"});
+    conditions(summary)
+        .answers_as(200, "The file", "*/*", bytes())
+        .answers_as(206, "The part of it that Range names", "*/*", bytes())
+        .answers_without_body(304, "The copy named by If-None-Match is still good")
+        .answers_without_body(416, "Range names bytes that do not exist")
+}
+
+/// The same, without the bytes.
+pub(super) fn head_doc(summary: &'static str) -> Doc {
+    conditions(summary)
+        .answers_without_body(200, "The file is there")
+        .answers_without_body(206, "So is the part of it that Range names")
+        .answers_without_body(304, "The copy named by If-None-Match is still good")
+        .answers_without_body(416, "Range names bytes that do not exist")
+}
+
+fn conditions(summary: &'static str) -> Doc {
+    Doc::new(summary)
+        .header("Range", text(), "`bytes=a-b`, `bytes=a-` or `bytes=-n`")
+        .header(
+            "If-Range",
+            text(),
+            "the ETag of the file that the part belongs to",
+        )
+        .header("If-None-Match", text(), "ETags of copies that are there already")
+}
 
 /// What is said about a file whichever part of it is asked for.
 pub(super) struct FileHead {

@@ -3,28 +3,32 @@
 
 use std::time::Duration;
 
+use ::web::openapi::{Api, text};
 use ::web::{ApiError, Query, note_tenant};
-use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::http::Method;
+use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use chrono::Utc;
 use domain::ids::MessageId;
 use tenant_isolation::TenantScope;
 use uuid::Uuid;
 
-use super::files::{FileHead, Wanted};
+use super::files::{self, FileHead, Wanted};
 use crate::app::State;
 use crate::error::ServiceError;
 
 /// Longest time for which a browser keeps its copy.
 const FRESH: Duration = Duration::from_secs(604_800);
 
-pub(crate) fn routes(config: &mut ServiceConfig) {
-    config.service(
-        web::resource("/uploads/media/{message}")
-            .route(web::get().to(show))
-            .route(web::head().to(show)),
-    );
+pub(crate) fn routes(api: &mut Api) {
+    api.group(files::GROUP);
+    let path = "/uploads/media/{message}";
+    let get = files::doc("The file of a message, or a part of it").query("token", text(), TOKEN);
+    let head = files::head_doc("What is said of the file of a message").query("token", text(), TOKEN);
+    api.get(path, get, show).endpoint(Method::HEAD, path, head, show);
 }
+
+const TOKEN: &str = "signed and good for a while, as it stands in the link";
 
 async fn show(
     request: HttpRequest,

@@ -1,7 +1,70 @@
-//! The HTTP edge for other services: a file per noun, under `/internal`, behind the internal key.
+//! The HTTP edge, a file per noun: `/internal` for other services, behind the internal key; `/api` for people who are
+//! signed in to the dashboard.
 
+pub(crate) mod auth;
 pub(crate) mod channel_accounts;
+pub(crate) mod conversations;
+pub(crate) mod dead_letters;
 mod files;
 pub(crate) mod media;
+pub(crate) mod messages;
+pub(crate) mod person;
+pub(crate) mod sending;
+pub(crate) mod sessions;
+pub(crate) mod signed_in;
+pub(crate) mod takeovers;
+pub(crate) mod tenants;
 pub(crate) mod upload;
 pub(crate) mod village;
+pub(crate) mod wa_support;
+
+use ::web::openapi::{Group, Schema, flag, object};
+
+/// What every endpoint of `/internal` has in common.
+pub(crate) const fn internal_group(tag: &'static str) -> Group {
+    Group {
+        tag,
+        security: Some("internalKey"),
+        refusals: &[
+            (400, "The request is not what the endpoint takes"),
+            (401, "No key"),
+            (403, "A wrong key, or one that is not for this tenant"),
+            (404, "No such route"),
+            (408, "The body did not come in time"),
+            (413, "The body is too large"),
+            (415, "The body is of another type"),
+            (500, "Our fault"),
+            (
+                503,
+                "Something we depend on is away; Retry-After says when to come again",
+            ),
+        ],
+    }
+}
+
+/// What every endpoint of the dashboard's API has in common.
+pub(crate) const fn dashboard_group(tag: &'static str) -> Group {
+    Group {
+        tag,
+        security: Some("session"),
+        refusals: &[
+            (400, "The request is not what the endpoint takes"),
+            (401, "Nobody is signed in"),
+            (403, "Not for this user, or the CSRF token is missing"),
+            (404, "No such route"),
+            (408, "The body did not come in time"),
+            (413, "The body is too large"),
+            (415, "The body is of another type"),
+            (500, "Our fault"),
+            (
+                503,
+                "Something we depend on is away; Retry-After says when to come again",
+            ),
+        ],
+    }
+}
+
+/// `{"success": true, "data": …}`.
+pub(crate) fn data(schema: Schema) -> Schema {
+    object([("success", flag()), ("data", schema)])
+}

@@ -3,15 +3,18 @@
 
 use std::time::Duration;
 
-use ::web::{ApiError, Internal, Query};
+use ::web::openapi::{Api, Doc, Schema, object, text, text_up_to, whole};
+use ::web::{ApiError, BodyBudget, BodyPlace, Internal, Query};
 use actix_multipart::{Multipart, MultipartError};
-use actix_web::web::{self, Bytes, BytesMut, Data, Payload, ServiceConfig};
+use actix_web::http::Method;
+use actix_web::web::{self, Bytes, BytesMut, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::files::{FileHead, Wanted};
+use super::files::{self, FileHead, Wanted};
+use super::{data, internal_group};
 use crate::app::State;
 use crate::error::ServiceError;
 use crate::media::file_type::{self, FileType};
@@ -35,17 +38,41 @@ const WRONG_TYPE: &str = "Tipe file tidak didukung. Gunakan PDF/JPG/PNG/DOC/DOCX
 const NO_FILE: &str = "File tidak ditemukan";
 
 /// Under `/internal`.
-pub(crate) fn internal_routes(config: &mut ServiceConfig) {
-    config.service(web::resource("/media/upload").route(web::post().to(upload)));
+pub(crate) fn internal_routes(api: &mut Api) {
+    api.group(internal_group("Files"));
+    let kept = object([
+        ("filename", text()),
+        ("mime_type", text()),
+        ("size", whole()),
+        ("path", text()),
+        ("url", text()),
+        ("internal_url", text()),
+    ]);
+    let take = Doc::new("Keep a file of at most 5 MiB that everybody may read who knows its address")
+        .query(
+            "scope",
+            text_up_to(MAX_SCOPE),
+            "the folder it goes to; `public` without",
+        )
+        .takes_as("multipart/form-data", object([("file", binary())]))
+        .answers(200, "Kept; the content decided what it is", data(kept));
+    api.post("/media/upload", take, upload);
+}
+
+fn binary() -> Schema {
+    json!({"type": "string", "format": "binary"})
 }
 
 /// For everybody.
-pub(crate) fn public_routes(config: &mut ServiceConfig) {
-    config.service(
-        web::resource("/uploads/public/{scope}/{file}")
-            .route(web::get().to(show))
-            .route(web::head().to(show)),
-    );
+pub(crate) fn public_routes(api: &mut Api) {
+    let path = "/uploads/public/{scope}/{file}";
+    api.get(path, files::doc("An uploaded file, or a part of it"), show)
+        .endpoint(
+            Method::HEAD,
+            path,
+            files::head_doc("What is said of an uploaded file"),
+            show,
+        );
 }
 
 async fn upload(
@@ -55,7 +82,7 @@ async fn upload(
     payload: Payload,
     state: Data<State>,
 ) -> Result<HttpResponse, ServiceError> {
-    let body = tokio::time::timeout(PATIENCE, read(payload))
+    let body = tokio::time::timeout(PATIENCE, read(payload, BodyBudget::of_app(&request)))
         .await
         .map_err(|_| refusal("upload_too_slow", "Upload error: the body took too long"))??;
     let file = file_of(&request, body).await?;
@@ -116,8 +143,9 @@ fn refusal(code: &'static str, text: impl Into<String>) -> ApiError {
     ApiError::bad_request(code, text).with("success", false)
 }
 
-async fn read(mut payload: Payload) -> Result<Bytes, ApiError> {
+async fn read(mut payload: Payload, budget: &BodyBudget) -> Result<Bytes, ApiError> {
     let (mut body, mut length) = (BytesMut::new(), 0_usize);
+    let mut room = BodyPlace::default();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| refusal("upload_broken", "Upload error: Unexpected end of form"))?;
         length += chunk.len();
@@ -125,13 +153,14 @@ async fn read(mut payload: Payload) -> Result<Bytes, ApiError> {
             break;
         }
         if length <= LIMIT + FORM {
+            room.grow(budget, chunk.len())?;
             body.extend_from_slice(&chunk);
         }
     }
     if length > LIMIT + FORM {
         return Err(refusal("file_too_large", TOO_LARGE));
     }
-    Ok(body.freeze())
+    Ok(room.hold(body))
 }
 
 /// The one file of the form. What its sender calls it and says about its type is of no interest.

@@ -3,9 +3,13 @@
 use ::web::{ApiError, Fields, Internal, Query, note_tenant};
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
+use domain::address::ChatAddress;
 use domain::ids::TenantId;
 use tenant_isolation::TenantScope;
 
+use crate::app::State;
+use crate::error::ServiceError;
+use crate::flows::find_tenant;
 use crate::flows::tenant::Actor;
 
 /// The tenant's id as the caller gave it: query, then body, then header `x-village-id`. An empty one counts as not
@@ -62,6 +66,40 @@ pub(crate) fn actor(caller: &Internal, request: &HttpRequest, person: Option<&st
     }
 }
 
+/// The tenant of something that is done. It has to be named.
+///
+/// # Errors
+/// 400 when none is named, and as [`scope_of`].
+pub(crate) fn of_write(caller: &Internal, named: Option<&str>) -> Result<TenantScope, ApiError> {
+    scope_of(caller, named.ok_or_else(must_be_named)?)
+}
+
+/// The tenant of something that is read, about a person or about everybody. `None`: there is nothing to be seen,
+/// because none is named and more than one may be meant.
+///
+/// # Errors
+/// As [`scope_of`]; a database that cannot be asked.
+pub(crate) async fn of_read(
+    caller: &Internal,
+    state: &State,
+    named: Option<&str>,
+    person: Option<&ChatAddress>,
+) -> Result<Option<TenantScope>, ServiceError> {
+    if let Some(named) = named {
+        return Ok(Some(scope_of(caller, named)?));
+    }
+    let only = find_tenant::only_one(&state.db, &caller.0, person).await?;
+    if let Some(scope) = &only {
+        note_tenant(scope);
+    }
+    tracing::warn!(
+        caller = caller.0.name(),
+        answered = only.is_some(),
+        "a read named no village"
+    );
+    Ok(only)
+}
+
 /// 404: nobody is registered under this id.
 pub(crate) fn unknown() -> ApiError {
     ApiError::new(
@@ -71,7 +109,7 @@ pub(crate) fn unknown() -> ApiError {
     )
 }
 
-/// The caller's key is limited, so it has to name the tenant it asks about.
+/// 400: it has to be said for whom.
 pub(crate) fn must_be_named() -> ApiError {
     ApiError::bad_request("village_id_required", "village_id is required")
 }

@@ -7,6 +7,8 @@ use tenant_isolation::caller::{CallerKeys, LimitedKeys};
 /// Callers and our own address.
 #[derive(Debug, Clone)]
 pub struct InternalSettings {
+    /// The key that all services of the installation share; what we show the others.
+    pub shared_key: SecretString,
     /// Keys of the other services.
     pub callers: CallerKeys,
     /// Where the WhatsApp server reaches this service. Without it sessions get no webhook URL.
@@ -32,9 +34,11 @@ impl InternalSettings {
             "PUBLIC_BASE_URL",
             "Used where `PUBLIC_CHANNEL_BASE_URL` is not set",
         );
+        let shared_key = shared?;
         Some(Self {
-            callers: CallerKeys::new(&shared?, limited.unwrap_or_default()),
+            callers: CallerKeys::new(&shared_key, limited.unwrap_or_default()),
             public_base: public_base.or(fallback),
+            shared_key,
         })
     }
 

@@ -1,7 +1,11 @@
 //! The service's settings, read once. The names are those of the contract (channel-service 7) where it has one.
 
+mod ai_service;
+mod dashboard;
 mod internal;
 mod media;
+mod sessions;
+mod webhook;
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -14,8 +18,12 @@ use runtime::encryption::KeyRing;
 use runtime::process::ProcessSettings;
 use secrecy::SecretString;
 
+pub use ai_service::AiServiceSettings;
+pub use dashboard::DashboardSettings;
 pub use internal::InternalSettings;
 pub use media::{MediaSettings, S3Settings, StorageSettings};
+pub use sessions::SessionSettings;
+pub use webhook::WebhookSettings;
 
 /// Everything `serve` needs.
 #[derive(Debug, Clone)]
@@ -38,6 +46,14 @@ pub struct Settings {
     pub keys: KeyRing,
     /// Who may call, and how we are called.
     pub internal: InternalSettings,
+    /// The dashboard's API.
+    pub dashboard: DashboardSettings,
+    /// Where the AI service is.
+    pub ai_service: AiServiceSettings,
+    /// Who makes sessions, and what is sent with.
+    pub sessions: SessionSettings,
+    /// From where webhooks are taken.
+    pub webhook: WebhookSettings,
     /// Prefix of the provider's API.
     pub wa_api: BaseUrl,
     /// Serve GovConnect's exchange too.
@@ -57,6 +73,8 @@ pub struct Settings {
 pub struct IngestSettings {
     /// Largest body of a webhook, in bytes.
     pub body_limit: usize,
+    /// Bytes of bodies that may be in memory at once.
+    pub body_budget: usize,
     /// Webhooks that may wait for a commit; one more is answered 503.
     pub queue: usize,
     /// Most webhooks that share one commit.
@@ -108,15 +126,19 @@ impl Settings {
         );
         let keys = keys(reader);
         let internal = InternalSettings::take(reader);
+        let dashboard = DashboardSettings::take(reader);
+        let ai_service = AiServiceSettings::take(reader);
+        let webhook = WebhookSettings::take(reader);
         let wa_api = reader.with_default(
             "WA_API_URL",
             "https://api-wa.genfity.com/v1/wa",
             "Prefix of the WhatsApp API, normally wa-support-gateway's `/v1/wa`",
         );
+        let sessions = SessionSettings::take(reader);
         let govconnect = reader.with_default(
             "GOVCONNECT_EVENTS",
-            "true",
-            "Also publish to `govconnect.events` in GovConnect's shape",
+            "false",
+            "Also publish to `govconnect.events` in GovConnect's shape; only where somebody reads its queue, which has no limit",
         );
         let ingest = IngestSettings::take(reader);
         let sending = SendingSettings::take(reader);
@@ -142,6 +164,10 @@ impl Settings {
             broker_prefix: broker_prefix.unwrap_or_default(),
             keys: keys?,
             internal: internal?,
+            dashboard: dashboard?,
+            ai_service,
+            sessions: sessions?,
+            webhook: webhook?,
             wa_api: wa_api?,
             govconnect: govconnect?,
             ingest: ingest?,
@@ -159,6 +185,11 @@ impl IngestSettings {
             "33554432",
             "Largest webhook in memory; above it a file inside goes to disk (`TMPDIR`), other text is 413",
         );
+        let body_budget = reader.with_default(
+            "BODY_BUDGET_BYTES",
+            "268435456",
+            "Bytes of bodies in memory at once; 503 above it",
+        );
         let queue = reader.with_default(
             "INGEST_QUEUE",
             "4096",
@@ -168,12 +199,19 @@ impl IngestSettings {
         let committers = reader.with_default("INGEST_COMMITTERS", "2", "Commits under way at once");
         let settings = Self {
             body_limit: body_limit?,
+            body_budget: body_budget?,
             queue: queue?,
             batch: batch?,
             committers: committers?,
         };
         if settings.queue == 0 || settings.batch == 0 || settings.committers == 0 {
             reader.problem("INGEST_*", "must each be at least 1");
+        }
+        if settings.body_budget < settings.body_limit {
+            reader.problem(
+                "BODY_BUDGET_BYTES",
+                "must hold one body of WEBHOOK_BODY_LIMIT_BYTES",
+            );
         }
         Some(settings)
     }

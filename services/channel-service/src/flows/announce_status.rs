@@ -24,6 +24,34 @@ pub async fn announce(
     reason: Option<&str>,
     at: DateTime<Utc>,
 ) -> Result<(), DatabaseError> {
+    let put_aside = status == DeliveryStatus::Parked;
+    tell(tx, moved, status, put_aside, reason, at).await
+}
+
+/// As [`announce`], for messages that are not tried again by themselves, whatever their status: also one of which nobody
+/// knows whether it went out goes to the queue where operators look.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn announce_put_aside(
+    tx: &mut TenantTransaction,
+    moved: Vec<Moved>,
+    status: DeliveryStatus,
+    reason: Option<&str>,
+    at: DateTime<Utc>,
+) -> Result<(), DatabaseError> {
+    tell(tx, moved, status, true, reason, at).await
+}
+
+async fn tell(
+    tx: &mut TenantTransaction,
+    moved: Vec<Moved>,
+    status: DeliveryStatus,
+    put_aside: bool,
+    reason: Option<&str>,
+    at: DateTime<Utc>,
+) -> Result<(), DatabaseError> {
+    let told = moved.len();
     let mut rows = Vec::with_capacity(moved.len());
     for message in moved {
         let refused = |error: Box<dyn std::error::Error + Send + Sync>| DatabaseError::Refused(error);
@@ -35,11 +63,12 @@ pub async fn announce(
                 .map_err(|error| refused(error.into()))?,
             status,
             reason: reason.map(str::to_owned),
+            put_aside,
             reference: message.reference,
             at,
         };
         let envelope = Envelope::new(tx.scope(), &event).map_err(|error| refused(error.into()))?;
-        if status == DeliveryStatus::Parked {
+        if put_aside {
             let parked = MessageParked {
                 account_id: event.account_id,
                 chat_id: event.chat_id,
@@ -58,6 +87,6 @@ pub async fn announce(
             envelope,
         });
     }
-    metrics::counter!("kanal_message_status_total", "status" => status.as_str()).increment(rows.len() as u64);
+    metrics::counter!("kanal_message_status_total", "status" => status.as_str()).increment(told as u64);
     enqueue(tx, rows).await
 }

@@ -137,10 +137,12 @@ impl MediaFetcher {
         let mut outcome = Fetched::Never("no_source");
         for source in &media.sources {
             let fetched = match source {
-                MediaSource::S3 { url, .. } => match self.files.get(url, self.limit).await {
-                    Ok(bytes) => self.keep(tenant, bytes).await,
-                    Err(error) => error.into(),
-                },
+                MediaSource::S3 { url, .. } | MediaSource::Link { url } => {
+                    match self.files.get(url, self.limit).await {
+                        Ok(bytes) => self.keep(tenant, bytes).await,
+                        Err(error) => error.into(),
+                    }
+                }
                 MediaSource::WhatsApp(keys) => match &wanted.token {
                     None => Fetched::Later {
                         reason: "no_session",

@@ -3,23 +3,31 @@
 //! Webhooks that wait at the same moment share a commit: writing to disk costs the same for one message and for
 //! sixty. The caller notices nothing of it: it is answered when its own message is safe.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
 
 use database::{Database, DatabaseError};
+use domain::chat::Place;
 use domain::delivery::DeliveryStatus;
 use domain::ids::{AccountId, ChatId, MessageId, TenantId};
 use domain::message::{Direction, InboundMessage, MediaState, MessageKind};
 use messaging::Envelope;
-use messaging::events::message_received::{ChatMessage, ChatPartner, MessageReceived, MessageSentElsewhere};
+use messaging::events::message_received::{
+    ChatMessage, ChatPartner, ChatSender, MessageReceived, MessageSentElsewhere,
+};
 use messaging::lanes::{self, NewTask};
 use messaging::outbox::{NewRow, Signal, enqueue_group};
 use tenant_isolation::{GroupTransaction, ScopeSet, TenantScope};
 use tokio::sync::{mpsc, oneshot};
 
+use super::learn_lid;
 use super::media::FetchTask;
 use crate::store::chat::{ChatKey, ChatUpdate};
 use crate::store::media::NewMedia;
 use crate::store::message::{LedgerEntry, NewMessage};
+use crate::store::message_change::{self, MessageChange};
 use crate::store::{chat, media, message};
 
 /// One message that wants to be kept.
@@ -57,21 +65,45 @@ pub enum IngestError {
     Database(#[from] DatabaseError),
 }
 
+/// A job whose message was not known before.
+pub(super) struct Fresh<'a> {
+    /// The job; a copy of its own when something about it was learned meanwhile.
+    pub(super) job: Cow<'a, IngestJob>,
+    /// The message's id.
+    pub(super) id: MessageId,
+}
+
 /// A job and where its answer goes.
 pub type Waiting = (IngestJob, oneshot::Sender<Result<Ingested, DatabaseError>>);
 
-/// The way into the queue of the committers. Cheap to clone.
+/// The way into the queues of the committers. Cheap to clone.
+///
+/// All messages of one chat go to one committer: two would take neighbours, and whichever came first to the chat's row
+/// would decide about their order.
 #[derive(Debug, Clone)]
 pub struct Ingest {
-    queue: mpsc::Sender<Waiting>,
+    queues: Arc<[mpsc::Sender<Waiting>]>,
+    spread: RandomState,
 }
 
 impl Ingest {
-    /// A queue for at most `capacity` messages; the receiver goes to the committers.
+    /// Queues for at most `capacity` messages together; each receiver goes to one of `committers`.
     #[must_use]
-    pub fn new(capacity: usize) -> (Self, mpsc::Receiver<Waiting>) {
-        let (queue, jobs) = mpsc::channel(capacity);
-        (Self { queue }, jobs)
+    pub fn new(capacity: usize, committers: usize) -> (Self, Vec<mpsc::Receiver<Waiting>>) {
+        let committers = committers.max(1);
+        let each = capacity.div_ceil(committers).max(1);
+        let (queues, jobs): (Vec<_>, Vec<_>) = (0..committers).map(|_| mpsc::channel(each)).unzip();
+        let ingest = Self {
+            queues: queues.into(),
+            spread: RandomState::new(),
+        };
+        (ingest, jobs)
+    }
+
+    fn queue_of(&self, job: &IngestJob) -> Option<&mpsc::Sender<Waiting>> {
+        let chat = (job.scope.tenant(), job.account, &job.message.chat);
+        let number = self.spread.hash_one(chat) % u64::try_from(self.queues.len()).ok()?;
+        self.queues.get(usize::try_from(number).ok()?)
     }
 
     /// Keeps a message; returns when it is durable.
@@ -80,7 +112,8 @@ impl Ingest {
     /// [`IngestError`]: then it is not kept, or nobody knows, and the provider has to bring it again.
     pub async fn submit(&self, job: IngestJob) -> Result<Ingested, IngestError> {
         let (answer, answered) = oneshot::channel();
-        self.queue
+        let queue = self.queue_of(&job).ok_or(IngestError::Overloaded)?;
+        queue
             .try_send((job, answer))
             .map_err(|_| IngestError::Overloaded)?;
         match answered.await {
@@ -93,7 +126,9 @@ impl Ingest {
 
 /// Commits a group. When the group fails for another reason than Postgres being away, each message is tried alone,
 /// so that one that Postgres does not like harms no other.
-pub async fn commit(db: &Database, signal: &Signal, group: Vec<Waiting>) {
+pub async fn commit(db: &Database, signal: &Signal, mut group: Vec<Waiting>) {
+    // What came over several connections at once may have overtaken its neighbour. Those of one second stay as they came.
+    group.sort_by_key(|(job, _)| job.message.sent_at);
     let (jobs, answers): (Vec<_>, Vec<_>) = group.into_iter().unzip();
     metrics::histogram!("kanal_ingest_group_size")
         .record(f64::from(u32::try_from(jobs.len()).unwrap_or(u32::MAX)));
@@ -139,22 +174,29 @@ async fn commit_group(db: &Database, jobs: &[IngestJob]) -> Result<Vec<Ingested>
         (&a.tenant, a.account, &a.provider_message_id).cmp(&(&b.tenant, b.account, &b.provider_message_id))
     });
     let new = message::note_new(&mut tx, &entries).await?;
-    let fresh: Vec<(&IngestJob, MessageId)> = jobs
+    let mut fresh: Vec<Fresh<'_>> = jobs
         .iter()
         .zip(ids.iter().copied())
-        .filter(|(_, id)| new.contains(id))
+        .filter(|(_, id)| new.contains_key(id))
+        .map(|(job, id)| Fresh {
+            job: Cow::Borrowed(job),
+            id,
+        })
         .collect();
 
     let mut kept = HashSet::new();
     if !fresh.is_empty() {
+        let learned = learn_lid::learn(&mut tx, &mut fresh, &new).await?;
         let chats = upsert_chats(&mut tx, &fresh).await?;
+        learned.merge_chats(&mut tx, &chats).await?;
         let mut messages = Vec::with_capacity(fresh.len());
-        for (job, id) in &fresh {
+        for Fresh { job, id } in &fresh {
             messages.push(new_message(job, *id, &chats)?);
         }
         kept = message::insert_group(&mut tx, &messages).await?;
+        message_change::apply_group(&mut tx, &changes(&fresh, &messages, &kept)).await?;
         let mut rows = Vec::with_capacity(kept.len());
-        for ((job, id), message) in fresh.iter().zip(&messages) {
+        for (Fresh { job, id }, message) in fresh.iter().zip(&messages) {
             if kept.contains(id) {
                 rows.push(NewRow {
                     lane: message.chat.to_string(),
@@ -163,7 +205,7 @@ async fn commit_group(db: &Database, jobs: &[IngestJob]) -> Result<Vec<Ingested>
             }
         }
         enqueue_group(&mut tx, rows).await?;
-        keep_media(&mut tx, fresh.iter().copied().filter(|(_, id)| kept.contains(id))).await?;
+        keep_media(&mut tx, &fresh, &kept).await?;
     }
     tx.commit().await?;
 
@@ -183,12 +225,15 @@ async fn commit_group(db: &Database, jobs: &[IngestJob]) -> Result<Vec<Ingested>
 }
 
 /// The files of the messages that were kept, and the tasks of fetching those that are not there yet.
-async fn keep_media<'a>(
+async fn keep_media(
     tx: &mut GroupTransaction,
-    kept: impl Iterator<Item = (&'a IngestJob, MessageId)>,
+    fresh: &[Fresh<'_>],
+    kept: &HashSet<MessageId>,
 ) -> Result<(), DatabaseError> {
-    let files: Vec<(&TenantId, MessageId, &NewMedia)> = kept
-        .filter_map(|(job, id)| Some((job.scope.tenant(), id, job.media.as_ref()?)))
+    let files: Vec<(&TenantId, MessageId, &NewMedia)> = fresh
+        .iter()
+        .filter(|fresh| kept.contains(&fresh.id))
+        .filter_map(|Fresh { job, id }| Some((job.scope.tenant(), *id, job.media.as_ref()?)))
         .collect();
     if files.is_empty() {
         return Ok(());
@@ -211,16 +256,40 @@ fn ledger_entry(job: &IngestJob, id: MessageId) -> LedgerEntry {
         account: job.account,
         provider_message_id: job.message.provider_message_id.clone(),
         message: id,
+        lid: job.message.chat_lid.clone(),
     }
+}
+
+/// What the edits and deletions of a group do to the messages they are about.
+fn changes(fresh: &[Fresh<'_>], messages: &[NewMessage], kept: &HashSet<MessageId>) -> Vec<MessageChange> {
+    let of = |(fresh, row): (&Fresh<'_>, &NewMessage)| {
+        let (target, revoked) = MessageChange::of(&fresh.job.message.content)?;
+        Some(MessageChange {
+            tenant: row.tenant.clone(),
+            account: row.account,
+            chat: row.chat,
+            target: target.clone(),
+            direction: row.direction,
+            sender: row.sender.clone(),
+            at: row.sent_at,
+            revoked,
+            body: row.body.clone(),
+        })
+    };
+    let kept = fresh
+        .iter()
+        .zip(messages)
+        .filter(|(fresh, _)| kept.contains(&fresh.id));
+    kept.filter_map(of).collect()
 }
 
 /// One row a chat, in the order of their keys, so that two groups lock in the same order.
 async fn upsert_chats(
     tx: &mut GroupTransaction,
-    fresh: &[(&IngestJob, MessageId)],
+    fresh: &[Fresh<'_>],
 ) -> Result<HashMap<ChatKey, ChatId>, DatabaseError> {
     let mut updates: BTreeMap<ChatKey, ChatUpdate> = BTreeMap::new();
-    for (job, _) in fresh {
+    for Fresh { job, id: _ } in fresh {
         let update = chat_update(job);
         match updates.entry(update.key()) {
             std::collections::btree_map::Entry::Vacant(place) => drop(place.insert(update)),
@@ -240,15 +309,20 @@ fn chat_update(job: &IngestJob) -> ChatUpdate {
         address: message.chat.clone(),
         phone: message.chat_phone.as_ref().map(|phone| phone.as_str().to_owned()),
         lid: message.chat_lid.as_ref().map(|lid| lid.as_str().to_owned()),
-        // The push name of a message that the tenant typed is the tenant's own.
+        // The push name of a message that the tenant typed is the tenant's own, and a place is not called like
+        // whoever wrote there.
         name: message
             .push_name
             .as_ref()
-            .filter(|_| inbound)
+            .filter(|_| inbound && message.chat.is_direct())
             .map(|name| name.as_str().to_owned()),
         last_message_at: message.sent_at,
         last_text: message.content.text_for_humans().into_string(),
-        unread: i32::from(inbound && asks_for_attention(message.content.kind())),
+        unread: i32::from(
+            inbound
+                && asks_for_attention(message.content.kind())
+                && Place::of(&message.chat) != Some(Place::Status),
+        ),
     }
 }
 
@@ -290,9 +364,21 @@ fn new_message(
             .quoted
             .as_ref()
             .map(|quoted| quoted.provider_message_id.clone()),
+        target: message.content.target().cloned(),
+        sender: sender(message).map(|sender| sender.address),
+        sender_name: sender(message).and_then(|sender| sender.name),
         sent_at: message.sent_at,
         status,
         reference: None,
+    })
+}
+
+/// Who of several people wrote; in a chat with one person nobody needs to be told.
+fn sender(message: &InboundMessage) -> Option<ChatSender> {
+    let address = message.sender.as_ref().filter(|_| !message.chat.is_direct())?;
+    Some(ChatSender {
+        address: address.as_str().to_owned(),
+        name: message.push_name.as_ref().map(|name| name.as_str().to_owned()),
     })
 }
 
@@ -308,9 +394,11 @@ fn envelope(job: &IngestJob, row: &NewMessage) -> Result<Envelope, DatabaseError
             name: message
                 .push_name
                 .as_ref()
-                .filter(|_| row.direction == Direction::Inbound)
+                .filter(|_| row.direction == Direction::Inbound && message.chat.is_direct())
                 .map(|name| name.as_str().to_owned()),
         },
+        place: Place::of(&message.chat),
+        sender: sender(message),
         message_id: row.id,
         provider_message_id: row.provider_message_id.clone(),
         kind: row.kind.as_str().to_owned(),

@@ -1,4 +1,4 @@
-//! Webhooks that are nobody's, or that cannot be used: kept for people, never given to a tenant.
+//! Webhooks that are nobody's: kept for people, never given to a tenant.
 
 use database::{Database, DatabaseError};
 use tenant_isolation::{PlatformScope, PlatformTransaction};

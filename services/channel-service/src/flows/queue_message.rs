@@ -4,8 +4,8 @@ use chrono::Utc;
 use database::{Database, DatabaseError};
 use domain::address::ChatAddress;
 use domain::delivery::DeliveryStatus;
-use domain::ids::{MessageId, ProviderMessageId};
-use domain::message::{Direction, MessageContent};
+use domain::ids::{ChatId, MessageId, ProviderMessageId};
+use domain::message::{Direction, MessageContent, MessageKind};
 use domain::text::Text;
 use messaging::events::send_requested::SendRequested;
 use messaging::lanes::{self, NewTask};
@@ -14,18 +14,25 @@ use serde::{Deserialize, Serialize};
 use tenant_isolation::{TenantScope, TenantTransaction};
 
 use super::announce_status::announce;
+use super::learn_lid;
 use crate::store::chat::ChatUpdate;
 use crate::store::message::{Moved, NewMessage};
 use crate::store::{account, chat, message, send_request};
 
-/// Task kind of a text that has to go out.
+/// Task kind of a message that has to go out. Named after the first kind there was; the content tells which it is.
 pub const SEND_TEXT: &str = "send_text";
+
+/// Most contact cards of one message: each is a call of its own.
+const MOST_CARDS: usize = 10;
 
 /// What the sender finds in the task.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct SendTask {
     /// The message.
     pub message_id: MessageId,
+    /// The request that caused it, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
 }
 
 /// Why an order cannot be taken.
@@ -37,6 +44,15 @@ pub enum QueueError {
     /// Nothing to say.
     #[error("the text is empty or too long")]
     Text,
+    /// Nothing that can be kept and repeated.
+    #[error("the reference is too long or holds a NUL")]
+    Reference,
+    /// It says nothing, or something that cannot be sent. Names what is wrong with it.
+    #[error("the message cannot be sent: {0}")]
+    Content(&'static str),
+    /// It is about a message that the chat does not have, or that is not ours to change.
+    #[error("the chat has no such message to react to, edit or delete")]
+    Target,
     /// The tenant has no such account.
     #[error("the tenant has no such account")]
     NoSuchAccount,
@@ -44,6 +60,25 @@ pub enum QueueError {
     #[error(transparent)]
     Database(#[from] DatabaseError),
 }
+
+impl QueueError {
+    /// The stable code, for whoever asked.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Recipient(_) => "invalid_recipient",
+            Self::Text => "invalid_text",
+            Self::Content(_) => "invalid_content",
+            Self::Target => "no_such_target",
+            Self::Reference => "invalid_reference",
+            Self::NoSuchAccount => "no_such_account",
+            Self::Database(_) => "database",
+        }
+    }
+}
+
+/// Longest reference, in bytes.
+const REFERENCE_LIMIT: usize = 1_024;
 
 /// Takes an order. `None`: it was taken before.
 ///
@@ -57,9 +92,10 @@ pub async fn queue(
     order: &SendRequested,
 ) -> Result<Option<MessageId>, QueueError> {
     let to = ChatAddress::parse(&order.to).map_err(QueueError::Recipient)?;
-    let (text, cut) = Text::cut(&order.text, Text::MAX_CHARS);
-    if text.is_empty() || cut {
-        return Err(QueueError::Text);
+    let content = content_of(order)?;
+    let reference = order.reference.as_deref().unwrap_or_default();
+    if reference.len() > REFERENCE_LIMIT || reference.contains('\0') {
+        return Err(QueueError::Reference);
     }
     let id = MessageId::generate();
     let mut tx = TenantTransaction::begin(db, scope, "queue message").await?;
@@ -71,23 +107,25 @@ pub async fn queue(
         Err(DatabaseError::NotFound) => return Err(QueueError::NoSuchAccount),
         Err(error) => return Err(error.into()),
     }
+    let (to, lid) = learn_lid::chat_address(&mut tx, order.account_id, to).await?;
     let now = Utc::now();
+    let body = content.text_for_humans().into_string();
     let chat_id = chat::upsert_one(
         &mut tx,
         &ChatUpdate {
             tenant: scope.tenant().clone(),
             account: order.account_id,
             phone: to.phone().map(|phone| phone.as_str().to_owned()),
-            lid: to.lid().map(|lid| lid.as_str().to_owned()),
+            lid: lid.map(|lid| lid.as_str().to_owned()),
             address: to,
             name: None,
             last_message_at: now,
-            last_text: text.as_str().to_owned(),
+            last_text: body.clone(),
             unread: 0,
         },
     )
     .await?;
-    let content = MessageContent::Text { text: text.clone() };
+    check_target(&mut tx, order, chat_id, &content).await?;
     let row = NewMessage {
         tenant: scope.tenant().clone(),
         id,
@@ -97,16 +135,22 @@ pub async fn queue(
         source: "api",
         provider_message_id: ProviderMessageId::generate(),
         kind: content.kind(),
-        body: text.into_string(),
+        body,
         content: serde_json::to_string(&content).map_err(|error| DatabaseError::Refused(error.into()))?,
-        quoted: None,
+        quoted: order.quoted.clone(),
+        target: content.target().cloned(),
+        sender: None,
+        sender_name: None,
         sent_at: now,
         status: DeliveryStatus::Queued,
         reference: order.reference.clone(),
     };
     message::insert_one(&mut tx, &row).await?;
-    let payload = serde_json::to_string(&SendTask { message_id: id })
-        .map_err(|error| DatabaseError::Refused(error.into()))?;
+    let send = SendTask {
+        message_id: id,
+        request_id: messaging::cause::request_id(),
+    };
+    let payload = serde_json::to_string(&send).map_err(|error| DatabaseError::Refused(error.into()))?;
     let task = NewTask {
         lane: chat_id.to_string(),
         id: id.as_uuid(),
@@ -126,4 +170,83 @@ pub async fn queue(
     relay.ring();
     workers.ring();
     Ok(Some(id))
+}
+
+/// What an order wants sent, if it is something that can be.
+fn content_of(order: &SendRequested) -> Result<MessageContent, QueueError> {
+    let Some(content) = &order.content else {
+        let (text, cut) = Text::cut(&order.text, Text::MAX_CHARS);
+        if text.is_empty() || cut {
+            return Err(QueueError::Text);
+        }
+        return Ok(MessageContent::Text { text });
+    };
+    match content {
+        MessageContent::Text { text } if text.is_empty() => return Err(QueueError::Text),
+        MessageContent::Media(media) if media.sources.is_empty() => {
+            return Err(QueueError::Content("the file is nowhere"));
+        }
+        MessageContent::Location {
+            latitude, longitude, ..
+        } if !(latitude.abs() <= 90.0 && longitude.abs() <= 180.0) => {
+            return Err(QueueError::Content("the place is not on earth"));
+        }
+        MessageContent::Location { live: true, .. } => {
+            return Err(QueueError::Content("live locations are not sent"));
+        }
+        MessageContent::Contacts { contacts } if contacts.is_empty() || contacts.len() > MOST_CARDS => {
+            return Err(QueueError::Content(
+                "there are no contact cards, or more than ten",
+            ));
+        }
+        MessageContent::Contacts { contacts }
+            if contacts.iter().any(|card| {
+                card.vcard
+                    .as_ref()
+                    .is_none_or(|card| card.as_str().trim().is_empty())
+            }) =>
+        {
+            return Err(QueueError::Content("a contact has no card"));
+        }
+        MessageContent::Edit { content, .. } => match &**content {
+            MessageContent::Text { text } if text.is_empty() => return Err(QueueError::Text),
+            MessageContent::Text { .. } => {}
+            _ => return Err(QueueError::Content("only words can be edited")),
+        },
+        MessageContent::Text { .. }
+        | MessageContent::Media(_)
+        | MessageContent::Location { .. }
+        | MessageContent::Contacts { .. }
+        | MessageContent::Reaction { .. }
+        | MessageContent::Revoke { .. } => {}
+        MessageContent::Poll { .. }
+        | MessageContent::PollVote { .. }
+        | MessageContent::InteractiveReply { .. }
+        | MessageContent::Unsupported { .. } => {
+            return Err(QueueError::Content("messages of this kind are not sent"));
+        }
+    }
+    Ok(content.clone())
+}
+
+/// Whatever is about another message must be about one of this chat, and only our own may be changed.
+async fn check_target(
+    tx: &mut TenantTransaction,
+    order: &SendRequested,
+    chat: ChatId,
+    content: &MessageContent,
+) -> Result<(), QueueError> {
+    let Some(target) = content.target() else {
+        return Ok(());
+    };
+    let other = message::find_in_chat(tx, order.account_id, chat, target)
+        .await?
+        .ok_or(QueueError::Target)?;
+    let ours = other.direction == Direction::Outbound.as_str();
+    let allowed = match content.kind() {
+        MessageKind::Edit => ours && other.kind == MessageKind::Text.as_str(),
+        MessageKind::Revoke => ours && other.kind != MessageKind::Revoke.as_str(),
+        _ => true,
+    };
+    if allowed { Ok(()) } else { Err(QueueError::Target) }
 }

@@ -10,7 +10,8 @@ use tenant_isolation::{TenantScope, TenantTransaction};
 use whatsapp::event::{Receipt, ReceiptKind, SentEcho, SessionEvent, UnknownEvent};
 
 use super::announce_status::announce;
-use crate::store::{account, message, provider_event};
+use crate::store::provider_event::{self, KeptEvent};
+use crate::store::{account, channel_account, message};
 
 /// Messages of ours reached a phone, or were read. Returns how many moved.
 ///
@@ -105,12 +106,15 @@ pub async fn session(
         phone.map(domain::address::PhoneNumber::as_str),
     )
     .await?;
+    if let Some(phone) = phone {
+        channel_account::show_number(&mut tx, phone.as_str()).await?;
+    }
     tx.commit().await?;
     tracing::info!(account = %id, event = event.as_str(), "the account's session changed");
     Ok(())
 }
 
-/// An event of a kind we do not know: kept as it came.
+/// An event of a kind we do not know: kept as it came. False when the tenant has as many as it may have.
 ///
 /// # Errors
 /// [`DatabaseError`].
@@ -119,8 +123,33 @@ pub async fn unknown(
     scope: &TenantScope,
     account: AccountId,
     event: &UnknownEvent,
-) -> Result<(), DatabaseError> {
-    let mut tx = TenantTransaction::begin(db, scope, "keep unknown event").await?;
-    provider_event::insert(&mut tx, account, event.type_name.as_str(), event.raw.get()).await?;
-    tx.commit().await
+) -> Result<bool, DatabaseError> {
+    let kept = KeptEvent {
+        account,
+        type_name: event.type_name.as_str(),
+        reason: None,
+        payload: event.raw.get(),
+    };
+    keep(db, scope, &kept).await
+}
+
+/// An event of a known account that cannot be used, kept with the reason. False when the tenant has as many as it may
+/// have: then the provider has to bring it again.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn keep(db: &Database, scope: &TenantScope, event: &KeptEvent<'_>) -> Result<bool, DatabaseError> {
+    let reason = event.reason.unwrap_or("unknown_kind");
+    metrics::counter!("kanal_provider_events_kept_total", "reason" => reason).increment(1);
+    let mut tx = TenantTransaction::begin(db, scope, "keep provider event").await?;
+    let kept = provider_event::insert(&mut tx, event).await?;
+    tx.commit().await?;
+    if !kept {
+        metrics::counter!("kanal_provider_events_full_total").increment(1);
+        tracing::error!(
+            reason,
+            "the tenant has too many unusable events, one was not kept"
+        );
+    }
+    Ok(kept)
 }

@@ -21,8 +21,10 @@ pub struct NewAccount {
     pub session_id: Option<String>,
     /// The session's token.
     pub token: SecretString,
-    /// Signs the session's webhooks; without one they are accepted unsigned.
+    /// Signs the session's webhooks; without one the keys that are stored stay.
     pub webhook_key: Option<SecretString>,
+    /// Forget the keys that are stored: webhooks are accepted unsigned.
+    pub unsigned: bool,
 }
 
 /// Why an account cannot be registered.
@@ -34,6 +36,9 @@ pub enum RegisterError {
     /// The session leads to somebody already.
     #[error("the session id is registered for another account")]
     SessionTaken,
+    /// Webhooks that name the tenant by its id would be another tenant's.
+    #[error("the tenant's id {0} is the instance name of another tenant's account")]
+    TenantNameTaken(TenantId),
     /// A secret cannot be sealed.
     #[error(transparent)]
     Encryption(#[from] EncryptionError),
@@ -54,20 +59,54 @@ pub async fn register(
 ) -> Result<AccountId, RegisterError> {
     let scope = TenantScope::named_by_operator(new.tenant.clone());
     let mut tx = TenantTransaction::begin(db, &scope, "register account").await?;
-    tenant::ensure(&mut tx, None).await?;
-    let existing = match account::find_by_instance(&mut tx, &new.instance_name).await? {
+    let registered = register_in(&mut tx, keys, &new).await?;
+    tx.commit().await?;
+    registered.make_known(routes).await;
+    Ok(registered.id)
+}
+
+/// An account that is registered as soon as the transaction it was registered in is committed.
+#[derive(Debug)]
+#[must_use = "other processes go on with the old account until the change is made known"]
+pub struct Registered {
+    /// The account.
+    pub id: AccountId,
+    names: Vec<(&'static str, String)>,
+}
+
+impl Registered {
+    /// Makes the change known everywhere within a second. Call it after the commit.
+    pub async fn make_known(&self, routes: &AccountRoutes) {
+        for (kind, name) in &self.names {
+            routes.forget(kind, name).await;
+        }
+    }
+}
+
+/// As [`register`], in a transaction of the caller's.
+///
+/// # Errors
+/// [`RegisterError`]; the transaction must be given up then.
+pub async fn register_in(
+    tx: &mut TenantTransaction,
+    keys: &KeyRing,
+    new: &NewAccount,
+) -> Result<Registered, RegisterError> {
+    tenant::ensure(tx, None).await?;
+    let existing = match account::find_by_instance(tx, &new.instance_name).await? {
         Some(known) => Some(known),
         // An account that waits for its first session is the one this session is for.
-        None => account::find_primary(&mut tx)
+        None => account::find_primary(tx)
             .await?
             .filter(|waiting| waiting.token_sealed.is_none()),
     };
     let id = existing
         .as_ref()
         .map_or_else(AccountId::generate, |row| AccountId::from_uuid(row.id));
-    let webhook_keys_sealed = match &new.webhook_key {
-        Some(key) => vec![keys.seal(key, &account::webhook_key_binding(&new.tenant, id))?],
-        None => Vec::new(),
+    let webhook_keys_sealed = match (&new.webhook_key, &existing) {
+        (Some(key), _) => vec![keys.seal(key, &account::webhook_key_binding(&new.tenant, id))?],
+        (None, Some(row)) if !new.unsigned => row.webhook_keys_sealed.clone(),
+        (None, _) => Vec::new(),
     };
     let row = AccountRow {
         id: id.as_uuid(),
@@ -76,29 +115,37 @@ pub async fn register(
         token_sealed: Some(keys.seal(&new.token, &account::token_binding(&new.tenant, id))?),
         webhook_keys_sealed,
     };
-    account::upsert(&mut tx, &row).await?;
-    if !account::register(&mut tx, INSTANCE, &new.instance_name, id).await? {
+    account::upsert(tx, &row).await?;
+    if !account::register(tx, INSTANCE, &new.instance_name, id).await? {
         return Err(RegisterError::InstanceTaken);
     }
     // Webhooks may also come under the tenant's id; a second account of the tenant leaves that name to the first.
-    let _first = account::register(&mut tx, INSTANCE, new.tenant.as_str(), id).await?;
+    if !account::register(tx, INSTANCE, new.tenant.as_str(), id).await?
+        && !account::is_registered(tx, INSTANCE, new.tenant.as_str()).await?
+    {
+        return Err(RegisterError::TenantNameTaken(new.tenant.clone()));
+    }
     let old_session = existing
         .and_then(|row| row.session_id)
         .filter(|old| Some(old) != new.session_id.as_ref());
     if let Some(old) = &old_session {
-        account::unregister(&mut tx, SESSION, old).await?;
+        account::unregister(tx, SESSION, old).await?;
     }
     if let Some(session) = &new.session_id
-        && !account::register(&mut tx, SESSION, session, id).await?
+        && !account::register(tx, SESSION, session, id).await?
     {
         return Err(RegisterError::SessionTaken);
     }
-    tx.commit().await?;
 
-    routes.forget(INSTANCE, &new.instance_name).await;
-    routes.forget(INSTANCE, new.tenant.as_str()).await;
-    for session in old_session.iter().chain(&new.session_id) {
-        routes.forget(SESSION, session).await;
-    }
-    Ok(id)
+    let mut names = vec![
+        (INSTANCE, new.instance_name.clone()),
+        (INSTANCE, new.tenant.to_string()),
+    ];
+    names.extend(
+        old_session
+            .into_iter()
+            .chain(new.session_id.clone())
+            .map(|id| (SESSION, id)),
+    );
+    Ok(Registered { id, names })
 }

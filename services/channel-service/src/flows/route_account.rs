@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 use tenant_isolation::resolve::{ExternalId, Resolved, resolve};
 use tenant_isolation::{TenantScope, TenantTransaction};
 use whatsapp::credentials::WebhookKey;
+use whatsapp::event::Keep;
 
-use crate::store::account;
+use crate::store::{account, tenant};
 
 /// An account as webhooks need to know it. In the cache its keys stay sealed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -23,6 +24,19 @@ pub struct AccountRoute {
     resolved: Resolved,
     session_id: Option<String>,
     webhook_keys_sealed: Vec<String>,
+    #[serde(default)]
+    kept: KeptPlaces,
+}
+
+/// Messages from which places the tenant keeps, besides those of conversations with one person.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptPlaces {
+    /// Groups.
+    pub groups: bool,
+    /// Broadcast lists.
+    pub broadcasts: bool,
+    /// Status posts.
+    pub status: bool,
 }
 
 impl AccountRoute {
@@ -36,6 +50,16 @@ impl AccountRoute {
     #[must_use]
     pub const fn account(&self) -> AccountId {
         AccountId::from_uuid(self.resolved.subject())
+    }
+
+    /// Messages from which places the tenant keeps.
+    #[must_use]
+    pub const fn keep(&self) -> Keep {
+        Keep {
+            groups: self.kept.groups,
+            broadcasts: self.kept.broadcasts,
+            status: self.kept.status,
+        }
     }
 
     /// May a webhook with this session id be the account's? Older servers send none.
@@ -126,6 +150,11 @@ impl AccountRoutes {
         }
     }
 
+    /// Waits until every change is known everywhere, for a process that ends soon after it made one.
+    pub async fn settled(&self) {
+        self.cache.settled().await;
+    }
+
     async fn load(&self, external: &ExternalId) -> Result<Option<AccountRoute>, DatabaseError> {
         let Some(resolved) = resolve(&self.db, external).await? else {
             return Ok(None);
@@ -133,11 +162,17 @@ impl AccountRoutes {
         let scope = resolved.scope();
         let mut tx = TenantTransaction::begin(&self.db, &scope, "load account route").await?;
         let row = account::find(&mut tx, AccountId::from_uuid(resolved.subject())).await?;
+        let tenant = tenant::find(&mut tx).await?;
         tx.commit().await?;
         Ok(Some(AccountRoute {
             resolved,
             session_id: row.session_id,
             webhook_keys_sealed: row.webhook_keys_sealed,
+            kept: tenant.map_or_else(KeptPlaces::default, |tenant| KeptPlaces {
+                groups: tenant.keep_groups,
+                broadcasts: tenant.keep_broadcasts,
+                status: tenant.keep_status,
+            }),
         }))
     }
 }

@@ -4,37 +4,71 @@
 //! |---|---|---|
 //! | accepted | `sent` | done |
 //! | retry later | stays `queued` | waits, counted; after the last attempt `parked` |
-//! | rate limited | stays `queued` | waits, not counted |
+//! | rate limited | stays `queued` | waits, not counted, and with it every other chat of the account |
 //! | rejected | `failed` | done |
-//! | unknown, provider takes our id | `unknown` | repeated with the same id; after the last attempt put aside |
-//! | unknown, provider makes its own id | `unknown` | put aside: never sent again by itself |
+//! | unknown, sending again changes nothing | `unknown` | repeated with the same id; after the last attempt put aside |
+//! | unknown, sending again is another message | `unknown` | put aside: never sent again by itself |
+//! | its file cannot be read now | stays `queued` | as retry later |
+//! | its file is nowhere | `parked` | put aside |
+//! | the message it is about did not go out | `failed` | done |
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cache::{Buckets, CacheKey};
+use cache::CacheKey;
 use chrono::{DateTime, Utc};
 use database::{Database, DatabaseError};
-use domain::address::ChatAddress;
 use domain::delivery::DeliveryStatus;
-use domain::ids::{AccountId, MessageId, ProviderMessageId};
+use domain::ids::{AccountId, MessageId};
+use domain::message::MessageKind;
 use domain::retry::RetrySchedule;
-use domain::text::Text;
+use messaging::cause::caused_by;
 use messaging::lanes::{HandleTask, LaneError, Lease, Next, Task};
 use messaging::outbox::Signal;
 use runtime::encryption::KeyRing;
 use secrecy::ExposeSecret as _;
 use tenant_isolation::TenantTransaction;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use whatsapp::credentials::SessionToken;
-use whatsapp::port::{OutboundText, ResendSafety, SendMessage, SendOutcome};
+use whatsapp::port::{FileBytes, OutboundMessage, SendMessage, SendOutcome};
 
-use super::announce_status::announce;
+use super::announce_status::{announce, announce_put_aside};
+use super::load_media::{LoadMedia, MediaNotLoaded};
+use super::outbound_message::{self, Draft, Obstacle};
+use super::pace::Pace;
 use super::queue_message::SendTask;
+use crate::store::message::OutboundRow;
 use crate::store::send_attempt::{self, SendAttempt};
-use crate::store::{account, message};
+use crate::store::{account, message, message_change};
 
-/// A rate limit that ends sooner is waited for on the spot.
-const SHORT_WAIT: Duration = Duration::from_millis(250);
+/// A wait that is over sooner is not worth letting go of the lane; any longer one would hold a place that others need.
+const SHORT_WAIT: Duration = Duration::from_millis(5);
+/// Over so long a time the chats of an account come back after a pause, lest they do so all at once.
+const AFTER_PAUSE_MS: u64 = 1_000;
+
+/// The attempt that met the provider's limit.
+const RATE_LIMITED: &str = "rate_limited";
+
+/// Memory for files on their way out, in MiB. A file of the largest size and its base64 fit twice.
+const FILE_MEMORY_MIB: usize = 512;
+const MIB: u64 = 1024 * 1024;
+
+/// Files on their way out: where they come from, and how many fit into memory at once.
+pub struct OutboundFiles {
+    source: Arc<dyn LoadMedia>,
+    memory: Semaphore,
+}
+
+impl OutboundFiles {
+    /// Files from this source.
+    #[must_use]
+    pub fn new(source: Arc<dyn LoadMedia>) -> Self {
+        Self {
+            source,
+            memory: Semaphore::new(FILE_MEMORY_MIB),
+        }
+    }
+}
 
 /// Sends what stands at the head of a lane.
 pub struct Sender {
@@ -44,10 +78,14 @@ pub struct Sender {
     pub keys: KeyRing,
     /// The way out.
     pub provider: Arc<dyn SendMessage>,
+    /// What an account without a token of its own sends with.
+    pub fallback_token: Option<SessionToken>,
+    /// Files that go out with messages.
+    pub files: OutboundFiles,
     /// How fast an account may send.
-    pub account_buckets: Buckets,
+    pub account_pace: Pace,
     /// How fast a tenant may send.
-    pub tenant_buckets: Buckets,
+    pub tenant_pace: Pace,
     /// When a failure is repeated.
     pub retries: RetrySchedule,
     /// Wakes the relay.
@@ -59,16 +97,22 @@ struct Ready {
     id: MessageId,
     account: AccountId,
     token: SessionToken,
-    text: OutboundText,
+    row: OutboundRow,
+    kind: MessageKind,
+    draft: Draft,
 }
 
 /// What to do with a head before anything is sent.
 enum Head {
     Send(Box<Ready>),
+    /// The provider wants to hear nothing of the account for so long.
+    Paused(Duration),
     /// It needs no sending: evidence came that it went out, or it is not there any more.
     Settled,
     /// It cannot be sent as things are.
     Impossible(&'static str),
+    /// It never will be.
+    Hopeless(&'static str),
 }
 
 /// What an outcome means for the message and its task.
@@ -89,33 +133,66 @@ enum TaskRuling {
 
 impl HandleTask for Sender {
     async fn handle(&self, lease: &Lease, task: &Task) -> Result<Next, LaneError> {
-        let ready = match self.head(lease, task).await? {
-            Head::Send(ready) => ready,
-            Head::Settled => return self.settle(lease, task).await,
-            Head::Impossible(reason) => return self.give_up(lease, task, reason).await,
-        };
-        if task.begun > task.failures && self.provider.resend_safety() == ResendSafety::EachCallIsAMessage {
-            // A worker died with this message in hand and the provider would make a second one of it.
-            return self.give_up(lease, task, "outcome_unknown").await;
-        }
-        if let Err(wait) = self.ask_buckets(lease, &ready).await {
-            let mut tx = TenantTransaction::begin(&self.db, lease.scope(), "wait for rate").await?;
-            lease.retry(&mut tx, task, wait, false, "own_rate_limit").await?;
-            tx.commit().await?;
-            return Ok(Next::Wait);
-        }
-        let started = Instant::now();
-        let outcome = self.provider.send_text(&ready.token, &ready.text).await;
-        let took = started.elapsed();
-        metrics::histogram!("kanal_provider_send_seconds").record(took);
-        let ruling = self.rule(task, outcome);
-        self.record(lease, task, ready.id, took, &ruling).await
+        let request_id = serde_json::from_str(&task.payload)
+            .ok()
+            .and_then(|task: SendTask| task.request_id);
+        caused_by(request_id, lease.scope(), self.work(lease, task)).await
     }
 }
 
 impl Sender {
+    async fn work(&self, lease: &Lease, task: &Task) -> Result<Next, LaneError> {
+        let ready = match self.head(lease, task).await? {
+            Head::Send(ready) => ready,
+            Head::Paused(wait) => return self.wait(lease, task, wait, "account_paused").await,
+            Head::Settled => return self.settle(lease, task).await,
+            Head::Impossible(reason) => return self.give_up(lease, task, reason).await,
+            Head::Hopeless(reason) => return self.fail(lease, task, reason).await,
+        };
+        if task.begun > task.failures && !self.provider.resend_safety(ready.kind).may_repeat() {
+            // A worker died with this message in hand and the provider would make a second one of it.
+            return self.give_up(lease, task, "outcome_unknown").await;
+        }
+        if let Err(wait) = self.ask_pace(lease, &ready).await {
+            return self.wait(lease, task, wait, "own_rate_limit").await;
+        }
+        let started = Instant::now();
+        let Ready {
+            id,
+            token,
+            row,
+            kind,
+            draft,
+            ..
+        } = *ready;
+        let ruling = match self.with_file(lease, id, draft).await {
+            Ok((message, _memory)) => {
+                let outcome = self.provider.send(&token, &message).await;
+                metrics::histogram!("kanal_provider_send_seconds").record(started.elapsed());
+                self.rule(task, kind, outcome)
+            }
+            Err(MediaNotLoaded::Later) => self.try_later(task, "media_unavailable", None, None),
+            Err(MediaNotLoaded::Never) => return self.give_up(lease, task, "media_missing").await,
+        };
+        self.record(lease, task, &row, started.elapsed(), &ruling).await
+    }
+
+    /// Nobody was called: the place is given to another lane, and it is as if the head had not been begun.
+    async fn wait(
+        &self,
+        lease: &Lease,
+        task: &Task,
+        wait: Duration,
+        reason: &'static str,
+    ) -> Result<Next, LaneError> {
+        let mut tx = TenantTransaction::begin(&self.db, lease.scope(), "wait before send").await?;
+        lease.retry(&mut tx, task, wait, false, reason).await?;
+        tx.commit().await?;
+        Ok(Next::Wait)
+    }
+
     async fn head(&self, lease: &Lease, task: &Task) -> Result<Head, LaneError> {
-        let Ok(SendTask { message_id }) = serde_json::from_str(&task.payload) else {
+        let Ok(SendTask { message_id, .. }) = serde_json::from_str(&task.payload) else {
             return Ok(Head::Impossible("unreadable_task"));
         };
         let mut tx = TenantTransaction::begin(&self.db, lease.scope(), "load outbound message").await?;
@@ -126,6 +203,8 @@ impl Sender {
         };
         let account_id = AccountId::from_uuid(row.account_id);
         let account = account::find(&mut tx, account_id).await?;
+        let pause = account::send_pause(&mut tx, account_id).await?;
+        let draft = outbound_message::draft(&mut tx, &row).await?;
         tx.commit().await?;
         if !matches!(
             row.status.parse(),
@@ -133,39 +212,76 @@ impl Sender {
         ) {
             return Ok(Head::Settled);
         }
-        let binding = account::token_binding(lease.scope().tenant(), account_id);
-        let Some(token_sealed) = &account.token_sealed else {
-            return Ok(Head::Impossible("no_session"));
+        if let Some(pause) = pause {
+            let apart = Duration::from_millis(rand::random_range(0..AFTER_PAUSE_MS));
+            return Ok(Head::Paused(pause + apart));
+        }
+        let token = match self.token(lease, account_id, account.token_sealed.as_deref()) {
+            Ok(token) => token,
+            Err(reason) => return Ok(Head::Impossible(reason)),
         };
-        let Ok(token) = self.keys.open(token_sealed, &binding) else {
-            return Ok(Head::Impossible("token_does_not_open"));
-        };
-        let parts = (
-            SessionToken::new(token.expose_secret()),
-            ProviderMessageId::parse(row.provider_message_id),
-            ChatAddress::parse(&row.address),
-        );
-        let (Ok(token), Ok(id), Ok(to)) = parts else {
-            return Ok(Head::Impossible("unreadable_message"));
-        };
-        let text = OutboundText {
-            id,
-            to,
-            text: Text::new(&row.body),
-        };
-        Ok(Head::Send(Box::new(Ready {
-            id: message_id,
-            account: account_id,
-            token,
-            text,
-        })))
+        Ok(match draft {
+            Ok(draft) => Head::Send(Box::new(Ready {
+                id: message_id,
+                account: account_id,
+                token,
+                kind: draft.kind(),
+                row,
+                draft,
+            })),
+            Err(Obstacle::Unreadable) => Head::Impossible("unreadable_message"),
+            Err(Obstacle::TargetNotSent) => Head::Hopeless("target_not_sent"),
+        })
     }
 
-    async fn ask_buckets(&self, lease: &Lease, ready: &Ready) -> Result<(), Duration> {
+    /// The message with its file, and the place in memory that the file takes until it is sent.
+    async fn with_file(
+        &self,
+        lease: &Lease,
+        id: MessageId,
+        draft: Draft,
+    ) -> Result<(OutboundMessage, Option<SemaphorePermit<'_>>), MediaNotLoaded> {
+        let (mut loaded, mut memory) = (None, None);
+        if let Some(media) = draft.file() {
+            // Three for one: the bytes, and their base64 in the body. What is not told may be of the largest size.
+            let most = FileBytes::MOST as u64;
+            let mib = 3 * media
+                .size
+                .map_or(most, |size| size.min(most))
+                .div_ceil(MIB)
+                .max(1);
+            let permits = u32::try_from(mib).unwrap_or(u32::MAX);
+            memory = self.files.memory.acquire_many(permits).await.ok();
+            let links = self.provider.takes_links(media.media_kind);
+            loaded = Some(self.files.source.load(lease.scope(), id, media, links).await?);
+        }
+        let message = draft.complete(loaded).ok_or(MediaNotLoaded::Never)?;
+        Ok((message, memory))
+    }
+
+    /// What the account sends with: its own token, else the one for all who have none.
+    fn token(
+        &self,
+        lease: &Lease,
+        account: AccountId,
+        sealed: Option<&str>,
+    ) -> Result<SessionToken, &'static str> {
+        let Some(sealed) = sealed else {
+            return self.fallback_token.clone().ok_or("no_session");
+        };
+        let binding = account::token_binding(lease.scope().tenant(), account);
+        let token = self
+            .keys
+            .open(sealed, &binding)
+            .map_err(|_| "token_does_not_open")?;
+        SessionToken::new(token.expose_secret()).map_err(|_| "unreadable_message")
+    }
+
+    async fn ask_pace(&self, lease: &Lease, ready: &Ready) -> Result<(), Duration> {
         let account = CacheKey::of_tenant(lease.scope(), "send_rate", &ready.account.to_string());
         let tenant = CacheKey::of_tenant(lease.scope(), "send_rate", "all");
-        for (buckets, key) in [(&self.account_buckets, account), (&self.tenant_buckets, tenant)] {
-            while let Err(wait) = buckets.take(&key).await {
+        for (pace, key) in [(&self.account_pace, account), (&self.tenant_pace, tenant)] {
+            while let Err(wait) = pace.ask(&key).await {
                 if wait > SHORT_WAIT {
                     return Err(wait);
                 }
@@ -175,10 +291,39 @@ impl Sender {
         Ok(())
     }
 
-    fn rule(&self, task: &Task, outcome: SendOutcome) -> Ruling {
-        let now = Utc::now();
+    /// It did not go out, and may at another time: waits, or is parked after the last attempt.
+    fn try_later(
+        &self,
+        task: &Task,
+        reason: &'static str,
+        after: Option<Duration>,
+        detail: Option<String>,
+    ) -> Ruling {
+        let wait = self.wait_after(task);
+        Ruling {
+            attempt: "retry_later",
+            reason: Some(reason),
+            detail,
+            status: wait.is_none().then_some(DeliveryStatus::Parked),
+            at: Utc::now(),
+            task: match wait {
+                Some(wait) => TaskRuling::Wait {
+                    time: after.map_or(wait, |after| after.max(wait)),
+                    counts: true,
+                },
+                None => TaskRuling::PutAside,
+            },
+        }
+    }
+
+    /// How long to wait after this failure. `None`: it was the last attempt.
+    fn wait_after(&self, task: &Task) -> Option<Duration> {
         let failures = u32::try_from(task.failures).unwrap_or(0) + 1;
-        let wait = self.retries.wait_after(failures, rand::random());
+        self.retries.wait_after(failures, rand::random())
+    }
+
+    fn rule(&self, task: &Task, kind: MessageKind, outcome: SendOutcome) -> Ruling {
+        let now = Utc::now();
         let detail = |text: &whatsapp::port::OperatorText| Some(text.as_str().to_owned());
         match outcome {
             SendOutcome::Accepted { at, .. } => Ruling {
@@ -193,22 +338,9 @@ impl Sender {
                 reason,
                 after,
                 detail: text,
-            } => Ruling {
-                attempt: "retry_later",
-                reason: Some(reason.as_str()),
-                detail: detail(&text),
-                status: wait.is_none().then_some(DeliveryStatus::Parked),
-                at: now,
-                task: match wait {
-                    Some(wait) => TaskRuling::Wait {
-                        time: after.map_or(wait, |after| after.max(wait)),
-                        counts: true,
-                    },
-                    None => TaskRuling::PutAside,
-                },
-            },
+            } => self.try_later(task, reason.as_str(), after, detail(&text)),
             SendOutcome::RateLimited { after, detail: text } => Ruling {
-                attempt: "rate_limited",
+                attempt: RATE_LIMITED,
                 reason: Some("rate_limited"),
                 detail: detail(&text),
                 status: None,
@@ -232,11 +364,11 @@ impl Sender {
                 detail: detail(&text),
                 status: Some(DeliveryStatus::Unknown),
                 at: now,
-                task: match (self.provider.resend_safety(), wait) {
-                    (ResendSafety::SameIdIsOneMessage, Some(time)) => TaskRuling::Wait { time, counts: true },
-                    (ResendSafety::SameIdIsOneMessage, None) | (ResendSafety::EachCallIsAMessage, _) => {
-                        TaskRuling::PutAside
+                task: match self.wait_after(task) {
+                    Some(time) if self.provider.resend_safety(kind).may_repeat() => {
+                        TaskRuling::Wait { time, counts: true }
                     }
+                    _ => TaskRuling::PutAside,
                 },
             },
         }
@@ -246,11 +378,12 @@ impl Sender {
         &self,
         lease: &Lease,
         task: &Task,
-        id: MessageId,
+        row: &OutboundRow,
         took: Duration,
         ruling: &Ruling,
     ) -> Result<Next, LaneError> {
         metrics::counter!("kanal_send_attempts_total", "outcome" => ruling.attempt).increment(1);
+        let id = MessageId::from_uuid(row.id);
         let mut tx = TenantTransaction::begin(&self.db, lease.scope(), "record send").await?;
         let attempt = SendAttempt {
             message: id,
@@ -260,17 +393,31 @@ impl Sender {
             took,
         };
         send_attempt::insert(&mut tx, &attempt).await?;
+        if ruling.attempt == "accepted"
+            && let Some(change) = outbound_message::change(lease.scope().tenant(), row, ruling.at)
+        {
+            // The older message before the newer one: messages are locked in the order of their ids.
+            message_change::apply_one(&mut tx, &change).await?;
+        }
         if let Some(status) = ruling.status {
             // Nothing moves when a receipt was faster than the answer: then the message is further already.
-            let moved = message::advance(&mut tx, id, status, ruling.reason).await?;
-            announce(
-                &mut tx,
-                moved.into_iter().collect(),
-                status,
-                ruling.reason,
-                ruling.at,
-            )
-            .await?;
+            let mut moved = message::advance(&mut tx, id, status, ruling.reason).await?;
+            if matches!(ruling.task, TaskRuling::PutAside) {
+                if moved.is_none() {
+                    // Unknown since an earlier attempt: new is that there will be no other.
+                    moved = message::give_reason(&mut tx, id, status, ruling.reason).await?;
+                }
+                let moved = moved.into_iter().collect();
+                announce_put_aside(&mut tx, moved, status, ruling.reason, ruling.at).await?;
+            } else {
+                let moved = moved.into_iter().collect();
+                announce(&mut tx, moved, status, ruling.reason, ruling.at).await?;
+            }
+        }
+        if let (TaskRuling::Wait { time, counts: false }, true) =
+            (&ruling.task, ruling.attempt == RATE_LIMITED)
+        {
+            account::pause_sending(&mut tx, AccountId::from_uuid(row.account_id), *time).await?;
         }
         let reason = ruling.reason.unwrap_or_default();
         let next = match ruling.task {
@@ -298,6 +445,19 @@ impl Sender {
         Ok(Next::Continue)
     }
 
+    async fn fail(&self, lease: &Lease, task: &Task, reason: &'static str) -> Result<Next, LaneError> {
+        let mut tx = TenantTransaction::begin(&self.db, lease.scope(), "fail message").await?;
+        let (id, status) = (MessageId::from_uuid(task.id), DeliveryStatus::Failed);
+        let moved = message::advance(&mut tx, id, status, Some(reason)).await?;
+        let moved = moved.into_iter().collect();
+        announce(&mut tx, moved, status, Some(reason), Utc::now()).await?;
+        lease.done(&mut tx, task).await?;
+        tx.commit().await?;
+        self.relay.ring();
+        tracing::warn!(tenant = %lease.scope().tenant(), message = %id, reason, "a message will never go out");
+        Ok(Next::Continue)
+    }
+
     async fn give_up(&self, lease: &Lease, task: &Task, reason: &'static str) -> Result<Next, LaneError> {
         let mut tx = TenantTransaction::begin(&self.db, lease.scope(), "park message").await?;
         let status = if reason == "outcome_unknown" {
@@ -305,15 +465,13 @@ impl Sender {
         } else {
             DeliveryStatus::Parked
         };
-        let moved = message::advance(&mut tx, MessageId::from_uuid(task.id), status, Some(reason)).await?;
-        announce(
-            &mut tx,
-            moved.into_iter().collect(),
-            status,
-            Some(reason),
-            Utc::now(),
-        )
-        .await?;
+        let id = MessageId::from_uuid(task.id);
+        let moved = match message::advance(&mut tx, id, status, Some(reason)).await? {
+            Some(moved) => Some(moved),
+            None => message::give_reason(&mut tx, id, status, Some(reason)).await?,
+        };
+        let moved = moved.into_iter().collect();
+        announce_put_aside(&mut tx, moved, status, Some(reason), Utc::now()).await?;
         lease.park(&mut tx, task, reason).await?;
         tx.commit().await?;
         self.relay.ring();

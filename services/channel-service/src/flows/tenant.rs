@@ -4,6 +4,7 @@ use database::{Database, DatabaseError};
 use domain::tenant::TenantStatus;
 use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTransaction};
 
+use super::route_account::AccountRoutes;
 use crate::store::account;
 use crate::store::audit::{self, Act};
 use crate::store::tenant::{self, TenantRow};
@@ -82,6 +83,51 @@ pub async fn set_status(
     }
     tx.commit().await?;
     Ok(found)
+}
+
+/// Which of a tenant's kept places change. `None` leaves one as it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct KeptPlacesChange {
+    /// Groups.
+    pub groups: Option<bool>,
+    /// Broadcast lists.
+    pub broadcasts: Option<bool>,
+    /// Status posts.
+    pub status: Option<bool>,
+}
+
+/// Sets from which places besides conversations with one person messages are kept; receivers follow within a second.
+/// False when there is no such tenant.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn set_kept_places(
+    db: &Database,
+    routes: &AccountRoutes,
+    scope: &TenantScope,
+    change: KeptPlacesChange,
+    actor: &Actor,
+) -> Result<bool, DatabaseError> {
+    let KeptPlacesChange {
+        groups,
+        broadcasts,
+        status,
+    } = change;
+    let mut tx = TenantTransaction::begin(db, scope, "set kept places").await?;
+    if !tenant::set_kept_places(&mut tx, groups, broadcasts, status).await? {
+        return Ok(false);
+    }
+    let mut act = actor.act("tenant.keep_places", None);
+    act.detail = Some(format!(
+        "groups {groups:?}, broadcasts {broadcasts:?}, status {status:?}"
+    ));
+    audit::note(&mut tx, &act).await?;
+    let outside_ids = account::outside_ids(&mut tx).await?;
+    tx.commit().await?;
+    for (kind, external_id) in outside_ids {
+        routes.forget(kind, &external_id).await;
+    }
+    Ok(true)
 }
 
 /// A page of tenants in the order of their ids.

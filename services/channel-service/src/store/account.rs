@@ -1,7 +1,7 @@
 //! `accounts` and their entries in `tenant_directory`.
 
 use database::DatabaseError;
-use diesel::sql_types::{Array, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, Double, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::account::AccountStatus;
 use domain::ids::AccountId;
@@ -190,6 +190,52 @@ pub async fn register(
     Ok(ours == 1)
 }
 
+/// Does the outside id lead to any account of the tenant?
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn is_registered(
+    tx: &mut TenantTransaction,
+    kind: &'static str,
+    external_id: &str,
+) -> Result<bool, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let rows: Vec<IdRow> = diesel::sql_query(
+        "SELECT subject_id AS id FROM tenant_directory WHERE kind = $1 AND external_id = $2 AND tenant_id = $3",
+    )
+    .bind::<Text, _>(kind)
+    .bind::<Text, _>(external_id)
+    .bind::<Text, _>(tenant)
+    .load(tx.connection())
+    .await?;
+    Ok(!rows.is_empty())
+}
+
+/// Every outside id that leads to one of the tenant's accounts: kind and id.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn outside_ids(tx: &mut TenantTransaction) -> Result<Vec<(&'static str, String)>, DatabaseError> {
+    #[derive(diesel::QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        kind: String,
+        #[diesel(sql_type = Text)]
+        external_id: String,
+    }
+    let tenant = tx.scope().tenant().to_string();
+    let rows: Vec<Row> =
+        diesel::sql_query("SELECT kind, external_id FROM tenant_directory WHERE tenant_id = $1")
+            .bind::<Text, _>(tenant)
+            .load(tx.connection())
+            .await?;
+    let kind_of = |name: &str| [INSTANCE, SESSION].into_iter().find(|kind| *kind == name);
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| Some((kind_of(&row.kind)?, row.external_id)))
+        .collect())
+}
+
 /// Takes an outside id of the account back.
 ///
 /// # Errors
@@ -209,6 +255,54 @@ pub async fn unregister(
     Ok(())
 }
 
+/// For how long the provider still wants to hear nothing of the account. `None`: it may send.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn send_pause(
+    tx: &mut TenantTransaction,
+    id: AccountId,
+) -> Result<Option<std::time::Duration>, DatabaseError> {
+    #[derive(diesel::QueryableByName)]
+    struct PauseRow {
+        #[diesel(sql_type = Double)]
+        seconds: f64,
+    }
+    let tenant = tx.scope().tenant().to_string();
+    let mut rows: Vec<PauseRow> = diesel::sql_query(
+        "SELECT extract(epoch FROM send_paused_until - now())::double precision AS seconds FROM accounts \
+         WHERE tenant_id = $1 AND id = $2 AND send_paused_until > now()",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(id.as_uuid())
+    .load(tx.connection())
+    .await?;
+    let left = rows.pop().map(|row| row.seconds);
+    Ok(left.and_then(|seconds| std::time::Duration::try_from_secs_f64(seconds).ok()))
+}
+
+/// Lets the account send nothing for a while. A pause that lasts longer stands.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn pause_sending(
+    tx: &mut TenantTransaction,
+    id: AccountId,
+    time: std::time::Duration,
+) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    diesel::sql_query(
+        "UPDATE accounts SET send_paused_until = greatest(send_paused_until, now() + $3 * interval '1 second') \
+         WHERE tenant_id = $1 AND id = $2",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(id.as_uuid())
+    .bind::<Double, _>(time.as_secs_f64())
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
 /// Notes what was learned about the account's connection.
 ///
 /// # Errors
@@ -221,7 +315,8 @@ pub async fn set_status(
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     diesel::sql_query(
-        "UPDATE accounts SET status = $3, phone = coalesce($4, phone), updated_at = now() \
+        "UPDATE accounts SET status = $3, phone = coalesce($4, phone), updated_at = now(), \
+             last_connected_at = CASE WHEN $3 = 'connected' THEN now() ELSE last_connected_at END \
          WHERE tenant_id = $1 AND id = $2",
     )
     .bind::<Text, _>(tenant)

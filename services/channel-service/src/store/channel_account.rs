@@ -115,3 +115,35 @@ pub async fn list(
     .await?;
     Ok(rows)
 }
+
+/// A number was learned: an existing row shows it. No row is made of it and nothing is switched, because a row decides
+/// whether the tenant may send.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn show_number(tx: &mut TenantTransaction, phone: &str) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    diesel::sql_query(
+        "UPDATE channel_accounts SET wa_number = $2, updated_at = now() WHERE tenant_id = $1 AND wa_number <> $2",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<Text, _>(phone)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// The session is gone: an existing row shows no number and has WhatsApp off.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn lose_number(tx: &mut TenantTransaction) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    diesel::sql_query(
+        "UPDATE channel_accounts SET wa_number = '', enabled_wa = false, updated_at = now() WHERE tenant_id = $1",
+    )
+    .bind::<Text, _>(tenant)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}

@@ -2,11 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use database::DatabaseError;
-use diesel::sql_types::{Array, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use domain::address::ChatAddress;
+use domain::chat::Channel;
 use domain::ids::{AccountId, ChatId, TenantId};
-use tenant_isolation::{GroupTransaction, TenantTransaction};
+use tenant_isolation::{GroupTransaction, PlatformTransaction, TenantTransaction};
 use uuid::Uuid;
 
 /// Longest kept excerpt of the last message, in characters.
@@ -101,14 +102,14 @@ async fn upsert(
     let excerpt = |text: &str| text.chars().take(EXCERPT).collect::<String>();
     let rows: Vec<Upserted> = diesel::sql_query(
         "INSERT INTO chats AS c (tenant_id, id, account_id, address, phone, lid, name, last_message_at, last_text, \
-                                 unread) \
-         SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+                                 unread, channel) \
+         SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
          ON CONFLICT (tenant_id, account_id, address) DO UPDATE SET \
              phone = coalesce(excluded.phone, c.phone), lid = coalesce(excluded.lid, c.lid), \
              name = coalesce(excluded.name, c.name), unread = c.unread + excluded.unread, \
              last_text = CASE WHEN excluded.last_message_at >= c.last_message_at \
                               THEN excluded.last_text ELSE c.last_text END, \
-             last_message_at = greatest(excluded.last_message_at, c.last_message_at) \
+             last_message_at = greatest(excluded.last_message_at, c.last_message_at), updated_at = now() \
          RETURNING tenant_id, account_id, address, id",
     )
     .bind::<Array<Text>, _>(updates.iter().map(|u| u.tenant.as_str()).collect::<Vec<_>>())
@@ -121,6 +122,7 @@ async fn upsert(
     .bind::<Array<Timestamptz>, _>(updates.iter().map(|u| u.last_message_at).collect::<Vec<_>>())
     .bind::<Array<Text>, _>(updates.iter().map(|u| excerpt(&u.last_text)).collect::<Vec<_>>())
     .bind::<Array<Integer>, _>(updates.iter().map(|u| u.unread).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(updates.iter().map(|u| Channel::of(&u.address).as_str()).collect::<Vec<_>>())
     .load(connection)
     .await?;
     rows.into_iter()
@@ -134,4 +136,262 @@ async fn upsert(
             ))
         })
         .collect()
+}
+
+/// A chat as people see it in their list.
+#[derive(Clone, diesel::QueryableByName)]
+pub struct ChatRow {
+    /// Its id.
+    #[diesel(sql_type = SqlUuid)]
+    pub id: Uuid,
+    /// On which account.
+    #[diesel(sql_type = SqlUuid)]
+    pub account_id: Uuid,
+    /// With whom.
+    #[diesel(sql_type = Text)]
+    pub address: String,
+    /// The number, when known.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub phone: Option<String>,
+    /// Over what: a `domain::chat::Channel`.
+    #[diesel(sql_type = Text)]
+    pub channel: String,
+    /// The name the person gave the AI, else the one WhatsApp tells.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub user_name: Option<String>,
+    /// The number the person gave the AI, else the one WhatsApp tells.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub user_phone: Option<String>,
+    /// When the newest message was written.
+    #[diesel(sql_type = Timestamptz)]
+    pub last_message_at: DateTime<Utc>,
+    /// What it says; empty while there is none.
+    #[diesel(sql_type = Text)]
+    pub last_text: String,
+    /// Messages that nobody has read.
+    #[diesel(sql_type = Integer)]
+    pub unread: i32,
+    /// A person has taken it over from the AI.
+    #[diesel(sql_type = Bool)]
+    pub is_takeover: bool,
+    /// What the AI is doing with it.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub ai_status: Option<String>,
+    /// Why the AI failed.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub ai_error_message: Option<String>,
+    /// The message that the AI owes an answer to.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub pending_message_id: Option<String>,
+    /// Since when we know it.
+    #[diesel(sql_type = Timestamptz)]
+    pub created_at: DateTime<Utc>,
+    /// Last changed.
+    #[diesel(sql_type = Timestamptz)]
+    pub updated_at: DateTime<Utc>,
+}
+
+const ROW: &str = "c.id, c.account_id, c.address, c.phone, c.channel, coalesce(c.profile_name, c.name) AS user_name, \
+                   coalesce(c.profile_phone, c.phone) AS user_phone, c.last_message_at, c.last_text, c.unread, \
+                   EXISTS (SELECT 1 FROM takeovers t WHERE t.tenant_id = c.tenant_id AND t.chat_id = c.id \
+                           AND t.ended_at IS NULL) AS is_takeover, \
+                   c.ai_status, c.ai_error_message, c.pending_message_id, c.created_at, c.updated_at";
+
+/// Most chats one person has with a tenant: one on each account, and a nameless one before a hidden id is known.
+const MOST_OF_ONE_PERSON: i64 = 50;
+
+/// The tenant's chats with this person, newest first: by address, by number, by hidden id.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn of_person(
+    tx: &mut TenantTransaction,
+    address: &ChatAddress,
+) -> Result<Vec<ChatRow>, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let rows = diesel::sql_query(format!(
+        "SELECT {ROW} FROM chats c WHERE c.tenant_id = $1 AND (c.address = $2 OR c.phone = $3 OR c.lid = $4) \
+         ORDER BY c.last_message_at DESC, c.id DESC LIMIT $5"
+    ))
+    .bind::<Text, _>(tenant)
+    .bind::<Text, _>(address.as_str())
+    .bind::<Nullable<Text>, _>(address.phone().map(domain::address::PhoneNumber::as_str))
+    .bind::<Nullable<Text>, _>(address.lid().map(domain::address::Lid::as_str))
+    .bind::<BigInt, _>(MOST_OF_ONE_PERSON)
+    .load(tx.connection())
+    .await?;
+    Ok(rows)
+}
+
+/// One chat of the tenant.
+///
+/// # Errors
+/// [`DatabaseError::NotFound`] when the tenant has no such chat.
+pub async fn find(tx: &mut TenantTransaction, id: ChatId) -> Result<ChatRow, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let row = diesel::sql_query(format!(
+        "SELECT {ROW} FROM chats c WHERE c.tenant_id = $1 AND c.id = $2"
+    ))
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(id.as_uuid())
+    .get_result(tx.connection())
+    .await?;
+    Ok(row)
+}
+
+/// The tenant's chats, newest first, at most `most`; with `taken_over`, those that are or are not.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn list(
+    tx: &mut TenantTransaction,
+    taken_over: Option<bool>,
+    most: i64,
+) -> Result<Vec<ChatRow>, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let rows = diesel::sql_query(format!(
+        "SELECT {ROW} FROM chats c WHERE c.tenant_id = $1 AND ($2 IS NULL OR $2 = \
+             EXISTS (SELECT 1 FROM takeovers t WHERE t.tenant_id = c.tenant_id AND t.chat_id = c.id \
+                     AND t.ended_at IS NULL)) \
+         ORDER BY c.last_message_at DESC, c.id DESC LIMIT $3"
+    ))
+    .bind::<Text, _>(tenant)
+    .bind::<Nullable<Bool>, _>(taken_over)
+    .bind::<BigInt, _>(most)
+    .load(tx.connection())
+    .await?;
+    Ok(rows)
+}
+
+/// The chat, made of `new` when it is not there and otherwise left as it is; locked until the commit either way.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn ensure(tx: &mut TenantTransaction, new: &ChatUpdate) -> Result<ChatId, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let row: IdRow = diesel::sql_query(
+        "INSERT INTO chats AS c (tenant_id, id, account_id, address, phone, lid, name, channel, last_message_at, \
+                                 last_text, unread) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+         ON CONFLICT (tenant_id, account_id, address) DO UPDATE SET updated_at = c.updated_at RETURNING id",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(ChatId::generate().as_uuid())
+    .bind::<SqlUuid, _>(new.account.as_uuid())
+    .bind::<Text, _>(new.address.as_str())
+    .bind::<Nullable<Text>, _>(&new.phone)
+    .bind::<Nullable<Text>, _>(&new.lid)
+    .bind::<Nullable<Text>, _>(&new.name)
+    .bind::<Text, _>(Channel::of(&new.address).as_str())
+    .bind::<Timestamptz, _>(new.last_message_at)
+    .bind::<Text, _>(new.last_text.chars().take(EXCERPT).collect::<String>())
+    .bind::<Integer, _>(new.unread)
+    .get_result(tx.connection())
+    .await?;
+    Ok(ChatId::from_uuid(row.id))
+}
+
+/// Locks chats of the tenant until the commit, in one order. Returns those that are still there.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn lock(tx: &mut TenantTransaction, ids: &[Uuid]) -> Result<Vec<ChatId>, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let rows: Vec<IdRow> = diesel::sql_query(
+        "SELECT id FROM chats WHERE tenant_id = $1 AND id = ANY ($2) ORDER BY account_id, address FOR UPDATE",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<Array<SqlUuid>, _>(ids)
+    .load(tx.connection())
+    .await?;
+    Ok(rows.into_iter().map(|row| ChatId::from_uuid(row.id)).collect())
+}
+
+/// Somebody has read these chats of the tenant.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn mark_read(tx: &mut TenantTransaction, ids: &[Uuid]) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    diesel::sql_query(
+        "UPDATE chats SET unread = 0, updated_at = now() WHERE tenant_id = $1 AND id = ANY ($2) AND unread <> 0",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<Array<SqlUuid>, _>(ids)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// Notes what the person said about themselves. `None` leaves a thing as it is.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn set_profile(
+    tx: &mut TenantTransaction,
+    ids: &[Uuid],
+    name: Option<&str>,
+    phone: Option<&str>,
+) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    diesel::sql_query(
+        "UPDATE chats SET profile_name = coalesce($3, profile_name), profile_phone = coalesce($4, profile_phone), \
+             updated_at = now() WHERE tenant_id = $1 AND id = ANY ($2)",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<Array<SqlUuid>, _>(ids)
+    .bind::<Nullable<Text>, _>(name)
+    .bind::<Nullable<Text>, _>(phone)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// Deletes chats of the tenant. What hangs on them must be gone.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn delete(tx: &mut TenantTransaction, ids: &[Uuid]) -> Result<usize, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let deleted = diesel::sql_query("DELETE FROM chats WHERE tenant_id = $1 AND id = ANY ($2)")
+        .bind::<Text, _>(tenant)
+        .bind::<Array<SqlUuid>, _>(ids)
+        .execute(tx.connection())
+        .await?;
+    Ok(deleted)
+}
+
+/// Up to `most` tenants that have a chat with this person, of all tenants or of those in `among`.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn tenants_of_person(
+    tx: &mut PlatformTransaction,
+    address: &ChatAddress,
+    among: Option<&[String]>,
+    most: i64,
+) -> Result<Vec<String>, DatabaseError> {
+    #[derive(diesel::QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        tenant_id: String,
+    }
+    let rows: Vec<Row> = diesel::sql_query(
+        "SELECT DISTINCT tenant_id FROM chats WHERE (address = $1 OR phone = $2 OR lid = $3) \
+             AND ($4 IS NULL OR tenant_id = ANY ($4)) LIMIT $5",
+    )
+    .bind::<Text, _>(address.as_str())
+    .bind::<Nullable<Text>, _>(address.phone().map(domain::address::PhoneNumber::as_str))
+    .bind::<Nullable<Text>, _>(address.lid().map(domain::address::Lid::as_str))
+    .bind::<Nullable<Array<Text>>, _>(among)
+    .bind::<BigInt, _>(most)
+    .load(tx.connection())
+    .await?;
+    Ok(rows.into_iter().map(|row| row.tenant_id).collect())
+}
+
+#[derive(diesel::QueryableByName)]
+struct IdRow {
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
 }

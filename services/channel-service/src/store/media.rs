@@ -321,3 +321,33 @@ pub async fn forget_garbage(tx: &mut PlatformTransaction, rows: &[GarbageRow]) -
     .await?;
     Ok(())
 }
+
+/// As [`garbage`], of one tenant.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn garbage_of(tx: &mut TenantTransaction, most: i64) -> Result<Vec<GarbageRow>, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let rows = diesel::sql_query(
+        "SELECT tenant_id, object_key FROM media_garbage WHERE tenant_id = $1 ORDER BY created_at LIMIT $2",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<BigInt, _>(most)
+    .load(tx.connection())
+    .await?;
+    Ok(rows)
+}
+
+/// As [`forget_garbage`], of one tenant.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn forget_garbage_of(tx: &mut TenantTransaction, rows: &[GarbageRow]) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    diesel::sql_query("DELETE FROM media_garbage WHERE tenant_id = $1 AND object_key = ANY ($2)")
+        .bind::<Text, _>(tenant)
+        .bind::<Array<Text>, _>(rows.iter().map(|row| row.object_key.as_str()).collect::<Vec<_>>())
+        .execute(tx.connection())
+        .await?;
+    Ok(())
+}

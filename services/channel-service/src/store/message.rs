@@ -1,11 +1,12 @@
 //! `messages` and `inbound_ledger`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use database::DatabaseError;
 use diesel::sql_types::{Array, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use domain::address::{Lid, PhoneNumber};
 use domain::delivery::DeliveryStatus;
 use domain::ids::{AccountId, ChatId, MessageId, ProviderMessageId, TenantId};
 use domain::message::{Direction, MessageKind};
@@ -37,6 +38,12 @@ pub struct NewMessage {
     pub content: String,
     /// The message it answers.
     pub quoted: Option<ProviderMessageId>,
+    /// The message it is about: edited, deleted or reacted to.
+    pub target: Option<ProviderMessageId>,
+    /// Who wrote, where the chat has several people.
+    pub sender: Option<String>,
+    /// The name that person goes by.
+    pub sender_name: Option<String>,
     /// When it was written.
     pub sent_at: DateTime<Utc>,
     /// Where it stands.
@@ -56,6 +63,19 @@ pub struct LedgerEntry {
     pub provider_message_id: ProviderMessageId,
     /// The id the message will have.
     pub message: MessageId,
+    /// The partner's hidden id, where the message tells it.
+    pub lid: Option<Lid>,
+}
+
+/// A message that was not accepted before, and which number its partner's hidden id was known to have.
+pub type Noted = HashMap<MessageId, Option<PhoneNumber>>;
+
+#[derive(diesel::QueryableByName)]
+struct NotedRow {
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+    #[diesel(sql_type = Nullable<Text>)]
+    phone: Option<String>,
 }
 
 #[derive(diesel::QueryableByName)]
@@ -69,13 +89,15 @@ struct IdRow {
 ///
 /// # Errors
 /// [`DatabaseError`].
-pub async fn note_new(
-    tx: &mut GroupTransaction,
-    entries: &[LedgerEntry],
-) -> Result<HashSet<MessageId>, DatabaseError> {
-    let rows: Vec<IdRow> = diesel::sql_query(
-        "INSERT INTO inbound_ledger (tenant_id, account_id, provider_message_id, message_id) \
-         SELECT * FROM unnest($1, $2, $3, $4) ON CONFLICT DO NOTHING RETURNING message_id AS id",
+pub async fn note_new(tx: &mut GroupTransaction, entries: &[LedgerEntry]) -> Result<Noted, DatabaseError> {
+    let lid = |entry: &LedgerEntry| entry.lid.as_ref().map(|lid| lid.as_str().to_owned());
+    // What is known of the hidden ids comes along, so that messages that teach nothing new cost no question of their own.
+    let rows: Vec<NotedRow> = diesel::sql_query(
+        "WITH noted AS (INSERT INTO inbound_ledger (tenant_id, account_id, provider_message_id, message_id) \
+                SELECT * FROM unnest($1, $2, $3, $4) ON CONFLICT DO NOTHING RETURNING message_id) \
+         SELECT noted.message_id AS id, l.phone FROM noted \
+         JOIN unnest($1, $2, $4, $5) AS e (tenant_id, account_id, message_id, lid) USING (message_id) \
+         LEFT JOIN contact_lids l ON l.tenant_id = e.tenant_id AND l.account_id = e.account_id AND l.lid = e.lid",
     )
     .bind::<Array<Text>, _>(entries.iter().map(|e| e.tenant.as_str()).collect::<Vec<_>>())
     .bind::<Array<SqlUuid>, _>(entries.iter().map(|e| e.account.as_uuid()).collect::<Vec<_>>())
@@ -86,9 +108,14 @@ pub async fn note_new(
             .collect::<Vec<_>>(),
     )
     .bind::<Array<SqlUuid>, _>(entries.iter().map(|e| e.message.as_uuid()).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Text>>, _>(entries.iter().map(lid).collect::<Vec<_>>())
     .load(tx.connection())
     .await?;
-    Ok(rows.into_iter().map(|row| MessageId::from_uuid(row.id)).collect())
+    let known = |phone: Option<String>| phone.and_then(|phone| PhoneNumber::parse(&phone).ok());
+    Ok(rows
+        .into_iter()
+        .map(|row| (MessageId::from_uuid(row.id), known(row.phone)))
+        .collect())
 }
 
 /// Keeps the messages of a group. A message of ours that comes back by webhook is there already and is left out of
@@ -117,11 +144,25 @@ async fn insert(
     connection: &mut AsyncPgConnection,
     messages: &[NewMessage],
 ) -> Result<HashSet<MessageId>, DatabaseError> {
+    let target = |m: &NewMessage| m.target.as_ref().map(|id| id.as_str().to_owned());
     let quoted = |m: &NewMessage| m.quoted.as_ref().map(|id| id.as_str().to_owned());
+    // A change may be here before the message it is about, for webhooks come in any order.
     let rows: Vec<IdRow> = diesel::sql_query(
         "INSERT INTO messages (tenant_id, id, account_id, chat_id, direction, source, provider_message_id, kind, \
-                               body, content, quoted, sent_at, status, reference) \
-         SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+                               body, content, quoted, sent_at, status, reference, target, sender, sender_name, \
+                               edited_at, revoked_at) \
+         SELECT n.tenant_id, n.id, n.account_id, n.chat_id, n.direction, n.source, n.provider_message_id, n.kind, \
+                coalesce(c.body, n.body), n.content, n.quoted, n.sent_at, n.status, n.reference, n.target, n.sender, \
+                n.sender_name, CASE WHEN c.kind = 'edit' THEN c.sent_at END, \
+                CASE WHEN c.kind = 'revoke' THEN c.sent_at END \
+         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) AS n \
+             (tenant_id, id, account_id, chat_id, direction, source, provider_message_id, kind, body, content, quoted, \
+              sent_at, status, reference, target, sender, sender_name) \
+         LEFT JOIN LATERAL (SELECT e.kind, e.body, e.sent_at FROM messages e \
+                WHERE e.tenant_id = n.tenant_id AND e.account_id = n.account_id AND e.target = n.provider_message_id \
+                  AND e.kind IN ('edit', 'revoke') AND e.chat_id = n.chat_id AND e.direction = n.direction \
+                  AND e.sender IS NOT DISTINCT FROM n.sender \
+                ORDER BY e.kind = 'revoke' DESC, e.sent_at DESC LIMIT 1) c ON n.target IS NULL \
          ON CONFLICT (tenant_id, account_id, provider_message_id) DO NOTHING RETURNING id",
     )
     .bind::<Array<Text>, _>(messages.iter().map(|m| m.tenant.as_str()).collect::<Vec<_>>())
@@ -138,9 +179,21 @@ async fn insert(
     .bind::<Array<Timestamptz>, _>(messages.iter().map(|m| m.sent_at).collect::<Vec<_>>())
     .bind::<Array<Text>, _>(messages.iter().map(|m| m.status.as_str()).collect::<Vec<_>>())
     .bind::<Array<Nullable<Text>>, _>(messages.iter().map(|m| m.reference.as_deref()).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Text>>, _>(messages.iter().map(target).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Text>>, _>(messages.iter().map(|m| m.sender.as_deref()).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Text>>, _>(messages.iter().map(|m| m.sender_name.as_deref()).collect::<Vec<_>>())
     .load(connection)
     .await?;
     Ok(rows.into_iter().map(|row| MessageId::from_uuid(row.id)).collect())
+}
+
+/// Keeps one message of one tenant. False when the account has a message with this provider's id already.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn insert_if_new(tx: &mut TenantTransaction, message: &NewMessage) -> Result<bool, DatabaseError> {
+    let kept = insert(tx.connection(), std::slice::from_ref(message)).await?;
+    Ok(!kept.is_empty())
 }
 
 /// A message of ours that has to go out.
@@ -158,9 +211,18 @@ pub struct OutboundRow {
     /// To whom.
     #[diesel(sql_type = Text)]
     pub address: String,
-    /// The words.
+    /// The chat.
+    #[diesel(sql_type = SqlUuid)]
+    pub chat_id: Uuid,
+    /// What it says, in the domain's JSON.
     #[diesel(sql_type = Text)]
-    pub body: String,
+    pub content: String,
+    /// The message it answers.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub quoted: Option<String>,
+    /// The sender's own number, where it is known.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub own_phone: Option<String>,
     /// Where it stands.
     #[diesel(sql_type = Text)]
     pub status: String,
@@ -173,8 +235,10 @@ pub struct OutboundRow {
 pub async fn find_outbound(tx: &mut TenantTransaction, id: MessageId) -> Result<OutboundRow, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     let row = diesel::sql_query(
-        "SELECT m.id, m.account_id, m.provider_message_id, c.address, m.body, m.status \
+        "SELECT m.id, m.account_id, m.chat_id, m.provider_message_id, c.address, m.content, m.quoted, m.status, \
+                a.phone AS own_phone \
          FROM messages m JOIN chats c ON c.tenant_id = m.tenant_id AND c.id = m.chat_id \
+         JOIN accounts a ON a.tenant_id = m.tenant_id AND a.id = m.account_id \
          WHERE m.tenant_id = $1 AND m.id = $2 AND m.direction = 'outbound'",
     )
     .bind::<Text, _>(tenant)
@@ -230,6 +294,31 @@ pub async fn advance(
     Ok(rows.pop())
 }
 
+/// A message of ours that stays in `status` gets another reason. `None`: it is elsewhere by now.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn give_reason(
+    tx: &mut TenantTransaction,
+    id: MessageId,
+    status: DeliveryStatus,
+    reason: Option<&str>,
+) -> Result<Option<Moved>, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let mut rows: Vec<Moved> = diesel::sql_query(
+        "UPDATE messages SET reason = $4, updated_at = now() \
+         WHERE tenant_id = $1 AND id = $2 AND direction = 'outbound' AND status = $3 \
+         RETURNING id, account_id, chat_id, provider_message_id, reference",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(id.as_uuid())
+    .bind::<Text, _>(status.as_str())
+    .bind::<Nullable<Text>, _>(reason)
+    .load(tx.connection())
+    .await?;
+    Ok(rows.pop())
+}
+
 /// Moves the messages that a receipt names. Returns those that did move.
 ///
 /// # Errors
@@ -259,42 +348,208 @@ pub async fn advance_by_provider_id(
     Ok(rows)
 }
 
-/// A message of ours that was put aside.
-#[derive(Debug, serde::Serialize, diesel::QueryableByName)]
-pub struct ParkedRow {
+/// Another message of a chat, as one that answers it or is about it needs to know it.
+#[derive(diesel::QueryableByName)]
+pub struct OtherRow {
+    /// The provider's id.
+    #[diesel(sql_type = Text)]
+    pub provider_message_id: String,
+    /// Which way it went.
+    #[diesel(sql_type = Text)]
+    pub direction: String,
+    /// What sort.
+    #[diesel(sql_type = Text)]
+    pub kind: String,
+    /// What people read.
+    #[diesel(sql_type = Text)]
+    pub body: String,
+    /// Where it stands.
+    #[diesel(sql_type = Text)]
+    pub status: String,
+    /// Who wrote, where the chat has several people.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub sender: Option<String>,
+}
+
+/// The message of this chat that the provider knows by this id. `None`: the chat has none.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn find_in_chat(
+    tx: &mut TenantTransaction,
+    account: AccountId,
+    chat: ChatId,
+    id: &ProviderMessageId,
+) -> Result<Option<OtherRow>, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let mut rows: Vec<OtherRow> = diesel::sql_query(
+        "SELECT provider_message_id, direction, kind, body, status, sender FROM messages \
+         WHERE tenant_id = $1 AND account_id = $2 AND provider_message_id = $3 AND chat_id = $4",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(account.as_uuid())
+    .bind::<Text, _>(id.as_str())
+    .bind::<SqlUuid, _>(chat.as_uuid())
+    .load(tx.connection())
+    .await?;
+    Ok(rows.pop())
+}
+
+/// Holds a message until the commit. Whoever needs a message and its lane takes them in this order.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn lock(tx: &mut TenantTransaction, id: MessageId) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    diesel::sql_query("SELECT id FROM messages WHERE tenant_id = $1 AND id = $2 FOR UPDATE")
+        .bind::<Text, _>(tenant)
+        .bind::<SqlUuid, _>(id.as_uuid())
+        .execute(tx.connection())
+        .await?;
+    Ok(())
+}
+
+/// A message in a chat's history.
+#[derive(diesel::QueryableByName)]
+pub struct HistoryRow {
     /// Our id.
     #[diesel(sql_type = SqlUuid)]
-    pub message_id: Uuid,
-    /// The sender.
+    pub id: Uuid,
+    /// The provider's id.
+    #[diesel(sql_type = Text)]
+    pub provider_message_id: String,
+    /// What a person would read.
+    #[diesel(sql_type = Text)]
+    pub body: String,
+    /// A [`Direction`].
+    #[diesel(sql_type = Text)]
+    pub direction: String,
+    /// A `domain::message::MessageSource`.
+    #[diesel(sql_type = Text)]
+    pub source: String,
+    /// A [`DeliveryStatus`].
+    #[diesel(sql_type = Text)]
+    pub status: String,
+    /// Why it stands there, as a stable code.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub reason: Option<String>,
+    /// When it was written.
+    #[diesel(sql_type = Timestamptz)]
+    pub sent_at: DateTime<Utc>,
+    /// Since when we have it.
+    #[diesel(sql_type = Timestamptz)]
+    pub created_at: DateTime<Utc>,
+}
+
+/// The newest messages of these chats of the tenant, at most `most`, oldest first. Messages of ours that never went
+/// out are not part of what was said; with `notes`, those of the AI are there all the same: whoever else sends hears
+/// of a failure, the AI's would be seen by nobody.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn history(
+    tx: &mut TenantTransaction,
+    chats: &[Uuid],
+    most: i64,
+    notes: bool,
+) -> Result<Vec<HistoryRow>, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let mut rows: Vec<HistoryRow> = diesel::sql_query(
+        // Each chat by itself, so that the index gives its newest and no chat is read to its beginning.
+        "SELECT m.* FROM unnest($2) AS c (id) CROSS JOIN LATERAL \
+             (SELECT id, provider_message_id, body, direction, source, status, reason, sent_at, created_at \
+              FROM messages WHERE tenant_id = $1 AND chat_id = c.id \
+                AND (status NOT IN ('failed', 'parked') OR ($4 AND source = 'ai')) \
+              ORDER BY sent_at DESC, id DESC LIMIT $3) m \
+         ORDER BY m.sent_at DESC, m.id DESC LIMIT $3",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<Array<SqlUuid>, _>(chats)
+    .bind::<diesel::sql_types::BigInt, _>(most)
+    .bind::<diesel::sql_types::Bool, _>(notes)
+    .load(tx.connection())
+    .await?;
+    rows.reverse();
+    Ok(rows)
+}
+
+/// Our id of the account's message with this provider's id.
+///
+/// # Errors
+/// [`DatabaseError::NotFound`].
+pub async fn find_by_provider_id(
+    tx: &mut TenantTransaction,
+    account: AccountId,
+    id: &ProviderMessageId,
+) -> Result<MessageId, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let row: IdRow = diesel::sql_query(
+        "SELECT id FROM messages WHERE tenant_id = $1 AND account_id = $2 AND provider_message_id = $3",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(account.as_uuid())
+    .bind::<Text, _>(id.as_str())
+    .get_result(tx.connection())
+    .await?;
+    Ok(MessageId::from_uuid(row.id))
+}
+
+/// Where a message of ours stands.
+#[derive(Debug, Clone, diesel::QueryableByName)]
+pub struct StandingRow {
+    /// The chat.
     #[diesel(sql_type = SqlUuid)]
-    pub account_id: Uuid,
-    /// `parked`, or `unknown` when nobody knows whether it went out.
+    pub chat_id: Uuid,
+    /// The provider's id, or ours for the provider.
+    #[diesel(sql_type = Text)]
+    pub provider_message_id: String,
+    /// A [`DeliveryStatus`].
     #[diesel(sql_type = Text)]
     pub status: String,
     /// Why, as a stable code.
     #[diesel(sql_type = Nullable<Text>)]
     pub reason: Option<String>,
-    /// Since when.
-    #[diesel(sql_type = Timestamptz)]
-    pub updated_at: DateTime<Utc>,
 }
 
-/// The tenant's messages that were put aside, oldest first, at most `most`. Without their words.
+/// Where a message of ours stands. `None`: the tenant has no such message.
 ///
 /// # Errors
 /// [`DatabaseError`].
-pub async fn parked(tx: &mut TenantTransaction, most: i64) -> Result<Vec<ParkedRow>, DatabaseError> {
+pub async fn standing(
+    tx: &mut TenantTransaction,
+    id: MessageId,
+) -> Result<Option<StandingRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let rows = diesel::sql_query(
-        "SELECT m.id AS message_id, m.account_id, m.status, m.reason, m.updated_at \
-         FROM lane_tasks t JOIN messages m ON m.tenant_id = t.tenant_id AND m.id = t.id \
-         WHERE t.tenant_id = $1 AND t.parked ORDER BY t.created_at LIMIT $2",
+    let mut rows: Vec<StandingRow> = diesel::sql_query(
+        "SELECT chat_id, provider_message_id, status, reason FROM messages WHERE tenant_id = $1 AND id = $2",
     )
     .bind::<Text, _>(tenant)
-    .bind::<diesel::sql_types::BigInt, _>(most)
+    .bind::<SqlUuid, _>(id.as_uuid())
     .load(tx.connection())
     .await?;
-    Ok(rows)
+    Ok(rows.pop())
+}
+
+/// Deletes every message of a chat, with its attempts. The dedup ledger stays: what was accepted once is not let in
+/// again.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn delete_of_chat(tx: &mut TenantTransaction, chat: ChatId) -> Result<usize, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let gone: Vec<IdRow> =
+        diesel::sql_query("DELETE FROM messages WHERE tenant_id = $1 AND chat_id = $2 RETURNING id")
+            .bind::<Text, _>(&tenant)
+            .bind::<SqlUuid, _>(chat.as_uuid())
+            .load(tx.connection())
+            .await?;
+    // A statement of its own: it sees the attempts of whoever held one of the messages until now.
+    diesel::sql_query("DELETE FROM send_attempts WHERE tenant_id = $1 AND message_id = ANY ($2)")
+        .bind::<Text, _>(&tenant)
+        .bind::<Array<SqlUuid>, _>(gone.iter().map(|row| row.id).collect::<Vec<_>>())
+        .execute(tx.connection())
+        .await?;
+    Ok(gone.len())
 }
 
 fn predecessors(status: DeliveryStatus) -> Vec<&'static str> {

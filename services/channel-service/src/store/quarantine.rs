@@ -1,4 +1,4 @@
-//! `quarantine`: webhooks that belong to nobody we know, or that cannot be used; and what is too old to keep.
+//! `quarantine`: webhooks that belong to nobody we know; and what is too old to keep.
 
 use std::time::Duration;
 
@@ -49,17 +49,25 @@ pub enum Aging {
     Ledger,
     /// Orders that were taken.
     SendRequests,
+    /// Events that could not be used.
+    ProviderEvents,
 }
 
 impl Aging {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Quarantine, Self::Ledger, Self::SendRequests];
+    pub const ALL: [Self; 4] = [
+        Self::Quarantine,
+        Self::Ledger,
+        Self::SendRequests,
+        Self::ProviderEvents,
+    ];
 
     const fn table(self) -> &'static str {
         match self {
             Self::Quarantine => "quarantine",
             Self::Ledger => "inbound_ledger",
             Self::SendRequests => "send_requests",
+            Self::ProviderEvents => "provider_events",
         }
     }
 }

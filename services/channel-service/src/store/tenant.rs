@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use database::DatabaseError;
-use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 use domain::tenant::TenantStatus;
 use tenant_isolation::{PlatformTransaction, TenantTransaction};
@@ -128,6 +128,32 @@ pub async fn set_courtesies(
     Ok(())
 }
 
+/// From which places besides conversations with one person messages are kept. `None` leaves a setting as it is; false
+/// when there is no such tenant.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn set_kept_places(
+    tx: &mut TenantTransaction,
+    groups: Option<bool>,
+    broadcasts: Option<bool>,
+    status: Option<bool>,
+) -> Result<bool, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let changed = diesel::sql_query(
+        "UPDATE tenants SET keep_groups = coalesce($2, keep_groups), \
+             keep_broadcasts = coalesce($3, keep_broadcasts), keep_status = coalesce($4, keep_status), \
+             updated_at = now() WHERE tenant_id = $1",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<Nullable<Bool>, _>(groups)
+    .bind::<Nullable<Bool>, _>(broadcasts)
+    .bind::<Nullable<Bool>, _>(status)
+    .execute(tx.connection())
+    .await?;
+    Ok(changed == 1)
+}
+
 /// Tenants in the order of their ids, after `after`, at most `most`.
 ///
 /// # Errors
@@ -145,4 +171,27 @@ pub async fn list(
     .load(tx.connection())
     .await?;
     Ok(rows)
+}
+
+/// Up to `most` ids of tenants, of all or of those in `among`.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn some_ids(
+    tx: &mut PlatformTransaction,
+    among: Option<&[String]>,
+    most: i64,
+) -> Result<Vec<String>, DatabaseError> {
+    #[derive(diesel::QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        tenant_id: String,
+    }
+    let rows: Vec<Row> =
+        diesel::sql_query("SELECT tenant_id FROM tenants WHERE $1 IS NULL OR tenant_id = ANY ($1) LIMIT $2")
+            .bind::<Nullable<Array<Text>>, _>(among)
+            .bind::<BigInt, _>(most)
+            .load(tx.connection())
+            .await?;
+    Ok(rows.into_iter().map(|row| row.tenant_id).collect())
 }

@@ -3,11 +3,12 @@
 //! Up to the limit it is read into memory, as bodies are. Above it, the raw bytes go to a file without a name, and only
 //! what is around the film stays in memory: enough to know whose it is and what was said. The signature is checked, and
 //! the film is decoded, from the file. So a large file costs disk and not memory, and its text is never refused for it.
+//! What is in memory, of bodies of either sort, is part of the app's [`BodyBudget`].
 
 use std::io::SeekFrom;
 use std::time::Duration;
 
-use ::web::ApiError;
+use ::web::{ApiError, BodyBudget, BodyPlace};
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
 use actix_web::http::header::CONTENT_LENGTH;
@@ -102,16 +103,19 @@ async fn read_all(
             .to_ascii_lowercase()
             .starts_with("application/x-www-form-urlencoded")
     });
+    let budget = BodyBudget::of_app(request);
     let mut body = BytesMut::with_capacity(announced.map_or(0, |length| length.min(64 * 1024) as usize));
+    let mut room = BodyPlace::default();
     let mut long: Option<Spool> = None;
     while let Some(chunk) = payload.next().await {
         let chunk =
             chunk.map_err(|_| ApiError::bad_request("body_cut_off", "The request body ended early"))?;
         if let Some(spool) = &mut long {
-            spool.take(&chunk, limits).await?;
+            spool.take(&chunk, limits, budget).await?;
         } else if body.len() + chunk.len() <= limits.memory
             && announced.is_none_or(|length| length <= limits.memory as u64)
         {
+            room.grow(budget, chunk.len())?;
             body.extend_from_slice(&chunk);
         } else {
             let place = places
@@ -119,13 +123,15 @@ async fn read_all(
                 .try_acquire_owned()
                 .map_err(|_| ServiceError::Overloaded)?;
             let mut spool = Spool::new(form, place).await?;
-            spool.take(&body.split(), limits).await?;
-            spool.take(&chunk, limits).await?;
+            spool.take(&body, limits, budget).await?;
+            // What was in memory is on the disk now; what stays of it, the spool has counted.
+            (body, room) = (BytesMut::new(), BodyPlace::default());
+            spool.take(&chunk, limits, budget).await?;
             long = Some(spool);
         }
     }
     match long {
-        None => Ok(Body::Short(body.freeze())),
+        None => Ok(Body::Short(room.hold(body))),
         Some(spool) => spool.finish().await.map(Body::Long),
     }
 }
@@ -172,6 +178,8 @@ struct Spool {
     raw: File,
     length: u64,
     cut: Cut,
+    /// For what stays in memory.
+    room: BodyPlace,
     form: bool,
     place: OwnedSemaphorePermit,
 }
@@ -184,17 +192,25 @@ impl Spool {
             raw: File::from_std(raw.map_err(|error| no_disk(&error))?),
             length: 0,
             cut: Cut::new(form),
+            room: BodyPlace::default(),
             form,
             place,
         })
     }
 
-    async fn take(&mut self, chunk: &[u8], limits: BodyLimits) -> Result<(), ServiceError> {
+    async fn take(
+        &mut self,
+        chunk: &[u8],
+        limits: BodyLimits,
+        budget: &BodyBudget,
+    ) -> Result<(), ServiceError> {
         self.length += chunk.len() as u64;
+        let kept = self.cut.rest.len();
         self.cut.feed(chunk);
         if self.length > limits.disk || self.cut.rest.len() > limits.memory {
             return Err(ApiError::too_large().into());
         }
+        self.room.grow(budget, self.cut.rest.len() - kept)?;
         self.raw.write_all(chunk).await.map_err(|error| no_disk(&error))
     }
 
@@ -202,7 +218,7 @@ impl Spool {
         self.raw.flush().await.map_err(|error| no_disk(&error))?;
         metrics::counter!("kanal_webhooks_long_total").increment(1);
         Ok(LongBody {
-            rest: self.cut.rest.into(),
+            rest: self.room.hold(self.cut.rest),
             raw: self.raw,
             film: self.cut.film,
             form: self.form,

@@ -1,7 +1,8 @@
 //! `POST /webhook`: the genfity WhatsApp server's events, form and JSON mode (contract channel-service 2).
 //!
 //! Answered 200 only after the commit. A body that is no webhook is answered 4xx and kept nowhere; a webhook that is
-//! nobody's is kept in quarantine and answered 200 as the contract says, because sending it again would not help.
+//! nobody's is kept in quarantine and answered 200 as the contract says, because sending it again would not help. One of a
+//! known account that cannot be used is kept with the tenant's things, or answered 503.
 
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::{Data, Payload};
@@ -13,12 +14,14 @@ use whatsapp::event::{InboundEvent, SkipReason};
 use whatsapp::genfity::{SIGNATURE_HEADER, SignatureCheck, Unverified, Verified};
 
 use super::body::{self, Body, LongBody};
+use super::source;
 use crate::app::State;
 use crate::error::ServiceError;
 use crate::flows::ingest_message::{IngestError, IngestJob, Ingested};
 use crate::flows::media::InlineFile;
 use crate::flows::route_account::AccountRoute;
 use crate::flows::{quarantine, record_event};
+use crate::store::provider_event::KeptEvent;
 
 pub(crate) async fn receive(
     request: HttpRequest,
@@ -28,6 +31,7 @@ pub(crate) async fn receive(
     if !state.is_open() {
         return Err(ServiceError::Overloaded);
     }
+    source::check(&request, &state.webhook)?;
     let body = body::read(&request, payload, state.body_limits, &state.long_bodies).await?;
     let (body, mut long) = match body {
         Body::Short(body) => (body, None),
@@ -77,11 +81,19 @@ async fn accept(
     mut long: Option<LongBody>,
 ) -> Result<HttpResponse, ServiceError> {
     let (scope, account) = (route.scope(), route.account());
-    let event = match webhook.parse(Utc::now()) {
+    let event = match webhook.parse_with(Utc::now(), route.keep()) {
         Ok(event) => event,
         Err(unusable) => {
-            let body = webhook.payload().as_bytes();
-            quarantine::keep(&state.db, unusable.code(), webhook.instance_name(), body).await?;
+            // It is the tenant's, so it is kept with the tenant's things and not among strangers'.
+            let event = KeptEvent {
+                account,
+                type_name: webhook.event_type(),
+                reason: Some(unusable.code()),
+                payload: webhook.payload(),
+            };
+            if !record_event::keep(&state.db, &scope, &event).await? {
+                return Err(ServiceError::Overloaded);
+            }
             return Ok(done("No message to process"));
         }
     };
@@ -124,6 +136,7 @@ async fn accept(
         }
         InboundEvent::Session(event) => {
             record_event::session(&state.db, &scope, account, &event).await?;
+            state.sessions.changed(&scope, account).await;
             Ok(done("Session state recorded"))
         }
         InboundEvent::Skipped(reason) => {
@@ -136,7 +149,9 @@ async fn accept(
         }
         InboundEvent::Unknown(event) => {
             metrics::counter!("kanal_events_unknown_total").increment(1);
-            record_event::unknown(&state.db, &scope, account, &event).await?;
+            if !record_event::unknown(&state.db, &scope, account, &event).await? {
+                return Err(ServiceError::Overloaded);
+            }
             Ok(done("Event kept"))
         }
     }

@@ -2,3 +2,5 @@
 
 pub(crate) mod body;
 pub(crate) mod genfity;
+pub(crate) mod source;
+pub(crate) mod verification;

@@ -2,11 +2,14 @@
 
 use database::Database;
 use messaging::Envelope;
+use messaging::cause::caused_by;
 use messaging::consumer::{HandleError, HandleEvent};
 use messaging::events::send_requested::SendRequested;
 use messaging::outbox::Signal;
+use tenant_isolation::TenantScope;
 
 use crate::flows::queue_message::{QueueError, queue};
+use crate::flows::refuse_order::refuse;
 
 /// Takes orders off the queue.
 pub struct Commands {
@@ -23,10 +26,24 @@ impl HandleEvent for Commands {
         let Some(order) = envelope.event::<SendRequested>().map_err(HandleError::poison)? else {
             return Err(HandleError::poison("this kind of event is no order"));
         };
-        match queue(&self.db, &self.relay, &self.workers, &envelope.scope(), &order).await {
-            Ok(_) => Ok(()),
-            Err(QueueError::Database(error)) if error.is_transient() => Err(HandleError::later(error)),
-            Err(error) => Err(HandleError::poison(error)),
-        }
+        let scope = envelope.scope();
+        let request_id = envelope.request_id.clone();
+        caused_by(request_id, &scope, self.take(&scope, &order)).await
+    }
+}
+
+impl Commands {
+    /// Only what is wrong with the order itself is for ever. Whatever Postgres' trouble is (a full disk, a standby that
+    /// takes no writes), the next order would meet it too: this one stays in hand until it is over.
+    async fn take(&self, scope: &TenantScope, order: &SendRequested) -> Result<(), HandleError> {
+        let error = match queue(&self.db, &self.relay, &self.workers, scope, order).await {
+            Ok(_) => return Ok(()),
+            Err(QueueError::Database(error)) => return Err(HandleError::later(error)),
+            Err(error) => error,
+        };
+        refuse(&self.db, &self.relay, scope, order, error.reason())
+            .await
+            .map_err(HandleError::later)?;
+        Err(HandleError::poison(error))
     }
 }

@@ -1,23 +1,17 @@
-//! Takes messages off the ingest queue in groups and commits them.
-
-use std::sync::Arc;
+//! Takes messages off an ingest queue in groups and commits them.
 
 use database::Database;
 use messaging::outbox::Signal;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 
 use crate::flows::ingest_message::{Waiting, commit};
 
-/// The queue that the committers of a process share.
-pub type Jobs = Arc<Mutex<mpsc::Receiver<Waiting>>>;
-
-/// Commits groups of at most `batch` messages until the queue is closed and empty. The queue closes when the last
-/// request handler is gone, so nothing that was taken in is left behind.
-pub async fn run(db: Database, relay: Signal, jobs: Jobs, batch: usize) {
+/// Commits groups of at most `batch` messages until the queue is closed and empty: a group gathers while the one before
+/// it is committed. The queue closes when the last request handler is gone, so nothing that was taken in is left behind.
+pub async fn run(db: Database, relay: Signal, mut jobs: mpsc::Receiver<Waiting>, batch: usize) {
     let mut group = Vec::with_capacity(batch);
     loop {
-        // Whoever waits here holds the lock; the others are committing, which is when a group gathers.
-        let taken = jobs.lock().await.recv_many(&mut group, batch).await;
+        let taken = jobs.recv_many(&mut group, batch).await;
         if taken == 0 {
             return;
         }

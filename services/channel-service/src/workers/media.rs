@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{Days, TimeDelta, Utc};
-use database::{Database, DatabaseError};
+use database::Database;
 use domain::ids::TenantId;
 use futures_util::TryStreamExt as _;
 use messaging::lanes::{self, LaneChoice, WorkerSettings, Workers};
@@ -14,7 +14,8 @@ use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTr
 
 use crate::flows::fetch_media::MediaFetcher;
 use crate::flows::media::LANES;
-use crate::media::{MediaStorage, ObjectKey, StorageError};
+use crate::flows::media_garbage::{self, GarbageError};
+use crate::media::{MediaStorage, ObjectKey};
 use crate::store::media;
 
 const EVERY: Duration = Duration::from_secs(60 * 60);
@@ -23,17 +24,6 @@ const BATCH: i64 = 500;
 pub const ORPHAN_AGE: Duration = Duration::from_secs(60 * 60);
 /// Days that are looked through for orphans, today included.
 const DAYS: u64 = 3;
-
-/// Why a sweep did not come to its end; the next one goes on.
-#[derive(Debug, thiserror::Error)]
-pub enum SweepError {
-    /// Postgres failed.
-    #[error(transparent)]
-    Database(#[from] DatabaseError),
-    /// The object store failed.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
 
 /// Fetches files, and sweeps at once and then every hour.
 pub fn start(fetcher: MediaFetcher, settings: WorkerSettings, shutdown: &Shutdown) {
@@ -57,9 +47,9 @@ pub fn start(fetcher: MediaFetcher, settings: WorkerSettings, shutdown: &Shutdow
 /// Deletes objects whose rows were deleted, objects of at least `age` that never got a row, and lanes that are done.
 ///
 /// # Errors
-/// [`SweepError`]; what was deleted until then stays deleted.
-pub async fn sweep(db: &Database, storage: &MediaStorage, age: Duration) -> Result<(), SweepError> {
-    take_out_garbage(db, storage).await?;
+/// [`GarbageError`]; what was deleted until then stays deleted.
+pub async fn sweep(db: &Database, storage: &MediaStorage, age: Duration) -> Result<(), GarbageError> {
+    media_garbage::take_out(db, storage).await?;
     for tenant in storage.tenants().await? {
         for days in 0..DAYS {
             delete_orphans(db, storage, &tenant, days, age).await?;
@@ -76,34 +66,13 @@ pub async fn sweep(db: &Database, storage: &MediaStorage, age: Duration) -> Resu
     }
 }
 
-async fn take_out_garbage(db: &Database, storage: &MediaStorage) -> Result<(), SweepError> {
-    let platform = PlatformScope::for_purpose("delete media garbage");
-    loop {
-        let mut tx = PlatformTransaction::begin(db, platform).await?;
-        let rows = media::garbage(&mut tx, BATCH).await?;
-        tx.commit().await?;
-        if rows.is_empty() {
-            return Ok(());
-        }
-        for row in &rows {
-            // What is no name of an object names nothing that could be deleted.
-            if let Ok(key) = ObjectKey::parse(&row.object_key) {
-                storage.delete(&key).await?;
-            }
-        }
-        let mut tx = PlatformTransaction::begin(db, platform).await?;
-        media::forget_garbage(&mut tx, &rows).await?;
-        tx.commit().await?;
-    }
-}
-
 async fn delete_orphans(
     db: &Database,
     storage: &MediaStorage,
     tenant: &TenantId,
     days_ago: u64,
     age: Duration,
-) -> Result<(), SweepError> {
+) -> Result<(), GarbageError> {
     let now = Utc::now();
     let newest = now - TimeDelta::from_std(age).unwrap_or(TimeDelta::zero());
     let Some(day) = now.date_naive().checked_sub_days(Days::new(days_ago)) else {

@@ -4,3 +4,4 @@ pub mod commands;
 pub mod committer;
 pub mod media;
 pub mod retention;
+pub mod session_intents;

@@ -7,6 +7,7 @@ use runtime::shutdown::Shutdown;
 use tenant_isolation::{PlatformScope, PlatformTransaction};
 
 use crate::store::quarantine::{Aging, delete_old};
+use crate::store::user_session;
 
 const EVERY: Duration = Duration::from_secs(60 * 60);
 const BATCH: i64 = 1_000;
@@ -19,8 +20,25 @@ pub async fn run(db: Database, age: Duration, shutdown: Shutdown) {
                 tracing::warn!(?aging, error = %crate::error::chain(&error), "old rows could not be deleted");
             }
         }
+        if let Err(error) = sweep_sessions(&db, &shutdown).await {
+            tracing::warn!(error = %crate::error::chain(&error), "sessions that are over could not be deleted");
+        }
         if !shutdown.sleep(EVERY).await {
             return;
+        }
+    }
+}
+
+/// Deletes the sessions of the dashboard that are over.
+async fn sweep_sessions(db: &Database, shutdown: &Shutdown) -> Result<(), DatabaseError> {
+    loop {
+        let mut tx =
+            PlatformTransaction::begin(db, PlatformScope::for_purpose("delete old sessions")).await?;
+        let deleted = user_session::delete_expired(&mut tx, BATCH).await?;
+        tx.commit().await?;
+        let more = i64::try_from(deleted).unwrap_or(BATCH) >= BATCH;
+        if !more || !shutdown.sleep(Duration::from_millis(50)).await {
+            return Ok(());
         }
     }
 }

@@ -98,7 +98,7 @@ async fn bodies_that_are_no_webhook() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn events_that_lack_what_makes_them_usable_are_quarantined() {
+async fn events_that_lack_what_makes_them_usable_are_kept_with_the_tenants_things() {
     let app = TestApp::spawn().await;
     let desa = app.tenant("desa-satu").await;
     let mut no_id = text(RARA, "", "tanpa nomor");
@@ -118,14 +118,41 @@ async fn events_that_lack_what_makes_them_usable_are_quarantined() {
             .await
             .assert_done("No message to process");
         let kept = app
-            .values("SELECT reason AS value FROM quarantine ORDER BY id DESC LIMIT 1")
+            .values(
+                "SELECT tenant_id || ' ' || type_name || ' ' || reason AS value FROM provider_events \
+                 ORDER BY id DESC LIMIT 1",
+            )
             .await;
-        assert_eq!(kept, [json!(reason)]);
+        assert_eq!(kept, [json!(format!("desa-satu Message {reason}"))]);
     }
     assert_eq!(
-        (app.count("messages").await, app.count("quarantine").await),
-        (0, 4)
+        (
+            app.count("messages").await,
+            app.count("quarantine").await,
+            app.count("provider_events").await
+        ),
+        (0, 0, 4)
     );
+    // A tenant that has as many as it may have is told to come again, and no other tenant notices.
+    app.run_sql(
+        "INSERT INTO provider_events (tenant_id, id, account_id, type_name, payload) \
+         SELECT 'desa-satu', gen_random_uuid(), gen_random_uuid(), 'X', '{}' FROM generate_series(1, 9996)",
+    )
+    .await;
+    let event = json!({"type": "Message"});
+    app.post(&desa.json(&event))
+        .await
+        .assert_error(503, "temporarily_unavailable");
+    app.post(&desa.json(&json!({"type": "NeverHeardOf", "event": {}})))
+        .await
+        .assert_error(503, "temporarily_unavailable");
+    let other = app.tenant("desa-dua").await;
+    app.post(&other.json(&event))
+        .await
+        .assert_done("No message to process");
+    app.post(&desa.json(&text(RARA, "3EB0FULL", "tetap diterima")))
+        .await
+        .assert_kept();
     app.finish().await;
 }
 
@@ -258,7 +285,7 @@ async fn other_paths_and_methods_are_404_in_json_and_health_answers_head() {
     for (method, path) in [
         (Method::PUT, "/webhook"),
         (Method::DELETE, "/webhook"),
-        (Method::GET, "/whatsapp"),
+        (Method::PUT, "/whatsapp"),
         (Method::PATCH, "/"),
         (Method::POST, "/health"),
         (Method::DELETE, "/health/ready"),
@@ -266,7 +293,6 @@ async fn other_paths_and_methods_are_404_in_json_and_health_answers_head() {
         (Method::POST, "/webhook/"),
         (Method::POST, "/webhook/other"),
         (Method::GET, "/metrics"),
-        (Method::GET, "/internal/messages"),
     ] {
         let answer = app.request(method.clone(), path).await;
         answer.assert_error(404, "route_not_found");

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use channel_service::app::Application;
-use channel_service::config::Settings;
+use channel_service::config::{Settings, StorageSettings};
+use channel_service::flows::load_media::LoadMedia;
 use channel_service::flows::media::MediaFlow;
 use channel_service::flows::register_account::{NewAccount, register};
 use channel_service::flows::route_account::AccountRoutes;
@@ -56,6 +57,18 @@ pub(crate) struct Wishes {
     pub(crate) retry_first_ms: &'static str,
     pub(crate) retry_cap_ms: &'static str,
     pub(crate) media: MediaWishes,
+    pub(crate) message_timeout_ms: &'static str,
+    pub(crate) ai_service_url: Option<String>,
+    pub(crate) maker: Maker,
+    pub(crate) dry_run: bool,
+    /// The token of accounts that have none; empty for none.
+    pub(crate) access_token: String,
+    /// Sessions that are made post their events to the service itself.
+    pub(crate) events_come_here: bool,
+    /// Settings besides the usual ones, or in their place.
+    pub(crate) settings: &'static [(&'static str, &'static str)],
+    /// Where files come from that go out with messages.
+    pub(crate) files: Option<Arc<dyn LoadMedia>>,
 }
 
 /// How a test wants its files to be treated.
@@ -77,6 +90,16 @@ impl Default for MediaWishes {
     }
 }
 
+/// Who makes the sessions of a test's service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Maker {
+    Nobody,
+    /// The simulator's gateway; calls of sessions go through its proxy, too.
+    Gateway,
+    /// The simulator's WhatsApp server.
+    Server,
+}
+
 impl Default for Wishes {
     fn default() -> Self {
         Self {
@@ -86,6 +109,14 @@ impl Default for Wishes {
             retry_first_ms: "50",
             retry_cap_ms: "500",
             media: MediaWishes::default(),
+            message_timeout_ms: "10000",
+            ai_service_url: None,
+            maker: Maker::Nobody,
+            dry_run: false,
+            access_token: String::new(),
+            events_come_here: false,
+            settings: &[],
+            files: None,
         }
     }
 }
@@ -192,13 +223,10 @@ impl TestApp {
 
         let prefix = unique_prefix("channel");
         let uploads = tempfile::tempdir().unwrap();
-        let settings = settings(
-            &wishes,
-            &proxies,
-            &prefix,
-            &format!("{}/wa", simulator.base_url()),
-            uploads.path().to_str().unwrap(),
-        );
+        let listener = web::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut settings = settings(&wishes, &proxies, &prefix, &simulator.base_url(), address);
+        settings.media.storage = StorageSettings::Directory(uploads.path().to_owned());
         let keys = settings.keys.clone();
         let media = MediaFlow::open(direct.clone(), &keys, &settings.media).unwrap();
         let redis = cache::RedisLink::new(&settings.redis, &settings.redis_prefix).unwrap();
@@ -209,9 +237,10 @@ impl TestApp {
         let events = watch(&channel, &topology.events_exchange()).await;
         let govconnect = watch(&channel, &topology.govconnect_exchange()).await;
 
-        let listener = web::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-        let address = listener.local_addr().unwrap();
-        let application = Application::build_in(settings, database.names.clone(), listener).unwrap();
+        let mut application = Application::build_in(settings, database.names.clone(), listener).unwrap();
+        if let Some(files) = &wishes.files {
+            application = application.with_files(Arc::clone(files));
+        }
         assert_eq!(application.port().unwrap(), address.port());
         let shutdown = Shutdown::new();
         let running = tokio::spawn(application.run_until_stopped(shutdown.clone()));
@@ -304,6 +333,7 @@ impl TestApp {
             session_id: Some(session.id.clone()),
             token: SecretString::from(session.token.as_str()),
             webhook_key: key.map(SecretString::from),
+            unsigned: key.is_none(),
         };
         register(&self.direct, &self.routes, &self.keys, new)
             .await
@@ -357,6 +387,12 @@ impl TestApp {
             request = request.json(body);
         }
         Answer::of(request.send().await.unwrap()).await
+    }
+
+    /// No log may hold this.
+    pub(crate) fn never_log(&self, secret: &str) {
+        let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        secrets.push(secret.to_owned());
     }
 
     /// Any request at all.
@@ -566,12 +602,30 @@ pub(crate) fn order(account: AccountId, to: &str, reference: &str) -> SendReques
         account_id: account,
         to: format!("{to}@s.whatsapp.net"),
         text: reference.to_owned(),
+        content: None,
+        quoted: None,
         reference: Some(reference.to_owned()),
     }
 }
 
-fn settings(wishes: &Wishes, proxies: &Proxies, prefix: &str, wa_api: &str, uploads: &str) -> Settings {
-    let reader = SettingsReader::from_map([
+fn settings(wishes: &Wishes, proxies: &Proxies, prefix: &str, simulator: &str, here: SocketAddr) -> Settings {
+    let only = |maker: Maker, value: String| {
+        if wishes.maker == maker {
+            value
+        } else {
+            String::new()
+        }
+    };
+    let wa_api = match wishes.maker {
+        Maker::Gateway => format!("{simulator}/support/v1/wa"),
+        Maker::Nobody | Maker::Server => format!("{simulator}/wa"),
+    };
+    let public = if wishes.events_come_here {
+        format!("http://{here}")
+    } else {
+        "https://channel.example".to_owned()
+    };
+    let usual = [
         ("HOST", "127.0.0.1"),
         ("PORT", "1"),
         (
@@ -589,19 +643,39 @@ fn settings(wishes: &Wishes, proxies: &Proxies, prefix: &str, wa_api: &str, uplo
         ("BROKER_PREFIX", prefix),
         ("ENCRYPTION_KEYS", ENCRYPTION_KEYS),
         ("INTERNAL_API_KEY", INTERNAL_KEY),
+        ("API_DOCS", "true"),
         (
             "INTERNAL_CALLER_KEYS",
             concat!("ai:", "limited-key-of-the-ai", ":desa-satu"),
         ),
-        ("PUBLIC_CHANNEL_BASE_URL", "https://channel.example"),
-        ("WA_API_URL", wa_api),
+        ("GOVCONNECT_EVENTS", "true"),
+        ("PUBLIC_CHANNEL_BASE_URL", &public),
+        ("WA_API_URL", &wa_api),
+        (
+            "WA_SUPPORT_URL",
+            &only(Maker::Gateway, format!("{simulator}/support")),
+        ),
+        (
+            "WA_SUPPORT_INTERNAL_API_KEY",
+            &only(Maker::Gateway, "govconnect:simulator-internal-key".to_owned()),
+        ),
+        ("WA_SERVER_URL", &only(Maker::Server, format!("{simulator}/wa"))),
+        (
+            "WA_ADMIN_TOKEN",
+            &only(Maker::Server, "simulator-admin-token".to_owned()),
+        ),
+        ("WA_ACCESS_TOKEN", &wishes.access_token),
+        ("WA_DRY_RUN", if wishes.dry_run { "true" } else { "false" }),
         ("LANE_LEASE_MS", "2000"),
-        ("MESSAGE_TIMEOUT_MS", "10000"),
+        ("MESSAGE_TIMEOUT_MS", wishes.message_timeout_ms),
+        (
+            "AI_SERVICE_URL",
+            wishes.ai_service_url.as_deref().unwrap_or_default(),
+        ),
         ("SEND_ATTEMPTS", wishes.send_attempts),
         ("SEND_RETRY_FIRST_MS", wishes.retry_first_ms),
         ("SEND_RETRY_CAP_MS", wishes.retry_cap_ms),
         ("WEBHOOK_BODY_LIMIT_BYTES", wishes.media.body_limit_bytes),
-        ("MEDIA_STORAGE_PATH", uploads),
         ("MEDIA_PUBLIC_URL", "https://files.example/uploads"),
         ("MEDIA_INTERNAL_URL", "http://inside.example/uploads"),
         ("MEDIA_LIMIT_BYTES", wishes.media.limit_bytes),
@@ -611,7 +685,8 @@ fn settings(wishes: &Wishes, proxies: &Proxies, prefix: &str, wa_api: &str, uplo
         ("MEDIA_RETRY_CAP_MS", "200"),
         // The simulator is here; everything else that is private is not.
         ("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "127.0.0.1"),
-    ]);
+    ];
+    let reader = SettingsReader::from_map(usual.into_iter().chain(wishes.settings.iter().copied()));
     Settings::read(reader).unwrap()
 }
 

@@ -2,20 +2,41 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod accounts;
+mod api_document;
 mod bad_input;
 mod channel_accounts;
+mod chat_callers;
+mod chat_isolation;
+mod conversations;
+mod courtesies;
+mod dead_letters;
 mod events;
 mod harness;
 mod housekeeping;
+mod lid_merge;
 mod logs;
 mod media;
 mod memory;
+mod message_changes;
+mod messages;
+mod ordering;
 mod outages;
 mod receipts;
 mod receiving;
 mod secrets;
 mod sending;
+mod sending_kinds;
+mod sending_texts;
+mod sessions;
+mod sessions_made;
+mod sessions_watched;
 mod signatures;
+mod signing_in;
 mod stopping;
+mod takeovers;
+mod tenant_administration;
 mod tenants;
 mod upload;
+mod wa_support;
+mod webhook_edge;

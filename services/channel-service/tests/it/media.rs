@@ -5,17 +5,23 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use cache::RedisLink;
+use channel_service::flows::erase_tenant::erase;
+use channel_service::flows::tenant::Actor;
 use channel_service::workers::media::sweep;
 use domain::ids::{MessageId, TenantId};
+use domain::user::Role;
 use reqwest::Method;
 use reqwest::header::HeaderMap;
+use secrecy::SecretString;
 use serde_json::{Value, json};
 use simulator::{FaultKind, FaultSpec, Inbound, InboundMedia};
-use tenant_isolation::TenantTransaction;
+use tenant_isolation::{TenantScope, TenantTransaction};
 use test_support::eventually;
 use uuid::Uuid;
 
 use crate::harness::{MediaWishes, Tenant, TestApp, Wishes, message};
+use crate::signing_in::{ask, bearer_of};
 
 const FROM: &str = "6281290000022";
 
@@ -760,6 +766,8 @@ async fn a_webhook_that_is_too_large_for_memory_is_kept_with_its_file() {
     };
     let app = TestApp::with(Wishes {
         media,
+        // What goes to the disk takes no room in memory.
+        settings: &[("BODY_BUDGET_BYTES", "20000")],
         ..Wishes::default()
     })
     .await;
@@ -796,7 +804,10 @@ async fn a_webhook_that_is_too_large_for_memory_is_kept_with_its_file() {
         (&row["state"], &row["reason"]),
         (&json!("too_large"), &json!("too_large"))
     );
-    app.until_published().await;
+    eventually("three messages have arrived", || async {
+        (app.data_of("message.received").len() == 3).then_some(())
+    })
+    .await;
     let texts: Vec<Value> = app
         .data_of("message.received")
         .iter()
@@ -812,5 +823,54 @@ async fn a_webhook_that_is_too_large_for_memory_is_kept_with_its_file() {
     let endless = tenant.json(&with_inline(picture("ENDLESS", ""), &jpeg(600_000)));
     app.post(&endless).await.assert_error(413, "payload_too_large");
     assert_eq!(app.count("messages").await, 3);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_erased_tenant_takes_its_files_with_it() {
+    let app = TestApp::spawn().await;
+    let bytes = jpeg(1_000);
+    for id in ["desa-satu", "desa-dua"] {
+        let tenant = app.tenant(id).await;
+        for n in 0..2 {
+            let webhook = tenant.json(&with_inline(picture(&format!("{id}-{n}"), "jalan rusak"), &bytes));
+            app.post(&webhook).await.assert_kept();
+        }
+    }
+    assert_eq!(app.objects().len(), 4);
+    let root = bearer_of(&app, "super@kanal.id", Role::Superadmin, None).await;
+    let confirm = Some(json!({"confirm": "desa-satu"}));
+    let path = "/tenants/desa-satu";
+    let answer = ask(&app, Method::DELETE, path, &[("authorization", &root)], confirm).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let left = app.objects();
+    assert!(
+        left.len() == 2
+            && left
+                .iter()
+                .all(|path| path.to_str().unwrap().contains("t-desa-dua"))
+    );
+    assert_eq!(
+        (app.count("media").await, app.count("media_garbage").await),
+        (2, 0)
+    );
+
+    // Where the object store is not at hand, the names wait for the sweep.
+    let redis = RedisLink::new(&SecretString::from(test_support::redis_url()), "eraser").unwrap();
+    let dua = TenantScope::named_by_operator(TenantId::parse("desa-dua").unwrap());
+    let operator = Actor::operator();
+    erase(&app.direct, &redis, &app.routes, None, &dua, &operator)
+        .await
+        .unwrap();
+    assert_eq!(
+        (app.count("media").await, app.count("media_garbage").await),
+        (0, 2)
+    );
+    assert_eq!(app.objects().len(), 2);
+    sweep(&app.direct, &app.media.storage, Duration::from_secs(3_600))
+        .await
+        .unwrap();
+    assert_eq!(app.objects().len(), 0);
+    assert_eq!(app.count("media_garbage").await, 0);
     app.finish().await;
 }

@@ -75,6 +75,7 @@ async fn a_large_file_passes_without_being_held() {
         session_id: Some(session.id.clone()),
         token: SecretString::from(session.token.as_str()),
         webhook_key: Some(SecretString::from(KEY)),
+        unsigned: false,
     };
     let keys = KeyRing::from_text(test_support::ENCRYPTION_KEYS).unwrap();
     register(&db, &AccountRoutes::new(db.clone(), redis), &keys, new)

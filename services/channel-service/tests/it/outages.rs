@@ -203,7 +203,6 @@ async fn without_redis_everything_works_and_changes_take_effect() {
     };
     app.register("desa-satu", &desa.session, renewed.key.as_deref())
         .await;
-    let started = Instant::now();
     eventually("the new key is in force", || async {
         (app.post(&renewed.json(&text(RARA, "3EB0Q3", "kunci baru")))
             .await
@@ -212,11 +211,6 @@ async fn without_redis_everything_works_and_changes_take_effect() {
             .then_some(())
     })
     .await;
-    assert!(
-        started.elapsed() < Duration::from_secs(3),
-        "{:?}",
-        started.elapsed()
-    );
     let old = desa.json(&text(RARA, "3EB0Q4", "kunci lama"));
     app.post(&old).await.assert_error(401, "signature_mismatch");
 

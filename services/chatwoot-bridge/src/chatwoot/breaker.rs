@@ -1,5 +1,6 @@
-//! A Chatwoot that cannot be reached is left alone for a while: its chats would otherwise hold every worker until
-//! the timeout, and the chats of all other Chatwoots would wait behind them.
+//! A Chatwoot that cannot be reached, or answers everything with a failure of its own, is left alone for a while: its
+//! chats would otherwise hold every worker until the timeout, and the chats of all other Chatwoots would wait behind
+//! them. What fails while it rests is not to blame for it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -52,11 +53,11 @@ impl Breakers {
             .remove(server);
     }
 
-    /// It could not be reached or fell silent.
-    pub(super) fn failed(&self, server: &str, now: Instant) {
+    /// It could not be reached, fell silent or failed. True when it rests now: everything fails there.
+    pub(super) fn failed(&self, server: &str, now: Instant) -> bool {
         let mut troubled = self.troubled.lock().unwrap_or_else(PoisonError::into_inner);
         if troubled.len() >= MOST_SERVERS && !troubled.contains_key(server) {
-            return;
+            return false;
         }
         let trouble = troubled.entry(server.to_owned()).or_insert(Trouble {
             failures: 0,
@@ -68,6 +69,7 @@ impl Breakers {
             trouble.rests_until = Some(now + rest);
             metrics::counter!("kanal_chatwoot_rests_total").increment(1);
         }
+        trouble.rests_until.is_some()
     }
 }
 
@@ -81,16 +83,16 @@ mod tests {
     fn a_silent_server_rests_then_one_caller_tries_and_an_answer_ends_it() {
         let (breakers, start) = (Breakers::default(), Instant::now());
         for _ in 1..PATIENCE {
-            breakers.failed("a", start);
+            assert!(!breakers.failed("a", start));
             assert_eq!(breakers.ask("a", start, ATTEMPT), Ok(()));
         }
-        breakers.failed("a", start);
+        assert!(breakers.failed("a", start));
         assert_eq!(breakers.ask("a", start, ATTEMPT), Err(FIRST_REST));
         assert_eq!(breakers.ask("b", start, ATTEMPT), Ok(()));
         let later = start + FIRST_REST;
         assert_eq!(breakers.ask("a", later, ATTEMPT), Ok(()));
         assert_eq!(breakers.ask("a", later, ATTEMPT), Err(ATTEMPT));
-        breakers.failed("a", later);
+        assert!(breakers.failed("a", later));
         assert_eq!(breakers.ask("a", later, ATTEMPT), Err(2 * FIRST_REST));
         breakers.answered("a");
         assert_eq!(breakers.ask("a", later, ATTEMPT), Ok(()));

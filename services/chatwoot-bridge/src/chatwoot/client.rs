@@ -14,6 +14,7 @@ use url::Url;
 
 use super::breaker::Breakers;
 use super::error::ChatwootError;
+use super::places::{Place, Places};
 use super::wire::{
     Contact, ContactBody, ContactCreated, ContactInboxBody, Conversation, ConversationBody, FilterBody,
     FilterCondition, Listed, Message, MessageBody, QuoteBody, ShownStatus, StatusBody,
@@ -29,7 +30,9 @@ pub struct Chatwoot {
     http: reqwest::Client,
     policy: OutboundPolicy,
     timeout: Duration,
+    settles_in: Duration,
     breakers: Breakers,
+    places: Places,
 }
 
 /// Where an inbox is and what opens it.
@@ -86,11 +89,11 @@ pub struct NewMessage<'a> {
 }
 
 impl Chatwoot {
-    /// A client that dials only what `policy` allows and gives up after `timeout`.
+    /// A client that dials only what `policy` allows, gives up after `timeout`, and has `at_once` places at a server.
     ///
     /// # Errors
     /// When the HTTP client cannot be built.
-    pub fn new(policy: OutboundPolicy, timeout: Duration) -> Result<Self, reqwest::Error> {
+    pub fn new(policy: OutboundPolicy, timeout: Duration, at_once: usize) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .no_proxy()
             .redirect(Policy::none())
@@ -104,8 +107,26 @@ impl Chatwoot {
             http,
             policy,
             timeout,
+            settles_in: timeout,
             breakers: Breakers::default(),
+            places: Places::new(at_once),
         })
+    }
+
+    /// Believes that Chatwoot has made up its mind this long after an answer was lost, rather than after as long as
+    /// it may take to answer.
+    #[must_use]
+    pub const fn settling_in(mut self, time: Duration) -> Self {
+        self.settles_in = time;
+        self
+    }
+
+    /// A place at the inbox's server, for as long as the caller works with it.
+    ///
+    /// # Errors
+    /// [`ChatwootError::Busy`] when none is free within a moment.
+    pub async fn place(&self, at: &InboxAddress) -> Result<Place, ChatwootError> {
+        self.places.take(&at.url).await
     }
 
     /// The API behind an inbox.
@@ -261,6 +282,7 @@ impl ChatwootApi<'_> {
             Ok(_) => "ok",
             Err(ChatwootError::RateLimited { .. }) => "rate_limited",
             Err(ChatwootError::Resting { .. }) => "resting",
+            Err(ChatwootError::Busy) => "busy",
             Err(ChatwootError::NoAnswer { .. }) => "no_answer",
             Err(ChatwootError::NotFound) => "not_found",
             Err(ChatwootError::Taken) => "taken",
@@ -296,18 +318,31 @@ impl ChatwootApi<'_> {
             .ask(server, Instant::now(), self.client.timeout)
             .map_err(|after| ChatwootError::Resting { after })?;
         let answered = self.exchange(request).await;
-        match &answered {
-            Err(ChatwootError::NoAnswer { .. }) => breakers.failed(server, Instant::now()),
-            _ => breakers.answered(server),
+        let answered = answered.and_then(|(status, headers, bytes)| {
+            if status.is_success() {
+                Ok(bytes)
+            } else {
+                Err(self.refusal(status, &headers, &bytes))
+            }
+        });
+        match answered {
+            Ok(bytes) => {
+                breakers.answered(server);
+                serde_json::from_slice(&bytes).map_err(|_| silent("unreadable", None))
+            }
+            Err(ChatwootError::NoAnswer { what, settled_in, .. }) => {
+                let outage = breakers.failed(server, Instant::now());
+                Err(ChatwootError::NoAnswer {
+                    what,
+                    settled_in,
+                    outage,
+                })
+            }
+            Err(error) => {
+                breakers.answered(server);
+                Err(error)
+            }
         }
-        let (status, headers, bytes) = answered?;
-        if status.is_success() {
-            return serde_json::from_slice(&bytes).map_err(|_| ChatwootError::NoAnswer {
-                what: "unreadable",
-                settled_in: None,
-            });
-        }
-        Err(refusal(status, &headers, &bytes))
     }
 
     /// One request and its whole answer, whatever it says.
@@ -324,10 +359,7 @@ impl ChatwootApi<'_> {
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.no_answer(&error))? {
             if bytes.len() + chunk.len() > ANSWER_LIMIT {
-                return Err(ChatwootError::NoAnswer {
-                    what: "too_long",
-                    settled_in: None,
-                });
+                return Err(silent("too_long", None));
             }
             bytes.extend_from_slice(&chunk);
         }
@@ -343,29 +375,31 @@ impl ChatwootApi<'_> {
             cause = current.source();
         }
         if error.is_connect() {
-            ChatwootError::NoAnswer {
-                what: "no_connection",
-                settled_in: None,
-            }
-        } else if error.is_timeout() {
-            // It may still be at work on what it was asked: looking right away would not find it.
-            ChatwootError::NoAnswer {
-                what: "timeout",
-                settled_in: Some(self.client.timeout),
-            }
+            silent("no_connection", None)
         } else {
-            ChatwootError::NoAnswer {
-                what: "broken",
-                settled_in: None,
-            }
+            // It may still be at work on what it was asked: looking right away would not find it.
+            let what = if error.is_timeout() { "timeout" } else { "broken" };
+            silent(what, Some(self.client.settles_in))
         }
+    }
+
+    /// Contract 3.1. Chatwoot has no codes in its errors, so two kinds of 422 are known by their fixed words.
+    fn refusal(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ChatwootError {
+        refusal(status, headers, body, self.client.settles_in)
     }
 }
 
 const NOTHING: Option<&()> = None;
 
-/// Contract 3.1. Chatwoot has no codes in its errors, so two kinds of 422 are known by their fixed words.
-fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ChatwootError {
+const fn silent(what: &'static str, settled_in: Option<Duration>) -> ChatwootError {
+    ChatwootError::NoAnswer {
+        what,
+        settled_in,
+        outage: false,
+    }
+}
+
+fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8], settles_in: Duration) -> ChatwootError {
     let says = |words: &str| String::from_utf8_lossy(&body[..body.len().min(4096)]).contains(words);
     match status {
         StatusCode::TOO_MANY_REQUESTS => ChatwootError::RateLimited {
@@ -379,14 +413,9 @@ fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ChatwootErro
         }
         StatusCode::UNAUTHORIZED => ChatwootError::TokenRefused,
         StatusCode::NOT_FOUND => ChatwootError::NotFound,
-        StatusCode::REQUEST_TIMEOUT => ChatwootError::NoAnswer {
-            what: "status_408",
-            settled_in: None,
-        },
-        status if status.is_server_error() => ChatwootError::NoAnswer {
-            what: "status_5xx",
-            settled_in: None,
-        },
+        // These are often a proxy's, which gave up on a Chatwoot that goes on.
+        StatusCode::REQUEST_TIMEOUT => silent("status_408", Some(settles_in)),
+        status if status.is_server_error() => silent("status_5xx", Some(settles_in)),
         status => ChatwootError::Refused {
             status: status.as_u16(),
         },
@@ -395,11 +424,13 @@ fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ChatwootErro
 
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds: u64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+    // Zero would be no patience at all.
+    Some(Duration::from_secs(seconds.max(1)))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::error::Wait;
     use super::*;
 
     #[test]
@@ -409,6 +440,7 @@ mod tests {
                 StatusCode::from_u16(status).unwrap(),
                 &HeaderMap::new(),
                 body.as_bytes(),
+                Duration::from_secs(10),
             )
         };
         assert_eq!(
@@ -430,8 +462,16 @@ mod tests {
         assert_eq!(sort(422, "{}"), ChatwootError::Refused { status: 422 });
         assert_eq!(sort(302, ""), ChatwootError::Refused { status: 302 });
         assert_eq!(sort(404, ""), ChatwootError::NotFound);
-        assert!(sort(500, "<html>").wait().is_some_and(|wait| wait.counts));
-        assert!(sort(429, "").wait().is_some_and(|wait| !wait.counts));
+        // Whoever answers so may be a proxy in front of a Chatwoot that is still at work.
+        for status in [408, 500, 502, 503, 504, 520] {
+            let wait = sort(status, "<html>").wait();
+            assert_eq!(
+                wait,
+                Some(Wait::Failed(Some(Duration::from_secs(10)))),
+                "{status}"
+            );
+        }
+        assert_eq!(sort(429, "").wait(), Some(Wait::Deferred(None)));
         assert!(sort(403, "").wait().is_none());
     }
 

@@ -13,6 +13,9 @@ pub enum ChatwootError {
         /// What `Retry-After` said.
         after: Option<Duration>,
     },
+    /// As many calls to this server are under way as may be: it was not asked.
+    #[error("chatwoot is busy with other calls of ours")]
+    Busy,
     /// It could not be reached lately and is left alone for now: it was not asked.
     #[error("chatwoot is left alone for a while")]
     Resting {
@@ -27,6 +30,8 @@ pub enum ChatwootError {
         what: &'static str,
         /// When Chatwoot has surely made up its mind, if that is later than any moment now.
         settled_in: Option<Duration>,
+        /// The server fails whoever asks: that is not the fault of what was asked.
+        outage: bool,
     },
     /// 404: the thing, or something above it, is not there.
     #[error("chatwoot does not know it")]
@@ -50,35 +55,34 @@ pub enum ChatwootError {
 
 /// How to wait before the same call may be made again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wait {
-    /// At least this long, whatever the schedule says.
-    pub at_least: Option<Duration>,
-    /// Is it a failure, of which there may be only so many?
-    pub counts: bool,
+pub enum Wait {
+    /// It failed, which may happen only so often. At least this long, whatever the schedule says.
+    Failed(Option<Duration>),
+    /// Nothing is wrong with what was asked: longer each time, without end. At least this long.
+    Deferred(Option<Duration>),
+    /// So long and no longer, without end.
+    Brief(Duration),
 }
+
+/// The wait for a free place at a server; the lane goes behind all others meanwhile.
+const BUSY: Duration = Duration::from_millis(300);
 
 impl ChatwootError {
     /// May the same call succeed later, without anybody changing it?
     #[must_use]
     pub const fn wait(&self) -> Option<Wait> {
         match self {
-            Self::RateLimited { after } => Some(Wait {
-                at_least: *after,
-                counts: false,
-            }),
-            Self::Resting { after } => Some(Wait {
-                at_least: Some(*after),
-                counts: false,
-            }),
-            Self::NoAnswer { settled_in, .. } => Some(Wait {
-                at_least: *settled_in,
-                counts: true,
-            }),
+            Self::Busy => Some(Wait::Brief(BUSY)),
+            Self::Resting { after } => Some(Wait::Brief(*after)),
+            Self::RateLimited { after } => Some(Wait::Deferred(*after)),
+            Self::NoAnswer {
+                settled_in,
+                outage: true,
+                ..
+            } => Some(Wait::Deferred(*settled_in)),
+            Self::NoAnswer { settled_in, .. } => Some(Wait::Failed(*settled_in)),
             // Tokens are replaced while messages wait; only after all attempts it is somebody's business.
-            Self::TokenRefused => Some(Wait {
-                at_least: None,
-                counts: true,
-            }),
+            Self::TokenRefused => Some(Wait::Failed(None)),
             Self::NotFound | Self::Taken | Self::Refused { .. } | Self::NotDialled(_) => None,
         }
     }
@@ -87,6 +91,7 @@ impl ChatwootError {
     #[must_use]
     pub fn reason(&self) -> String {
         match self {
+            Self::Busy => "chatwoot_busy".to_owned(),
             Self::RateLimited { .. } => "chatwoot_rate_limited".to_owned(),
             Self::Resting { .. } => "chatwoot_not_reached_lately".to_owned(),
             Self::NoAnswer { what, .. } => format!("chatwoot_no_answer_{what}"),

@@ -4,8 +4,10 @@
 mod breaker;
 mod client;
 mod error;
+mod places;
 mod wire;
 
 pub use client::{Chatwoot, ChatwootApi, InboxAddress, NewContact, NewMessage};
 pub use error::{ChatwootError, Wait};
+pub use places::Place;
 pub use wire::{Contact, Conversation, Message, ShownStatus};

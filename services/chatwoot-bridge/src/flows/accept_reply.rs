@@ -1,19 +1,19 @@
-//! An agent's message is accepted: one transaction that holds its dedup key and the order to send it.
+//! An agent's message is accepted: one transaction that holds its dedup key and the order to send it. The order leaves
+//! when the conversation's other replies had time to come, see [`order_replies`](super::order_replies).
 
 use database::{Database, DatabaseError};
 use domain::address::ChatAddress;
 use domain::delivery::DeliveryStatus;
 use domain::ids::AccountId;
-use messaging::Envelope;
 use messaging::events::send_requested::SendRequested;
 use messaging::lanes;
-use messaging::outbox::{self, NewRow, Signal};
+use messaging::outbox::Signal;
 use tenant_isolation::{TenantScope, TenantTransaction};
 use uuid::Uuid;
 
 use super::reference::Reference;
 use super::reflect_status::refusals;
-use super::work::{StatusWork, conversation_lane};
+use super::work::{ReplyWork, StatusWork, conversation_lane};
 use crate::store::agent_messages::{self, AgentMessage};
 use crate::store::inboxes::Inbox;
 use crate::store::message_links;
@@ -85,7 +85,6 @@ pub async fn accept_reply(
         return Ok(Acceptance::Echo);
     }
     let lane = conversation_lane(inbox.id, reply.conversation_id);
-    agent_messages::lock_lane(&mut tx, &lane).await?;
     let request = Uuid::now_v7();
     let message = AgentMessage {
         inbox_id: inbox.id,
@@ -101,32 +100,37 @@ pub async fn accept_reply(
         message_id: reply.message_id,
     };
     let refused = |error: serde_json::Error| DatabaseError::Refused(Box::new(error));
-    match sendable(reply) {
+    let request_id = request_id.as_deref();
+    let (task, refusal) = match sendable(reply) {
         Ok((to, text)) => {
-            let event = SendRequested {
+            let order = SendRequested {
                 request_id: request,
                 account_id: AccountId::from_uuid(inbox.account_id),
                 to: to.as_str().to_owned(),
                 text,
+                content: None,
+                quoted: None,
                 reference: Some(reference.to_string()),
             };
-            let envelope = Envelope::new(scope, &event)
-                .map_err(refused)?
-                .caused_by(request_id);
-            outbox::enqueue(&mut tx, vec![NewRow { lane, envelope }]).await?;
-            tx.commit().await?;
-            signals.outbox.ring();
-            Ok(Acceptance::Forwarded)
+            let work = ReplyWork {
+                message_id: reply.message_id,
+                order,
+            };
+            (work.task(lane, request_id), None)
         }
         Err(reason) => {
             let work = StatusWork::new(reference, DeliveryStatus::Failed, Some(reason.to_owned()));
-            lanes::enqueue(&mut tx, &work.task(lane, request).map_err(refused)?).await?;
-            tx.commit().await?;
-            signals.lanes.ring();
-            metrics::counter!("kanal_bridge_replies_refused_total", "reason" => reason).increment(1);
-            Ok(Acceptance::Refused)
+            (work.task(lane, request, request_id), Some(reason))
         }
-    }
+    };
+    lanes::enqueue(&mut tx, &task.map_err(refused)?).await?;
+    tx.commit().await?;
+    signals.lanes.ring();
+    let Some(reason) = refusal else {
+        return Ok(Acceptance::Forwarded);
+    };
+    metrics::counter!("kanal_bridge_replies_refused_total", "reason" => reason).increment(1);
+    Ok(Acceptance::Refused)
 }
 
 /// Where to and what, or why not. A text with a file is refused as a whole: half a message is worse than a red mark.

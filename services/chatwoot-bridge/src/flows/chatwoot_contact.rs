@@ -91,6 +91,7 @@ async fn place(api: ChatwootApi<'_>, contact: &Contact, address: &str) -> Result
             chosen.ok_or(ChatwootError::NoAnswer {
                 what: "unreadable",
                 settled_in: None,
+                outage: false,
             })
         }
         Err(error) => Err(error),

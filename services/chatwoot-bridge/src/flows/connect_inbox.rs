@@ -27,7 +27,8 @@ pub struct Connection {
     pub key: InboxKey,
     /// `api_access_token`.
     pub api_token: SecretString,
-    /// Secrets of webhooks, newest first; `None` keeps those that are stored.
+    /// Secrets of webhooks, newest first; none of them: unsigned webhooks are accepted. `None` keeps what is stored for
+    /// this inbox, and is refused where nothing is.
     pub webhook_secrets: Option<Vec<SecretString>>,
 }
 
@@ -51,6 +52,11 @@ pub enum NotConnected {
     /// Too many secrets.
     #[error("an inbox has at most two webhook secrets")]
     TooManySecrets,
+    /// Nobody said how the webhooks of a new inbox are signed, and silence must not open it.
+    #[error(
+        "this inbox is new here, so CHATWOOT_WEBHOOK_SECRET has to be set, or --without-webhook-secret given for a Chatwoot that signs nothing"
+    )]
+    NoSecrets,
     /// The database.
     #[error("the database cannot be used")]
     Database(#[from] DatabaseError),
@@ -75,31 +81,36 @@ pub async fn connect_inbox(
     let mut tx = TenantTransaction::begin(&tools.db, scope, "connect inbox").await?;
     inboxes::lock_connecting(&mut tx).await?;
     let stored = inboxes::find_by_account(&mut tx, new.account).await?;
+    let place_of = |id| Inbox::secret_place(scope.tenant().as_str(), id);
+    let secrets = match (&new.webhook_secrets, &stored) {
+        (Some(secrets), _) => secrets.clone(),
+        // The same inbox, be it under another address: its secrets are still the same.
+        (None, Some(old)) if old.key() == new.key => old
+            .webhook_secrets_sealed
+            .iter()
+            .map(|sealed| tools.keys.open(sealed, &place_of(old.id)))
+            .collect::<Result<_, _>>()?,
+        (None, _) => return Err(NotConnected::NoSecrets),
+    };
     let same = stored
         .as_ref()
         .filter(|inbox| inbox.key() == new.key && inbox.chatwoot_url == new.chatwoot_url);
-    let (id, kept) = match (same, &stored) {
-        (Some(same), _) => (same.id, same.webhook_secrets_sealed.clone()),
+    let id = match (same, &stored) {
+        (Some(same), _) => same.id,
         (None, Some(old)) => {
             // Contacts and conversations of the old place mean nothing in the new one.
             contacts::forget_all(&mut tx, old.id).await?;
             inboxes::remove(&mut tx, old.id).await?;
-            (Uuid::now_v7(), Vec::new())
+            Uuid::now_v7()
         }
-        (None, None) => (Uuid::now_v7(), Vec::new()),
+        (None, None) => Uuid::now_v7(),
     };
     let tenant = scope.tenant().as_str();
     let api_token_sealed = tools.keys.seal(&new.api_token, &Inbox::token_place(tenant, id))?;
-    let webhook_secrets_sealed = match &new.webhook_secrets {
-        None => kept,
-        Some(secrets) => {
-            let place = Inbox::secret_place(tenant, id);
-            secrets
-                .iter()
-                .map(|secret| tools.keys.seal(secret, &place))
-                .collect::<Result<_, _>>()?
-        }
-    };
+    let webhook_secrets_sealed = secrets
+        .iter()
+        .map(|secret| tools.keys.seal(secret, &place_of(id)))
+        .collect::<Result<_, _>>()?;
     let row = Inbox {
         id,
         installation: new.key.installation.clone(),

@@ -52,6 +52,10 @@ pub async fn deliver_message(
     let (Some(inbox), false) = (inbox, done_before) else {
         let outcome = if done_before { "repeated" } else { "no_inbox" };
         metrics::counter!("kanal_bridge_messages_total", "outcome" => outcome).increment(1);
+        if !done_before {
+            // Meant so for a tenant without Chatwoot; a mistake when an inbox was connected to another account's id.
+            tracing::info!(account = %message.account_id, "a message has no inbox to go to");
+        }
         lease.done(&mut tx, task).await?;
         return Ok(tx.commit().await?);
     };
@@ -70,6 +74,7 @@ pub async fn deliver_message(
 
     let at = tools.address(lease.scope(), &inbox)?;
     let source_id = mark(message.provider_message_id.as_str());
+    let _place = tools.chatwoot.place(&at).await?;
     let api = tools.chatwoot.at(&at);
     let delivery = Delivery {
         tools,

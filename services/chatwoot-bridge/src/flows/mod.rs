@@ -4,6 +4,8 @@ pub mod accept_reply;
 pub mod chatwoot_contact;
 pub mod connect_inbox;
 pub mod deliver_message;
+pub mod order_replies;
+pub mod parked_tasks;
 pub mod reference;
 pub mod reflect_status;
 pub mod take_event;
@@ -70,10 +72,7 @@ impl NotDone {
         match self {
             Self::Chatwoot(error) => error.wait(),
             // A missing key is an operator's mistake that is mended while messages wait.
-            Self::Secret(_) => Some(Wait {
-                at_least: None,
-                counts: true,
-            }),
+            Self::Secret(_) => Some(Wait::Failed(None)),
             Self::TooBusy | Self::Lane(_) => None,
         }
     }

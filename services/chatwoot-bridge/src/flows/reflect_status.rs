@@ -23,16 +23,17 @@ pub async fn reflect_status(
     let mut tx = TenantTransaction::begin(&tools.db, lease.scope(), "find agent message").await?;
     let standing = agent_messages::find(&mut tx, work.inbox_id, work.message_id).await?;
     let inbox = inboxes::find(&mut tx, work.inbox_id).await?;
-    let Some(standing) = standing.filter(|standing| standing.status.may_become(work.status)) else {
+    let Some(standing) = standing.filter(|standing| is_news(standing.status, work)) else {
         count("nothing_new");
         lease.done(&mut tx, task).await?;
         return Ok(tx.commit().await?);
     };
     tx.commit().await?;
 
-    if let (Some(shown), Some(inbox)) = (shown(work.status), inbox) {
+    if let (Some(shown), Some(inbox)) = (shown(work), inbox) {
         let at = tools.address(lease.scope(), &inbox)?;
-        let text = (shown == ShownStatus::Failed).then(|| explanation(work.reason.as_deref()));
+        let text = (shown == ShownStatus::Failed).then(|| explanation(work.status, work.reason.as_deref()));
+        let _place = tools.chatwoot.place(&at).await?;
         let api = tools.chatwoot.at(&at);
         match api
             .set_status(standing.conversation_id, work.message_id, shown, text.as_deref())
@@ -49,7 +50,14 @@ pub async fn reflect_status(
     }
 
     let mut tx = TenantTransaction::begin(&tools.db, lease.scope(), "agent message moved").await?;
-    note(&mut tx, work).await?;
+    agent_messages::advance(
+        &mut tx,
+        work.inbox_id,
+        work.message_id,
+        work.status,
+        work.reason.as_deref(),
+    )
+    .await?;
     if let Some((account, id)) = &work.sent_as {
         let message = AgentMessage {
             inbox_id: work.inbox_id,
@@ -62,27 +70,20 @@ pub async fn reflect_status(
     Ok(tx.commit().await?)
 }
 
-/// Writes the status where operators look, also when Chatwoot could not be told.
-///
-/// # Errors
-/// [`database::DatabaseError`].
-pub async fn note(tx: &mut TenantTransaction, work: &StatusWork) -> Result<(), database::DatabaseError> {
-    agent_messages::advance(
-        tx,
-        work.inbox_id,
-        work.message_id,
-        work.status,
-        work.reason.as_deref(),
-    )
-    .await
+/// A step forward; or the end of the tries for a message of which nobody knows.
+fn is_news(standing: DeliveryStatus, work: &StatusWork) -> bool {
+    let given_up = work.put_aside && work.status == DeliveryStatus::Unknown;
+    standing.may_become(work.status) || (given_up && standing == DeliveryStatus::Unknown)
 }
 
-const fn shown(status: DeliveryStatus) -> Option<ShownStatus> {
-    match status {
+const fn shown(work: &StatusWork) -> Option<ShownStatus> {
+    match work.status {
         DeliveryStatus::Sent => Some(ShownStatus::Sent),
         DeliveryStatus::Delivered => Some(ShownStatus::Delivered),
         DeliveryStatus::Read => Some(ShownStatus::Read),
         DeliveryStatus::Failed | DeliveryStatus::Parked => Some(ShownStatus::Failed),
+        // Nothing more is tried, and silence would read as success.
+        DeliveryStatus::Unknown if work.put_aside => Some(ShownStatus::Failed),
         // Nothing to show yet, or nothing that is certain.
         DeliveryStatus::Queued | DeliveryStatus::Unknown => None,
     }
@@ -101,16 +102,20 @@ pub mod refusals {
 }
 
 /// What the agent reads under the red mark.
-fn explanation(reason: Option<&str>) -> String {
-    match reason {
-        Some(refusals::ATTACHMENTS) => "attachments are not supported yet".to_owned(),
-        Some(refusals::NO_DESTINATION) => "this conversation has no WhatsApp number to send to".to_owned(),
-        Some(refusals::TOO_LONG) => "the text is too long for WhatsApp".to_owned(),
-        Some(refusals::EMPTY) => "there is nothing in this message to send".to_owned(),
+fn explanation(status: DeliveryStatus, reason: Option<&str>) -> String {
+    let fixed = match reason {
+        Some(refusals::ATTACHMENTS) => "attachments are not supported yet",
+        Some(refusals::NO_DESTINATION) => "this conversation has no WhatsApp number to send to",
+        Some(refusals::TOO_LONG) => "the text is too long for WhatsApp",
+        Some(refusals::EMPTY) => "there is nothing in this message to send",
+        _ if status == DeliveryStatus::Unknown => {
+            "it is not known whether this reached WhatsApp: look at the phone before sending it again"
+        }
         // Codes of the sender are stable words, safe to show.
-        Some(code) => format!("not delivered to WhatsApp: {}", code.replace('_', " ")),
-        None => "not delivered to WhatsApp".to_owned(),
-    }
+        Some(code) => return format!("not delivered to WhatsApp: {}", code.replace('_', " ")),
+        None => "not delivered to WhatsApp",
+    };
+    fixed.to_owned()
 }
 
 fn count(outcome: &'static str) {

@@ -38,9 +38,15 @@ pub async fn take_event(tools: &Tools, signal: &Signal, envelope: &Envelope) -> 
 }
 
 fn task_of(envelope: &Envelope) -> Result<Option<NewTask>, HandleError> {
-    let id = envelope.id.as_uuid();
+    let (id, request_id) = (envelope.id.as_uuid(), envelope.request_id.as_deref());
     if let Some(MessageReceived(message)) = envelope.event().map_err(HandleError::poison)? {
-        return incoming_task(&message, id).map(Some).map_err(HandleError::poison);
+        // A group, a broadcast list or a status post is no customer who writes to an agent.
+        if message.place.is_some() {
+            return Ok(None);
+        }
+        return incoming_task(&message, id, request_id)
+            .map(Some)
+            .map_err(HandleError::poison);
     }
     if let Some(changed) = envelope
         .event::<MessageStatusChanged>()
@@ -55,10 +61,14 @@ fn task_of(envelope: &Envelope) -> Result<Option<NewTask>, HandleError> {
         };
         let lane = chat_lane(changed.account_id, changed.chat_id);
         let work = StatusWork {
+            put_aside: changed.put_aside,
             sent_as: Some((changed.account_id, changed.provider_message_id)),
             ..StatusWork::new(reference, changed.status, changed.reason)
         };
-        return work.task(lane, id).map(Some).map_err(HandleError::poison);
+        return work
+            .task(lane, id, request_id)
+            .map(Some)
+            .map_err(HandleError::poison);
     }
     if envelope.kind == MessageSentElsewhere::TYPE {
         return Ok(None);

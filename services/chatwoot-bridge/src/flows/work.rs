@@ -3,22 +3,46 @@
 use domain::delivery::DeliveryStatus;
 use domain::ids::{AccountId, ChatId, ProviderMessageId};
 use messaging::events::message_received::ChatMessage;
+use messaging::events::send_requested::SendRequested;
 use messaging::lanes::{NewTask, Task};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::reference::Reference;
 
 const INCOMING_MESSAGE: &str = "incoming_message";
 const STATUS: &str = "status";
+/// The kind of agents' replies that wait for their neighbours.
+pub const REPLY: &str = "reply";
 
-/// A task of ours.
+/// A task of ours, and the request that caused it.
+#[derive(Debug)]
+pub struct Errand {
+    /// The request's id, as it stands in the logs of all services.
+    pub request_id: Option<String>,
+    /// What is to be done.
+    pub work: Work,
+}
+
+/// What there is to do.
 #[derive(Debug)]
 pub enum Work {
     /// A person's message goes to Chatwoot.
     IncomingMessage(Box<ChatMessage>),
     /// An agent's message gets its tick, or its red mark.
     Status(StatusWork),
+    /// An agent's reply is sent when its neighbours had time to come.
+    Reply(ReplyWork),
+}
+
+/// A reply that was accepted.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReplyWork {
+    /// The agent's message in Chatwoot: replies of one conversation are sent in the order of these ids.
+    pub message_id: i64,
+    /// The order to send it.
+    pub order: SendRequested,
 }
 
 /// What became of an agent's message.
@@ -32,6 +56,9 @@ pub struct StatusWork {
     pub status: DeliveryStatus,
     /// Why, as a stable code.
     pub reason: Option<String>,
+    /// Nothing more is tried by itself.
+    #[serde(default)]
+    pub put_aside: bool,
     /// What it is in WhatsApp, once it is there.
     pub sent_as: Option<(AccountId, ProviderMessageId)>,
 }
@@ -69,6 +96,7 @@ impl StatusWork {
             message_id,
             status,
             reason,
+            put_aside: false,
             sent_as: None,
         }
     }
@@ -77,13 +105,23 @@ impl StatusWork {
     ///
     /// # Errors
     /// Never, for this shape; the signature is serde's.
-    pub fn task(&self, lane: String, id: Uuid) -> Result<NewTask, serde_json::Error> {
-        Ok(NewTask {
-            lane,
-            id,
-            kind: STATUS,
-            payload: serde_json::to_string(self)?,
-        })
+    pub fn task(
+        &self,
+        lane: String,
+        id: Uuid,
+        request_id: Option<&str>,
+    ) -> Result<NewTask, serde_json::Error> {
+        task(STATUS, lane, id, request_id, self)
+    }
+}
+
+impl ReplyWork {
+    /// As a task.
+    ///
+    /// # Errors
+    /// Never, for this shape; the signature is serde's.
+    pub fn task(&self, lane: String, request_id: Option<&str>) -> Result<NewTask, serde_json::Error> {
+        task(REPLY, lane, self.order.request_id, request_id, self)
     }
 }
 
@@ -91,13 +129,41 @@ impl StatusWork {
 ///
 /// # Errors
 /// Never, for this shape; the signature is serde's.
-pub fn incoming_task(message: &ChatMessage, id: Uuid) -> Result<NewTask, serde_json::Error> {
+pub fn incoming_task(
+    message: &ChatMessage,
+    id: Uuid,
+    request_id: Option<&str>,
+) -> Result<NewTask, serde_json::Error> {
     let lane = chat_lane(message.account_id, message.chat_id);
+    task(INCOMING_MESSAGE, lane, id, request_id, message)
+}
+
+#[derive(Serialize)]
+struct Written<'a, T> {
+    request_id: Option<&'a str>,
+    work: &'a T,
+}
+
+#[derive(Deserialize)]
+struct Stored<'a> {
+    #[serde(default)]
+    request_id: Option<String>,
+    #[serde(borrow, default)]
+    work: Option<&'a RawValue>,
+}
+
+fn task<T: Serialize>(
+    kind: &'static str,
+    lane: String,
+    id: Uuid,
+    request_id: Option<&str>,
+    work: &T,
+) -> Result<NewTask, serde_json::Error> {
     Ok(NewTask {
         lane,
         id,
-        kind: INCOMING_MESSAGE,
-        payload: serde_json::to_string(message)?,
+        kind,
+        payload: serde_json::to_string(&Written { request_id, work })?,
     })
 }
 
@@ -105,12 +171,58 @@ pub fn incoming_task(message: &ChatMessage, id: Uuid) -> Result<NewTask, serde_j
 ///
 /// # Errors
 /// [`Unreadable`]; such a task is for people.
-pub fn read(task: &Task) -> Result<Work, Unreadable> {
-    match task.kind.as_str() {
-        INCOMING_MESSAGE => Ok(Work::IncomingMessage(Box::new(serde_json::from_str(
-            &task.payload,
-        )?))),
-        STATUS => Ok(Work::Status(serde_json::from_str(&task.payload)?)),
-        _ => Err(Unreadable::Kind),
+pub fn read(task: &Task) -> Result<Errand, Unreadable> {
+    let stored: Stored<'_> = serde_json::from_str(&task.payload)?;
+    // Tasks of earlier releases are the bare work.
+    let work = stored.work.map_or(task.payload.as_str(), RawValue::get);
+    let work = match task.kind.as_str() {
+        INCOMING_MESSAGE => Work::IncomingMessage(Box::new(serde_json::from_str(work)?)),
+        STATUS => Work::Status(serde_json::from_str(work)?),
+        REPLY => Work::Reply(serde_json::from_str(work)?),
+        _ => return Err(Unreadable::Kind),
+    };
+    Ok(Errand {
+        request_id: stored.request_id,
+        work,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(new: NewTask) -> Task {
+        Task {
+            id: new.id,
+            kind: new.kind.to_owned(),
+            payload: new.payload,
+            failures: 0,
+            begun: 0,
+            created_at: chrono::Utc::now(),
+        }
+    }
+
+    #[test]
+    fn a_task_carries_its_request_and_the_ones_of_before_are_read_too() {
+        let reference = Reference {
+            inbox_id: Uuid::now_v7(),
+            message_id: 7,
+        };
+        let work = StatusWork::new(reference, DeliveryStatus::Sent, None);
+        let new = work.task("lane".into(), Uuid::now_v7(), Some("req-1")).unwrap();
+        let mut task = stored(new);
+        let errand = read(&task).unwrap();
+        assert_eq!(errand.request_id.as_deref(), Some("req-1"));
+        assert!(matches!(errand.work, Work::Status(status) if status.message_id == 7));
+
+        task.payload = serde_json::to_string(&work).unwrap();
+        let errand = read(&task).unwrap();
+        assert_eq!(errand.request_id, None);
+        assert!(matches!(errand.work, Work::Status(status) if status.message_id == 7));
+
+        task.kind = "dance".into();
+        assert!(matches!(read(&task), Err(Unreadable::Kind)));
+        task.payload = "{".into();
+        assert!(matches!(read(&task), Err(Unreadable::Payload(_))));
     }
 }

@@ -1,10 +1,10 @@
 //! Messages of agents and what became of them.
 
 use database::DatabaseError;
-use diesel::sql_types::{Array, BigInt, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Double, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::delivery::DeliveryStatus;
-use tenant_isolation::TenantTransaction;
+use tenant_isolation::{PlatformTransaction, TenantTransaction};
 use uuid::Uuid;
 
 /// An agent's message: where it is in Chatwoot.
@@ -125,15 +125,20 @@ pub async fn advance(
     Ok(())
 }
 
-/// Makes writers of one conversation take turns, as the outbox asks of all writers of a lane.
+/// Forgets up to `most` messages, of whatever tenants, that are older than `days`. Returns how many.
 ///
 /// # Errors
 /// [`DatabaseError`].
-pub async fn lock_lane(tx: &mut TenantTransaction, lane: &str) -> Result<(), DatabaseError> {
-    let key = format!("{}/{lane}", tx.scope().tenant());
-    diesel::sql_query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))")
-        .bind::<Text, _>(key)
-        .execute(tx.connection())
-        .await?;
-    Ok(())
+pub async fn forget_old(tx: &mut PlatformTransaction, days: f64, most: i64) -> Result<usize, DatabaseError> {
+    let forgotten = diesel::sql_query(
+        "DELETE FROM agent_messages m USING (SELECT tenant_id, inbox_id, chatwoot_message_id FROM agent_messages \
+              WHERE created_at < now() - $1 * interval '1 day' ORDER BY created_at LIMIT $2) old \
+         WHERE m.tenant_id = old.tenant_id AND m.inbox_id = old.inbox_id \
+           AND m.chatwoot_message_id = old.chatwoot_message_id",
+    )
+    .bind::<Double, _>(days)
+    .bind::<BigInt, _>(most)
+    .execute(tx.connection())
+    .await?;
+    Ok(forgotten)
 }

@@ -3,11 +3,11 @@
 
 use chrono::{DateTime, Utc};
 use database::DatabaseError;
-use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Double, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::ids::{AccountId, ProviderMessageId};
 use domain::message::Direction;
-use tenant_isolation::TenantTransaction;
+use tenant_isolation::{PlatformTransaction, TenantTransaction};
 use uuid::Uuid;
 
 use super::agent_messages::AgentMessage;
@@ -156,4 +156,22 @@ pub async fn is_ours(
     .load(tx.connection())
     .await?;
     Ok(rows.iter().any(|row| row.one > 0))
+}
+
+/// Forgets up to `most` links, of whatever tenants, that are older than `days`. Returns how many.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn forget_old(tx: &mut PlatformTransaction, days: f64, most: i64) -> Result<usize, DatabaseError> {
+    let forgotten = diesel::sql_query(
+        "DELETE FROM message_links m USING (SELECT tenant_id, account_id, provider_message_id FROM message_links \
+              WHERE created_at < now() - $1 * interval '1 day' ORDER BY created_at LIMIT $2) old \
+         WHERE m.tenant_id = old.tenant_id AND m.account_id = old.account_id \
+           AND m.provider_message_id = old.provider_message_id",
+    )
+    .bind::<Double, _>(days)
+    .bind::<BigInt, _>(most)
+    .execute(tx.connection())
+    .await?;
+    Ok(forgotten)
 }

@@ -1,18 +1,22 @@
 //! Works the lanes: does the head, and decides between done, later and parked.
 
-use domain::retry::{RetrySchedule, clamp_retry_after};
-use messaging::lanes::{HandleTask, LaneError, Lease, Next, Task};
 use std::time::Duration;
+
+use domain::retry::RetrySchedule;
+use messaging::lanes::{HandleTask, LaneError, Lease, Next, Task};
+use messaging::outbox::Signal;
 use tenant_isolation::TenantTransaction;
+use tracing::Instrument as _;
 
 use crate::chatwoot::Wait;
 use crate::flows::deliver_message::deliver_message;
-use crate::flows::reflect_status::{self, reflect_status};
-use crate::flows::work::{self, Work};
+use crate::flows::order_replies::order_replies;
+use crate::flows::reflect_status::reflect_status;
+use crate::flows::work::{self, Errand, Unreadable, Work};
 use crate::flows::{NotDone, Tools};
 
-/// Longest wait that a `Retry-After` is believed.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
+/// Longest wait that a peer can ask for.
+const LONGEST_ASKED: Duration = Duration::from_secs(300);
 
 /// Does tasks.
 #[derive(Debug, Clone)]
@@ -21,46 +25,82 @@ pub struct Lanes {
     pub tools: Tools,
     /// When to try again.
     pub retry: RetrySchedule,
+    /// How long an agent's reply waits for those that were written before it.
+    pub reply_window: Duration,
+    /// Rung when there is something to publish.
+    pub outbox: Signal,
 }
 
 impl HandleTask for Lanes {
     async fn handle(&self, lease: &Lease, task: &Task) -> Result<Next, LaneError> {
-        let work = match work::read(task) {
-            Ok(work) => work,
+        let errand = work::read(task);
+        let request_id = errand
+            .as_ref()
+            .ok()
+            .and_then(|errand| errand.request_id.as_deref())
+            .unwrap_or_default();
+        // At the level of errors, so that every line of ours has it, whichever lines are written.
+        let span = tracing::error_span!(
+            "task", tenant = %lease.scope().tenant(), task = %task.id, kind = task.kind, request_id
+        );
+        self.work(lease, task, errand).instrument(span).await
+    }
+}
+
+impl Lanes {
+    async fn work(
+        &self,
+        lease: &Lease,
+        task: &Task,
+        errand: Result<Errand, Unreadable>,
+    ) -> Result<Next, LaneError> {
+        let work = match errand {
+            Ok(errand) => errand.work,
             Err(error) => {
-                tracing::error!(tenant = %lease.scope().tenant(), task = %task.id, %error, "a task is put aside");
-                return self.park(lease, task, None, "unreadable_task").await;
+                tracing::error!(%error, "a task cannot be read");
+                return self.park(lease, task, "unreadable_task").await;
             }
         };
         let outcome = match &work {
             Work::IncomingMessage(message) => deliver_message(&self.tools, lease, task, message).await,
             Work::Status(status) => reflect_status(&self.tools, lease, task, status).await,
+            Work::Reply(_) => {
+                let next = order_replies(&self.tools.db, lease, task, self.reply_window).await?;
+                self.outbox.ring();
+                return Ok(next);
+            }
         };
         match outcome {
             Ok(()) => Ok(Next::Continue),
             Err(NotDone::Lane(error)) => Err(error),
-            Err(error) => match error.wait().and_then(|wait| Some((wait, self.time(task, wait)?))) {
-                Some((wait, time)) => self.retry(lease, task, time, wait.counts, &error).await,
-                None => self.park(lease, task, Some(&work), &error.reason()).await,
+            Err(error) => match error.wait().and_then(|wait| self.time(task, wait)) {
+                Some((time, counts)) => self.retry(lease, task, time, counts, &error).await,
+                None => self.park(lease, task, &error.reason()).await,
             },
         }
     }
-}
 
-impl Lanes {
-    /// How long to wait, or `None` when that was the last try.
-    fn time(&self, task: &Task, wait: Wait) -> Option<Duration> {
-        let failures = u32::try_from(task.failures).unwrap_or(0).saturating_add(1);
+    /// How long to wait and whether that was a failure, or `None` when it was the last try.
+    fn time(&self, task: &Task, wait: Wait) -> Option<(Duration, bool)> {
+        let times = |earlier: i32| u32::try_from(earlier).unwrap_or(0).saturating_add(1);
         let chance = rand::random();
-        let scheduled = if wait.counts {
-            self.retry.wait_after(failures, chance)?
-        } else {
-            self.retry.endless_wait(failures, chance)
-        };
-        let asked = wait
-            .at_least
-            .map(|asked| clamp_retry_after(asked, LONGEST_RETRY_AFTER));
-        Some(asked.map_or(scheduled, |asked| asked.max(scheduled)))
+        let at_least =
+            |asked: Option<Duration>, scheduled: Duration| match asked.map(|it| it.min(LONGEST_ASKED)) {
+                Some(asked) => asked.max(scheduled),
+                None => scheduled,
+            };
+        match wait {
+            Wait::Failed(asked) => {
+                let scheduled = self.retry.wait_after(times(task.failures), chance)?;
+                Some((at_least(asked, scheduled), true))
+            }
+            // Every beginning that was no failure was put off.
+            Wait::Deferred(asked) => {
+                let scheduled = self.retry.endless_wait(times(task.begun), chance);
+                Some((at_least(asked, scheduled), false))
+            }
+            Wait::Brief(time) => Some((time + time.mul_f64(0.2 * chance), false)),
+        }
     }
 
     async fn retry(
@@ -72,7 +112,9 @@ impl Lanes {
         error: &NotDone,
     ) -> Result<Next, LaneError> {
         tracing::info!(
-            tenant = %lease.scope().tenant(), task = %task.id, reason = error.reason(), wait_ms = time.as_millis(),
+            reason = error.reason(),
+            wait_ms = time.as_millis(),
+            counts,
             "a task has to wait"
         );
         metrics::counter!("kanal_bridge_tasks_retried_total").increment(1);
@@ -82,18 +124,14 @@ impl Lanes {
         Ok(Next::Wait)
     }
 
-    async fn park(
-        &self,
-        lease: &Lease,
-        task: &Task,
-        work: Option<&Work>,
-        reason: &str,
-    ) -> Result<Next, LaneError> {
-        tracing::error!(tenant = %lease.scope().tenant(), task = %task.id, kind = task.kind, reason, "a task is parked");
+    /// What the task was to bring about stays undone, so that a replay can still do it.
+    async fn park(&self, lease: &Lease, task: &Task, reason: &str) -> Result<Next, LaneError> {
+        tracing::error!(
+            reason,
+            "a task is parked; chatwoot-bridge task parked lists it, task replay tries it again"
+        );
+        metrics::counter!("kanal_bridge_tasks_parked_total", "kind" => task.kind.clone()).increment(1);
         let mut tx = TenantTransaction::begin(&self.tools.db, lease.scope(), "park task").await?;
-        if let Some(Work::Status(status)) = work {
-            reflect_status::note(&mut tx, status).await?;
-        }
         lease.park(&mut tx, task, reason).await?;
         tx.commit().await?;
         Ok(Next::Continue)

@@ -1,28 +1,57 @@
-//! Forgets what is kept only to recognise a second delivery.
+//! Forgets what is kept only to recognise things again.
 
 use std::time::Duration;
 
 use database::{Database, DatabaseError};
+use messaging::lanes;
 use runtime::shutdown::Shutdown;
 use tenant_isolation::{PlatformScope, PlatformTransaction};
 
-use crate::store::handled_events;
+use crate::config::Kept;
+use crate::store::{agent_messages, handled_events, message_links};
 
 /// Far longer than an event can wait in a queue and come back.
-const KEPT_DAYS: f64 = 14.0;
+const EVENTS_DAYS: f64 = 14.0;
+/// A lane's row is small and soon made again.
+const LANES_DAYS: f64 = 7.0;
 const BATCH: i64 = 2_000;
 const EVERY: Duration = Duration::from_secs(15 * 60);
 
+/// What is forgotten by its age.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forgettable {
+    /// Events taken off the broker.
+    HandledEvents,
+    /// Which message is which.
+    MessageLinks,
+    /// Agents' messages and where they stand.
+    AgentMessages,
+    /// Lanes with nothing in them.
+    Lanes,
+}
+
+impl Forgettable {
+    /// All of it.
+    pub const ALL: [Self; 4] = [
+        Self::HandledEvents,
+        Self::MessageLinks,
+        Self::AgentMessages,
+        Self::Lanes,
+    ];
+}
+
 /// Runs until the end.
-pub async fn run(db: Database, shutdown: Shutdown) {
+pub async fn run(db: Database, kept: Kept, shutdown: Shutdown) {
     while shutdown.sleep(EVERY).await {
-        while !shutdown.has_begun() {
-            match step(&db).await {
-                Ok(forgotten) if forgotten as i64 == BATCH => {}
-                Ok(_) => break,
-                Err(error) => {
-                    tracing::warn!(%error, "old events could not be forgotten");
-                    break;
+        for what in Forgettable::ALL {
+            while !shutdown.has_begun() {
+                match step(&db, kept, what).await {
+                    Ok(forgotten) if forgotten as i64 == BATCH => {}
+                    Ok(_) => break,
+                    Err(error) => {
+                        tracing::warn!(%error, ?what, "old rows could not be forgotten");
+                        break;
+                    }
                 }
             }
         }
@@ -33,9 +62,14 @@ pub async fn run(db: Database, shutdown: Shutdown) {
 ///
 /// # Errors
 /// [`DatabaseError`].
-pub async fn step(db: &Database) -> Result<usize, DatabaseError> {
-    let mut tx = PlatformTransaction::begin(db, PlatformScope::for_purpose("forget handled events")).await?;
-    let forgotten = handled_events::forget_old(&mut tx, KEPT_DAYS, BATCH).await?;
+pub async fn step(db: &Database, kept: Kept, what: Forgettable) -> Result<usize, DatabaseError> {
+    let mut tx = PlatformTransaction::begin(db, PlatformScope::for_purpose("forget old rows")).await?;
+    let forgotten = match what {
+        Forgettable::HandledEvents => handled_events::forget_old(&mut tx, EVENTS_DAYS, BATCH).await?,
+        Forgettable::MessageLinks => message_links::forget_old(&mut tx, kept.links_days, BATCH).await?,
+        Forgettable::AgentMessages => agent_messages::forget_old(&mut tx, kept.links_days, BATCH).await?,
+        Forgettable::Lanes => lanes::forget_idle(&mut tx, LANES_DAYS, BATCH).await?,
+    };
     tx.commit().await?;
     Ok(forgotten)
 }

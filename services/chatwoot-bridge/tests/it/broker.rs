@@ -6,6 +6,8 @@ use chatwoot_bridge::MIGRATIONS;
 use chatwoot_bridge::app::RunError;
 use domain::delivery::DeliveryStatus;
 use domain::ids::ChatId;
+use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
+use lapin::{Connection, ConnectionProperties};
 use messaging::broker::Broker;
 use messaging::consumer::{HandleError, HandleEvent, consume};
 use messaging::events::send_requested::SendRequested;
@@ -40,6 +42,28 @@ fn broker(prefix: &str) -> Broker {
         Topology::with_prefix(prefix),
         false,
     )
+}
+
+/// Leaves nothing behind on the broker, which remembers queues until somebody deletes them.
+async fn clean(prefix: &str) {
+    let connection = Connection::connect(&rabbitmq_url(), ConnectionProperties::default())
+        .await
+        .unwrap();
+    let (channel, topology) = (
+        connection.create_channel().await.unwrap(),
+        Topology::with_prefix(prefix),
+    );
+    for queue in Queue::ALL {
+        for name in [topology.queue(queue), topology.dead_letter_queue(queue)] {
+            let deleted = channel.queue_delete(name.into(), QueueDeleteOptions::default());
+            deleted.await.unwrap();
+        }
+    }
+    for exchange in [topology.events_exchange(), format!("{prefix}kanal.dead")] {
+        let deleted = channel.exchange_delete(exchange.into(), ExchangeDeleteOptions::default());
+        deleted.await.unwrap();
+    }
+    connection.close(200, "done".into()).await.unwrap();
 }
 
 async fn publish(broker: &Broker, envelope: &Envelope) {
@@ -126,6 +150,7 @@ async fn a_question_comes_in_the_answer_goes_out_and_its_ticks_come_back() {
     assert_eq!((code, report["status"].as_str()), (200, Some("ready")));
     assert_eq!(chatwoot.chatwoot_messages(place.chatwoot_account).len(), 2);
     assert!(running.stop().await);
+    clean(&prefix).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,6 +209,7 @@ async fn while_rabbitmq_is_away_replies_are_accepted_and_leave_later() {
     };
     assert_eq!(texts, ["jawab 1", "jawab 2", "jawab 3"]);
     assert!(running.stop().await);
+    clean(&prefix).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

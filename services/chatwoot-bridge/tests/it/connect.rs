@@ -1,8 +1,10 @@
 //! Connecting inboxes: repeatable, never at another tenant's cost, and never with the old place's contacts.
 
 use chatwoot_bridge::flows::connect_inbox::{Connection, NotConnected, connect_inbox};
+use chatwoot_bridge::store::inboxes::{self, Inbox};
 use domain::ids::{AccountId, ChatId};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
+use tenant_isolation::TenantTransaction;
 use uuid::Uuid;
 
 use crate::world::{Place, World, key, message, received, scope, start_chatwoot};
@@ -39,6 +41,38 @@ async fn connecting_again_changes_the_secrets_and_nothing_else() {
     assert_eq!(world.count(&secrets(0)).await, 1);
     let plain = "SELECT count(*) AS n FROM inboxes WHERE api_token_sealed LIKE '%not-real%'";
     assert_eq!(world.count(plain).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_opens_no_inbox() {
+    let world = World::start().await;
+    let (tenant, account) = (scope("desa-a"), AccountId::generate());
+    let silent = |url: &str, inbox| Connection {
+        webhook_secrets: None,
+        ..connection(account, url, inbox)
+    };
+    let first = connect_inbox(&world.tools, &tenant, &silent("https://chat.example", 42)).await;
+    assert!(matches!(first, Err(NotConnected::NoSecrets)));
+    let signed = connection(account, "https://chat.example", 42);
+    connect_inbox(&world.tools, &tenant, &signed).await.unwrap();
+    // Another address of the same inbox: its secret is still asked for, and still opens.
+    let moved = connect_inbox(&world.tools, &tenant, &silent("https://new.example", 42))
+        .await
+        .unwrap();
+    let signs = "SELECT count(*) AS n FROM inboxes WHERE cardinality(webhook_secrets_sealed) = 1";
+    assert_eq!(world.count(signs).await, 1);
+    let mut tx = TenantTransaction::begin(&world.database.db, &tenant, "test")
+        .await
+        .unwrap();
+    let stored = inboxes::find(&mut tx, moved).await.unwrap().unwrap();
+    tx.commit().await.unwrap();
+    let place = Inbox::secret_place("desa-a", moved);
+    let secret = world.tools.keys.open(&stored.webhook_secrets_sealed[0], &place);
+    assert_eq!(secret.unwrap().expose_secret(), "secret-not-real");
+    // Another inbox: nothing is known about it, and the old one stays.
+    let other = connect_inbox(&world.tools, &tenant, &silent("https://new.example", 43)).await;
+    assert!(matches!(other, Err(NotConnected::NoSecrets)));
+    assert_eq!(world.count(signs).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,7 +123,7 @@ async fn a_new_chatwoot_gets_new_contacts() {
         chatwoot_url: format!("{}/chatwoot", new.base_url()),
         key: key("default", account.id, inbox.id),
         api_token: SecretString::from(account.api_access_token),
-        webhook_secrets: None,
+        webhook_secrets: Some(Vec::new()),
     };
     let link: Uuid = connect_inbox(&world.tools, &place.scope, &moved).await.unwrap();
     assert_ne!(link, place.link);

@@ -1,10 +1,24 @@
 //! From the event to contact, conversation and message in Chatwoot: once each, whatever happens.
 
-use domain::ids::ChatId;
-use messaging::consumer::{HandleError, HandleEvent as _};
-use simulator::{FaultKind, Simulator};
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::world::{Place, World, fault, message, received, server_error, start_chatwoot};
+use chatwoot_bridge::chatwoot::Chatwoot;
+use chatwoot_bridge::flows::{Tools, parked_tasks};
+use chatwoot_bridge::workers::lanes::Lanes;
+use domain::ids::ChatId;
+use domain::retry::RetrySchedule;
+use messaging::consumer::{HandleError, HandleEvent as _};
+use messaging::events::message_received::ChatMessage;
+use messaging::lanes::{WorkerSettings, Workers, claim_and_work};
+use messaging::outbox::Signal;
+use simulator::{FaultKind, FaultSpec, Simulator};
+use test_support::eventually;
+use tokio_util::sync::CancellationToken;
+
+use crate::world::{
+    LANES, Place, World, fault, message, open_policy, received, server_error, start_chatwoot,
+};
 
 const PHONE: &str = "628123450001";
 
@@ -205,24 +219,186 @@ async fn after_the_last_try_a_message_is_parked_and_being_rate_limited_is_no_try
     world.work().await;
     assert_eq!(holds(&chatwoot, &place), once(&["sabar"]));
 
+    // Everything else works, so it is this message that cannot be taken.
     chatwoot.clear_faults();
     chatwoot
-        .add_fault(fault(&place, "POST", "", server_error(), 1_000))
+        .add_fault(fault(
+            &place,
+            "POST",
+            "/conversations/1/messages",
+            server_error(),
+            1_000,
+        ))
         .unwrap();
     world
         .take(&received(
             &place,
-            message(&place, ChatId::generate(), "628123450002", "3EB02", "mati"),
+            message(&place, ChatId::generate(), PHONE, "3EB02", "mati"),
         ))
         .await;
     world.work().await;
     let parked =
         "SELECT count(*) AS n FROM lane_tasks WHERE parked AND last_error = 'chatwoot_no_answer_status_5xx'";
     assert_eq!(world.count(parked).await, 1);
+    // And when it can, an operator sends it on its way.
+    chatwoot.clear_faults();
+    let replayed = parked_tasks::replay_all(&world.database.db, &place.scope).await;
+    assert_eq!(replayed.unwrap(), 1);
+    world.work().await;
+    assert_eq!(holds(&chatwoot, &place), once(&["sabar", "mati"]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_conversation_is_made_anew_and_a_resolved_one_goes_on() {
+async fn an_outage_is_no_messages_fault() {
+    let (world, chatwoot, place) = start().await;
+    let everything = format!("/chatwoot/api/v1/accounts/{}", place.chatwoot_account);
+    // As many failures as there are tries.
+    chatwoot
+        .add_fault(FaultSpec::on_path(everything, server_error()).times(6))
+        .unwrap();
+    let chat = ChatId::generate();
+    for (id, text) in [("3EB01", "satu"), ("3EB02", "dua")] {
+        world
+            .take(&received(&place, message(&place, chat, PHONE, id, text)))
+            .await;
+    }
+    world.work().await;
+    assert_eq!(chatwoot.faults()[0].hits, 6);
+    assert_eq!(holds(&chatwoot, &place), once(&["satu", "dua"]));
+    assert_eq!(world.count("SELECT count(*) AS n FROM lane_tasks").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn being_limited_again_and_again_means_longer_waits() {
+    let (world, chatwoot, place) = start().await;
+    let limited = FaultKind::Status {
+        status: 429,
+        body: Some("Retry later".into()),
+        retry_after: None,
+    };
+    chatwoot
+        .add_fault(fault(&place, "POST", "/contacts", limited, 1_000))
+        .unwrap();
+    let lanes = Lanes {
+        retry: RetrySchedule::new(Duration::from_secs(60), Duration::from_secs(3_600), 2, 0.0).unwrap(),
+        ..world.lanes.clone()
+    };
+    world
+        .take(&received(
+            &place,
+            message(&place, ChatId::generate(), PHONE, "3EB01", "sabar"),
+        ))
+        .await;
+    for waits in [60, 120, 240] {
+        world.sql("UPDATE lanes SET ready_at = now()").await;
+        claim_and_work(&world.database.db, &lanes, LANES).await.unwrap();
+        let seconds = "SELECT extract(epoch FROM max(ready_at) - now())::bigint AS n FROM lanes";
+        let left = world.count(seconds).await;
+        assert!((waits - 20..=waits).contains(&left), "{left} of {waits}");
+    }
+    assert_eq!(
+        world.count("SELECT failures::bigint AS n FROM lane_tasks").await,
+        0
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_looks_while_chatwoot_may_still_be_at_work() {
+    let proxys = |status| FaultKind::Status {
+        status,
+        body: Some("<html>bad gateway</html>".into()),
+        retry_after: None,
+    };
+    for kind in [proxys(502), proxys(504), proxys(408), FaultKind::LostAnswer] {
+        let (world, chatwoot, place) = start().await;
+        let what = format!("{kind:?}");
+        chatwoot
+            .add_fault(fault(&place, "POST", "/conversations/1/messages", kind, 1))
+            .unwrap();
+        let tools = Tools {
+            chatwoot: world.tools.chatwoot.clone().settling_in(Duration::from_secs(200)),
+            ..world.tools.clone()
+        };
+        let lanes = Lanes {
+            tools,
+            ..world.lanes.clone()
+        };
+        world
+            .take(&received(
+                &place,
+                message(&place, ChatId::generate(), PHONE, "3EB01", "satu"),
+            ))
+            .await;
+        claim_and_work(&world.database.db, &lanes, LANES).await.unwrap();
+        let seconds = "SELECT extract(epoch FROM max(ready_at) - now())::bigint AS n FROM lanes";
+        let left = world.count(seconds).await;
+        assert!((150..=200).contains(&left), "{what}: {left}");
+        world.sql("UPDATE lanes SET ready_at = now()").await;
+        world.work().await;
+        assert_eq!(holds(&chatwoot, &place), once(&["satu"]), "{what}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_server_has_some_of_the_workers_and_not_all() {
+    let (world, slow, place) = start().await;
+    let quick = start_chatwoot().await;
+    let other = world.connect(&quick, "desa-b", "cabang", "").await;
+    slow.add_fault(FaultSpec::on_path("/chatwoot", FaultKind::Delay { ms: 4_000 }))
+        .unwrap();
+    for n in 0..8 {
+        let text = message(
+            &place,
+            ChatId::generate(),
+            &format!("62812345000{n}"),
+            "3EB01",
+            "x",
+        );
+        let text = ChatMessage {
+            provider_message_id: format!("3EB0{n}").parse().unwrap(),
+            ..text
+        };
+        world.take(&received(&place, text)).await;
+    }
+    world
+        .take(&received(
+            &other,
+            message(&other, ChatId::generate(), PHONE, "3EB01", "cepat"),
+        ))
+        .await;
+    let chatwoot = Chatwoot::new(open_policy(), Duration::from_secs(5), 2).unwrap();
+    let lanes = Lanes {
+        tools: Tools {
+            chatwoot,
+            ..world.tools.clone()
+        },
+        ..world.lanes.clone()
+    };
+    let settings = WorkerSettings {
+        concurrency: 4,
+        ..LANES
+    };
+    let workers = Workers::new(
+        world.database.db.clone(),
+        Arc::new(lanes),
+        settings,
+        Signal::default(),
+    );
+    let stop = CancellationToken::new();
+    let working = tokio::spawn(workers.run(stop.clone()));
+    eventually("the other server's message is there", || async {
+        (quick.chatwoot_messages(other.chatwoot_account).len() == 1).then_some(())
+    })
+    .await;
+    // Each of the slow ones takes at least three calls.
+    assert!(slow.chatwoot_messages(place.chatwoot_account).is_empty());
+    slow.clear_faults();
+    stop.cancel();
+    working.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_conversation_is_made_anew() {
     let (world, chatwoot, place) = start().await;
     let chat = ChatId::generate();
     world
@@ -314,4 +490,24 @@ async fn an_account_without_an_inbox_and_an_event_that_is_none() {
         world.events.handle(&broken).await,
         Err(HandleError::Poison(_))
     ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_in_a_group_or_a_status_post_is_no_conversation() {
+    let (world, chatwoot, place) = start().await;
+    for (number, at) in domain::chat::Place::ALL.iter().enumerate() {
+        let mut group = message(
+            &place,
+            ChatId::generate(),
+            PHONE,
+            &format!("3EB0G{number}"),
+            "hai semua",
+        );
+        group.place = Some(*at);
+        world.take(&received(&place, group)).await;
+    }
+    let person = message(&place, ChatId::generate(), PHONE, "3EB0P", "hai");
+    world.take(&received(&place, person)).await;
+    world.work().await;
+    assert_eq!(holds(&chatwoot, &place), once(&["hai"]));
 }

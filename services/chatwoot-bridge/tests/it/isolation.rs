@@ -68,6 +68,13 @@ async fn without_any_where_a_tenant_sees_only_its_own_rows() {
         ))
         .await;
 
+    world
+        .sql(
+            "INSERT INTO outbox (tenant_id, lane, event_id, event_type, envelope) \
+             VALUES ('desa-a', 'x', gen_random_uuid(), 'x', '{}')",
+        )
+        .await;
+
     #[derive(diesel::QueryableByName)]
     struct Count {
         #[diesel(sql_type = diesel::sql_types::BigInt)]
@@ -79,6 +86,7 @@ async fn without_any_where_a_tenant_sees_only_its_own_rows() {
         "message_links",
         "agent_messages",
         "handled_events",
+        "outbox",
         "lanes",
         "lane_tasks",
         "tenant_directory",

@@ -1,6 +1,7 @@
 //! What became of an agent's message, shown to the agent: forward only, and harmless when repeated.
 
 use chatwoot_bridge::flows::accept_reply::{Acceptance, Reply, Signals, accept_reply};
+use chatwoot_bridge::flows::parked_tasks;
 use chatwoot_bridge::store::inboxes;
 use domain::address::ChatAddress;
 use domain::delivery::DeliveryStatus::{self, Delivered, Failed, Parked, Queued, Read, Sent, Unknown};
@@ -8,7 +9,7 @@ use domain::ids::ChatId;
 use simulator::{FaultKind, Simulator};
 use tenant_isolation::TenantTransaction;
 
-use crate::world::{Place, World, fault, message, received, server_error, start_chatwoot, status};
+use crate::world::{Place, World, fault, given_up, message, received, server_error, start_chatwoot, status};
 
 struct Answered {
     world: World,
@@ -105,18 +106,82 @@ async fn ticks_only_go_forward() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_has_its_reason_and_a_replay_heals_it() {
     let answered = Answered::start().await;
-    answered.comes(Unknown, Some("timeout")).await;
+    let told = |n: usize| answered.chatwoot.status_updates()[n].external_error.clone();
+    // It is tried again with the same id.
+    answered.comes(Unknown, Some("provider_timeout")).await;
     assert!(answered.shown().is_empty() && answered.stored("unknown").await);
-    answered.comes(Parked, Some("session_logged_out")).await;
-    let update = &answered.chatwoot.status_updates()[0];
-    assert_eq!(update.status, "failed");
+    // And not any more.
+    answered
+        .world
+        .take(&given_up(
+            &answered.place,
+            &answered.reference,
+            "provider_timeout",
+        ))
+        .await;
+    answered.world.work().await;
+    assert_eq!(answered.shown(), ["failed"]);
     assert_eq!(
-        update.external_error.as_deref(),
+        told(0).as_deref(),
+        Some("it is not known whether this reached WhatsApp: look at the phone before sending it again")
+    );
+    answered.comes(Parked, Some("session_logged_out")).await;
+    assert_eq!(answered.shown(), ["failed", "failed"]);
+    assert_eq!(
+        told(1).as_deref(),
         Some("not delivered to WhatsApp: session logged out")
     );
+    assert!(answered.stored("parked").await);
     answered.comes(Queued, None).await;
     answered.comes(Sent, None).await;
-    assert_eq!(answered.shown(), ["failed", "sent"]);
+    assert_eq!(answered.shown(), ["failed", "failed", "sent"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_is_refused_leaves_no_tick() {
+    let answered = Answered::start().await;
+    answered.comes(Failed, Some("tenant_suspended")).await;
+    let updates = answered.chatwoot.status_updates();
+    assert_eq!(answered.shown(), ["failed"]);
+    assert_eq!(updates[0].message_id, answered.message_id);
+    assert_eq!(
+        updates[0].external_error.as_deref(),
+        Some("not delivered to WhatsApp: tenant suspended")
+    );
+    assert!(answered.stored("failed").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parked_status_does_its_work_when_it_is_taken_up_again() {
+    let answered = Answered::start().await;
+    let (db, scope) = (&answered.world.database.db, &answered.place.scope);
+    let refused = FaultKind::Status {
+        status: 402,
+        body: None,
+        retry_after: None,
+    };
+    answered
+        .chatwoot
+        .add_fault(fault(&answered.place, "PATCH", "", refused, 1))
+        .unwrap();
+    answered.comes(Sent, None).await;
+    assert!(answered.shown().is_empty() && answered.stored("queued").await);
+
+    let parked = parked_tasks::parked(db, scope, 10).await.unwrap();
+    assert_eq!(parked.len(), 1);
+    assert_eq!(
+        (parked[0].kind.as_str(), parked[0].reason.as_deref()),
+        ("status", Some("chatwoot_refused_402"))
+    );
+    let other = crate::world::scope("desa-b");
+    assert!(parked_tasks::parked(db, &other, 10).await.unwrap().is_empty());
+    assert!(!parked_tasks::replay(db, &other, parked[0].id).await.unwrap());
+    assert_eq!(parked_tasks::replay_all(db, &other).await.unwrap(), 0);
+    assert!(parked_tasks::replay(db, scope, parked[0].id).await.unwrap());
+    answered.world.work().await;
+    assert_eq!(answered.shown(), ["sent"]);
+    assert!(answered.stored("sent").await);
+    assert_eq!(parked_tasks::replay_all(db, scope).await.unwrap(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -87,7 +87,9 @@ impl World {
     }
 
     pub(crate) fn over(database: TestDatabase) -> Self {
-        let chatwoot = Chatwoot::new(open_policy(), Duration::from_secs(5)).unwrap();
+        let chatwoot = Chatwoot::new(open_policy(), Duration::from_secs(5), 8)
+            .unwrap()
+            .settling_in(Duration::from_millis(50));
         let tools = Tools {
             db: database.db.clone(),
             chatwoot,
@@ -96,6 +98,8 @@ impl World {
         let lanes = Lanes {
             tools: tools.clone(),
             retry: quick_retries(),
+            reply_window: Duration::from_millis(50),
+            outbox: Signal::default(),
         };
         let events = Events {
             tools: tools.clone(),
@@ -124,6 +128,7 @@ impl World {
         settings.storage.database_url = self.database.url.clone();
         settings.storage.names = self.database.names.clone();
         settings.retry = quick_retries();
+        settings.reply_window = Duration::from_millis(50);
         settings
     }
 
@@ -192,6 +197,31 @@ impl World {
             .unwrap()
     }
 
+    /// Replies that were accepted: orders, and those that still wait for their neighbours.
+    pub(crate) async fn accepted_replies(&self) -> i64 {
+        self.count(
+            "SELECT (SELECT count(*) FROM outbox) + \
+                 (SELECT count(*) FROM lane_tasks WHERE kind = 'reply') AS n",
+        )
+        .await
+    }
+
+    /// The texts of orders, in the order in which they leave.
+    pub(crate) async fn ordered_texts(&self) -> Vec<String> {
+        #[derive(QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = diesel::sql_types::Text)]
+            text: String,
+        }
+        let mut connection = self.database.admin().await;
+        let rows: Vec<Row> =
+            diesel::sql_query("SELECT envelope::jsonb->'data'->>'text' AS text FROM outbox ORDER BY seq")
+                .load(&mut connection)
+                .await
+                .unwrap();
+        rows.into_iter().map(|row| row.text).collect()
+    }
+
     /// A number, seen by the privileged role: behind all policies.
     pub(crate) async fn count(&self, query: &str) -> i64 {
         #[derive(QueryableByName)]
@@ -231,6 +261,8 @@ pub(crate) fn message(place: &Place, chat: ChatId, phone: &str, id: &str, text: 
             phone: Some(phone.into()),
             name: Some("Sari Contoh".into()),
         },
+        place: None,
+        sender: None,
         message_id: MessageId::generate(),
         provider_message_id: ProviderMessageId::parse(id).unwrap(),
         kind: "text".into(),
@@ -255,6 +287,21 @@ pub(crate) fn status(
     status: DeliveryStatus,
     reason: Option<&str>,
 ) -> Envelope {
+    told(place, reference, status, reason, false)
+}
+
+/// A message of which nobody knows whether it went out, and that is not tried again by itself.
+pub(crate) fn given_up(place: &Place, reference: &str, reason: &str) -> Envelope {
+    told(place, reference, DeliveryStatus::Unknown, Some(reason), true)
+}
+
+fn told(
+    place: &Place,
+    reference: &str,
+    status: DeliveryStatus,
+    reason: Option<&str>,
+    put_aside: bool,
+) -> Envelope {
     let event = MessageStatusChanged {
         account_id: place.account,
         chat_id: ChatId::from_uuid(Uuid::from_u128(7)),
@@ -262,6 +309,7 @@ pub(crate) fn status(
         provider_message_id: ProviderMessageId::parse("3EB0STATUS").unwrap(),
         status,
         reason: reason.map(str::to_owned),
+        put_aside,
         reference: Some(reference.to_owned()),
         at: chrono::Utc::now(),
     };

@@ -36,7 +36,10 @@ pub(crate) struct BrokenBody;
 /// Why the WA server's answer is not passed back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ForwardError {
-    /// It cannot be reached, or broke off.
+    /// No connection could be made: it certainly saw nothing of the request.
+    #[error("the WA server cannot be reached")]
+    Unreachable,
+    /// It broke off, and nobody knows what it did with the request.
     #[error("the WA server is not available")]
     Unavailable,
     /// It was reached and stayed silent.
@@ -100,9 +103,11 @@ impl WaServer {
 
 fn classify(error: reqwest::Error) -> ForwardError {
     // A connection that was never made is not a slow answer, even if making it ran out of time.
-    let timed_out = error.is_timeout() && !error.is_connect();
+    let (unreachable, timed_out) = (error.is_connect(), error.is_timeout());
     tracing::warn!(error = ?error.without_url(), "the WA server did not answer");
-    if timed_out {
+    if unreachable {
+        ForwardError::Unreachable
+    } else if timed_out {
         ForwardError::TimedOut
     } else {
         ForwardError::Unavailable

@@ -4,6 +4,7 @@ use std::process::{Output, Stdio};
 
 use serde_json::Value;
 use test_support::{ENCRYPTION_KEYS, TestProcessDatabase, eventually};
+use tokio::io::AsyncReadExt as _;
 use tokio::process::{Child, Command};
 
 use crate::support::{ADMIN_TOKEN, FakeWaServer};
@@ -130,7 +131,14 @@ async fn from_an_empty_database_to_an_orderly_end() {
         "{complaint}"
     );
 
-    let child = process.command(&[]).spawn().unwrap();
+    let mut child = process.command(&[]).spawn().unwrap();
+    // Read all along: a log that nobody reads would hold the process up as soon as the pipe is full.
+    let mut stderr = child.stderr.take().unwrap();
+    let logs = tokio::spawn(async move {
+        let mut logs = String::new();
+        stderr.read_to_string(&mut logs).await.unwrap();
+        logs
+    });
     eventually("it is healthy", || async {
         process.run(&["healthcheck"]).await.status.success().then_some(())
     })
@@ -178,10 +186,9 @@ async fn from_an_empty_database_to_an_orderly_end() {
     assert_eq!(answer.status(), 200);
     let request_id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
     assert_eq!(answer.json::<Value>().await.unwrap()["data"]["Details"], "Sent");
-    let output = child.wait_with_output().await.unwrap();
-    assert!(output.status.success(), "{output:?}");
-
-    let logs = String::from_utf8(output.stderr).unwrap();
+    let status = child.wait().await.unwrap();
+    let logs = logs.await.unwrap();
+    assert!(status.success(), "{status}: {logs}");
     let line = logs
         .lines()
         .find(|line| line.contains(&request_id) && line.contains("request done"))

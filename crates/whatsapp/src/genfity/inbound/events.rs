@@ -10,7 +10,9 @@ use serde_json::value::RawValue;
 use super::content::{self, Cutter, Files, Reading};
 use super::{Payload, wire};
 use crate::error::Unusable;
-use crate::event::{InboundEvent, Receipt, ReceiptKind, SentEcho, SessionEvent, SkipReason, UnknownEvent};
+use crate::event::{
+    InboundEvent, Keep, Receipt, ReceiptKind, SentEcho, SessionEvent, SkipReason, UnknownEvent,
+};
 use crate::port::OperatorText;
 
 /// Kinds of wa-server contract 12 that carry nothing we act on. A closed list: what is not here and not read below
@@ -48,9 +50,9 @@ const IGNORED: &[&str] = &[
     "UserAbout",
 ];
 
-pub(super) fn read(payload: &Payload, now: DateTime<Utc>) -> Result<InboundEvent, Unusable> {
+pub(super) fn read(payload: &Payload, now: DateTime<Utc>, keep: Keep) -> Result<InboundEvent, Unusable> {
     match payload.type_name.as_str() {
-        "Message" => message(payload, now),
+        "Message" => message(payload, now, keep),
         "ReadReceipt" | "Receipt" => receipt(payload, now),
         "MessageSent" => sent(payload, now),
         "Connected" => Ok(InboundEvent::Session(SessionEvent::Connected)),
@@ -72,13 +74,14 @@ fn object(piece: Option<&[u8]>) -> Result<&[u8], Unusable> {
         .ok_or(Unusable::Shape)
 }
 
-fn message(payload: &Payload, now: DateTime<Utc>) -> Result<InboundEvent, Unusable> {
+fn message(payload: &Payload, now: DateTime<Utc>, keep: Keep) -> Result<InboundEvent, Unusable> {
     let event: wire::MessageEvent<'_> =
         serde_json::from_slice(object(payload.event.as_deref())?).map_err(|_| Unusable::Shape)?;
     let info = &event.info;
     let jid = read_chat(&info.chat)?;
-    if let Some(reason) = skip_reason(&jid, info.is_group.is_true()) {
-        return Ok(InboundEvent::Skipped(reason));
+    let place = skip_reason(&jid, info.is_group.is_true());
+    if let Some(place) = place.filter(|place| !keep.wants(*place)) {
+        return Ok(InboundEvent::Skipped(place));
     }
 
     let from_me = info.is_from_me.is_true();
@@ -88,7 +91,10 @@ fn message(payload: &Payload, now: DateTime<Utc>) -> Result<InboundEvent, Unusab
     } else {
         &info.sender_alt
     };
-    let partner = Partner::new(&jid, alternative)?;
+    let partner = match place {
+        Some(_) => Partner::place(&jid)?,
+        None => Partner::new(&jid, alternative)?,
+    };
     let provider_message_id = message_id(&info.id)?;
 
     let mut cutter = Cutter::default();
@@ -191,6 +197,20 @@ impl Partner {
             (None, None) => return Err(Unusable::Chat),
         };
         Ok(Self { chat, phone, lid })
+    }
+
+    /// A group, a broadcast list or the status posts: a chat of its own, which is no person.
+    fn place(chat: &Jid) -> Result<Self, Unusable> {
+        match ChatAddress::from_jid(chat) {
+            Ok(chat @ (ChatAddress::Group(_) | ChatAddress::Other(_))) => Ok(Self {
+                chat,
+                phone: None,
+                lid: None,
+            }),
+            Ok(ChatAddress::Phone(_) | ChatAddress::Lid(_) | ChatAddress::Visitor(_)) | Err(_) => {
+                Err(Unusable::Chat)
+            }
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use sha2::Sha256;
 use super::wire;
 use crate::credentials::WebhookKey;
 use crate::error::{MalformedWebhook, SignatureError, Unusable};
-use crate::event::InboundEvent;
+use crate::event::{InboundEvent, Keep};
 use form::Form;
 
 /// The header with the signature (wa-server contract 10).
@@ -235,7 +235,16 @@ impl Verified {
     /// # Errors
     /// [`Unusable`] when the kind is known and the event lacks what makes it usable: for quarantine.
     pub fn parse(&self, now: DateTime<Utc>) -> Result<InboundEvent, Unusable> {
-        events::read(&self.payload, now)
+        self.parse_with(now, Keep::default())
+    }
+
+    /// As [`parse`](Self::parse), with messages from the places that are wanted. Their chat is the place, and their
+    /// sender the person who wrote.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn parse_with(&self, now: DateTime<Utc>, keep: Keep) -> Result<InboundEvent, Unusable> {
+        events::read(&self.payload, now, keep)
     }
 }
 

@@ -5,12 +5,17 @@
 
 mod loose;
 mod message;
+pub(super) mod outbound;
+mod session;
+mod support;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 pub(super) use loose::Loose;
 pub(super) use message::*;
+pub(super) use session::*;
+pub(super) use support::*;
 
 /// The event object, with the names of the instance merged in (JSON mode) or without (form mode).
 #[derive(Deserialize)]
@@ -127,17 +132,6 @@ pub(super) struct SessionDetails<'a> {
     pub(super) message: Loose<'a>,
     #[serde(borrow, default, rename = "ID")]
     pub(super) id: Loose<'a>,
-}
-
-/// Body of `POST /chat/send/text`.
-#[derive(Serialize)]
-pub(super) struct SendText<'a> {
-    #[serde(rename = "Phone")]
-    pub(super) phone: &'a str,
-    #[serde(rename = "Body")]
-    pub(super) body: &'a str,
-    #[serde(rename = "Id")]
-    pub(super) id: &'a str,
 }
 
 /// Body of `POST /chat/download…`: the event's own fields, byte fields in base64 as they came.

@@ -1,27 +1,37 @@
 //! What the services ask of a provider when they send. No default bodies: a provider that forgets something does
 //! not compile.
 
+mod message;
+
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use domain::address::ChatAddress;
 use domain::ids::ProviderMessageId;
+use domain::message::{MediaKind, MessageKind};
 use domain::text::Text;
 use futures_util::future::BoxFuture;
 
 use crate::credentials::SessionToken;
 
+pub use message::{
+    FileBytes, MessageReference, NotAFile, OutboundContent, OutboundFile, OutboundMedia, OutboundMessage,
+    OutboundQuote,
+};
+
 /// One provider's way of sending.
 pub trait SendMessage: Send + Sync {
-    /// What happens when the same message is sent twice. Decides whether an unknown outcome may be repeated.
-    fn resend_safety(&self) -> ResendSafety;
+    /// What happens when a message of this kind is sent twice. Decides whether an unknown outcome may be repeated.
+    fn resend_safety(&self, kind: MessageKind) -> ResendSafety;
 
-    /// Sends a text. Never fails in Rust's sense: what went wrong is one of the outcomes, and each says whether the
-    /// message can have gone out.
-    fn send_text<'a>(
+    /// Does the provider fetch files of this sort itself, given their address? Others need the bytes.
+    fn takes_links(&self, kind: MediaKind) -> bool;
+
+    /// Sends a message. Never fails in Rust's sense: what went wrong is one of the outcomes, and each says whether
+    /// the message can have gone out.
+    fn send<'a>(
         &'a self,
         credentials: &'a SessionToken,
-        message: &'a OutboundText,
+        message: &'a OutboundMessage,
     ) -> BoxFuture<'a, SendOutcome>;
 }
 
@@ -30,19 +40,19 @@ pub trait SendMessage: Send + Sync {
 pub enum ResendSafety {
     /// The provider takes our id; WhatsApp shows a repeated id once.
     SameIdIsOneMessage,
+    /// The provider makes an id of its own, but a second call changes nothing that the first has not changed: a
+    /// message says the same after the same edit, and is deleted once.
+    SameEffect,
     /// Each call is a new message for the person who reads it.
     EachCallIsAMessage,
 }
 
-/// A text on its way out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OutboundText {
-    /// Our id for it, the same at every attempt.
-    pub id: ProviderMessageId,
-    /// To whom.
-    pub to: ChatAddress,
-    /// The words.
-    pub text: Text,
+impl ResendSafety {
+    /// May it be sent again while nobody knows whether it went out?
+    #[must_use]
+    pub const fn may_repeat(self) -> bool {
+        matches!(self, Self::SameIdIsOneMessage | Self::SameEffect)
+    }
 }
 
 /// What became of one attempt. The variants are apart by one question: can the message have gone out?
@@ -135,6 +145,8 @@ reasons! {
         Unavailable = "unavailable",
         /// The address answers with a redirect, which is not followed: a wrong base URL.
         Redirected = "redirected",
+        /// The server could not put the file where WhatsApp reads it, which comes before sending.
+        UploadFailed = "upload_failed",
         /// The request could not be built.
         NotSendable = "not_sendable",
     }
@@ -171,6 +183,8 @@ reasons! {
         ServerError = "server_error",
         /// Something between us and the server failed.
         BadGateway = "bad_gateway",
+        /// Some contact cards of the message went out, and not all.
+        PartlySent = "partly_sent",
         /// Something between us and the server gave up waiting.
         GatewayTimeout = "gateway_timeout",
     }
@@ -187,7 +201,12 @@ impl OperatorText {
 
     /// Keeps what a provider said to a request made with `token`.
     pub(crate) fn keep(said: &str, token: &SessionToken) -> Self {
-        let line = said.replace(token.expose(), "[token]");
+        Self::without(said, token.expose())
+    }
+
+    /// Keeps what was said to a request made with any secret.
+    pub(crate) fn without(said: &str, secret: &str) -> Self {
+        let line = said.replace(secret, "[token]");
         Self(
             Text::label(&line, Self::MAX_CHARS)
                 .map(Text::into_string)

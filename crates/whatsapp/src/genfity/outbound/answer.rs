@@ -1,4 +1,4 @@
-//! Sending through the server, and what each of its answers means.
+//! What each answer of the server means.
 //!
 //! One question decides every row: can the message have gone out? The HTTP status speaks first; a text is looked at
 //! only where the contract fixes it (wa-server 2 and 7.1, wa-support-gateway 8.2).
@@ -18,6 +18,7 @@
 //! | 408 | `Unknown timeout` | some proxy gave up, on which side is not said |
 //! | 429 | `RateLimited` | checked before anything is forwarded |
 //! | 500 `no session` | `RetryLater no_session` | there is no client that could have sent |
+//! | 500 `failed to upload file …` | `RetryLater upload_failed` | files are put up before anything is sent |
 //! | other 500 (`error sending message: …`) and 5xx | `Unknown server_error` | the library fails before or after sending alike |
 //! | 502 with code `upstream_unreachable` | `RetryLater upstream_unreachable` | our gateway says it could not connect |
 //! | other 502 | `Unknown bad_gateway` | connections also break after the request |
@@ -29,21 +30,14 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use domain::address::ChatAddress;
 use domain::ids::ProviderMessageId;
 use domain::retry::clamp_retry_after;
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode, redirect};
-use url::Url;
+use reqwest::{Response, StatusCode};
 
-use super::wire;
+use super::super::wire;
 use crate::credentials::SessionToken;
-use crate::port::{
-    OperatorText, OutboundText, RejectReason, ResendSafety, RetryReason, SendMessage, SendOutcome,
-    UnknownReason,
-};
+use crate::port::{OperatorText, RejectReason, RetryReason, SendOutcome, UnknownReason};
 
 /// Most bytes read of an answer; the server's own are below one KiB.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -54,159 +48,16 @@ const DEFAULT_RATE_WAIT: Duration = Duration::from_secs(10);
 /// How long the gateway blocks whom it takes for a spammer (wa-support-gateway 12).
 const SPAM_BLOCK: Duration = Duration::from_secs(10 * 60);
 
-/// Where a server is and how long it may take.
-#[derive(Debug, Clone)]
-pub struct Endpoint {
-    base: Url,
-    connect_timeout: Duration,
-    total_timeout: Duration,
+/// Whose id an accepted message goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum IdOf {
+    /// The one in the answer, where there is one: it is the id of the message that receipts will name.
+    Answer,
+    /// Ours: the answer repeats the id of another message, the one that was edited, deleted or reacted to.
+    Order,
 }
 
-/// Why an endpoint cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum InvalidEndpoint {
-    /// The base URL cannot be extended by a path.
-    #[error("the base URL must be an http or https address without query, fragment or credentials")]
-    BaseUrl,
-    /// The HTTP client could not be built.
-    #[error("the HTTP client could not be built")]
-    Client(#[source] reqwest::Error),
-}
-
-impl Endpoint {
-    /// An endpoint under a base URL, which is an opaque prefix (`https://api.example/v1/wa`): connecting may take
-    /// 5 seconds, a whole call 30.
-    ///
-    /// # Errors
-    /// [`InvalidEndpoint::BaseUrl`] for anything but a plain http or https prefix.
-    pub fn new(base: Url) -> Result<Self, InvalidEndpoint> {
-        let plain = matches!(base.scheme(), "http" | "https")
-            && base.has_host()
-            && base.query().is_none()
-            && base.fragment().is_none()
-            && base.username().is_empty()
-            && base.password().is_none();
-        if !plain {
-            return Err(InvalidEndpoint::BaseUrl);
-        }
-        Ok(Self {
-            base,
-            connect_timeout: Duration::from_secs(5),
-            total_timeout: Duration::from_secs(30),
-        })
-    }
-
-    /// Sets how long a whole call may take. Keep it below the lease of whoever calls.
-    #[must_use]
-    pub const fn with_total_timeout(mut self, timeout: Duration) -> Self {
-        self.total_timeout = timeout;
-        self
-    }
-
-    /// Sets how long connecting may take.
-    #[must_use]
-    pub const fn with_connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
-        self
-    }
-
-    pub(super) const fn connect_timeout(&self) -> Duration {
-        self.connect_timeout
-    }
-
-    pub(super) fn address(&self, path: &[&str]) -> Result<Url, InvalidEndpoint> {
-        let mut url = self.base.clone();
-        url.path_segments_mut()
-            .map_err(|()| InvalidEndpoint::BaseUrl)?
-            .pop_if_empty()
-            .extend(path);
-        Ok(url)
-    }
-}
-
-/// Sends through one server. Cheap to clone; one per endpoint, for its connections are shared.
-#[derive(Debug, Clone)]
-pub struct GenfitySender {
-    http: Client,
-    send_text: Url,
-}
-
-impl GenfitySender {
-    /// Builds the client. No proxy from the environment and no redirects: the token goes to this server only.
-    ///
-    /// # Errors
-    /// [`InvalidEndpoint`] when the base URL cannot be extended or TLS is not set up.
-    pub fn new(endpoint: &Endpoint) -> Result<Self, InvalidEndpoint> {
-        let http = Client::builder()
-            .connect_timeout(endpoint.connect_timeout)
-            .timeout(endpoint.total_timeout)
-            // Well below the server's own 180 s, so that a connection it is about to close is rarely taken.
-            .pool_idle_timeout(Duration::from_secs(60))
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .build()
-            .map_err(InvalidEndpoint::Client)?;
-        Ok(Self {
-            http,
-            send_text: endpoint.address(&["chat", "send", "text"])?,
-        })
-    }
-
-    async fn post_text(&self, token: &SessionToken, message: &OutboundText) -> SendOutcome {
-        let Some(header) = token.to_header() else {
-            return retry(RetryReason::NotSendable, OperatorText::default());
-        };
-        let Some(phone) = recipient(&message.to) else {
-            return SendOutcome::Rejected {
-                reason: RejectReason::InvalidRecipient,
-                detail: OperatorText::default(),
-            };
-        };
-        let body = wire::SendText {
-            phone,
-            body: message.text.as_str(),
-            id: message.id.as_str(),
-        };
-        match self
-            .http
-            .post(self.send_text.clone())
-            .header("token", header)
-            .json(&body)
-            .send()
-            .await
-        {
-            Ok(response) => judge(Answered::read(response).await, &message.id, token),
-            Err(error) => no_answer(&error, token),
-        }
-    }
-}
-
-impl SendMessage for GenfitySender {
-    fn resend_safety(&self) -> ResendSafety {
-        // The server uses our `Id` as the message's id, and WhatsApp shows a repeated id once.
-        ResendSafety::SameIdIsOneMessage
-    }
-
-    fn send_text<'a>(
-        &'a self,
-        token: &'a SessionToken,
-        message: &'a OutboundText,
-    ) -> BoxFuture<'a, SendOutcome> {
-        self.post_text(token, message).boxed()
-    }
-}
-
-/// Digits for numbers, the whole address for anything else. Nothing is ever put in front of a number, and a webchat
-/// visitor is nobody WhatsApp knows.
-fn recipient(to: &ChatAddress) -> Option<&str> {
-    match to {
-        ChatAddress::Phone(phone) => Some(phone.as_str()),
-        ChatAddress::Lid(_) | ChatAddress::Group(_) | ChatAddress::Other(_) => Some(to.as_str()),
-        ChatAddress::Visitor(_) => None,
-    }
-}
-
-fn retry(reason: RetryReason, detail: OperatorText) -> SendOutcome {
+pub(super) fn retry(reason: RetryReason, detail: OperatorText) -> SendOutcome {
     SendOutcome::RetryLater {
         reason,
         after: None,
@@ -215,8 +66,8 @@ fn retry(reason: RetryReason, detail: OperatorText) -> SendOutcome {
 }
 
 /// An answer, as much of it as came.
-struct Answered {
-    status: StatusCode,
+pub(super) struct Answered {
+    pub(super) status: StatusCode,
     wait: Option<Duration>,
     body: Body,
 }
@@ -227,8 +78,18 @@ enum Body {
     Cut(reqwest::Error),
 }
 
+impl Body {
+    /// A refusal is a refusal even when its explanation is cut or too long.
+    fn whole(&self) -> &[u8] {
+        match self {
+            Self::Whole(bytes) => bytes,
+            Self::TooLarge | Self::Cut(_) => &[],
+        }
+    }
+}
+
 impl Answered {
-    async fn read(mut response: Response) -> Self {
+    pub(super) async fn read(mut response: Response) -> Self {
         let status = response.status();
         let wait = asked_wait(response.headers(), Utc::now());
         let mut bytes = Vec::new();
@@ -245,7 +106,7 @@ impl Answered {
 }
 
 /// No answer came at all.
-fn no_answer(error: &reqwest::Error, token: &SessionToken) -> SendOutcome {
+pub(super) fn no_answer(error: &reqwest::Error, token: &SessionToken) -> SendOutcome {
     let detail = OperatorText::keep(&chain(error), token);
     // A timeout while connecting is both; nothing was sent, which is what counts.
     if error.is_connect() {
@@ -269,7 +130,7 @@ fn broken(error: &reqwest::Error) -> UnknownReason {
 }
 
 /// An error with its causes, without the URL (the caller knows the endpoint, logs need not).
-fn chain(error: &reqwest::Error) -> String {
+pub(in crate::genfity) fn chain(error: &reqwest::Error) -> String {
     let mut text = String::new();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
@@ -282,16 +143,17 @@ fn chain(error: &reqwest::Error) -> String {
     text
 }
 
-fn judge(answered: Answered, ours: &ProviderMessageId, token: &SessionToken) -> SendOutcome {
+pub(super) fn judge(
+    answered: Answered,
+    ours: &ProviderMessageId,
+    id_of: IdOf,
+    token: &SessionToken,
+) -> SendOutcome {
     let Answered { status, wait, body } = answered;
     if status.is_success() {
-        return judge_success(&body, ours, token);
+        return judge_success(&body, ours, id_of, token);
     }
-    // A refusal is a refusal even when its explanation is cut or too long.
-    let bytes: &[u8] = match &body {
-        Body::Whole(bytes) => bytes,
-        Body::TooLarge | Body::Cut(_) => &[],
-    };
+    let bytes = body.whole();
     let answer: wire::Answer<'_> = serde_json::from_slice(bytes).unwrap_or_default();
     let plain = String::from_utf8_lossy(bytes);
     let said = answer
@@ -325,6 +187,7 @@ fn judge(answered: Answered, ours: &ProviderMessageId, token: &SessionToken) -> 
         },
         _ if status.is_client_error() => rejected(RejectReason::Refused),
         500 if said == "no session" => retry(RetryReason::NoSession, detail),
+        500 if said.starts_with("failed to upload file") => retry(RetryReason::UploadFailed, detail),
         502 if answer.code.text() == Some("upstream_unreachable") => {
             retry(RetryReason::UpstreamUnreachable, detail)
         }
@@ -356,7 +219,7 @@ fn rate_wait(said: &str) -> Duration {
 }
 
 /// Success was said; believe it only when the rest can be read.
-fn judge_success(body: &Body, ours: &ProviderMessageId, token: &SessionToken) -> SendOutcome {
+fn judge_success(body: &Body, ours: &ProviderMessageId, id_of: IdOf, token: &SessionToken) -> SendOutcome {
     let unreadable = |detail: &str| SendOutcome::Unknown {
         reason: UnknownReason::UnreadableAnswer,
         detail: OperatorText::keep(detail, token),
@@ -385,7 +248,8 @@ fn judge_success(body: &Body, ours: &ProviderMessageId, token: &SessionToken) ->
     if !accepted {
         return unreadable(&said);
     }
-    let provider_message_id = data.id.filled().and_then(|id| ProviderMessageId::parse(id).ok());
+    let theirs = data.id.filled().filter(|_| id_of == IdOf::Answer);
+    let provider_message_id = theirs.and_then(|id| ProviderMessageId::parse(id).ok());
     let at = data.timestamp.time().unwrap_or_else(Utc::now);
     SendOutcome::Accepted {
         provider_message_id: provider_message_id.unwrap_or_else(|| ours.clone()),
@@ -394,7 +258,7 @@ fn judge_success(body: &Body, ours: &ProviderMessageId, token: &SessionToken) ->
 }
 
 /// `Retry-After` in seconds or as a date, kept within one second and one hour.
-pub(super) fn asked_wait(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
+pub(in crate::genfity) fn asked_wait(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let asked = match text.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
@@ -430,46 +294,6 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(wait(text), seconds.map(Duration::from_secs), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn the_base_is_a_plain_prefix() {
-        for (base, address) in [
-            (
-                "https://api.example/v1/wa",
-                "https://api.example/v1/wa/chat/send/text",
-            ),
-            (
-                "https://api.example/v1/wa/",
-                "https://api.example/v1/wa/chat/send/text",
-            ),
-            ("http://10.0.0.1:8080", "http://10.0.0.1:8080/chat/send/text"),
-        ] {
-            let endpoint = Endpoint::new(base.parse().unwrap()).unwrap();
-            assert_eq!(
-                endpoint.address(&["chat", "send", "text"]).unwrap().as_str(),
-                address
-            );
-        }
-        for wrong in [
-            "ftp://a.example/",
-            "https://u:p@a.example/",
-            "https://a.example/?token=x",
-            "mailto:a@b.example",
-        ] {
-            assert!(Endpoint::new(wrong.parse().unwrap()).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn a_lid_goes_out_as_an_address_and_a_number_as_digits() {
-        for (to, phone) in [
-            ("4915112345678@s.whatsapp.net", "4915112345678"),
-            ("190000000000001@lid", "190000000000001@lid"),
-            ("120363040000000001@g.us", "120363040000000001@g.us"),
-        ] {
-            assert_eq!(recipient(&ChatAddress::parse(to).unwrap()), Some(phone));
         }
     }
 }

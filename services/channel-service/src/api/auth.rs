@@ -1,0 +1,208 @@
+//! `/api/auth`: signing in to the dashboard, and out.
+
+use ::web::openapi::{Api, Doc, Group, fields, flag, nullable, object, one_of, text, time, whole};
+use ::web::{ApiError, Fields, wire_time};
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use cache::CacheKey;
+use domain::user::EmailAddress;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use tenant_isolation::resolve::ExternalId;
+
+use super::signed_in::{self, User};
+use super::{dashboard_group, data};
+use crate::app::State;
+use crate::error::ServiceError;
+use crate::flows::password::PasswordError;
+use crate::flows::sign_in::{self, Begun, SignInError, SignedIn};
+
+pub(crate) fn routes(api: &mut Api) {
+    let person = object([
+        ("id", text()),
+        ("email", text()),
+        ("name", nullable(text())),
+        ("role", one_of(&["superadmin", "tenant_admin"])),
+        ("village_id", nullable(text())),
+    ]);
+    let session = data(object([
+        ("token", text()),
+        ("csrf_token", text()),
+        ("expires_at", time()),
+        ("user", person.clone()),
+    ]));
+    api.group(Group {
+        security: None,
+        ..dashboard_group("Signing in")
+    });
+    let begin = Doc::new("Sign in; sets the session's cookie")
+        .takes(fields([("email", text()), ("password", text())]))
+        .answers(200, "Signed in", session.clone())
+        .refuses(&[
+            (401, "The address or the password is wrong"),
+            (403, "Another site's page asks"),
+            (429, "Tried too often; Retry-After says how long to wait"),
+        ]);
+    api.post("/auth/login", begin, log_in);
+    api.group(dashboard_group("Signing in"));
+    let done = || object([("success", flag())]);
+    let change = Doc::new("Change the own password; every other session ends")
+        .takes(fields([("current_password", text()), ("new_password", text())]))
+        .answers(200, "Changed; a new session was begun", session)
+        .refuses(&[(429, "Tried too often; Retry-After says how long to wait")]);
+    let ended = data(object([("sessions_ended", whole())]));
+    let known = data(object([
+        ("user", person),
+        ("csrf_token", text()),
+        ("expires_at", time()),
+    ]));
+    api.post(
+        "/auth/logout",
+        Doc::new("End this session").answers(200, "Ended", done()),
+        log_out,
+    )
+    .post(
+        "/auth/logout-everywhere",
+        Doc::new("End every session of this user").answers(200, "Ended", ended),
+        log_out_everywhere,
+    )
+    .post("/auth/password", change, change_password)
+    .get(
+        "/auth/me",
+        Doc::new("Who is signed in").answers(200, "They", known),
+        me,
+    );
+}
+
+async fn log_in(
+    request: HttpRequest,
+    body: Fields,
+    state: Data<State>,
+) -> Result<HttpResponse, ServiceError> {
+    refuse_other_sites(&request)?;
+    let email = body.filled("email")?.unwrap_or_default();
+    let password = SecretString::from(body.text("password")?.unwrap_or_default());
+    let address = request.peer_addr().map(|address| address.ip().to_string());
+    // An address that can be nobody's is checked like any other, so that it takes as long.
+    let email = EmailAddress::parse(email).ok();
+    for (kind, id) in [
+        ("login_source", address),
+        (
+            "login_email",
+            email.as_ref().map(|email| email.as_str().to_owned()),
+        ),
+    ] {
+        let Some(external) = id.and_then(|id| ExternalId::new(kind, &id)) else {
+            continue;
+        };
+        let buckets = if kind == "login_source" {
+            &state.logins_of_source
+        } else {
+            &state.logins_of_user
+        };
+        buckets
+            .take(&CacheKey::of_external(&external))
+            .await
+            .map_err(|wait| {
+                metrics::counter!("kanal_logins_throttled_total").increment(1);
+                ApiError::too_many(wait)
+            })?;
+    }
+    let begun = sign_in::sign_in(&state.db, email.as_ref(), &password)
+        .await
+        .map_err(refusal)?;
+    metrics::counter!("kanal_logins_total").increment(1);
+    Ok(HttpResponse::Ok()
+        .cookie(signed_in::cookie(&state, &begun))
+        .json(json!({"success": true, "data": session(&begun)})))
+}
+
+async fn log_out(user: User, state: Data<State>) -> Result<HttpResponse, ServiceError> {
+    sign_in::sign_out(&state.db, &user.secret).await?;
+    Ok(HttpResponse::Ok()
+        .cookie(signed_in::no_cookie(&state))
+        .json(json!({"success": true})))
+}
+
+async fn log_out_everywhere(user: User, state: Data<State>) -> Result<HttpResponse, ServiceError> {
+    let ended = sign_in::sign_out_everywhere(&state.db, user.who.id).await?;
+    Ok(HttpResponse::Ok()
+        .cookie(signed_in::no_cookie(&state))
+        .json(json!({"success": true, "data": {"sessions_ended": ended}})))
+}
+
+async fn change_password(user: User, body: Fields, state: Data<State>) -> Result<HttpResponse, ServiceError> {
+    // The same bucket as signing in: a stolen session must not become a place to guess.
+    if let Some(external) = ExternalId::new("login_email", &user.who.email) {
+        let key = CacheKey::of_external(&external);
+        state
+            .logins_of_user
+            .take(&key)
+            .await
+            .map_err(ApiError::too_many)?;
+    }
+    let current = SecretString::from(body.text("current_password")?.unwrap_or_default());
+    let new = SecretString::from(body.text("new_password")?.unwrap_or_default());
+    let begun = sign_in::change_password(&state.db, &user.who, &current, &new)
+        .await
+        .map_err(refusal)?;
+    Ok(HttpResponse::Ok()
+        .cookie(signed_in::cookie(&state, &begun))
+        .json(json!({"success": true, "data": session(&begun)})))
+}
+
+async fn me(user: User) -> HttpResponse {
+    let mut answer = HttpResponse::Ok();
+    if let Some(cookie) = user.renewed.clone() {
+        answer.cookie(cookie);
+    }
+    answer.json(json!({"success": true, "data": {
+        "user": person(&user.who), "csrf_token": user.secret.csrf_token(),
+        "expires_at": wire_time(user.who.expires_at),
+    }}))
+}
+
+fn session(begun: &Begun) -> Value {
+    json!({
+        "token": begun.secret.expose(), "csrf_token": begun.secret.csrf_token(),
+        "expires_at": wire_time(begun.user.expires_at), "user": person(&begun.user),
+    })
+}
+
+fn person(who: &SignedIn) -> Value {
+    json!({
+        "id": who.id, "email": who.email, "name": who.name, "role": who.role,
+        "village_id": who.own_tenant().map(|scope| scope.tenant()),
+    })
+}
+
+/// Nobody is signed in by another site's form: browsers say where a request comes from.
+fn refuse_other_sites(request: &HttpRequest) -> Result<(), ApiError> {
+    let from = request
+        .headers()
+        .get("sec-fetch-site")
+        .and_then(|value| value.to_str().ok());
+    match from {
+        None | Some("same-origin" | "none") => Ok(()),
+        Some(_) => Err(ApiError::new(
+            StatusCode::FORBIDDEN,
+            "other_site",
+            "Forbidden: sign in on the dashboard's own page",
+        )),
+    }
+}
+
+fn refusal(error: SignInError) -> ServiceError {
+    match error {
+        SignInError::Refused => {
+            metrics::counter!("kanal_logins_refused_total").increment(1);
+            ApiError::unauthorized("wrong_credentials", "The address or the password is wrong").into()
+        }
+        SignInError::Password(PasswordError::Length) => {
+            ApiError::bad_request("password_length", "A password has 10 to 256 bytes").into()
+        }
+        SignInError::Password(PasswordError::Hashing) => ServiceError::Overloaded,
+        SignInError::Database(error) => error.into(),
+    }
+}

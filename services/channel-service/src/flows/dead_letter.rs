@@ -1,0 +1,132 @@
+//! Messages that were put aside: looked at, and tried again from their old place in their chat.
+
+use chrono::Utc;
+use database::{Database, DatabaseError};
+use domain::delivery::DeliveryStatus;
+use domain::ids::MessageId;
+use messaging::lanes;
+use messaging::outbox::Signal;
+use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTransaction};
+
+use super::announce_status::announce;
+use super::tenant::Actor;
+use crate::store::dead_letter::{self, AttemptRow, DeadLetterFilter, DeadLetterRow, DeadLetterWords};
+use crate::store::{audit, message};
+
+/// Most dead letters that one call lists or replays.
+pub const MOST: i64 = 1_000;
+
+/// The tenant's dead letters, those first that have lain longest. Without their words.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn list(
+    db: &Database,
+    scope: &TenantScope,
+    filter: &DeadLetterFilter,
+) -> Result<Vec<DeadLetterRow>, DatabaseError> {
+    let mut tx = TenantTransaction::begin(db, scope, "list dead letters").await?;
+    let rows = dead_letter::list(&mut tx, filter).await?;
+    tx.commit().await?;
+    Ok(rows)
+}
+
+/// Everybody's dead letters, for whoever works for all tenants.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn list_all(db: &Database, filter: &DeadLetterFilter) -> Result<Vec<DeadLetterRow>, DatabaseError> {
+    let mut tx = PlatformTransaction::begin(db, PlatformScope::for_purpose("list dead letters")).await?;
+    let rows = dead_letter::list_all(&mut tx, filter).await?;
+    tx.commit().await?;
+    Ok(rows)
+}
+
+/// A dead letter with what it says and what was tried.
+pub struct DeadLetter {
+    /// What anybody may see who works for the tenant.
+    pub row: DeadLetterRow,
+    /// What it says. For the tenant itself only.
+    pub words: DeadLetterWords,
+    /// What was tried, oldest first.
+    pub attempts: Vec<AttemptRow>,
+}
+
+/// One dead letter. `None`: the tenant has no such message put aside. That somebody read it is noted.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn show(
+    db: &Database,
+    scope: &TenantScope,
+    id: MessageId,
+    actor: &Actor,
+) -> Result<Option<DeadLetter>, DatabaseError> {
+    let mut tx = TenantTransaction::begin(db, scope, "show dead letter").await?;
+    let Some((row, words, attempts)) = dead_letter::find(&mut tx, id).await? else {
+        return Ok(None);
+    };
+    audit::note(&mut tx, &actor.act("dead_letter.show", Some(id.to_string()))).await?;
+    tx.commit().await?;
+    Ok(Some(DeadLetter { row, words, attempts }))
+}
+
+/// Queues a dead letter again, in its old place in its chat. False when it is not put aside, or not this tenant's.
+///
+/// A message whose outcome is unknown may be repeated too: whoever asks has looked at the phone. Where the provider
+/// takes our id, the person sees it once in any case.
+///
+/// # Errors
+/// [`DatabaseError`]; nothing is changed then.
+pub async fn replay(
+    db: &Database,
+    wake: Wake<'_>,
+    scope: &TenantScope,
+    id: MessageId,
+    actor: &Actor,
+) -> Result<bool, DatabaseError> {
+    let mut tx = TenantTransaction::begin(db, scope, "replay message").await?;
+    message::lock(&mut tx, id).await?;
+    if !lanes::replay(&mut tx, id.as_uuid()).await? {
+        return Ok(false);
+    }
+    let moved = message::advance(&mut tx, id, DeliveryStatus::Queued, None).await?;
+    let moved = moved.into_iter().collect();
+    announce(&mut tx, moved, DeliveryStatus::Queued, None, Utc::now()).await?;
+    audit::note(&mut tx, &actor.act("dead_letter.replay", Some(id.to_string()))).await?;
+    tx.commit().await?;
+    wake.relay.ring();
+    wake.senders.ring();
+    metrics::counter!("kanal_dead_letters_replayed_total").increment(1);
+    Ok(true)
+}
+
+/// Queues every dead letter that the filter means, each in a transaction of its own. Returns which ones.
+///
+/// # Errors
+/// [`DatabaseError`]; those before it are queued all the same, and are not meant by the filter any more.
+pub async fn replay_all(
+    db: &Database,
+    wake: Wake<'_>,
+    scope: &TenantScope,
+    filter: &DeadLetterFilter,
+    actor: &Actor,
+) -> Result<Vec<MessageId>, DatabaseError> {
+    let mut replayed = Vec::new();
+    for row in list(db, scope, filter).await? {
+        let id = MessageId::from_uuid(row.message_id);
+        if replay(db, wake, scope, id, actor).await? {
+            replayed.push(id);
+        }
+    }
+    Ok(replayed)
+}
+
+/// Who has to know that there is work.
+#[derive(Debug, Clone, Copy)]
+pub struct Wake<'a> {
+    /// Publishes events.
+    pub relay: &'a Signal,
+    /// Send messages.
+    pub senders: &'a Signal,
+}

@@ -1,0 +1,130 @@
+//! Which number is behind a hidden id, learned from messages that show both. A person is one chat: the number's, as
+//! soon as the number is known, and what was said under the hidden id until then moves there.
+
+use std::collections::{BTreeMap, HashMap};
+
+use database::DatabaseError;
+use domain::address::{ChatAddress, Lid, PhoneNumber};
+use domain::ids::{AccountId, ChatId};
+use messaging::lanes;
+use tenant_isolation::{GroupTransaction, TenantTransaction};
+
+use super::ingest_message::Fresh;
+use crate::store::chat::ChatKey;
+use crate::store::chat_merge;
+use crate::store::contact_lid::{self, LidKey};
+use crate::store::message::Noted;
+
+/// What a group of messages told about hidden ids.
+#[derive(Debug, Default)]
+pub(super) struct Learned(HashMap<LidKey, PhoneNumber>);
+
+/// Gives each message that shows a hidden id alone the number that is known for it, and notes what the others teach.
+/// Messages that teach what was known cost nothing here.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub(super) async fn learn(
+    tx: &mut GroupTransaction,
+    fresh: &mut [Fresh<'_>],
+    known: &Noted,
+) -> Result<Learned, DatabaseError> {
+    let mut claims: BTreeMap<LidKey, Option<PhoneNumber>> = BTreeMap::new();
+    for one in &mut *fresh {
+        let Some(key) = key_of(one) else { continue };
+        let before = known.get(&one.id).and_then(Option::as_ref);
+        match (&one.job.message.chat_phone, before) {
+            (Some(phone), Some(before)) if phone == before => {}
+            (Some(phone), _) => drop(claims.insert(key, Some(phone.clone()))),
+            (None, Some(before)) => name_by_number(one, before.clone()),
+            (None, None) => drop(claims.entry(key).or_insert(None)),
+        }
+    }
+    if claims.is_empty() {
+        return Ok(Learned::default());
+    }
+    let learned = contact_lid::claim_group(tx, &claims).await?;
+    for one in fresh {
+        if one.job.message.chat_phone.is_none()
+            && let Some(phone) = key_of(one).and_then(|key| learned.get(&key))
+        {
+            name_by_number(one, phone.clone());
+        }
+    }
+    Ok(Learned(learned))
+}
+
+fn key_of(fresh: &Fresh<'_>) -> Option<LidKey> {
+    let lid = fresh.job.message.chat_lid.clone()?;
+    Some((fresh.job.scope.tenant().clone(), fresh.job.account, lid))
+}
+
+fn name_by_number(fresh: &mut Fresh<'_>, phone: PhoneNumber) {
+    let message = &mut fresh.job.to_mut().message;
+    message.chat = ChatAddress::Phone(phone.clone());
+    message.chat_phone = Some(phone);
+}
+
+impl Learned {
+    /// Makes one chat of two, where a number became known that had a chat under its hidden id. The chat of the number
+    /// survives; `chats` holds it, locked by this transaction.
+    ///
+    /// A chat under a hidden id is only ever taken hold of by whoever has the id's row (see [`contact_lid`]), so the
+    /// order of these locks among each other cannot cross anybody else's.
+    ///
+    /// # Errors
+    /// [`DatabaseError`].
+    pub(super) async fn merge_chats(
+        &self,
+        tx: &mut GroupTransaction,
+        chats: &HashMap<ChatKey, ChatId>,
+    ) -> Result<(), DatabaseError> {
+        let mut learned: Vec<(&LidKey, &PhoneNumber)> = self.0.iter().collect();
+        learned.sort();
+        for ((tenant, account, lid), phone) in learned {
+            let key = (tenant.clone(), *account, ChatAddress::Phone(phone.clone()));
+            let Some(&into) = chats.get(&key) else { continue };
+            let merged = chat_merge::merge(tx, tenant, *account, lid.as_jid(), into).await?;
+            if let Some(from) = merged {
+                lanes::merge(tx, tenant, &from.to_string(), &into.to_string()).await?;
+                metrics::counter!("kanal_chats_merged_total").increment(1);
+                tracing::info!(%tenant, chat = %from, %into, "two chats are one person");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The address under which the chat with this partner is kept: the number's, where it is known. Locks the hidden id
+/// until the commit, so that a message that teaches the number at the same moment is not missed.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn chat_address(
+    tx: &mut TenantTransaction,
+    account: AccountId,
+    to: ChatAddress,
+) -> Result<(ChatAddress, Option<Lid>), DatabaseError> {
+    let ChatAddress::Lid(lid) = to else {
+        return Ok((to, None));
+    };
+    let known = contact_lid::claim_one(tx, account, &lid).await?;
+    let address = known.map_or_else(|| ChatAddress::Lid(lid.clone()), ChatAddress::Phone);
+    Ok((address, Some(lid)))
+}
+
+/// As [`chat_address`], for whoever only looks a chat up.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn find_address(
+    tx: &mut TenantTransaction,
+    account: AccountId,
+    of: ChatAddress,
+) -> Result<ChatAddress, DatabaseError> {
+    let ChatAddress::Lid(lid) = &of else {
+        return Ok(of);
+    };
+    let known = contact_lid::phone_of(tx, account, lid).await?;
+    Ok(known.map_or(of, ChatAddress::Phone))
+}

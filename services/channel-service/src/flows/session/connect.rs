@@ -1,0 +1,112 @@
+//! What people do with a session that is there: connect it, pair it, take it off the network, unlink it.
+
+use domain::address::PhoneNumber;
+use secrecy::ExposeSecret as _;
+use tenant_isolation::TenantScope;
+use whatsapp::credentials::WebhookKey;
+use whatsapp::session::{Details, LinkingCode, Upkeep};
+
+use super::{SessionError, Sessions};
+use crate::flows::tenant::Actor;
+use crate::store::account;
+use crate::store::session::SessionRow;
+
+impl Sessions {
+    /// Connects the session. One that is connected already counts as connected.
+    ///
+    /// # Errors
+    /// [`SessionError`].
+    pub async fn connect(&self, scope: &TenantScope, actor: &Actor) -> Result<Details, SessionError> {
+        let row = self.of(scope).await?;
+        let token = self.token(scope, &row)?;
+        let details = self.provider.connect(&token, &self.upkeep(scope, &row)?).await?;
+        self.after(scope, &row, actor, "session.connect").await?;
+        Ok(details)
+    }
+
+    /// Takes the session off the network; the pairing stays.
+    ///
+    /// # Errors
+    /// [`SessionError`].
+    pub async fn disconnect(&self, scope: &TenantScope, actor: &Actor) -> Result<Details, SessionError> {
+        let row = self.of(scope).await?;
+        let token = self.token(scope, &row)?;
+        let details = self.provider.disconnect(&token).await?;
+        self.after(scope, &row, actor, "session.disconnect").await?;
+        Ok(details)
+    }
+
+    /// Unlinks the session from the phone; the session stays.
+    ///
+    /// # Errors
+    /// [`SessionError`].
+    pub async fn logout(&self, scope: &TenantScope, actor: &Actor) -> Result<Details, SessionError> {
+        let row = self.of(scope).await?;
+        let token = self.token(scope, &row)?;
+        let details = self.provider.logout(&token).await?;
+        self.after(scope, &row, actor, "session.logout").await?;
+        Ok(details)
+    }
+
+    /// A code to type on the phone.
+    ///
+    /// # Errors
+    /// [`SessionError`].
+    pub async fn pair_phone(
+        &self,
+        scope: &TenantScope,
+        phone: &PhoneNumber,
+        actor: &Actor,
+    ) -> Result<LinkingCode, SessionError> {
+        let row = self.of(scope).await?;
+        let token = self.token(scope, &row)?;
+        let code = self.provider.pair_phone(&token, phone).await?;
+        self.note(scope, actor, "session.pair_phone", &row).await?;
+        Ok(code)
+    }
+
+    /// A session that was just made comes up by itself. When it does not, people connect it by hand.
+    pub(super) async fn connect_new(&self, scope: &TenantScope) {
+        let connected = async {
+            let row = self.of(scope).await?;
+            let token = self.token(scope, &row)?;
+            let upkeep = self.upkeep(scope, &row)?;
+            self.provider.connect(&token, &upkeep).await?;
+            self.changed(scope, row.account()).await;
+            Ok::<(), SessionError>(())
+        };
+        if let Err(error) = connected.await {
+            tracing::warn!(tenant = %scope.tenant(), error = %crate::error::chain(&error),
+                "a new session could not be connected");
+        }
+    }
+
+    /// What the provider forgets (wa-server contract 9).
+    fn upkeep(&self, scope: &TenantScope, row: &SessionRow) -> Result<Upkeep, SessionError> {
+        let binding = account::webhook_key_binding(scope.tenant(), row.account());
+        let newest = row.webhook_keys_sealed.first();
+        let key = newest
+            .map(|sealed| self.keys.open(sealed, &binding))
+            .transpose()?;
+        Ok(Upkeep {
+            webhook_url: self.webhook_url.clone(),
+            webhook_key: key.and_then(|key| WebhookKey::new(key.expose_secret()).ok()),
+        })
+    }
+
+    /// Notes the act and asks where the session stands now, so that the stored state is not that of before.
+    async fn after(
+        &self,
+        scope: &TenantScope,
+        row: &SessionRow,
+        actor: &Actor,
+        action: &'static str,
+    ) -> Result<(), SessionError> {
+        self.note(scope, actor, action, row).await?;
+        self.changed(scope, row.account()).await;
+        if let Err(error) = self.status(scope).await {
+            tracing::warn!(error = %crate::error::chain(&error), "the session's state could not be read");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,165 @@
+//! A session is removed: there first, here only when it is gone there.
+
+use domain::ids::AccountId;
+use tenant_isolation::TenantScope;
+use whatsapp::genfity::Removal;
+use whatsapp::session::FailureReason;
+
+use super::work::Work;
+use super::{SessionError, Sessions};
+use crate::flows::tenant::Actor;
+use crate::store::account::{self, INSTANCE, SESSION};
+use crate::store::session::{self, SessionRow, SessionVia};
+use crate::store::{audit, channel_account};
+
+/// Why a session is removed, for the audit log.
+pub(super) struct Removing<'a> {
+    pub(super) action: &'static str,
+    pub(super) detail: Option<String>,
+    pub(super) actor: &'a Actor,
+}
+
+impl Sessions {
+    /// Removes the tenant's session. The account stays, and its chats with it. False when there was none.
+    ///
+    /// # Errors
+    /// [`SessionError`]; the session is still there then, and so is everything that is needed to try again.
+    pub async fn delete(&self, scope: &TenantScope, actor: &Actor) -> Result<bool, SessionError> {
+        let removing = Removing {
+            action: "session.delete",
+            detail: None,
+            actor,
+        };
+        self.remove(scope, &removing).await
+    }
+
+    pub(super) async fn remove(
+        &self,
+        scope: &TenantScope,
+        removing: &Removing<'_>,
+    ) -> Result<bool, SessionError> {
+        let work = self.begin_work(scope).await?;
+        let removed = self.remove_under(&work, removing).await;
+        work.end().await;
+        removed
+    }
+
+    async fn remove_under(&self, work: &Work<'_>, removing: &Removing<'_>) -> Result<bool, SessionError> {
+        // One that was only begun goes, too, and was none.
+        self.abandon(work, removing.actor).await?;
+        let Some(row) = self.find(work.scope()).await? else {
+            return Ok(false);
+        };
+        self.remove_outside(work, &row).await?;
+        self.forget_session(work, &row, removing).await?;
+        Ok(true)
+    }
+
+    async fn remove_outside(&self, work: &Work<'_>, row: &SessionRow) -> Result<(), SessionError> {
+        let logged_out = self.log_out(work, row).await?;
+        let Some(via) = row.session_via.as_deref() else {
+            return self.remove_registered_by_hand(work, row, logged_out).await;
+        };
+        match SessionVia::parse(via) {
+            Some(SessionVia::DryRun) => Ok(()),
+            Some(SessionVia::Gateway) if self.makers.gateway.is_some() => {
+                self.remove_at_gateway(work, row).await.map(drop)
+            }
+            Some(SessionVia::Server) if self.makers.server.is_some() => {
+                self.remove_at_server(work, row).await.map(drop)
+            }
+            _ => Err(SessionError::NotConfigured),
+        }
+    }
+
+    /// Best effort: a session that is removed is logged out by that, too. True when nothing is left to log out.
+    async fn log_out(&self, work: &Work<'_>, row: &SessionRow) -> Result<bool, SessionError> {
+        work.go_on().await?;
+        let Ok(token) = self.token(work.scope(), row) else {
+            return Ok(false);
+        };
+        match self.provider.logout(&token).await {
+            Ok(_) => Ok(true),
+            Err(failure) => Ok(matches!(
+                failure.reason,
+                FailureReason::NoSession
+                    | FailureReason::NotConnected
+                    | FailureReason::NotLoggedIn
+                    | FailureReason::UnknownToken
+            )),
+        }
+    }
+
+    /// Nobody wrote down where it was made, so it is looked for wherever we can look.
+    async fn remove_registered_by_hand(
+        &self,
+        work: &Work<'_>,
+        row: &SessionRow,
+        logged_out: bool,
+    ) -> Result<(), SessionError> {
+        let mut removed = false;
+        if self.makers.gateway.is_some() && self.customer_key(work.scope()).await?.is_some() {
+            removed = self.remove_at_gateway(work, row).await? == Removal::Removed;
+        }
+        if !removed && self.makers.server.is_some() {
+            self.remove_at_server(work, row).await?;
+            return Ok(());
+        }
+        // Nobody here can remove it; what is unlinked from the phone is not usable by anybody.
+        if removed || logged_out {
+            Ok(())
+        } else {
+            Err(SessionError::NotConfigured)
+        }
+    }
+
+    async fn remove_at_gateway(&self, work: &Work<'_>, row: &SessionRow) -> Result<Removal, SessionError> {
+        let gateway = self.makers.gateway.as_ref().ok_or(SessionError::NotConfigured)?;
+        let Some(id) = row.session_id.as_deref() else {
+            return Ok(Removal::WasAbsent);
+        };
+        // Also renews a key that was replaced behind our back.
+        let (key, _) = self.listed(work, gateway).await?;
+        work.go_on().await?;
+        Ok(gateway.delete_session(&key, id).await?)
+    }
+
+    async fn remove_at_server(&self, work: &Work<'_>, row: &SessionRow) -> Result<Removal, SessionError> {
+        let server = self.makers.server.as_ref().ok_or(SessionError::NotConfigured)?;
+        let Some(id) = row.session_id.as_deref() else {
+            return Ok(Removal::WasAbsent);
+        };
+        work.go_on().await?;
+        Ok(server.delete_user(id).await?)
+    }
+
+    /// The names go with the session: an account without keys must not be reached by a name alone.
+    async fn forget_session(
+        &self,
+        work: &Work<'_>,
+        row: &SessionRow,
+        removing: &Removing<'_>,
+    ) -> Result<(), SessionError> {
+        let account = AccountId::from_uuid(row.id);
+        let tenant = work.scope().tenant().as_str();
+        let mut names = vec![(INSTANCE, row.instance_name.as_str()), (INSTANCE, tenant)];
+        names.extend(row.session_id.as_deref().map(|id| (SESSION, id)));
+        let mut tx = work.transaction("forget session").await?;
+        for (kind, name) in &names {
+            account::unregister(&mut tx, kind, name).await?;
+        }
+        session::clear(&mut tx, account).await?;
+        channel_account::lose_number(&mut tx).await?;
+        let mut act = removing
+            .actor
+            .act(removing.action, Some(row.instance_name.clone()));
+        act.detail.clone_from(&removing.detail);
+        audit::note(&mut tx, &act).await?;
+        tx.commit().await?;
+        for (kind, name) in names {
+            self.routes.forget(kind, name).await;
+        }
+        self.changed(work.scope(), account).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,202 @@
+//! A tenant's WhatsApp session: made, connected, paired, asked about, removed (channel-service contract 1.5 and 6.5).
+//!
+//! | rule | where |
+//! |---|---|
+//! | one is made at a time, and what is half made is finished or taken back | [`create`], `session_intents` |
+//! | it goes here only when it is gone there | [`delete`] |
+//! | asking often costs one call a second | [`watch`] |
+//! | what the provider forgets is told again at every connect | [`connect`] |
+
+mod connect;
+mod create;
+mod customer;
+mod delete;
+mod duplicate;
+mod watch;
+mod work;
+
+use std::sync::Arc;
+
+use cache::{CacheKey, ReadThrough, RedisLink};
+use database::{Database, DatabaseError};
+use domain::ids::AccountId;
+use runtime::encryption::{EncryptionError, KeyRing};
+use secrecy::{ExposeSecret as _, SecretString};
+use tenant_isolation::{TenantScope, TenantTransaction};
+use whatsapp::credentials::SessionToken;
+use whatsapp::genfity::{CallError, SupportGateway, WaAdmin};
+use whatsapp::session::{ManageSession, SessionFailure};
+
+use super::register_account::RegisterError;
+use super::route_account::AccountRoutes;
+use super::tenant::Actor;
+use crate::store::session::{self, SessionRow};
+use crate::store::{account, audit};
+
+pub use create::Created;
+pub use customer::{CustomerView, PAGE, SummaryItem, plain_status};
+pub use watch::{QrView, StatusView};
+
+/// Everything that is done about sessions. Shared by requests and workers.
+pub struct Sessions {
+    db: Database,
+    keys: KeyRing,
+    routes: AccountRoutes,
+    provider: Arc<dyn ManageSession>,
+    makers: Makers,
+    webhook_url: Option<String>,
+    statuses: ReadThrough<StatusView>,
+    qr_codes: ReadThrough<QrView>,
+    pause: watch::Pause,
+}
+
+/// Who can make sessions.
+#[derive(Debug, Clone, Default)]
+pub struct Makers {
+    /// The gateway, asked first.
+    pub gateway: Option<SupportGateway>,
+    /// The WhatsApp server's administration.
+    pub server: Option<WaAdmin>,
+    /// Nothing may go out: without a gateway, sessions exist on paper.
+    pub dry_run: bool,
+}
+
+/// What [`Sessions`] works with.
+pub struct Tools {
+    /// The tables.
+    pub db: Database,
+    /// Seals and opens what is in them.
+    pub keys: KeyRing,
+    /// Where webhooks find accounts.
+    pub routes: AccountRoutes,
+    /// Shares what was asked among processes.
+    pub redis: RedisLink,
+    /// The sessions themselves.
+    pub provider: Arc<dyn ManageSession>,
+    /// Who can make them.
+    pub makers: Makers,
+    /// Where their events are to go.
+    pub webhook_url: Option<String>,
+}
+
+/// Something about a session that could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The tenant has no session.
+    #[error("the tenant has no session")]
+    NoSession,
+    /// The other tenant has no session.
+    #[error("the other tenant has no session")]
+    NoTarget,
+    /// The two tenants do not hold the same number.
+    #[error("the two sessions do not hold the same number")]
+    OtherNumber,
+    /// The tenant may have no more sessions.
+    #[error("the tenant has as many sessions as it may have")]
+    LimitReached,
+    /// The tenant is suspended.
+    #[error("the tenant is suspended")]
+    Suspended,
+    /// Nobody is configured who could do it.
+    #[error("nobody is configured who makes or removes sessions")]
+    NotConfigured,
+    /// Somebody else works on the tenant's session, and goes on doing so.
+    #[error("somebody else works on the tenant's session")]
+    Busy,
+    /// The gateway keeps no key of the customer that we could use.
+    #[error("the customer's key is not known")]
+    NoCustomerKey,
+    /// The session's own call did not succeed.
+    #[error("the provider: {0}")]
+    Provider(#[from] SessionFailure),
+    /// The gateway's or the server's administration did not do it.
+    #[error(transparent)]
+    Maker(#[from] CallError),
+    /// The account could not be registered.
+    #[error(transparent)]
+    Register(#[from] RegisterError),
+    /// A stored secret does not open.
+    #[error(transparent)]
+    Encryption(#[from] EncryptionError),
+    /// Postgres failed.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+}
+
+/// Accounts whose state one process keeps at hand.
+const WATCHED: u64 = 20_000;
+
+impl Sessions {
+    /// Puts it together.
+    #[must_use]
+    pub fn new(tools: Tools) -> Self {
+        Self {
+            db: tools.db,
+            keys: tools.keys,
+            routes: tools.routes,
+            provider: tools.provider,
+            makers: tools.makers,
+            webhook_url: tools.webhook_url,
+            statuses: ReadThrough::short_lived(tools.redis.clone(), WATCHED, watch::FRESH),
+            qr_codes: ReadThrough::short_lived(tools.redis, WATCHED, watch::FRESH),
+            pause: watch::Pause::default(),
+        }
+    }
+
+    /// The tenant's session as it is stored.
+    ///
+    /// # Errors
+    /// [`SessionError::Database`].
+    pub async fn find(&self, scope: &TenantScope) -> Result<Option<SessionRow>, SessionError> {
+        let mut tx = TenantTransaction::begin(&self.db, scope, "find session").await?;
+        let row = session::find(&mut tx).await?;
+        tx.commit().await?;
+        Ok(row)
+    }
+
+    /// As [`Self::find`], of a tenant that must have one.
+    async fn of(&self, scope: &TenantScope) -> Result<SessionRow, SessionError> {
+        self.find(scope).await?.ok_or(SessionError::NoSession)
+    }
+
+    fn token(&self, scope: &TenantScope, row: &SessionRow) -> Result<SessionToken, SessionError> {
+        let binding = account::token_binding(scope.tenant(), row.account());
+        let token = self.keys.open(&row.token_sealed, &binding)?;
+        SessionToken::new(token.expose_secret())
+            .map_err(|_| SessionError::Encryption(EncryptionError::DoesNotOpen))
+    }
+
+    /// Notes an act that needed no change of ours.
+    async fn note(
+        &self,
+        scope: &TenantScope,
+        actor: &Actor,
+        action: &'static str,
+        row: &SessionRow,
+    ) -> Result<(), SessionError> {
+        let mut tx = TenantTransaction::begin(&self.db, scope, "note session act").await?;
+        audit::note(&mut tx, &actor.act(action, Some(row.instance_name.clone()))).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// The account's state changed: who asks next is told anew, everywhere.
+    pub async fn changed(&self, scope: &TenantScope, account: AccountId) {
+        self.statuses.forget(&status_key(scope, account)).await;
+        self.qr_codes.forget(&qr_key(scope, account)).await;
+    }
+}
+
+fn status_key(scope: &TenantScope, account: AccountId) -> CacheKey {
+    CacheKey::of_tenant(scope, "session_status", &account.to_string())
+}
+
+fn qr_key(scope: &TenantScope, account: AccountId) -> CacheKey {
+    CacheKey::of_tenant(scope, "session_qr", &account.to_string())
+}
+
+/// 64 random hexadecimal digits behind a prefix.
+fn random_secret(prefix: &str) -> SecretString {
+    let (high, low): (u128, u128) = (rand::random(), rand::random());
+    SecretString::from(format!("{prefix}{high:032x}{low:032x}"))
+}

@@ -1,0 +1,243 @@
+//! Where a session stands, for dialogs that ask every second or more often: whoever asks at the same time shares one
+//! call, and its answer is good for a second, also in other processes.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use domain::account::AccountStatus;
+use domain::address::{Jid, PhoneNumber};
+use serde::{Deserialize, Serialize};
+use tenant_isolation::{TenantScope, TenantTransaction};
+use tokio::time::Instant;
+use whatsapp::credentials::SessionToken;
+use whatsapp::session::{FailureReason, SessionState};
+
+use super::{SessionError, Sessions, qr_key, status_key};
+use crate::store::channel_account;
+use crate::store::session::{self, SessionRow};
+
+/// How long an answer is good.
+pub(super) const FRESH: Duration = Duration::from_secs(1);
+
+/// How long nobody is asked after the gateway said that we ask too often. It counts by our address, for all tenants
+/// together, and blocks whoever goes on (contract 6.1).
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Until when nobody is asked. Asking is for dialogs only, so it can wait; what people do is not held up.
+#[derive(Debug, Default)]
+pub(super) struct Pause(Mutex<Option<Instant>>);
+
+impl Pause {
+    fn begin(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + PAUSE);
+        metrics::counter!("kanal_session_asking_paused_total").increment(1);
+    }
+
+    fn is_on(&self) -> bool {
+        let until = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| Instant::now() < until)
+    }
+}
+
+/// Where a session stands. That nobody can tell is not that it is down.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StatusView {
+    /// What the provider says.
+    Known {
+        /// The socket to WhatsApp is up.
+        connected: bool,
+        /// Paired and usable.
+        logged_in: bool,
+        /// Its own address.
+        jid: String,
+        /// What is to be scanned.
+        qr_code: String,
+        /// What it is called.
+        name: String,
+        /// What it tells of.
+        events: String,
+        /// Where.
+        webhook: String,
+        /// Its number.
+        phone: Option<String>,
+    },
+    /// The provider could not be asked, or did not say.
+    Unknown,
+}
+
+/// The code that waits to be scanned, or why there is none.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum QrView {
+    /// A data URL; empty until the first code is there.
+    Code(String),
+    /// There is nothing to scan.
+    AlreadyLoggedIn,
+    /// The session runs nowhere.
+    NoSession,
+    /// It could not be had, for this reason.
+    Failed {
+        /// The stable code.
+        code: String,
+        /// What the provider said.
+        said: String,
+    },
+}
+
+impl Sessions {
+    /// Where the tenant's session stands, with what is stored of it. `None`: it has none.
+    ///
+    /// # Errors
+    /// [`SessionError`] about our own side only: a provider that fails is [`StatusView::Unknown`].
+    pub async fn status(
+        &self,
+        scope: &TenantScope,
+    ) -> Result<Option<(SessionRow, StatusView)>, SessionError> {
+        let Some(row) = self.find(scope).await? else {
+            return Ok(None);
+        };
+        let key = status_key(scope, row.account());
+        let asked = self
+            .statuses
+            .get(&key, || async {
+                Ok::<_, SessionError>(Some(self.ask_status(scope, &row).await))
+            })
+            .await;
+        let view = asked.ok().flatten().unwrap_or(StatusView::Unknown);
+        Ok(Some((row, view)))
+    }
+
+    async fn ask_status(&self, scope: &TenantScope, row: &SessionRow) -> StatusView {
+        let Ok(token) = self.token(scope, row) else {
+            tracing::error!(tenant = %scope.tenant(), "a session's token does not open");
+            return StatusView::Unknown;
+        };
+        if self.pause.is_on() {
+            return StatusView::Unknown;
+        }
+        metrics::counter!("kanal_session_status_calls_total").increment(1);
+        let state = match self.provider.status(&token).await {
+            Ok(state) => state,
+            Err(failure) => {
+                if failure.reason == FailureReason::RateLimited {
+                    self.pause.begin();
+                }
+                tracing::info!(tenant = %scope.tenant(), reason = failure.reason.as_str(),
+                    "where a session stands could not be asked");
+                return StatusView::Unknown;
+            }
+        };
+        let phone = number_of(&state.jid);
+        if !self.makers.dry_run
+            && let Err(error) = self.learn(scope, row, &state, phone.as_deref()).await
+        {
+            tracing::warn!(error = %crate::error::chain(&error), "a session's state was not kept");
+        }
+        StatusView::Known {
+            connected: state.connected,
+            logged_in: state.logged_in,
+            jid: state.jid,
+            qr_code: state.qr_code,
+            name: state.name,
+            events: state.events,
+            webhook: state.webhook,
+            phone,
+        }
+    }
+
+    /// Keeps what is news.
+    async fn learn(
+        &self,
+        scope: &TenantScope,
+        row: &SessionRow,
+        state: &SessionState,
+        phone: Option<&str>,
+    ) -> Result<(), SessionError> {
+        let status = match (state.connected, state.logged_in) {
+            (true, true) => AccountStatus::Connected,
+            (true, false) => AccountStatus::QrWaiting,
+            // Down because it was unlinked says more than down.
+            (false, _) if row.status.parse() == Ok(AccountStatus::LoggedOut) => AccountStatus::LoggedOut,
+            (false, _) => AccountStatus::Disconnected,
+        };
+        let mut tx = TenantTransaction::begin(&self.db, scope, "learn session state").await?;
+        session::note_state(&mut tx, row.account(), status, phone).await?;
+        if let Some(phone) = phone {
+            channel_account::show_number(&mut tx, phone).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// The code that waits to be scanned.
+    ///
+    /// # Errors
+    /// [`SessionError`] about our own side only.
+    pub async fn qr(&self, scope: &TenantScope) -> Result<QrView, SessionError> {
+        let row = self.of(scope).await?;
+        let token = self.token(scope, &row)?;
+        let key = qr_key(scope, row.account());
+        let asked = self
+            .qr_codes
+            .get(&key, || async {
+                Ok::<_, SessionError>(Some(self.ask_qr(&token).await))
+            })
+            .await;
+        Ok(asked.ok().flatten().unwrap_or(QrView::NoSession))
+    }
+}
+
+impl Sessions {
+    async fn ask_qr(&self, token: &SessionToken) -> QrView {
+        if self.pause.is_on() {
+            return QrView::Failed {
+                code: FailureReason::RateLimited.as_str().to_owned(),
+                said: "rate limit exceeded".to_owned(),
+            };
+        }
+        metrics::counter!("kanal_session_qr_calls_total").increment(1);
+        let failure = match self.provider.qr(token).await {
+            Ok(code) => return QrView::Code(code.0),
+            Err(failure) => failure,
+        };
+        match failure.reason {
+            FailureReason::AlreadyLoggedIn => return QrView::AlreadyLoggedIn,
+            FailureReason::NoSession => return QrView::NoSession,
+            FailureReason::RateLimited => self.pause.begin(),
+            _ => {}
+        }
+        QrView::Failed {
+            code: failure.reason.as_str().to_owned(),
+            said: failure.said.as_str().to_owned(),
+        }
+    }
+}
+
+/// The number of an address with a device. A hidden id is no number.
+fn number_of(jid: &str) -> Option<String> {
+    let jid = Jid::parse(jid).ok()?;
+    let (user, server) = (jid.user(), jid.server());
+    (server == "s.whatsapp.net")
+        .then(|| PhoneNumber::parse(user).ok())
+        .flatten()
+        .map(|phone| phone.as_str().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number_of;
+
+    #[test]
+    fn only_a_number_is_a_number() {
+        assert_eq!(
+            number_of("6281100000009:12@s.whatsapp.net").as_deref(),
+            Some("6281100000009")
+        );
+        assert_eq!(
+            number_of("6281100000009@s.whatsapp.net").as_deref(),
+            Some("6281100000009")
+        );
+        for none in ["", "190000000000001:3@lid", "x"] {
+            assert_eq!(number_of(none), None, "{none}");
+        }
+    }
+}

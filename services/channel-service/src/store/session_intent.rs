@@ -1,0 +1,119 @@
+//! `session_intents`: sessions that are being made.
+
+use std::time::Duration;
+
+use database::DatabaseError;
+use diesel::sql_types::{BigInt, Double, Text, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+use domain::ids::{AccountId, TenantId};
+use tenant_isolation::{PlatformTransaction, TenantTransaction};
+use uuid::Uuid;
+
+/// A row of `session_intents`.
+#[derive(Debug, Clone, diesel::QueryableByName)]
+pub struct IntentRow {
+    /// For which account.
+    #[diesel(sql_type = SqlUuid)]
+    pub account_id: Uuid,
+    /// What the session is called.
+    #[diesel(sql_type = Text)]
+    pub session_name: String,
+    /// A [`super::session::SessionVia`].
+    #[diesel(sql_type = Text)]
+    pub via: String,
+    /// Sealed; see [`token_binding`]. Used where we choose the token.
+    #[diesel(sql_type = Text)]
+    pub token_sealed: String,
+}
+
+/// What the token of an intended session is sealed for.
+#[must_use]
+pub fn token_binding(tenant: &TenantId, account: AccountId) -> String {
+    format!("session_intents/{tenant}/{account}/token")
+}
+
+/// The tenant's intent. `None`: nothing is being made.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn find(tx: &mut TenantTransaction) -> Result<Option<IntentRow>, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let mut rows: Vec<IntentRow> = diesel::sql_query(
+        "SELECT account_id, session_name, via, token_sealed FROM session_intents WHERE tenant_id = $1",
+    )
+    .bind::<Text, _>(tenant)
+    .load(tx.connection())
+    .await?;
+    Ok(rows.pop())
+}
+
+/// Writes the tenant's intent down.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn insert(tx: &mut TenantTransaction, row: &IntentRow) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    diesel::sql_query(
+        "INSERT INTO session_intents (tenant_id, account_id, session_name, via, token_sealed) \
+         VALUES ($1, $2, $3, $4, $5)",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(row.account_id)
+    .bind::<Text, _>(&row.session_name)
+    .bind::<Text, _>(&row.via)
+    .bind::<Text, _>(&row.token_sealed)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// Somebody works on the intent: the sweep leaves it alone for a while.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn touch(tx: &mut TenantTransaction) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    diesel::sql_query("UPDATE session_intents SET updated_at = now() WHERE tenant_id = $1")
+        .bind::<Text, _>(tenant)
+        .execute(tx.connection())
+        .await?;
+    Ok(())
+}
+
+/// The intent is carried out or given up.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn delete(tx: &mut TenantTransaction) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    diesel::sql_query("DELETE FROM session_intents WHERE tenant_id = $1")
+        .bind::<Text, _>(tenant)
+        .execute(tx.connection())
+        .await?;
+    Ok(())
+}
+
+/// Tenants whose intent nobody has touched for `age`, oldest first, at most `most`.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn left_behind(
+    tx: &mut PlatformTransaction,
+    age: Duration,
+    most: i64,
+) -> Result<Vec<String>, DatabaseError> {
+    #[derive(diesel::QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        tenant_id: String,
+    }
+    let rows: Vec<Row> = diesel::sql_query(
+        "SELECT tenant_id FROM session_intents WHERE updated_at <= now() - make_interval(secs => $1) \
+         ORDER BY updated_at LIMIT $2",
+    )
+    .bind::<Double, _>(age.as_secs_f64())
+    .bind::<BigInt, _>(most)
+    .load(tx.connection())
+    .await?;
+    Ok(rows.into_iter().map(|row| row.tenant_id).collect())
+}

@@ -1,0 +1,56 @@
+//! The OpenAPI document, and that it tells of every route there is.
+
+use channel_service::routes;
+use reqwest::Method;
+
+use crate::harness::{INTERNAL_KEY, TestApp};
+
+#[test]
+fn the_document_is_as_it_was_agreed() {
+    insta::assert_json_snapshot!(routes::openapi());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_route_of_the_document_is_there_and_knows_no_stranger() {
+    let app = TestApp::spawn().await;
+    let served = routes::served();
+    assert!(served.len() > 10);
+    for (method, path) in served {
+        let method: Method = method.parse().unwrap();
+        let url = format!("{}{}", app.url, path.replace(['{', '}'], ""));
+        // A stranger learns nothing, not even which routes there are.
+        let guarded =
+            path.starts_with("/internal") || (path.starts_with("/api") && !path.ends_with("/login"));
+        // Of everything that is wrong with a link to a file one hears that there is no such route; that these are there
+        // is shown with good links, in `media` and `upload`.
+        if path.starts_with("/uploads") {
+            continue;
+        }
+        let answer = app.http().request(method.clone(), &url).send().await.unwrap();
+        if guarded {
+            assert_eq!(answer.status().as_u16(), 401, "{method} {path}");
+        }
+        let answer = app
+            .http()
+            .request(method.clone(), &url)
+            .header("x-internal-api-key", INTERNAL_KEY)
+            .send()
+            .await
+            .unwrap();
+        let body = answer.text().await.unwrap();
+        assert!(!body.contains("route_not_found"), "{method} {path}: {body}");
+    }
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_can_read_it_in_the_browser() {
+    let app = TestApp::spawn().await;
+    assert_eq!(app.get("/api-docs.json").await.json(), routes::openapi());
+    let page = app.get("/api-docs/").await;
+    assert_eq!(page.status, 200);
+    assert!(page.text.contains("swagger-ui"));
+    let script = app.get("/api-docs/swagger-initializer.js").await;
+    assert!(script.text.contains("/api-docs.json"), "{}", script.text);
+    app.finish().await;
+}

@@ -1,0 +1,69 @@
+//! Replies of one conversation leave in the order in which agents wrote them.
+//!
+//! Chatwoot delivers its webhooks as jobs that overtake each other (contract 2.4). An accepted reply therefore stays in
+//! its lane for a short while, and then all that came meanwhile become orders at once, sorted by Chatwoot's message
+//! ids, which grow.
+
+use std::time::Duration;
+
+use database::{Database, DatabaseError};
+use messaging::Envelope;
+use messaging::lanes::{self, LaneError, Lease, Next, Task};
+use messaging::outbox::{self, NewRow};
+use tenant_isolation::TenantTransaction;
+
+use super::work::{self, Errand, REPLY, ReplyWork, Work};
+
+/// Replies that leave at once; the rest follows right after.
+const MOST: i64 = 200;
+
+/// Waits for what is left of `window`, or sends what came.
+///
+/// # Errors
+/// [`LaneError`]: nothing was written.
+pub async fn order_replies(
+    db: &Database,
+    lease: &Lease,
+    head: &Task,
+    window: Duration,
+) -> Result<Next, LaneError> {
+    let mut tx = TenantTransaction::begin(db, lease.scope(), "order replies").await?;
+    let waiting = lanes::waiting(&mut tx, lease, REPLY, MOST).await?;
+    let longest = waiting.iter().map(|reply| reply.seconds).fold(0.0, f64::max);
+    let left = window.saturating_sub(Duration::try_from_secs_f64(longest).unwrap_or_default());
+    if !left.is_zero() {
+        lease
+            .retry(&mut tx, head, left, false, "reply_order_window")
+            .await?;
+        tx.commit().await?;
+        return Ok(Next::Wait);
+    }
+    let mut replies: Vec<(ReplyWork, Option<String>)> = Vec::with_capacity(waiting.len());
+    for reply in &waiting {
+        match work::read(&reply.task) {
+            Ok(Errand {
+                request_id,
+                work: Work::Reply(work),
+            }) => {
+                replies.push((work, request_id));
+                lease.done(&mut tx, &reply.task).await?;
+            }
+            Ok(_) | Err(_) => lease.park(&mut tx, &reply.task, "unreadable_task").await?,
+        }
+    }
+    replies.sort_by_key(|(reply, _)| reply.message_id);
+    let rows = replies
+        .into_iter()
+        .map(|(reply, request_id)| {
+            let envelope = Envelope::new(lease.scope(), &reply.order)?.caused_by(request_id);
+            Ok(NewRow {
+                lane: lease.lane().to_owned(),
+                envelope,
+            })
+        })
+        .collect::<Result<Vec<_>, serde_json::Error>>()
+        .map_err(|error| DatabaseError::Refused(Box::new(error)))?;
+    outbox::enqueue(&mut tx, rows).await?;
+    tx.commit().await?;
+    Ok(Next::Continue)
+}

@@ -1,0 +1,75 @@
+//! What grows with every message is forgotten by its age, and nothing that is still in use.
+
+use chatwoot_bridge::config::Kept;
+use chatwoot_bridge::workers::retention::{Forgettable, step};
+use domain::ids::ChatId;
+
+use crate::world::{World, message, received, start_chatwoot};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_rows_leave_and_young_ones_stay() {
+    let (world, chatwoot) = (World::start().await, start_chatwoot().await);
+    let place = world.connect(&chatwoot, "desa-a", "default", "").await;
+    for (n, phone) in ["628123450001", "628123450002"].into_iter().enumerate() {
+        world
+            .take(&received(
+                &place,
+                message(&place, ChatId::generate(), phone, &format!("3EB0{n}"), "satu"),
+            ))
+            .await;
+        world.work().await;
+    }
+    for n in 1..=2 {
+        world
+            .sql(&format!(
+                "INSERT INTO agent_messages (tenant_id, inbox_id, chatwoot_message_id, chatwoot_conversation_id, \
+                 request_id, status) VALUES ('desa-a', '{}', {n}, 1, gen_random_uuid(), 'queued')",
+                place.link
+            ))
+            .await;
+    }
+    let kept = Kept { links_days: 30.0 };
+    let forget = async || {
+        let mut forgotten = Vec::new();
+        for what in Forgettable::ALL {
+            forgotten.push(step(&world.database.db, kept, what).await.unwrap());
+        }
+        forgotten
+    };
+    assert_eq!(forget().await, [0, 0, 0, 0]);
+
+    let old = "now() - interval '31 days'";
+    world
+        .sql(&format!(
+            "UPDATE message_links SET created_at = {old} WHERE provider_message_id = '3EB00'"
+        ))
+        .await;
+    world
+        .sql(&format!(
+            "UPDATE agent_messages SET created_at = {old} WHERE chatwoot_message_id = 1"
+        ))
+        .await;
+    world
+        .sql(
+            "UPDATE handled_events SET received_at = now() - interval '15 days' \
+              WHERE event_id = (SELECT event_id FROM handled_events ORDER BY received_at LIMIT 1)",
+        )
+        .await;
+    // One lane is old and empty, the other one old and not.
+    world.sql("UPDATE lanes SET fence = 7").await;
+    world
+        .sql(
+            "INSERT INTO lane_tasks (tenant_id, lane, id, kind, payload, parked) \
+              SELECT tenant_id, lane, gen_random_uuid(), 'x', '{}', true FROM lanes ORDER BY lane LIMIT 1",
+        )
+        .await;
+    assert_eq!(forget().await, [1, 1, 1, 1]);
+    assert_eq!(forget().await, [0, 0, 0, 0]);
+    assert_eq!(world.count("SELECT count(*) AS n FROM lanes").await, 1);
+    // A lane that is made again begins above what its predecessor gave away.
+    world
+        .sql("INSERT INTO lanes (tenant_id, lane) VALUES ('desa-a', 'new')")
+        .await;
+    let new = "SELECT count(*) AS n FROM lanes WHERE lane = 'new' AND fence > 1000000000000";
+    assert_eq!(world.count(new).await, 1);
+}
