@@ -804,7 +804,10 @@ async fn a_webhook_that_is_too_large_for_memory_is_kept_with_its_file() {
         (&row["state"], &row["reason"]),
         (&json!("too_large"), &json!("too_large"))
     );
-    app.until_published().await;
+    eventually("three messages have arrived", || async {
+        (app.data_of("message.received").len() == 3).then_some(())
+    })
+    .await;
     let texts: Vec<Value> = app
         .data_of("message.received")
         .iter()
