@@ -29,7 +29,7 @@ use crate::flows::fetch_media::MediaFetcher;
 use crate::flows::fetch_url::FileClient;
 use crate::flows::hand_over::HandOver;
 use crate::flows::ingest_message::{Ingest, Waiting};
-use crate::flows::load_media::{LinksOnly, LoadMedia};
+use crate::flows::load_media::{LinkedFiles, LoadMedia};
 use crate::flows::media::{LANES as MEDIA_LANES, MediaFlow};
 use crate::flows::outcomes::{Outcomes, Telling};
 use crate::flows::pace::Pace;
@@ -138,19 +138,19 @@ impl Application {
             .context("WA_API_URL")?
             .with_total_timeout(settings.sending.timeout);
         let relay = Signal::default();
+        let files = FileClient::new(settings.media.outbound.clone())?;
         let sender = Sender {
             db: db.clone(),
             keys: settings.keys.clone(),
             provider: wiring::sender(&settings.sessions, &endpoint)?,
             fallback_token: settings.sessions.access_token.clone(),
-            files: OutboundFiles::new(Arc::new(LinksOnly)),
+            files: OutboundFiles::new(Arc::new(LinkedFiles::new(files.clone()))),
             account_pace: Pace::new(redis.clone(), settings.sending.account_rate),
             tenant_pace: Pace::new(redis.clone(), settings.sending.tenant_rate),
             retries: settings.sending.retries,
             relay: relay.clone(),
         };
         let sessions = Arc::new(wiring::sessions(&settings, &endpoint, &db, &redis)?);
-        let files = FileClient::new(settings.media.outbound.clone())?;
         let media = MediaFlow::open(db.clone(), &settings.keys, &settings.media)?;
         Ok(Self {
             settings,
@@ -361,6 +361,7 @@ impl Application {
             hand_over: HandOver {
                 db: self.db.clone(),
                 guard: self.spam_guard(),
+                links: self.media.links.clone(),
                 relay: self.relay.clone(),
             },
         }

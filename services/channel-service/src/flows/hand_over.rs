@@ -8,16 +8,19 @@
 //! | WhatsApp is switched off | `whatsapp_disabled` | ends |
 //! | a person has taken the chat over | `takeover` | ends |
 //! | the spam guard says no | `spam: <its reason>` | stays |
+//! | its file is still being fetched, for up to ten seconds | waits | |
 //! | else | `handed_over` | grows |
 //!
 //! The message itself is kept in every case.
 
+use std::time::Duration;
+
 use cache::{Incoming, SpamGuard, Verdict};
-use chrono::SecondsFormat;
+use chrono::{SecondsFormat, TimeDelta, Utc};
 use database::{Database, DatabaseError};
 use domain::address::ChatAddress;
 use domain::ids::{ChatId, MessageId};
-use domain::message::{MediaSource, MessageContent, MessageKind};
+use domain::message::{MediaSource, MediaState, MessageContent, MessageKind};
 use messaging::Envelope;
 use messaging::cause::{self, caused_by};
 use messaging::events::govconnect::{ContextMessage, MessageForAi, SpamGuardBlock, WhatsappMessage};
@@ -28,8 +31,9 @@ use tenant_isolation::{TenantScope, TenantTransaction};
 use uuid::Uuid;
 
 use super::identifier::write_identifier;
+use crate::media::{MediaLinks, MediaUrls};
 use crate::store::ai_message::{self, AiMessageRow};
-use crate::store::{ai_chat, channel_account, pending_message, takeover, tenant};
+use crate::store::{ai_chat, channel_account, media, pending_message, takeover, tenant};
 
 /// Task kind: a message wants to be handed over.
 pub const HAND_OVER: &str = "ai_hand_over";
@@ -110,6 +114,8 @@ pub struct HandOver {
     pub db: Database,
     /// Who writes too much.
     pub guard: SpamGuard,
+    /// Makes the links to files.
+    pub links: MediaLinks,
     /// Wakes the relay.
     pub relay: Signal,
 }
@@ -144,8 +150,15 @@ enum Found {
     /// The message is gone, or its handling was decided before.
     Settled,
     Kept(Reason, ChatId),
+    /// Its file is still being fetched; the AI is to get both.
+    Unfinished,
     Askable(Box<AiMessageRow>),
 }
+
+/// How long a message waits for its file. Then the AI gets what it says; the file stays in the history.
+const FILE_PATIENCE: TimeDelta = TimeDelta::seconds(10);
+/// How often it is looked at meanwhile.
+const FILE_PAUSE: Duration = Duration::from_millis(500);
 
 impl HandleTask for HandOver {
     async fn handle(&self, lease: &Lease, task: &Task) -> Result<Next, LaneError> {
@@ -168,6 +181,14 @@ impl HandOver {
         let message = match self.look(lease, message_id).await? {
             Found::Settled => return self.done(lease, task).await,
             Found::Kept(reason, chat) => return self.keep(lease, task, message_id, chat, reason).await,
+            Found::Unfinished => {
+                let mut tx = TenantTransaction::begin(&self.db, lease.scope(), "wait for file").await?;
+                lease
+                    .retry(&mut tx, task, FILE_PAUSE, false, "file_is_fetched")
+                    .await?;
+                tx.commit().await?;
+                return Ok(Next::Wait);
+            }
             Found::Askable(message) => message,
         };
         let user = write_identifier(&message.address, message.phone.as_deref());
@@ -204,6 +225,10 @@ impl HandOver {
             Found::Kept(Reason::NotAnswerable, chat)
         } else if let Some(reason) = kept_back(&mut tx, chat).await? {
             Found::Kept(reason, chat)
+        } else if Utc::now() - message.created_at < FILE_PATIENCE
+            && file_state(&mut tx, id).await? == Some(MediaState::Pending)
+        {
+            Found::Unfinished
         } else {
             Found::Askable(Box::new(message))
         };
@@ -239,7 +264,9 @@ impl HandOver {
             pending_message::begin(&mut tx, id, &message.provider_message_id).await?;
             ai_chat::processing(&mut tx, chat, &message.provider_message_id).await?;
             let block = block(&mut tx, message, superseded, is_repeated).await?;
-            let event = WhatsappMessage::Received(for_ai(lease.scope(), message, block));
+            let stored = file_state(&mut tx, id).await? == Some(MediaState::Stored);
+            let urls = stored.then(|| self.links.of(lease.scope().tenant(), id));
+            let event = WhatsappMessage::Received(for_ai(lease.scope(), message, urls, block));
             publish(&mut tx, chat, &event).await?;
         }
         lease.done(&mut tx, task).await?;
@@ -391,8 +418,13 @@ async fn block(
     })
 }
 
-fn for_ai(scope: &TenantScope, message: &AiMessageRow, spam_guard: SpamGuardBlock) -> MessageForAi {
-    let media = media_of(message);
+fn for_ai(
+    scope: &TenantScope,
+    message: &AiMessageRow,
+    urls: Option<MediaUrls>,
+    spam_guard: SpamGuardBlock,
+) -> MessageForAi {
+    let media = media_of(message, urls);
     MessageForAi {
         village_id: scope.tenant().as_str().to_owned(),
         // Never the bare digits of a hidden id, which would be taken for a number.
@@ -419,9 +451,14 @@ struct AiMedia {
     public_url: Option<String>,
 }
 
-/// The file of a message, as far as the message itself tells: what the provider has put into a bucket can be fetched
-/// there.
-fn media_of(message: &AiMessageRow) -> Option<AiMedia> {
+/// What became of the message's file. `None`: it has none.
+async fn file_state(tx: &mut TenantTransaction, id: MessageId) -> Result<Option<MediaState>, DatabaseError> {
+    let row = media::find(tx, id).await?;
+    Ok(row.and_then(|row| row.state.parse().ok()))
+}
+
+/// The file of a message: where we keep it, else where the provider has put it.
+fn media_of(message: &AiMessageRow, urls: Option<MediaUrls>) -> Option<AiMedia> {
     let kind = match message.kind.parse().ok()? {
         MessageKind::Image => "image",
         MessageKind::Video => "video",
@@ -430,10 +467,17 @@ fn media_of(message: &AiMessageRow) -> Option<AiMedia> {
         MessageKind::Sticker => "sticker",
         _ => return None,
     };
+    if let Some(MediaUrls { internal, public }) = urls {
+        return Some(AiMedia {
+            kind,
+            url: Some(internal),
+            public_url: Some(public),
+        });
+    }
     let content: Option<MessageContent> = serde_json::from_str(&message.content).ok();
-    let media = content.as_ref().and_then(MessageContent::media);
-    let url = media.and_then(|media| {
-        media.sources.iter().find_map(|source| match source {
+    let file = content.as_ref().and_then(MessageContent::media);
+    let url = file.and_then(|file| {
+        file.sources.iter().find_map(|source| match source {
             MediaSource::S3 { url, .. } => Some(url.clone()),
             MediaSource::Inline { .. } | MediaSource::WhatsApp(_) | MediaSource::Link { .. } => None,
         })

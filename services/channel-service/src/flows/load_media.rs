@@ -1,13 +1,17 @@
 //! Where the bytes of a file come from that has to go out.
 
+use bytes::BytesMut;
 use domain::ids::MessageId;
 use domain::message::{Media, MediaSource};
 use domain::text::Text;
-use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tenant_isolation::TenantScope;
 use url::Url;
-use whatsapp::port::OutboundFile;
+use whatsapp::download::DownloadError;
+use whatsapp::port::{FileBytes, OutboundFile};
+
+use super::fetch_url::FileClient;
 
 /// Finds the bytes of files.
 pub trait LoadMedia: Send + Sync {
@@ -43,11 +47,40 @@ pub enum MediaNotLoaded {
     Never,
 }
 
-/// Files that lie at an address which the provider fetches itself, and no others.
-#[derive(Debug, Clone, Copy)]
-pub struct LinksOnly;
+/// Files that lie at an address: the provider fetches them itself where it can, we do where it cannot.
+#[derive(Debug, Clone)]
+pub struct LinkedFiles {
+    files: FileClient,
+}
 
-impl LoadMedia for LinksOnly {
+impl LinkedFiles {
+    /// Files fetched by a client that checks every address.
+    #[must_use]
+    pub const fn new(files: FileClient) -> Self {
+        Self { files }
+    }
+
+    async fn fetch(&self, url: &Url) -> Result<OutboundFile, MediaNotLoaded> {
+        let not_loaded = |error: DownloadError| match error {
+            DownloadError::Later { .. } => MediaNotLoaded::Later,
+            DownloadError::Never { .. } => MediaNotLoaded::Never,
+        };
+        let most = FileBytes::MOST as u64;
+        let mut chunks = self.files.get(url.as_str(), most).await.map_err(not_loaded)?;
+        let mut bytes = BytesMut::new();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(not_loaded)?;
+            if bytes.len() + chunk.len() > FileBytes::MOST {
+                return Err(MediaNotLoaded::Never);
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        let bytes = FileBytes::new(bytes.freeze()).map_err(|_| MediaNotLoaded::Never)?;
+        Ok(OutboundFile::Bytes(bytes))
+    }
+}
+
+impl LoadMedia for LinkedFiles {
     fn load<'a>(
         &'a self,
         _scope: &'a TenantScope,
@@ -59,11 +92,19 @@ impl LoadMedia for LinksOnly {
             MediaSource::Link { url } => web_address(url),
             _ => None,
         });
-        let found = address.filter(|_| links).map(|url| LoadedFile {
-            file: OutboundFile::Link(url),
-            mime_type: None,
-        });
-        async move { found.ok_or(MediaNotLoaded::Never) }.boxed()
+        async move {
+            let url = address.ok_or(MediaNotLoaded::Never)?;
+            let file = if links {
+                OutboundFile::Link(url)
+            } else {
+                self.fetch(&url).await?
+            };
+            Ok(LoadedFile {
+                file,
+                mime_type: None,
+            })
+        }
+        .boxed()
     }
 }
 

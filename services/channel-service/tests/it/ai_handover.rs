@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use test_support::eventually;
 
 use crate::harness::{LIMITED_KEY, Tenant, TestApp, message, text};
+use crate::media::{jpeg, picture, with_inline};
 
 const RARA: &str = "6281290000011";
 const BIMA: &str = "6281290000022";
@@ -153,6 +154,29 @@ async fn files_are_announced_and_what_nobody_answers_is_not() {
     );
     assert_eq!(of("3EB0M4")["wa_user_id"], "204466881133557@lid");
     assert_eq!(app.count("messages").await, 4);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_we_keep_is_handed_over_with_links_that_open_it() {
+    let app = TestApp::spawn().await;
+    let desa = app.tenant("desa-satu").await;
+    let bytes = jpeg(4_000);
+    let event = with_inline(picture("3EB0FILE", "jalan rusak"), &bytes);
+    app.post(&desa.json(&event)).await.assert_kept();
+    let got = app.until_to_ai(1).await;
+    assert_eq!(
+        json!([got[0]["has_media"], got[0]["media_type"]]),
+        json!([true, "image"])
+    );
+    for link in ["media_url", "media_public_url"] {
+        let link = got[0][link].as_str().unwrap();
+        // The bases are the installation's; what is behind them is served here.
+        let path = &link[link.find("/uploads/").unwrap()..];
+        let answer = app.http().get(format!("{}{path}", app.url)).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{link}");
+        assert_eq!(answer.bytes().await.unwrap(), bytes);
+    }
     app.finish().await;
 }
 

@@ -33,7 +33,7 @@ pub(crate) fn jpeg(size: usize) -> Vec<u8> {
 }
 
 /// A picture with a caption, as it comes without its bytes and without keys.
-fn picture(id: &str, caption: &str) -> Value {
+pub(crate) fn picture(id: &str, caption: &str) -> Value {
     message(
         FROM,
         id,
@@ -41,7 +41,7 @@ fn picture(id: &str, caption: &str) -> Value {
     )
 }
 
-fn with_inline(mut event: Value, bytes: &[u8]) -> Value {
+pub(crate) fn with_inline(mut event: Value, bytes: &[u8]) -> Value {
     event["base64"] = json!(BASE64.encode(bytes));
     event["mimeType"] = json!("image/jpeg");
     event

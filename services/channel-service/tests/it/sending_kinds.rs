@@ -225,12 +225,23 @@ async fn a_link_goes_to_the_server_and_a_missing_file_puts_only_its_message_asid
         None,
     )
     .await;
-    // Without a store of files there is only what the server fetches itself.
+    // What the server does not fetch itself is fetched by us, but from nowhere inside the house.
+    let letter = app
+        .simulator
+        .put_s3_object("surat.pdf", b"%PDF-1.7 surat".to_vec());
+    send(
+        &app,
+        &desa,
+        "berkas",
+        file(MediaKind::Document, link(&letter)),
+        None,
+    )
+    .await;
     send(
         &app,
         &desa,
         "surat",
-        file(MediaKind::Document, link("https://media.example/a.pdf")),
+        file(MediaKind::Document, link("http://169.254.169.254/a.pdf")),
         None,
     )
     .await;
@@ -249,7 +260,8 @@ async fn a_link_goes_to_the_server_and_a_missing_file_puts_only_its_message_asid
         phone[0].media.as_ref().unwrap().url.as_deref(),
         Some("https://media.example/a.jpg")
     );
-    assert_eq!(phone.len(), 2);
+    assert_eq!(phone.len(), 3);
+    app.until_status("berkas", "sent").await;
     for reference in ["surat", "aneh"] {
         app.until_status(reference, "parked").await;
     }
