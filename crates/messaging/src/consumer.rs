@@ -230,7 +230,11 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// Asks the broker whether the queue is still there and read by anybody.
+    /// Asks the broker whether the queue is still there, read by anybody, and holds nothing that should have come.
+    ///
+    /// A quorum queue that is deleted and declared again at once may count our consumer as its own and bring it nothing:
+    /// the broker takes the new messages' numbers for those of messages that were delivered before. A replica that stands
+    /// by while another one reads a backlog begins anew now and then for nothing, which harms nobody.
     async fn check(&self) -> Result<(), String> {
         let passive = QueueDeclareOptions {
             passive: true,
@@ -239,10 +243,14 @@ impl Reading<'_> {
         let declared = self
             .channel
             .queue_declare(self.name.as_str().into(), passive, FieldTable::default());
-        match answered(declared).await?.consumer_count() {
-            0 => Err("the queue has forgotten its reader".to_owned()),
-            _ => Ok(()),
+        let queue = answered(declared).await?;
+        if queue.consumer_count() == 0 {
+            return Err("the queue has forgotten its reader".to_owned());
         }
+        if queue.message_count() > 0 {
+            return Err("the queue holds messages and brings none".to_owned());
+        }
+        Ok(())
     }
 
     async fn take_all<H: HandleBody>(

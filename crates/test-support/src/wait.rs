@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-/// Asks again and again until `probe` has an answer; at most 30 s, which is long enough for a busy machine.
+/// Asks again and again until `probe` has an answer; at most a minute, which is long enough for a busy machine.
 ///
 /// # Panics
 /// When it never has one.
@@ -11,7 +11,7 @@ pub async fn eventually<T, F>(what: &str, probe: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,
 {
-    eventually_within(Duration::from_secs(30), what, probe).await
+    eventually_within(Duration::from_secs(60), what, probe).await
 }
 
 /// As [`eventually`], with another patience.

@@ -13,7 +13,7 @@ mod workers;
 
 pub use merge::merge;
 pub use table::{
-    LaneChoice, LaneError, Lease, NewTask, Task, delete_idle, discard, enqueue, enqueue_group, replay,
+    LaneChoice, LaneError, Lease, NewTask, Task, Waits, delete_idle, discard, enqueue, enqueue_group, replay,
 };
 pub use upkeep::{ParkedTask, Waiting, forget_idle, parked, waiting};
 pub use workers::{HandleTask, Next, WorkerSettings, Workers, claim_and_work};

@@ -66,6 +66,17 @@ impl From<diesel::result::Error> for LaneError {
     }
 }
 
+/// What came before a task had to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waits {
+    /// A failure, which counts.
+    Failed,
+    /// It was put off by whoever was asked: no failure, and begun all the same.
+    PutOff,
+    /// Nothing was done: it is as if the task had not been begun.
+    NotBegun,
+}
+
 /// The right to work on one lane.
 #[derive(Debug, Clone)]
 pub struct Lease {
@@ -372,8 +383,7 @@ impl Lease {
         Ok(())
     }
 
-    /// The task, and with it the lane, waits for `wait`. `counts` tells whether it was a failure; otherwise it is as if
-    /// the task had not been begun.
+    /// The task, and with it the lane, waits for `wait`. `what` tells what came before the wait.
     ///
     /// # Errors
     /// [`LaneError::LeaseLost`]: drop the transaction.
@@ -382,18 +392,19 @@ impl Lease {
         tx: &mut TenantTransaction,
         task: &Task,
         wait: Duration,
-        counts: bool,
+        what: Waits,
         reason: &str,
     ) -> Result<(), LaneError> {
         self.guard(tx).await?;
         diesel::sql_query(
-            "UPDATE lane_tasks SET failures = failures + $3, begun = greatest(begun + $3 - 1, 0), last_error = $4 \
+            "UPDATE lane_tasks SET failures = failures + $3, begun = greatest(begun - $5, 0), last_error = $4 \
              WHERE tenant_id = $1 AND id = $2",
         )
         .bind::<Text, _>(self.scope.tenant().as_str())
         .bind::<SqlUuid, _>(task.id)
-        .bind::<Integer, _>(i32::from(counts))
+        .bind::<Integer, _>(i32::from(what == Waits::Failed))
         .bind::<Text, _>(reason)
+        .bind::<Integer, _>(i32::from(what == Waits::NotBegun))
         .execute(tx.connection())
         .await?;
         diesel::sql_query(

@@ -11,8 +11,8 @@ use diesel_async::RunQueryDsl as _;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use messaging::lanes::{
-    HandleTask, LaneChoice, LaneError, Lease, NewTask, Next, Task, WorkerSettings, Workers, claim_and_work,
-    delete_idle, discard, enqueue, enqueue_group, replay,
+    HandleTask, LaneChoice, LaneError, Lease, NewTask, Next, Task, Waits, WorkerSettings, Workers,
+    claim_and_work, delete_idle, discard, enqueue, enqueue_group, replay,
 };
 use messaging::outbox::Signal;
 use tenant_isolation::{GroupTransaction, PlatformScope, PlatformTransaction, TenantTransaction};
@@ -115,11 +115,13 @@ impl HandleTask for Logbook {
         let next = match outcome? {
             Outcome::Done => lease.done(&mut tx, task).await.map(|()| Next::Continue)?,
             Outcome::Retry(wait) => {
-                lease.retry(&mut tx, task, wait, true, "not now").await?;
+                lease.retry(&mut tx, task, wait, Waits::Failed, "not now").await?;
                 Next::Wait
             }
             Outcome::Wait(wait) => {
-                lease.retry(&mut tx, task, wait, false, "too fast").await?;
+                lease
+                    .retry(&mut tx, task, wait, Waits::NotBegun, "too fast")
+                    .await?;
                 Next::Wait
             }
             Outcome::Park => lease
@@ -419,7 +421,9 @@ async fn when_a_worker_dies_another_one_takes_over_and_the_dead_one_can_write_no
         old.park(&mut tx, &task, "late").await,
         Err(LaneError::LeaseLost)
     ));
-    let retried = old.retry(&mut tx, &task, Duration::ZERO, true, "late").await;
+    let retried = old
+        .retry(&mut tx, &task, Duration::ZERO, Waits::Failed, "late")
+        .await;
     assert!(matches!(retried, Err(LaneError::LeaseLost)));
     assert!(matches!(old.guard(&mut tx).await, Err(LaneError::LeaseLost)));
     workers.end().await;

@@ -18,7 +18,7 @@ use domain::ids::{AccountId, MessageId, TenantId};
 use domain::message::{Media, MediaSource, MediaState, MessageContent};
 use domain::retry::{RetrySchedule, clamp_retry_after};
 use futures_util::Stream;
-use messaging::lanes::{HandleTask, LaneError, Lease, Next, Task};
+use messaging::lanes::{HandleTask, LaneError, Lease, Next, Task, Waits};
 use runtime::encryption::KeyRing;
 use secrecy::ExposeSecret as _;
 use tenant_isolation::TenantTransaction;
@@ -280,7 +280,8 @@ impl MediaFetcher {
         if counts {
             media::set_failure(&mut tx, message, MediaState::Pending, reason).await?;
         }
-        lease.retry(&mut tx, task, time, counts, reason).await?;
+        let waits = if counts { Waits::Failed } else { Waits::NotBegun };
+        lease.retry(&mut tx, task, time, waits, reason).await?;
         tx.commit().await?;
         metrics::counter!("kanal_media_fetched_total", "outcome" => "retry_later").increment(1);
         Ok(Next::Wait)

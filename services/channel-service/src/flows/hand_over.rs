@@ -24,7 +24,7 @@ use domain::message::{MediaSource, MediaState, MessageContent, MessageKind};
 use messaging::Envelope;
 use messaging::cause::{self, caused_by};
 use messaging::events::govconnect::{ContextMessage, MessageForAi, SpamGuardBlock, WhatsappMessage};
-use messaging::lanes::{self, HandleTask, LaneError, Lease, NewTask, Next, Task};
+use messaging::lanes::{self, HandleTask, LaneError, Lease, NewTask, Next, Task, Waits};
 use messaging::outbox::{NewRow, Signal, enqueue};
 use serde::{Deserialize, Serialize};
 use tenant_isolation::{TenantScope, TenantTransaction};
@@ -184,7 +184,7 @@ impl HandOver {
             Found::Unfinished => {
                 let mut tx = TenantTransaction::begin(&self.db, lease.scope(), "wait for file").await?;
                 lease
-                    .retry(&mut tx, task, FILE_PAUSE, false, "file_is_fetched")
+                    .retry(&mut tx, task, FILE_PAUSE, Waits::NotBegun, "file_is_fetched")
                     .await?;
                 tx.commit().await?;
                 return Ok(Next::Wait);

@@ -23,7 +23,7 @@ use domain::ids::{AccountId, MessageId};
 use domain::message::MessageKind;
 use domain::retry::RetrySchedule;
 use messaging::cause::caused_by;
-use messaging::lanes::{HandleTask, LaneError, Lease, Next, Task};
+use messaging::lanes::{HandleTask, LaneError, Lease, Next, Task, Waits};
 use messaging::outbox::Signal;
 use runtime::encryption::KeyRing;
 use secrecy::ExposeSecret as _;
@@ -186,7 +186,7 @@ impl Sender {
         reason: &'static str,
     ) -> Result<Next, LaneError> {
         let mut tx = TenantTransaction::begin(&self.db, lease.scope(), "wait before send").await?;
-        lease.retry(&mut tx, task, wait, false, reason).await?;
+        lease.retry(&mut tx, task, wait, Waits::NotBegun, reason).await?;
         tx.commit().await?;
         Ok(Next::Wait)
     }
@@ -423,7 +423,13 @@ impl Sender {
         let next = match ruling.task {
             TaskRuling::Done => lease.done(&mut tx, task).await.map(|()| Next::Continue)?,
             TaskRuling::Wait { time, counts } => lease
-                .retry(&mut tx, task, time, counts, reason)
+                .retry(
+                    &mut tx,
+                    task,
+                    time,
+                    if counts { Waits::Failed } else { Waits::NotBegun },
+                    reason,
+                )
                 .await
                 .map(|()| Next::Wait)?,
             TaskRuling::PutAside => lease.park(&mut tx, task, reason).await.map(|()| Next::Continue)?,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use database::{Database, DatabaseError};
 use messaging::Envelope;
-use messaging::lanes::{self, LaneError, Lease, Next, Task};
+use messaging::lanes::{self, LaneError, Lease, Next, Task, Waits};
 use messaging::outbox::{self, NewRow};
 use tenant_isolation::TenantTransaction;
 
@@ -33,7 +33,7 @@ pub async fn order_replies(
     let left = window.saturating_sub(Duration::try_from_secs_f64(longest).unwrap_or_default());
     if !left.is_zero() {
         lease
-            .retry(&mut tx, head, left, false, "reply_order_window")
+            .retry(&mut tx, head, left, Waits::NotBegun, "reply_order_window")
             .await?;
         tx.commit().await?;
         return Ok(Next::Wait);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::retry::RetrySchedule;
-use messaging::lanes::{HandleTask, LaneError, Lease, Next, Task};
+use messaging::lanes::{HandleTask, LaneError, Lease, Next, Task, Waits};
 use messaging::outbox::Signal;
 use tenant_isolation::TenantTransaction;
 use tracing::Instrument as _;
@@ -74,14 +74,14 @@ impl Lanes {
             Ok(()) => Ok(Next::Continue),
             Err(NotDone::Lane(error)) => Err(error),
             Err(error) => match error.wait().and_then(|wait| self.time(task, wait)) {
-                Some((time, counts)) => self.retry(lease, task, time, counts, &error).await,
+                Some((time, waits)) => self.retry(lease, task, time, waits, &error).await,
                 None => self.park(lease, task, &error.reason()).await,
             },
         }
     }
 
-    /// How long to wait and whether that was a failure, or `None` when it was the last try.
-    fn time(&self, task: &Task, wait: Wait) -> Option<(Duration, bool)> {
+    /// How long to wait and after what, or `None` when it was the last try.
+    fn time(&self, task: &Task, wait: Wait) -> Option<(Duration, Waits)> {
         let times = |earlier: i32| u32::try_from(earlier).unwrap_or(0).saturating_add(1);
         let chance = rand::random();
         let at_least =
@@ -92,14 +92,14 @@ impl Lanes {
         match wait {
             Wait::Failed(asked) => {
                 let scheduled = self.retry.wait_after(times(task.failures), chance)?;
-                Some((at_least(asked, scheduled), true))
+                Some((at_least(asked, scheduled), Waits::Failed))
             }
             // Every beginning that was no failure was put off.
             Wait::Deferred(asked) => {
                 let scheduled = self.retry.endless_wait(times(task.begun), chance);
-                Some((at_least(asked, scheduled), false))
+                Some((at_least(asked, scheduled), Waits::PutOff))
             }
-            Wait::Brief(time) => Some((time + time.mul_f64(0.2 * chance), false)),
+            Wait::Brief(time) => Some((time + time.mul_f64(0.2 * chance), Waits::NotBegun)),
         }
     }
 
@@ -108,18 +108,18 @@ impl Lanes {
         lease: &Lease,
         task: &Task,
         time: Duration,
-        counts: bool,
+        waits: Waits,
         error: &NotDone,
     ) -> Result<Next, LaneError> {
         tracing::info!(
             reason = error.reason(),
             wait_ms = time.as_millis(),
-            counts,
+            ?waits,
             "a task has to wait"
         );
         metrics::counter!("kanal_bridge_tasks_retried_total").increment(1);
         let mut tx = TenantTransaction::begin(&self.tools.db, lease.scope(), "retry task").await?;
-        lease.retry(&mut tx, task, time, counts, &error.reason()).await?;
+        lease.retry(&mut tx, task, time, waits, &error.reason()).await?;
         tx.commit().await?;
         Ok(Next::Wait)
     }
