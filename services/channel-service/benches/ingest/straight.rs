@@ -122,7 +122,7 @@ pub(crate) async fn clear(database: &TestProcessDatabase) {
     tokio::spawn(connection);
     client
         .batch_execute(
-            "TRUNCATE channel.outbox, channel.messages, channel.chats, channel.inbound_ledger; CHECKPOINT",
+            "TRUNCATE channel.outbox, channel.messages, channel.chats, channel.inbound_ledger CASCADE; CHECKPOINT",
         )
         .await
         .unwrap();

@@ -65,9 +65,11 @@ pub(crate) async fn prepare(database: &TestProcessDatabase, count: usize) -> Vec
 /// Webhook number `n` of tenant number `tenant`, and its signature. One in 50 of a tenant's messages opens a new chat.
 pub(crate) fn webhook(tenants: &[Tenant], tenant: usize, n: u64) -> (String, String) {
     let chat = 6_281_200_000_000 + n / 50;
+    // Each person has a hidden id of their own, which the first message of the chat teaches.
+    let lid = 190_000_000_000_000 + n / 50;
     let padding = "a".repeat(820);
     let body = format!(
-        r#"{{"event":{{"Info":{{"AddressingMode":"","BroadcastListOwner":"","BroadcastRecipients":null,"Category":"","Chat":"{chat}@s.whatsapp.net","ID":"3EB0{tenant:05X}{n:013X}","IsFromMe":false,"IsGroup":false,"MediaType":"","PushName":"Budi","RecipientAlt":"","Sender":"{chat}:3@s.whatsapp.net","SenderAlt":"190000000000001:3@lid","ServerID":0,"Timestamp":"2026-02-17T09:15:04-03:00","Type":"text"}},"IsEdit":false,"IsEphemeral":false,"IsViewOnce":false,"Message":{{"conversation":"Selamat pagi {padding}","messageContextInfo":{{"deviceListMetadataVersion":2}}}},"RetryCount":0}},"instanceName":"instance-{tenant}","type":"Message","userID":"{tenant:032x}"}}"#
+        r#"{{"event":{{"Info":{{"AddressingMode":"","BroadcastListOwner":"","BroadcastRecipients":null,"Category":"","Chat":"{chat}@s.whatsapp.net","ID":"3EB0{tenant:05X}{n:013X}","IsFromMe":false,"IsGroup":false,"MediaType":"","PushName":"Budi","RecipientAlt":"","Sender":"{chat}:3@s.whatsapp.net","SenderAlt":"{lid}:3@lid","ServerID":0,"Timestamp":"2026-02-17T09:15:04-03:00","Type":"text"}},"IsEdit":false,"IsEphemeral":false,"IsViewOnce":false,"Message":{{"conversation":"Selamat pagi {padding}","messageContextInfo":{{"deviceListMetadataVersion":2}}}},"RetryCount":0}},"instanceName":"instance-{tenant}","type":"Message","userID":"{tenant:032x}"}}"#
     );
     let key = &tenants[tenant].key;
     let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).expect("any length is a key");
