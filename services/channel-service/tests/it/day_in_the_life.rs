@@ -6,50 +6,24 @@ use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use domain::ids::ProviderMessageId;
-use domain::message::{ContactCard, Media, MediaKind, MediaSource, MessageContent};
+use domain::message::{ContactCard, MediaKind, MessageContent};
 use domain::user::Role;
 use reqwest::Method;
-use serde_json::{Map, Value, json};
-use simulator::{Inbound, InboundKind, Receipt, ReceiptState, WaConfigChange};
+use serde_json::{Value, json};
+use simulator::{Inbound, Receipt, ReceiptState, WaConfigChange};
 use test_support::eventually;
 
 use crate::ai_handover::until_handled;
 use crate::harness::{Maker, TestApp, Wishes, refusal};
 use crate::media::jpeg;
 use crate::signing_in::bearer_of;
-use crate::village::{RARA, Village};
+use crate::village::{RARA, Village, id, linked, words};
 
 const BIMA: &str = "6281290000022";
 const SARI: &str = "6281290000033";
 const SARI_LID: &str = "204466881133557";
 const DODI: &str = "6281290000044";
 const PDF: &[u8] = b"%PDF-1.7 kartu keluarga";
-
-fn id(text: &str) -> ProviderMessageId {
-    ProviderMessageId::parse(text).unwrap()
-}
-
-fn words(text: &str) -> MessageContent {
-    MessageContent::Text { text: text.into() }
-}
-
-fn linked(media_kind: MediaKind, url: &str) -> MessageContent {
-    MessageContent::Media(Media {
-        media_kind,
-        caption: None,
-        mime_type: None,
-        file_name: Some("surat.pdf".into()),
-        size: None,
-        seconds: None,
-        sha256: None,
-        sources: vec![MediaSource::Link { url: url.to_owned() }],
-    })
-}
-
-fn extra(fields: Value) -> Map<String, Value> {
-    serde_json::from_value(fields).unwrap()
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_village_lives_through_a_day_and_everything_adds_up() {
@@ -104,12 +78,7 @@ async fn citizens_write(desa: &Village<'_>) {
     desa.hears_content(RARA, "3EB0R6", revoke).await;
     let reaction = json!({"reactionMessage": {"key": {"remoteJID": "x", "fromMe": false, "ID": "3EB0R1"}, "text": "👍"}});
     desa.hears_content(RARA, "3EB0R7", reaction).await;
-    let own = Inbound {
-        text: Some("baik, ditunggu".to_owned()),
-        kind: InboundKind::Own,
-        ..Inbound::default()
-    };
-    desa.hears(RARA, "3EB0OWN", own).await;
+    desa.types_itself(RARA, "3EB0OWN", "baik, ditunggu").await;
 
     let quoted = "SELECT quoted AS value FROM messages WHERE provider_message_id = '3EB0R2'";
     assert_eq!(desa.app.values(quoted).await, [json!("3EB0R1")]);
@@ -134,33 +103,29 @@ async fn files_come_in(desa: &Village<'_>) {
     let (photo, voice) = (jpeg(30_000), [b"OggS\0\x02".as_slice(), &[3; 9_000]].concat());
     let video = [b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom".as_slice(), &[5; 9_000]].concat();
     let sticker = [b"RIFF\x24\0\0\0WEBPVP8 ".as_slice(), &[1; 100]].concat();
-    desa.hears_file(BIMA, "3EB0B1", "image", "image/jpeg", &photo, Some("jalan rusak"))
-        .await;
-    desa.hears_file(BIMA, "3EB0B2", "image", "image/jpeg", &photo, None)
-        .await;
-    desa.hears_file(BIMA, "3EB0B3", "video", "video/mp4", &video, Some("banjir"))
-        .await;
-    desa.hears_file(BIMA, "3EB0B4", "document", "application/pdf", PDF, None)
-        .await;
-    desa.hears_file(BIMA, "3EB0B5", "audio", "audio/ogg; codecs=opus", &voice, None)
-        .await;
-    desa.hears_file(BIMA, "3EB0B6", "sticker", "image/webp", &sticker, None)
-        .await;
+    for (id, kind, mimetype, bytes, caption) in [
+        ("3EB0B1", "image", "image/jpeg", &photo[..], Some("jalan rusak")),
+        ("3EB0B2", "image", "image/jpeg", &photo, None),
+        ("3EB0B3", "video", "video/mp4", &video, Some("banjir")),
+        ("3EB0B4", "document", "application/pdf", PDF, None),
+        ("3EB0B5", "audio", "audio/ogg; codecs=opus", &voice, None),
+        ("3EB0B6", "sticker", "image/webp", &sticker, None),
+    ] {
+        desa.hears_file(BIMA, id, kind, mimetype, bytes, caption).await;
+    }
 
     let document = json!({"documentMessage": {"mimetype": "application/pdf", "fileName": "KK.pdf", "caption": "KK saya"}});
-    let inline = extra(json!({"base64": BASE64.encode(PDF), "mimeType": "application/pdf"}));
+    let inline = json!({"base64": BASE64.encode(PDF), "mimeType": "application/pdf"});
     desa.hears_with(BIMA, "3EB0B7", document.clone(), inline).await;
     let url = desa.app.simulator.put_s3_object("users/a/kk.pdf", PDF.to_vec());
-    let s3 = extra(
-        json!({"s3": {"url": url, "key": "users/a/kk.pdf", "bucket": "wa", "size": PDF.len(),
-                                 "mimeType": "application/pdf", "fileName": "kk.pdf"}}),
-    );
+    let s3 = json!({"s3": {"url": url, "key": "users/a/kk.pdf", "bucket": "wa", "size": PDF.len(),
+                           "mimeType": "application/pdf", "fileName": "kk.pdf"}});
     desa.hears_with(BIMA, "3EB0B8", document, s3).await;
     // Only at the server, under the keys of the first photo.
     let path = "/v/t62.7118-24/3EB0B1?ccb=11-4&oh=01_Q5Aa&oe=69B3";
     let keys = json!({"imageMessage": {"mimetype": "image/jpeg", "directPath": path,
                                        "mediaKey": BASE64.encode([7; 32]), "fileLength": photo.len()}});
-    desa.hears_with(BIMA, "3EB0B9", keys, Map::new()).await;
+    desa.hears_with(BIMA, "3EB0B9", keys, json!({})).await;
 
     let given = eventually("the AI has all files", || async {
         Some(desa.given_to_ai(BIMA)).filter(|given| given.len() == 9)
@@ -402,8 +367,8 @@ async fn somebody_floods(desa: &Village<'_>) {
     );
 }
 
-/// What the server refuses for good stays visible as failed; what gave up is put aside, found, and goes out once when
-/// somebody tries again.
+/// What leads nowhere is a dead letter of the broker's, what the server refuses for good stays visible as failed; what
+/// gave up is put aside, found, and goes out once when somebody tries again.
 async fn what_gave_up_is_replayed(desa: &Village<'_>) {
     desa.app
         .sends_fail(refusal(400, "could not parse Phone", None), 1);

@@ -4,11 +4,12 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use domain::ids::ProviderMessageId;
-use domain::message::MessageContent;
+use domain::message::{Media, MediaKind, MediaSource, MessageContent};
 use domain::user::Role;
+use messaging::events::send_requested::SendRequested;
 use reqwest::Method;
-use serde_json::{Map, Value, json};
-use simulator::{Inbound, InboundMedia, RawEvent};
+use serde_json::{Value, json};
+use simulator::{Inbound, InboundKind, InboundMedia, RawEvent};
 use test_support::eventually;
 
 use crate::harness::{TestApp, message, order};
@@ -102,6 +103,16 @@ impl<'a> Village<'a> {
         self.hears(from, id, inbound).await;
     }
 
+    /// The village's people write on their own phone.
+    pub(crate) async fn types_itself(&self, to: &str, id: &str, words: &str) {
+        let own = Inbound {
+            text: Some(words.to_owned()),
+            kind: InboundKind::Own,
+            ..Inbound::default()
+        };
+        self.hears(to, id, own).await;
+    }
+
     pub(crate) async fn hears_content(&self, from: &str, id: &str, content: Value) {
         let message = Some(content);
         let inbound = Inbound {
@@ -138,12 +149,12 @@ impl<'a> Village<'a> {
     }
 
     /// A message with more beside the event, e.g. where its file lies.
-    pub(crate) async fn hears_with(&self, from: &str, id: &str, content: Value, extra: Map<String, Value>) {
+    pub(crate) async fn hears_with(&self, from: &str, id: &str, content: Value, extra: Value) {
         let raw = RawEvent {
             session: self.id.to_owned(),
             kind: "Message".to_owned(),
             event: message(from, id, &content)["event"].take(),
-            extra,
+            extra: serde_json::from_value(extra).unwrap(),
         };
         self.app.simulator.emit_wa_event(raw).unwrap();
         self.until_kept(id).await;
@@ -195,14 +206,29 @@ impl<'a> Village<'a> {
             .await;
     }
 
+    /// An order for Rara from this village's account, which whoever listens has learned.
+    pub(crate) fn order(
+        &self,
+        reference: &str,
+        content: MessageContent,
+        quoted: Option<&str>,
+    ) -> SendRequested {
+        let mut heard = self.app.events().into_iter();
+        let mut heard = heard
+            .find(|event| event.routing_key == "message.received" && event.body["tenant_id"] == self.id)
+            .unwrap();
+        let account = serde_json::from_value(heard.body["data"]["account_id"].take()).unwrap();
+        SendRequested {
+            text: String::new(),
+            content: Some(content),
+            quoted: quoted.map(id),
+            ..order(account, RARA, reference)
+        }
+    }
+
     /// Orders a message for Rara over the broker.
     pub(crate) async fn orders(&self, reference: &str, content: MessageContent, quoted: Option<&str>) {
-        let account = self.app.data_of("message.received").into_iter().next().unwrap()["account_id"].take();
-        let account = serde_json::from_value(account).unwrap();
-        let mut order = order(account, RARA, reference);
-        order.text = String::new();
-        order.content = Some(content);
-        order.quoted = quoted.map(|id| ProviderMessageId::parse(id).unwrap());
+        let order = self.order(reference, content, quoted);
         self.app.publish(self.id, &order).await;
     }
 
@@ -211,4 +237,28 @@ impl<'a> Village<'a> {
         let rows = format!("{table} WHERE tenant_id = '{}' AND {condition}", self.id);
         self.app.count(&rows).await
     }
+}
+
+/// An id of the provider's.
+pub(crate) fn id(text: &str) -> ProviderMessageId {
+    ProviderMessageId::parse(text).unwrap()
+}
+
+/// A text.
+pub(crate) fn words(text: &str) -> MessageContent {
+    MessageContent::Text { text: text.into() }
+}
+
+/// A file at an address.
+pub(crate) fn linked(media_kind: MediaKind, url: &str) -> MessageContent {
+    MessageContent::Media(Media {
+        media_kind,
+        caption: None,
+        mime_type: None,
+        file_name: Some("surat.pdf".into()),
+        size: None,
+        seconds: None,
+        sha256: None,
+        sources: vec![MediaSource::Link { url: url.to_owned() }],
+    })
 }
