@@ -35,11 +35,29 @@ pg_make_home() {
         # /var/tmp belongs to everybody: a directory that somebody else prepared under this name is not ours to use.
         mkdir -m 711 "$PG_ELSEWHERE" 2>/dev/null || [[ -O $PG_ELSEWHERE && ! -L $PG_ELSEWHERE ]] ||
             fail "Postgres" "$PG_ELSEWHERE exists and is not ours" "look at it, and remove it if it is nobody's"
+        pg_remove_orphan
         mkdir -m 700 "$PG_ELSEWHERE/pg"
         chown postgres:postgres "$PG_ELSEWHERE/pg"
         ln -s "$PG_ELSEWHERE/pg" "$PG_LINK"
         say "    the user postgres cannot reach this checkout; its data is in $PG_ELSEWHERE"
     fi
+}
+
+# A checkout that was here before and was deleted without `make clean-stack` has left its data, and with its secrets the
+# way into it is gone. Its server may still be running.
+pg_remove_orphan() {
+    local old=$PG_ELSEWHERE/pg pid
+    [[ -e $old || -L $old ]] || return 0
+    [[ ! -L $old ]] || fail "Postgres" "$old is a link and not ours" "look at it, and remove it if it is nobody's"
+    for pid in $(sed -n 1p "$old"/*/postmaster.pid "$old"/postmaster.pid 2>/dev/null); do
+        if [[ $(readlink "/proc/$pid/cwd" 2>/dev/null) == "$old"* ]]; then
+            say "    stopping the Postgres of a checkout that was here before (pid $pid)"
+            kill -INT "$pid" 2>/dev/null || true
+            wait_gone "$pid" 10 || fail "Postgres" "process $pid of an earlier checkout does not end" "stop it, then run again"
+        fi
+    done
+    say "    removing the data of a checkout that was here before"
+    rm -rf "$old"
 }
 
 pg_initdb() {
