@@ -11,7 +11,7 @@ use domain::message::MessageSource;
 use domain::text::Text;
 use serde_json::{Map, Value, json};
 
-use super::{data, internal_group, person, sending, village};
+use super::{data, internal_group, of_chat, of_village, person, sending, village};
 use crate::app::State;
 use crate::error::ServiceError;
 use crate::flows::chat::{self, ChatError, OpenChat, Profile};
@@ -28,12 +28,7 @@ const LONGEST_LABEL: usize = 255;
 
 pub(crate) fn routes(api: &mut Api) {
     api.group(internal_group("Conversations"));
-    let whose = |doc: Doc| {
-        doc.query("village_id", text(), "whose")
-            .query("channel", text(), "`WHATSAPP` or `WEBCHAT`")
-    };
-    let all = Doc::new("A tenant's conversations, newest first")
-        .query("village_id", text(), "whose")
+    let all = of_village("A tenant's conversations, newest first")
         .query(
             "status",
             text(),
@@ -55,13 +50,11 @@ pub(crate) fn routes(api: &mut Api) {
         ("is_takeover", flag()),
         ("takeover_session", nullable(person::takeover_schema())),
     ]);
-    let one = whose(Doc::new(
-        "A conversation with its newest messages; it is read from now on",
-    ))
-    .query("limit", whole(), "messages, 50 where nobody says")
-    .answers(200, "The conversation, or nothing", data(opened));
+    let one = of_chat("A conversation with its newest messages; it is read from now on")
+        .query("limit", whole(), "messages, 50 where nobody says")
+        .answers(200, "The conversation, or nothing", data(opened));
     let done = || object([("success", flag()), ("message", text())]);
-    let gone = whose(Doc::new("Delete a conversation and its messages")).answers(200, "Deleted", done());
+    let gone = of_chat("Delete a conversation and its messages").answers(200, "Deleted", done());
     let mut sent = object([
         ("success", flag()),
         ("message_id", text()),
@@ -69,7 +62,7 @@ pub(crate) fn routes(api: &mut Api) {
         ("channel", one_of(&["whatsapp", "webchat"])),
     ]);
     sent["properties"]["status"] = one_of(&["queued"]);
-    let answer = whose(Doc::new("Answer as a person of the dashboard"))
+    let answer = of_chat("Answer as a person of the dashboard")
         .header("Idempotency-Key", text_up_to(255), "the same key sends once")
         .takes(fields([
             ("message", text()),
@@ -84,7 +77,7 @@ pub(crate) fn routes(api: &mut Api) {
             (409, "The key was used for another text"),
             (500, "It was refused for good"),
         ]);
-    let read = whose(Doc::new("Mark a conversation as read")).answers(200, "Read", done());
+    let read = of_chat("Mark a conversation as read").answers(200, "Read", done());
     let updated = json!({"type": "object", "properties": {"user_name": text(), "user_phone": flag()}});
     let profile = Doc::new("What a person said about themselves")
         .takes(fields([

@@ -1,8 +1,6 @@
 //! `/internal/dead-letters`: messages that are not tried again by themselves, for the dashboard.
 
-use ::web::openapi::{
-    Api, Doc, fields, flag, list, nullable, object, one_of, text, time as time_of_day, whole,
-};
+use ::web::openapi::{Api, fields, flag, list, nullable, object, one_of, text, time as time_of_day, whole};
 use ::web::{ApiError, Fields, Internal, Query, wire_time};
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data};
@@ -12,7 +10,7 @@ use domain::ids::MessageId;
 use serde_json::{Value, json};
 use tenant_isolation::TenantScope;
 
-use super::{internal_group, village};
+use super::{internal_group, of_village, village};
 use crate::app::State;
 use crate::error::ServiceError;
 use crate::flows::dead_letter::{self, DeadLetter, MOST, Wake};
@@ -50,28 +48,21 @@ pub(crate) fn routes(api: &mut Api) {
     ] {
         whole_letter["properties"][name] = schema;
     }
-    let filtered = |doc: Doc| {
-        doc.query("village_id", text(), "whose; needed by a limited key")
-            .query("reason", text(), "only those with this reason")
-            .query("older_than", time_of_day(), "only those put aside before")
-            .query("newer_than", time_of_day(), "only those put aside after")
-            .query("limit", whole(), "how many, 100 where nobody says")
-    };
-    let all = filtered(Doc::new(
-        "Messages that are not tried again by themselves, without their words",
-    ))
-    .answers(
-        200,
-        "Those that have lain longest first",
-        object([("data", list(letter))]),
-    );
-    let one = Doc::new("One of a tenant's, with what it says and what was tried")
-        .query("village_id", text(), "whose")
+    let all = of_village("Messages that are not tried again by themselves, without their words")
+        .query("reason", text(), "only those with this reason")
+        .query("older_than", time_of_day(), "only those put aside before")
+        .query("newer_than", time_of_day(), "only those put aside after")
+        .query("limit", whole(), "how many, 100 where nobody says")
+        .answers(
+            200,
+            "Those that have lain longest first",
+            object([("data", list(letter))]),
+        );
+    let one = of_village("One of a tenant's, with what it says and what was tried")
         .query("user", text(), "who looks, for the audit log")
         .answers(200, "The message", object([("data", whole_letter)]))
         .refuses(GONE);
-    let again = Doc::new("Queue one again, in its old place in its chat")
-        .query("village_id", text(), "whose")
+    let again = of_village("Queue one again, in its old place in its chat")
         .takes(fields([("village_id", text()), ("user", text())]))
         .answers(
             200,
@@ -83,8 +74,7 @@ pub(crate) fn routes(api: &mut Api) {
             ]),
         )
         .refuses(GONE);
-    let all_again = Doc::new("Queue again what fits a filter, in the order in which it lay")
-        .query("village_id", text(), "whose")
+    let all_again = of_village("Queue again what fits a filter, in the order in which it lay")
         .takes(fields([
             ("village_id", text()),
             ("reason", text()),

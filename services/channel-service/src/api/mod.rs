@@ -73,6 +73,11 @@ pub(crate) fn of_village(summary: &'static str) -> Doc {
         .header("x-village-id", text(), "the village, unless the query names it")
 }
 
+/// As [`of_village`], about one conversation.
+pub(crate) fn of_chat(summary: &'static str) -> Doc {
+    of_village(summary).query("channel", text(), "`WHATSAPP` or `WEBCHAT`")
+}
+
 /// `{"success": true, "data": …}`.
 pub(crate) fn data(schema: Schema) -> Schema {
     object([("success", flag()), ("data", schema)])

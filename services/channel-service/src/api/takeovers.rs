@@ -1,13 +1,13 @@
 //! `/internal/takeover`: who answers a chat in the AI's place (channel-service contract 1.6).
 
-use ::web::openapi::{Api, Doc, fields, flag, list, nullable, object, text, whole};
+use ::web::openapi::{Api, fields, flag, list, nullable, object, text, whole};
 use ::web::{ApiError, Fields, Internal, Query};
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use domain::text::Text;
 use serde_json::{Value, json};
 
-use super::{internal_group, person, village};
+use super::{internal_group, of_chat, of_village, person, village};
 use crate::app::State;
 use crate::error::ServiceError;
 use crate::flows::takeover;
@@ -22,45 +22,37 @@ const LONGEST_REASON: usize = 1000;
 
 pub(crate) fn routes(api: &mut Api) {
     api.group(internal_group("Takeovers"));
-    let whose = |doc: Doc| {
-        doc.query("village_id", text(), "whose")
-            .query("channel", text(), "`WHATSAPP` or `WEBCHAT`")
-    };
-    let all = Doc::new("A tenant's conversations that somebody has taken over, newest first")
-        .query("village_id", text(), "whose")
-        .answers(
-            200,
-            "The takeovers",
-            object([
-                ("success", flag()),
-                ("data", list(person::takeover_schema())),
-                ("count", whole()),
-            ]),
-        );
+    let all = of_village("A tenant's conversations that somebody has taken over, newest first").answers(
+        200,
+        "The takeovers",
+        object([
+            ("success", flag()),
+            ("data", list(person::takeover_schema())),
+            ("count", whole()),
+        ]),
+    );
     let begun = object([
         ("success", flag()),
         ("data", person::takeover_schema()),
         ("message", text()),
     ]);
-    let begin = whose(Doc::new(
-        "Take a conversation over from the AI, or from somebody else",
-    ))
-    .takes(fields([
-        ("admin_id", text()),
-        ("admin_name", text()),
-        ("reason", text()),
-        ("channel", text()),
-    ]))
-    .answers(200, "Taken over", begun)
-    .refuses(&[(404, "No village is registered under this village_id")]);
+    let begin = of_chat("Take a conversation over from the AI, or from somebody else")
+        .takes(fields([
+            ("admin_id", text()),
+            ("admin_name", text()),
+            ("reason", text()),
+            ("channel", text()),
+        ]))
+        .answers(200, "Taken over", begun)
+        .refuses(&[(404, "No village is registered under this village_id")]);
     let over = object([("success", flag()), ("ended", flag()), ("message", text())]);
-    let finish = whose(Doc::new("Give a conversation back to the AI")).answers(200, "Given back", over);
+    let finish = of_chat("Give a conversation back to the AI").answers(200, "Given back", over);
     let state = object([
         ("success", flag()),
         ("is_takeover", flag()),
         ("session", nullable(person::takeover_schema())),
     ]);
-    let ask = whose(Doc::new("Who has a conversation")).answers(200, "Somebody, or the AI", state);
+    let ask = of_chat("Who has a conversation").answers(200, "Somebody, or the AI", state);
     api.get("/takeover", all, list_all)
         .post("/takeover/{wa_user_id}", begin, start)
         .delete("/takeover/{wa_user_id}", finish, end)
