@@ -94,14 +94,6 @@ impl Simulator {
             .unwrap_or_default()
     }
 
-    /// Which of a phone's own messages sessions have marked as read.
-    #[must_use]
-    pub fn marked_read(&self, phone: &str) -> Vec<String> {
-        wa::phone(&self.hub, phone)
-            .map(|(_, read)| read)
-            .unwrap_or_default()
-    }
-
     /// All attempts to deliver WA events, oldest first.
     #[must_use]
     pub fn wa_deliveries(&self) -> Vec<DeliveryAttempt> {

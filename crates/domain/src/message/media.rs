@@ -90,12 +90,6 @@ impl Media {
     pub const MAX_MIME_TYPE: usize = 127;
     /// Longest kept file name, in characters.
     pub const MAX_FILE_NAME: usize = 255;
-
-    /// The place to try first.
-    #[must_use]
-    pub fn best_source(&self) -> Option<&MediaSource> {
-        self.sources.first()
-    }
 }
 
 /// A place where a file's bytes can be had.

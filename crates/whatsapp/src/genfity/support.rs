@@ -300,12 +300,6 @@ impl SupportGateway {
     pub fn is_stale_key(error: &CallError) -> bool {
         error.status() == Some(401) && error.said() == Some("invalid api key")
     }
-
-    /// Was the call refused because the gateway has no such customer?
-    #[must_use]
-    pub fn is_unknown_customer(error: &CallError) -> bool {
-        error.status() == Some(404) && error.said() == Some("user not found")
-    }
 }
 
 /// Only where it is said in so many words: a path that does not exist is a 404 too.

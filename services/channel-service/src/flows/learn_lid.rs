@@ -112,19 +112,3 @@ pub async fn chat_address(
     let address = known.map_or_else(|| ChatAddress::Lid(lid.clone()), ChatAddress::Phone);
     Ok((address, Some(lid)))
 }
-
-/// As [`chat_address`], for whoever only looks a chat up.
-///
-/// # Errors
-/// [`DatabaseError`].
-pub async fn find_address(
-    tx: &mut TenantTransaction,
-    account: AccountId,
-    of: ChatAddress,
-) -> Result<ChatAddress, DatabaseError> {
-    let ChatAddress::Lid(lid) = &of else {
-        return Ok(of);
-    };
-    let known = contact_lid::phone_of(tx, account, lid).await?;
-    Ok(known.map_or(of, ChatAddress::Phone))
-}

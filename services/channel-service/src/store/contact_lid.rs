@@ -52,29 +52,6 @@ pub async fn claim_one(
     Ok(known.into_values().next())
 }
 
-/// The number behind an id, if it is known; for whoever only reads.
-///
-/// # Errors
-/// [`DatabaseError`].
-pub async fn phone_of(
-    tx: &mut TenantTransaction,
-    account: AccountId,
-    lid: &Lid,
-) -> Result<Option<PhoneNumber>, DatabaseError> {
-    let tenant = tx.scope().tenant().to_string();
-    let rows: Vec<Row> = diesel::sql_query(
-        "SELECT tenant_id, account_id, lid, phone FROM contact_lids \
-         WHERE tenant_id = $1 AND account_id = $2 AND lid = $3",
-    )
-    .bind::<Text, _>(tenant)
-    .bind::<SqlUuid, _>(account.as_uuid())
-    .bind::<Text, _>(lid.as_str())
-    .load(tx.connection())
-    .await?;
-    let phone = rows.into_iter().find_map(|row| row.phone);
-    Ok(phone.and_then(|phone| PhoneNumber::parse(&phone).ok()))
-}
-
 async fn claim(
     connection: &mut AsyncPgConnection,
     claims: &BTreeMap<LidKey, Option<PhoneNumber>>,

@@ -38,7 +38,7 @@ impl LoadMedia for Shelf {
         _links: bool,
     ) -> BoxFuture<'a, Result<LoadedFile, MediaNotLoaded>> {
         async move {
-            let MediaSource::S3 { key, .. } = media.best_source().ok_or(MediaNotLoaded::Never)? else {
+            let MediaSource::S3 { key, .. } = media.sources.first().ok_or(MediaNotLoaded::Never)? else {
                 return Err(MediaNotLoaded::Never);
             };
             if key == "slow" && !self.looked.swap(true, Ordering::SeqCst) {
