@@ -18,7 +18,6 @@ ensure_secrets() {
         want "$name" "$(random_hex 16)"
     done
     want ENCRYPTION_KEYS "dev1:$(random_base64 32)"
-    want INTERNAL_API_KEYS "kanal-dev:$(random_hex 16)"
     unset -f want
     for name in "${!have[@]}"; do printf '%s=%s\n' "$name" "${have[$name]}"; done | sort | write_private "$SECRETS_FILE"
     for name in "${!have[@]}"; do printf -v "$name" '%s' "${have[$name]}"; done
@@ -121,7 +120,6 @@ write_env() {
         printf '\n# Secrets, generated for this checkout alone.\n'
         export_line ENCRYPTION_KEYS "$ENCRYPTION_KEYS"
         export_line INTERNAL_API_KEY "$INTERNAL_API_KEY"
-        export_line INTERNAL_API_KEYS "$INTERNAL_API_KEYS"
         export_line WA_ADMIN_TOKEN "$WA_ADMIN_TOKEN"
         export_line METRICS_TOKEN "$METRICS_TOKEN"
     } | write_private "$ENV_FILE"

@@ -43,7 +43,6 @@ wa_support_env() {
     printf 'MIGRATE_DATABASE_URL=%s\n' "$WA_SUPPORT_MIGRATE_DATABASE_URL"
     printf 'WA_SERVER_URL=%s/wa\n' "$SIMULATOR_URL"
     printf 'WA_ADMIN_TOKEN=%s\n' "$WA_ADMIN_TOKEN"
-    printf 'INTERNAL_API_KEYS=%s\n' "$INTERNAL_API_KEYS"
     printf 'ENCRYPTION_KEYS=%s\n' "$ENCRYPTION_KEYS"
     common_env
 }
