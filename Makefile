@@ -1,4 +1,4 @@
-# Thin: every target is a script that also runs by itself. `make help` lists them.
+# Thin: a target is a script that also runs by itself, or one cargo command. `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help run test bench stack-up stack-down clean-stack fmt lint deny
