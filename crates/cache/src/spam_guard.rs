@@ -24,15 +24,18 @@ use crate::redis_link::RedisLink;
 
 /// How long a message waits for an answer before it is no part of the conversation any more.
 const BUBBLE_TTL: Duration = Duration::from_secs(5 * 60);
-/// Messages that are remembered of one chat: as waiting, and as judged.
+/// Messages of one chat that are remembered as waiting.
 const REMEMBERED: u32 = 100;
+/// Messages of one chat whose verdicts are remembered. A chat's messages are judged one after the other, and one that
+/// comes again does so at once, so few are enough; each holds the ids of all that waited.
+const JUDGED: u32 = 8;
 /// Longest kept beginning of a banned text, in characters.
 const EXCERPT: usize = 40;
 /// Most chats of one tenant that a list looks at.
 const LISTED: u32 = 1_000;
 
 /// KEYS: the chat, the tenant's index. ARGV: message, text hash, time, most identical, ban, most in window, window,
-/// bubble's life, remembered, user, excerpt, chat.
+/// bubble's life, remembered, user, excerpt, chat, judged.
 static JUDGE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
@@ -87,7 +90,7 @@ end
 
 local answer = cjson.encode(verdict)
 known[#known + 1] = {ARGV[1], answer}
-if #known > most then table.remove(known, 1) end
+while #known > tonumber(ARGV[13]) do table.remove(known, 1) end
 local kept = {u = ARGV[10], d = known, x = all}
 if #bubble > 0 then kept.b = bubble end
 if #rate > 0 then kept.r = rate end
@@ -301,6 +304,7 @@ impl SpamGuard {
                     .arg(incoming.user)
                     .arg(excerpt(text))
                     .arg(incoming.chat.to_string())
+                    .arg(JUDGED)
                     .invoke_async(&mut redis)
                     .await
             })

@@ -13,6 +13,7 @@
 //!
 //! The message itself is kept in every case.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use cache::{Incoming, SpamGuard, Verdict};
@@ -192,11 +193,12 @@ impl HandOver {
             Found::Askable(message) => message,
         };
         let user = write_identifier(&message.address, message.phone.as_deref());
+        let words = own_words(&message);
         let incoming = Incoming {
             chat: ChatId::from_uuid(message.chat_id),
             user,
             message: message_id,
-            text: &message.body,
+            text: &words,
             at: message.created_at.timestamp_millis(),
         };
         match self.guard.judge(lease.scope(), incoming).await {
@@ -449,6 +451,17 @@ struct AiMedia {
     url: Option<String>,
     /// For everybody with the link.
     public_url: Option<String>,
+}
+
+/// What the spam guard compares. A file without a caption has only a placeholder of ours for words, and many photos of
+/// one damaged road are no repetition: each is its own.
+fn own_words(message: &AiMessageRow) -> Cow<'_, str> {
+    let content: Option<MessageContent> = serde_json::from_str(&message.content).ok();
+    let file = content.as_ref().and_then(MessageContent::media);
+    if file.is_some_and(|file| file.caption.is_none()) {
+        return Cow::Owned(message.id.to_string());
+    }
+    Cow::Borrowed(&message.body)
 }
 
 /// What became of the message's file. `None`: it has none.

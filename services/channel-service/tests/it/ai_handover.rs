@@ -158,6 +158,35 @@ async fn files_are_announced_and_what_nobody_answers_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn photos_without_a_caption_are_no_repetition() {
+    let app = TestApp::spawn().await;
+    let desa = app.tenant("desa-satu").await;
+    let photo = json!({"imageMessage": {"mimetype": "image/jpeg", "fileLength": 9}});
+    for number in 0..7 {
+        app.post(&desa.json(&message(RARA, &format!("3EB0P{number}"), &photo)))
+            .await
+            .assert_kept();
+    }
+    let got = app.until_to_ai(7).await;
+    for photo in &got {
+        assert_eq!(photo["spam_guard"]["isDuplicate"], false, "{photo}");
+    }
+    // The same caption is: those are a person's words.
+    let captioned =
+        json!({"imageMessage": {"mimetype": "image/jpeg", "fileLength": 9, "caption": "jalan rusak"}});
+    for number in 0..2 {
+        app.post(&desa.json(&message(BIMA, &format!("3EB0C{number}"), &captioned)))
+            .await
+            .assert_kept();
+    }
+    let got = app.until_to_ai(9).await;
+    let of = |id: &str| got.iter().find(|got| got["message_id"] == id).unwrap();
+    assert_eq!(of("3EB0C0")["spam_guard"]["isDuplicate"], false);
+    assert_eq!(of("3EB0C1")["spam_guard"]["isDuplicate"], true);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_we_keep_is_handed_over_with_links_that_open_it() {
     let app = TestApp::spawn().await;
     let desa = app.tenant("desa-satu").await;
