@@ -28,7 +28,7 @@ pub async fn merge(
     .bind::<Array<Text>, _>(vec![from, into])
     .execute(tx.connection())
     .await?;
-    // A lane without work is not ready; one that waits goes on waiting, unless the other one need not.
+    // A lane without work is not ready. Where both have work, the surviving one is ready when it would have been.
     diesel::sql_query(
         "INSERT INTO lanes AS l (tenant_id, lane, ready_at) \
          SELECT tenant_id, $3, ready_at FROM lanes WHERE tenant_id = $1 AND lane = $2 \

@@ -9,6 +9,7 @@ use domain::ids::{AccountId, ChatId};
 use messaging::lanes;
 use tenant_isolation::{GroupTransaction, TenantTransaction};
 
+use super::hand_over;
 use super::ingest_message::Fresh;
 use crate::store::chat::ChatKey;
 use crate::store::chat_merge;
@@ -87,6 +88,7 @@ impl Learned {
             let merged = chat_merge::merge(tx, tenant, *account, lid.as_jid(), into).await?;
             if let Some(from) = merged {
                 lanes::merge(tx, tenant, &from.to_string(), &into.to_string()).await?;
+                lanes::merge(tx, tenant, &hand_over::lane(from), &hand_over::lane(into)).await?;
                 metrics::counter!("kanal_chats_merged_total").increment(1);
                 tracing::info!(%tenant, chat = %from, %into, "two chats are one person");
             }

@@ -61,7 +61,17 @@ async fn two_chats_become_one_when_the_number_becomes_known() {
     ))
     .await;
 
+    // Each chat has its lane to the AI by now.
+    let ai_lanes = "SELECT lane AS value FROM lanes WHERE tenant_id = 'desa-satu' AND lane LIKE 'ai:%'";
+    eventually("the AI's lanes are there and idle", || async {
+        let waiting = app.count("lane_tasks").await;
+        (app.values(ai_lanes).await.len() == 2 && waiting == 0).then_some(())
+    })
+    .await;
+
     post(&app, &desa, &teaching("3EB0T1", "keduanya")).await;
+    let lane = format!("ai:{}", phone_chat.as_str().unwrap());
+    assert_eq!(app.values(ai_lanes).await, [json!(lane)]);
     assert_eq!(
         json!(chats(&app).await),
         json!([
