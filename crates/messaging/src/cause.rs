@@ -19,7 +19,8 @@ pub async fn caused_by<T>(
     work: impl Future<Output = T> + Send,
 ) -> T {
     let shown = request_id.as_deref().unwrap_or_default();
-    let span = tracing::info_span!("work", request_id = shown, tenant = %scope.tenant());
+    // Of the level of the gravest line: a filter that keeps only errors must not lose whose they are.
+    let span = tracing::error_span!("work", request_id = shown, tenant = %scope.tenant());
     REQUEST.scope(request_id, work.instrument(span)).await
 }
 

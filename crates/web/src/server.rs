@@ -107,7 +107,8 @@ impl RootSpanBuilder for RequestSpan {
             .get::<RequestId>()
             .map(ToString::to_string)
             .unwrap_or_default();
-        tracing::info_span!(
+        // Of the level of the gravest line: a filter that keeps only errors must not lose whose they are.
+        tracing::error_span!(
             "request",
             method = %request.method(),
             path = request.path(),
