@@ -48,6 +48,12 @@ impl From<DieselError> for DatabaseError {
                 constraint: info.constraint_name().unwrap_or_default().to_owned(),
             },
             DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, _) => Self::Contended,
+            // Postgres ended one of two that waited for each other; diesel has no kind for it.
+            DieselError::DatabaseError(DatabaseErrorKind::Unknown, ref info)
+                if info.message().contains("deadlock detected") =>
+            {
+                Self::Contended
+            }
             // A cut connection, or a server that says "going away": the driver has no finer kind for either.
             DieselError::DatabaseError(
                 DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::ClosedConnection,
@@ -64,14 +70,13 @@ impl From<DieselError> for DatabaseError {
     }
 }
 
-/// The server's fixed words for conditions 57P01 to 57P03, 53300 and 40P01, whose codes diesel does not hand on.
+/// The server's fixed words for conditions 57P01 to 57P03 and 53300, whose codes diesel does not hand on.
 fn is_going_away(message: &str) -> bool {
-    const GOING_AWAY: [&str; 6] = [
+    const GOING_AWAY: [&str; 5] = [
         "terminating connection",
         "the database system is",
         "too many clients",
         "remaining connection slots",
-        "deadlock detected",
         "canceling statement due to",
     ];
     GOING_AWAY.iter().any(|words| message.contains(words))
