@@ -6,7 +6,7 @@ use domain::ids::{ProviderMessageId, TenantId};
 use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTransaction};
 
 use super::identifier::{UnknownIdentifier, read_identifier};
-use crate::store::{ai_chat, tenant};
+use crate::store::{chat, tenant};
 
 /// Why an event of the AI cannot be handled.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +65,7 @@ async fn named(db: &Database, village: Option<&str>) -> Result<Option<TenantScop
 async fn only_one(db: &Database, person: &ChatAddress) -> Result<Option<TenantScope>, DatabaseError> {
     let platform = PlatformScope::for_purpose("find the tenant of an AI event that names none");
     let mut tx = PlatformTransaction::begin(db, platform).await?;
-    let mut tenants = ai_chat::tenants_of(&mut tx, person).await?;
+    let mut tenants = chat::tenants_of_person(&mut tx, person, None, 2).await?;
     tx.commit().await?;
     let only = tenants.pop().filter(|_| tenants.is_empty());
     only.map(|tenant| {

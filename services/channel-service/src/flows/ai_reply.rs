@@ -24,10 +24,11 @@ use tenant_isolation::{TenantScope, TenantTransaction};
 use super::ai_person::{self, AiEventError};
 use super::ai_words::{contact, tidy};
 use super::announce_status::announce;
+use super::chat::new_chat;
 use super::hand_over::answers_are_kept_back;
+use super::learn_lid;
 use super::send_message::Sender;
 use crate::store::ai_reply::{self, Adoption, ReplyKey};
-use crate::store::chat::ChatUpdate;
 use crate::store::message::{Moved, NewMessage};
 use crate::store::{account, ai_chat, chat, message};
 
@@ -178,17 +179,8 @@ async fn chat_with(
     }
     let account = account::find_primary(tx).await?.ok_or(AiEventError::NoAccount)?;
     let account = AccountId::from_uuid(account.id);
-    let update = ChatUpdate {
-        tenant: scope.tenant().clone(),
-        account,
-        address: person.clone(),
-        phone: person.phone().map(|phone| phone.as_str().to_owned()),
-        lid: person.lid().map(|lid| lid.as_str().to_owned()),
-        name: None,
-        last_message_at: Utc::now(),
-        last_text: String::new(),
-        unread: 0,
-    };
+    let (address, _) = learn_lid::chat_address(tx, account, person.clone()).await?;
+    let update = new_chat(scope, account, address);
     Ok((chat::upsert_one(tx, &update).await?, account))
 }
 

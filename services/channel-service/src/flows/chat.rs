@@ -80,12 +80,10 @@ pub(super) async fn meant(
             AccountId::from_uuid(row.account_id),
             ChatAddress::parse(&row.address).map_err(|error| DatabaseError::Refused(Box::new(error)))?,
         ),
-        None => {
-            let account = account::ensure_primary(tx).await?;
-            let (address, _) = learn_lid::chat_address(tx, account, address.clone()).await?;
-            (account, address)
-        }
+        None => (account::ensure_primary(tx).await?, address.clone()),
     };
+    // Also where a chat is known: it may have become the number's since it was looked up.
+    let (address, _) = learn_lid::chat_address(tx, account, address).await?;
     Ok(new_chat(&scope, account, address))
 }
 

@@ -13,8 +13,7 @@ use super::media_garbage;
 use super::route_account::AccountRoutes;
 use super::tenant::Actor;
 use crate::media::MediaStorage;
-use crate::store::account::{INSTANCE, SESSION};
-use crate::store::{audit, tenant, tenant_data};
+use crate::store::{account, audit, tenant, tenant_data};
 
 const BATCH: i64 = 1_000;
 
@@ -46,7 +45,7 @@ pub async fn erase(
     if !tenant::set_status(&mut tx, TenantStatus::Suspended).await? {
         return Err(EraseError::NoSuchTenant);
     }
-    let outside = tenant_data::outside_ids(&mut tx).await?;
+    let outside = account::outside_ids(&mut tx).await?;
     let tables = tenant_data::tables(&mut tx).await?;
     audit::note(&mut tx, &actor.act("tenant.erase", None)).await?;
     tx.commit().await?;
@@ -67,9 +66,7 @@ pub async fn erase(
         }
         if table.name == "tenant_directory" {
             for (kind, external_id) in &outside {
-                for known in [INSTANCE, SESSION].into_iter().filter(|known| known == kind) {
-                    routes.forget(known, external_id).await;
-                }
+                routes.forget(kind, external_id).await;
             }
         }
     }

@@ -5,7 +5,7 @@ use diesel::sql_types::{Array, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::address::ChatAddress;
 use domain::ids::{ChatId, MessageId, ProviderMessageId};
-use tenant_isolation::{PlatformTransaction, TenantTransaction};
+use tenant_isolation::TenantTransaction;
 use uuid::Uuid;
 
 /// Longest kept explanation of an error, in characters (channel-service contract 3.3).
@@ -56,28 +56,6 @@ pub async fn find(
     .load(tx.connection())
     .await?;
     Ok(rows)
-}
-
-/// Tenants that have a chat with somebody; at most two, because two are too many.
-///
-/// # Errors
-/// [`DatabaseError`].
-pub async fn tenants_of(
-    tx: &mut PlatformTransaction,
-    who: &ChatAddress,
-) -> Result<Vec<String>, DatabaseError> {
-    #[derive(diesel::QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = Text)]
-        tenant_id: String,
-    }
-    let rows: Vec<Row> =
-        diesel::sql_query("SELECT DISTINCT tenant_id FROM chats WHERE address = $1 OR phone = $2 LIMIT 2")
-            .bind::<Text, _>(who.as_str())
-            .bind::<Nullable<Text>, _>(who.phone().map(|phone| phone.as_str().to_owned()))
-            .load(tx.connection())
-            .await?;
-    Ok(rows.into_iter().map(|row| row.tenant_id).collect())
 }
 
 /// Holds the chat's row until the commit. False when there is no such chat.

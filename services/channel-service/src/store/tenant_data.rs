@@ -170,24 +170,3 @@ async fn delete(
     .await?;
     Ok(deleted)
 }
-
-/// The outside ids that lead to the tenant, with their kinds.
-///
-/// # Errors
-/// [`DatabaseError`].
-pub async fn outside_ids(tx: &mut TenantTransaction) -> Result<Vec<(String, String)>, DatabaseError> {
-    #[derive(diesel::QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = Text)]
-        kind: String,
-        #[diesel(sql_type = Text)]
-        external_id: String,
-    }
-    let tenant = tx.scope().tenant().to_string();
-    let rows: Vec<Row> =
-        diesel::sql_query("SELECT kind, external_id FROM tenant_directory WHERE tenant_id = $1")
-            .bind::<Text, _>(tenant)
-            .load(tx.connection())
-            .await?;
-    Ok(rows.into_iter().map(|row| (row.kind, row.external_id)).collect())
-}

@@ -459,6 +459,17 @@ async fn an_answer_without_a_tenant_is_for_the_only_one_that_knows_the_person() 
         (app.texts_on(RARA).len() == 4).then_some(())
     })
     .await;
+    // Also under the hidden id that the AI may still know the person by.
+    app.run_sql("UPDATE chats SET lid = '204466881133557'").await;
+    let mut hidden = reply("3EB0Q1", "lewat lid");
+    hidden["village_id"] = Value::Null;
+    hidden["message_id"] = Value::Null;
+    hidden["wa_user_id"] = json!("204466881133557@lid");
+    say(&app, REPLY, &hidden).await;
+    eventually("it is on the phone", || async {
+        (app.texts_on(RARA).len() == 5).then_some(())
+    })
+    .await;
     let dua = app.tenant("desa-dua").await;
     write(&app, &dua, RARA, "3EB0Q1", "saya juga warga sini").await;
     app.until_to_ai(2).await;
