@@ -17,6 +17,7 @@ use crate::app::State;
 use crate::error::ServiceError;
 use crate::flows::password::PasswordError;
 use crate::flows::sign_in::{self, Begun, SignInError, SignedIn};
+use crate::webhooks::source;
 
 pub(crate) fn routes(api: &mut Api) {
     let person = object([
@@ -83,7 +84,7 @@ async fn log_in(
     refuse_other_sites(&request)?;
     let email = body.filled("email")?.unwrap_or_default();
     let password = SecretString::from(body.text("password")?.unwrap_or_default());
-    let address = request.peer_addr().map(|address| address.ip().to_string());
+    let address = source::caller_or_peer(&request, &state.webhook).map(|address| address.to_string());
     // An address that can be nobody's is checked like any other, so that it takes as long.
     let email = EmailAddress::parse(email).ok();
     for (kind, id) in [

@@ -1,4 +1,4 @@
-//! From where a webhook comes (contract channel-service 2.1 and 9.A2).
+//! From where a request comes (contract channel-service 2.1 and 9.A2).
 //!
 //! Anybody can write an address into a header. So the socket's address counts, and what stands in `X-Forwarded-For`
 //! only as far as listed proxies have written it: read from the right, the first address that is no listed proxy is
@@ -20,11 +20,7 @@ pub(super) fn check(request: &HttpRequest, settings: &WebhookSettings) -> Result
     if settings.allowed.is_empty() {
         return Ok(());
     }
-    let caller = request.peer_addr().and_then(|peer| {
-        caller(peer.ip(), &forwarded(request), |proxy| {
-            settings.proxies.contain(proxy)
-        })
-    });
+    let caller = caller_of(request, settings);
     if caller.is_some_and(|caller| settings.allowed.contain(caller)) {
         return Ok(());
     }
@@ -34,6 +30,16 @@ pub(super) fn check(request: &HttpRequest, settings: &WebhookSettings) -> Result
         "source_not_allowed",
         "Forbidden",
     ))
+}
+
+/// Who called, for throttles and the audit log: as far as listed proxies tell, else the socket's address.
+pub(crate) fn caller_or_peer(request: &HttpRequest, settings: &WebhookSettings) -> Option<IpAddr> {
+    caller_of(request, settings).or_else(|| Some(request.peer_addr()?.ip()))
+}
+
+fn caller_of(request: &HttpRequest, settings: &WebhookSettings) -> Option<IpAddr> {
+    let peer = request.peer_addr()?.ip();
+    caller(peer, &forwarded(request), |proxy| settings.proxies.contain(proxy))
 }
 
 /// The entries of every `X-Forwarded-For`, in order.

@@ -7,7 +7,7 @@ use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, TestApp};
+use crate::harness::{Answer, TestApp, Wishes};
 use crate::logs;
 
 const PASSWORD: &str = "kata sandi yang panjang";
@@ -364,6 +364,28 @@ async fn guessing_is_slow_for_one_user_and_for_one_address() {
         );
     }
     assert!((1..=5).contains(&refused), "{refused}");
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn behind_a_listed_proxy_each_caller_has_their_own_tries() {
+    let app = TestApp::with(Wishes {
+        settings: &[("TRUSTED_PROXIES", "127.0.0.1")],
+        ..Wishes::default()
+    })
+    .await;
+    let attempt = async |source: &str, n: usize| {
+        let body = json!({"email": format!("orang{n}@kanal.id"), "password": "salah salah salah"});
+        let request = app.http().post(format!("{}/api/auth/login", app.url));
+        let request = request.header("x-forwarded-for", source).json(&body);
+        request.send().await.unwrap().status().as_u16()
+    };
+    let mut stranger = Vec::new();
+    for n in 0..14 {
+        stranger.push(attempt("203.0.113.7", n).await);
+    }
+    assert!(stranger.contains(&429), "{stranger:?}");
+    assert_eq!(attempt("198.51.100.1", 99).await, 401);
     app.finish().await;
 }
 
