@@ -144,7 +144,7 @@ impl Application {
             keys: settings.keys.clone(),
             provider: wiring::sender(&settings.sessions, &endpoint)?,
             fallback_token: settings.sessions.access_token.clone(),
-            files: OutboundFiles::new(Arc::new(LinkedFiles::new(files.clone()))),
+            files: OutboundFiles::new(Arc::new(LinkedFiles::new(files.clone(), settings.media.timeout))),
             account_pace: Pace::new(redis.clone(), settings.sending.account_rate),
             tenant_pace: Pace::new(redis.clone(), settings.sending.tenant_rate),
             retries: settings.sending.retries,

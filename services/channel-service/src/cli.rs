@@ -68,7 +68,8 @@ pub enum TenantCommand {
         #[arg(long, default_value_t = 100)]
         limit: u16,
     },
-    /// Send nothing for a tenant and tell nobody of what arrives, until it is resumed. What arrives is kept.
+    /// Send nothing for a tenant and hand nothing over to its AI, until it is resumed. What arrives is kept, and what
+    /// waits to be sent goes out afterwards.
     Suspend {
         /// The tenant's id.
         #[arg(long)]

@@ -1,12 +1,12 @@
 //! Where the bytes of a file come from that has to go out.
 
+use std::time::Duration;
+
 use bytes::BytesMut;
-use domain::ids::MessageId;
 use domain::message::{Media, MediaSource};
 use domain::text::Text;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _};
-use tenant_isolation::TenantScope;
 use url::Url;
 use whatsapp::download::DownloadError;
 use whatsapp::port::{FileBytes, OutboundFile};
@@ -15,16 +15,24 @@ use super::fetch_url::FileClient;
 
 /// Finds the bytes of files.
 pub trait LoadMedia: Send + Sync {
-    /// The file of a message of ours. With `links`, an address that the provider fetches itself is as good as the bytes;
-    /// without, only the bytes are. Bytes are in memory as a whole, at most 100 MiB
-    /// ([`FileBytes`](whatsapp::port::FileBytes)): the provider's route wants them inside a JSON body.
+    /// The file of a message of ours.
     fn load<'a>(
         &'a self,
-        scope: &'a TenantScope,
-        message: MessageId,
         media: &'a Media,
-        links: bool,
+        wanted: Wanted,
     ) -> BoxFuture<'a, Result<LoadedFile, MediaNotLoaded>>;
+}
+
+/// What of a file the provider's route takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// An address is enough: the provider fetches it itself.
+    Link,
+    /// The bytes, which are in memory as a whole because the route wants them inside a JSON body.
+    Bytes {
+        /// As many as there is room for; never more than [`FileBytes::MOST`].
+        most: u64,
+    },
 }
 
 /// A file that can go out.
@@ -51,26 +59,26 @@ pub enum MediaNotLoaded {
 #[derive(Debug, Clone)]
 pub struct LinkedFiles {
     files: FileClient,
+    patience: Duration,
 }
 
 impl LinkedFiles {
-    /// Files fetched by a client that checks every address.
+    /// Files fetched by a client that checks every address, each within `patience`.
     #[must_use]
-    pub const fn new(files: FileClient) -> Self {
-        Self { files }
+    pub const fn new(files: FileClient, patience: Duration) -> Self {
+        Self { files, patience }
     }
 
-    async fn fetch(&self, url: &Url) -> Result<OutboundFile, MediaNotLoaded> {
+    async fn fetch(&self, url: &Url, most: u64) -> Result<OutboundFile, MediaNotLoaded> {
         let not_loaded = |error: DownloadError| match error {
             DownloadError::Later { .. } => MediaNotLoaded::Later,
             DownloadError::Never { .. } => MediaNotLoaded::Never,
         };
-        let most = FileBytes::MOST as u64;
         let mut chunks = self.files.get(url.as_str(), most).await.map_err(not_loaded)?;
         let mut bytes = BytesMut::new();
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(not_loaded)?;
-            if bytes.len() + chunk.len() > FileBytes::MOST {
+            if (bytes.len() + chunk.len()) as u64 > most {
                 return Err(MediaNotLoaded::Never);
             }
             bytes.extend_from_slice(&chunk);
@@ -83,10 +91,8 @@ impl LinkedFiles {
 impl LoadMedia for LinkedFiles {
     fn load<'a>(
         &'a self,
-        _scope: &'a TenantScope,
-        _message: MessageId,
         media: &'a Media,
-        links: bool,
+        wanted: Wanted,
     ) -> BoxFuture<'a, Result<LoadedFile, MediaNotLoaded>> {
         let address = media.sources.iter().find_map(|source| match source {
             MediaSource::Link { url } => web_address(url),
@@ -94,10 +100,12 @@ impl LoadMedia for LinkedFiles {
         });
         async move {
             let url = address.ok_or(MediaNotLoaded::Never)?;
-            let file = if links {
-                OutboundFile::Link(url)
-            } else {
-                self.fetch(&url).await?
+            let file = match wanted {
+                Wanted::Link => OutboundFile::Link(url),
+                // A server that sends a byte now and then must not hold the memory for ever.
+                Wanted::Bytes { most } => tokio::time::timeout(self.patience, self.fetch(&url, most))
+                    .await
+                    .unwrap_or(Err(MediaNotLoaded::Later))?,
             };
             Ok(LoadedFile {
                 file,

@@ -11,6 +11,7 @@
 //! | its file cannot be read now | stays `queued` | as retry later |
 //! | its file is nowhere | `parked` | put aside |
 //! | the message it is about did not go out | `failed` | done |
+//! | its tenant is suspended | stays `queued` | waits, not counted, until the tenant is resumed |
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ use domain::delivery::DeliveryStatus;
 use domain::ids::{AccountId, MessageId};
 use domain::message::MessageKind;
 use domain::retry::RetrySchedule;
+use domain::tenant::TenantStatus;
 use messaging::cause::caused_by;
 use messaging::lanes::{HandleTask, LaneError, Lease, Next, Task, Waits};
 use messaging::outbox::Signal;
@@ -33,7 +35,7 @@ use whatsapp::credentials::SessionToken;
 use whatsapp::port::{FileBytes, OutboundMessage, SendMessage, SendOutcome};
 
 use super::announce_status::{announce, announce_put_aside};
-use super::load_media::{LoadMedia, MediaNotLoaded};
+use super::load_media::{LoadMedia, MediaNotLoaded, Wanted};
 use super::outbound_message::{self, Draft, Obstacle};
 use super::pace::Pace;
 use super::queue_message::SendTask;
@@ -45,6 +47,9 @@ use crate::store::{account, message, message_change};
 const SHORT_WAIT: Duration = Duration::from_millis(5);
 /// Over so long a time the chats of an account come back after a pause, lest they do so all at once.
 const AFTER_PAUSE_MS: u64 = 1_000;
+
+/// How often it is looked whether a suspended tenant was resumed.
+const SUSPENDED_PAUSE: Duration = Duration::from_secs(30);
 
 /// The attempt that met the provider's limit.
 const RATE_LIMITED: &str = "rate_limited";
@@ -94,7 +99,6 @@ pub struct Sender {
 
 /// A message and what is needed to send it.
 struct Ready {
-    id: MessageId,
     account: AccountId,
     token: SessionToken,
     row: OutboundRow,
@@ -105,8 +109,8 @@ struct Ready {
 /// What to do with a head before anything is sent.
 enum Head {
     Send(Box<Ready>),
-    /// The provider wants to hear nothing of the account for so long.
-    Paused(Duration),
+    /// Nothing may go out for so long, for this reason.
+    Held(Duration, &'static str),
     /// It needs no sending: evidence came that it went out, or it is not there any more.
     Settled,
     /// It cannot be sent as things are.
@@ -144,7 +148,7 @@ impl Sender {
     async fn work(&self, lease: &Lease, task: &Task) -> Result<Next, LaneError> {
         let ready = match self.head(lease, task).await? {
             Head::Send(ready) => ready,
-            Head::Paused(wait) => return self.wait(lease, task, wait, "account_paused").await,
+            Head::Held(wait, reason) => return self.wait(lease, task, wait, reason).await,
             Head::Settled => return self.settle(lease, task).await,
             Head::Impossible(reason) => return self.give_up(lease, task, reason).await,
             Head::Hopeless(reason) => return self.fail(lease, task, reason).await,
@@ -158,14 +162,13 @@ impl Sender {
         }
         let started = Instant::now();
         let Ready {
-            id,
             token,
             row,
             kind,
             draft,
             ..
         } = *ready;
-        let ruling = match self.with_file(lease, id, draft).await {
+        let ruling = match self.with_file(draft).await {
             Ok((message, _memory)) => {
                 let outcome = self.provider.send(&token, &message).await;
                 metrics::histogram!("kanal_provider_send_seconds").record(started.elapsed());
@@ -212,9 +215,17 @@ impl Sender {
         ) {
             return Ok(Head::Settled);
         }
+        // Every road out leads through here, and some messages were on theirs before the suspension.
+        let tenant_status: Option<TenantStatus> = row
+            .tenant_status
+            .as_deref()
+            .and_then(|status| status.parse().ok());
+        if tenant_status == Some(TenantStatus::Suspended) {
+            return Ok(Head::Held(SUSPENDED_PAUSE, "tenant_suspended"));
+        }
         if let Some(pause) = pause {
             let apart = Duration::from_millis(rand::random_range(0..AFTER_PAUSE_MS));
-            return Ok(Head::Paused(pause + apart));
+            return Ok(Head::Held(pause + apart, "account_paused"));
         }
         let token = match self.token(lease, account_id, account.token_sealed.as_deref()) {
             Ok(token) => token,
@@ -222,7 +233,6 @@ impl Sender {
         };
         Ok(match draft {
             Ok(draft) => Head::Send(Box::new(Ready {
-                id: message_id,
                 account: account_id,
                 token,
                 kind: draft.kind(),
@@ -237,23 +247,26 @@ impl Sender {
     /// The message with its file, and the place in memory that the file takes until it is sent.
     async fn with_file(
         &self,
-        lease: &Lease,
-        id: MessageId,
         draft: Draft,
     ) -> Result<(OutboundMessage, Option<SemaphorePermit<'_>>), MediaNotLoaded> {
         let (mut loaded, mut memory) = (None, None);
         if let Some(media) = draft.file() {
-            // Three for one: the bytes, and their base64 in the body. What is not told may be of the largest size.
-            let most = FileBytes::MOST as u64;
-            let mib = 3 * media
-                .size
-                .map_or(most, |size| size.min(most))
-                .div_ceil(MIB)
-                .max(1);
-            let permits = u32::try_from(mib).unwrap_or(u32::MAX);
-            memory = self.files.memory.acquire_many(permits).await.ok();
-            let links = self.provider.takes_links(media.media_kind);
-            loaded = Some(self.files.source.load(lease.scope(), id, media, links).await?);
+            let wanted = if self.provider.takes_links(media.media_kind) {
+                Wanted::Link
+            } else {
+                // What is not told may be of the largest size.
+                let most = FileBytes::MOST as u64;
+                let mib = media
+                    .size
+                    .map_or(most, |size| size.min(most))
+                    .div_ceil(MIB)
+                    .max(1);
+                // Three for one: the bytes, and their base64 in the body.
+                let permits = u32::try_from(3 * mib).unwrap_or(u32::MAX);
+                memory = self.files.memory.acquire_many(permits).await.ok();
+                Wanted::Bytes { most: mib * MIB }
+            };
+            loaded = Some(self.files.source.load(media, wanted).await?);
         }
         let message = draft.complete(loaded).ok_or(MediaNotLoaded::Never)?;
         Ok((message, memory))

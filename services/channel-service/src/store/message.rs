@@ -226,6 +226,9 @@ pub struct OutboundRow {
     /// Where it stands.
     #[diesel(sql_type = Text)]
     pub status: String,
+    /// Where its tenant stands.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub tenant_status: Option<String>,
 }
 
 /// Finds a message of ours and to whom it goes.
@@ -236,9 +239,10 @@ pub async fn find_outbound(tx: &mut TenantTransaction, id: MessageId) -> Result<
     let tenant = tx.scope().tenant().to_string();
     let row = diesel::sql_query(
         "SELECT m.id, m.account_id, m.chat_id, m.provider_message_id, c.address, m.content, m.quoted, m.status, \
-                a.phone AS own_phone \
+                a.phone AS own_phone, t.status AS tenant_status \
          FROM messages m JOIN chats c ON c.tenant_id = m.tenant_id AND c.id = m.chat_id \
          JOIN accounts a ON a.tenant_id = m.tenant_id AND a.id = m.account_id \
+         LEFT JOIN tenants t ON t.tenant_id = m.tenant_id \
          WHERE m.tenant_id = $1 AND m.id = $2 AND m.direction = 'outbound'",
     )
     .bind::<Text, _>(tenant)

@@ -4,6 +4,8 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use test_support::eventually;
+
 use crate::harness::{Answer, INTERNAL_KEY, LIMITED_KEY, TestApp, text};
 
 const RARA: &str = "6281290000011";
@@ -351,6 +353,19 @@ async fn nothing_is_sent_for_a_suspended_village() {
             assert!(answer.status < 300, "{}: {}", route.name(), answer.text);
         }
     }
+    // An order that comes by the broker has nobody to refuse it to: it waits, and what was under way before, too.
+    app.order(&desa, RARA, "sesudahnya").await;
+    eventually("it waits", || async {
+        let waits = "lane_tasks WHERE last_error = 'tenant_suspended'";
+        (app.count(waits).await == 1).then_some(())
+    })
+    .await;
     assert_eq!(app.simulator.wa_sends(None).len(), 0);
+    app.run_sql(
+        "UPDATE tenants SET status = 'active'; UPDATE lanes SET ready_at = now() WHERE ready_at IS NOT NULL",
+    )
+    .await;
+    app.until_status("sesudahnya", "sent").await;
+    assert_eq!(app.texts_on(RARA), ["sesudahnya"]);
     app.finish().await;
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use channel_service::flows::load_media::{LoadMedia, LoadedFile, MediaNotLoaded};
+use channel_service::flows::load_media::{LoadMedia, LoadedFile, MediaNotLoaded, Wanted};
 use channel_service::flows::queue_message::{QueueError, queue};
 use domain::ids::{MessageId, ProviderMessageId};
 use domain::message::{ContactCard, Media, MediaKind, MediaSource, MessageContent};
@@ -14,7 +14,6 @@ use messaging::outbox::Signal;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use simulator::{FaultKind, FaultSpec};
-use tenant_isolation::TenantScope;
 use whatsapp::port::{FileBytes, OutboundFile};
 
 use crate::harness::{Tenant, TestApp, Wishes, order, refusal, text};
@@ -32,10 +31,8 @@ const FILE: &[u8] = b"%PDF-1.7 isi berkas";
 impl LoadMedia for Shelf {
     fn load<'a>(
         &'a self,
-        _scope: &'a TenantScope,
-        _message: MessageId,
         media: &'a Media,
-        _links: bool,
+        _wanted: Wanted,
     ) -> BoxFuture<'a, Result<LoadedFile, MediaNotLoaded>> {
         async move {
             let MediaSource::S3 { key, .. } = media.sources.first().ok_or(MediaNotLoaded::Never)? else {
