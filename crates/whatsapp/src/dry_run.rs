@@ -1,12 +1,13 @@
 //! A provider that touches nothing (channel-service contract 6.4): everything succeeds, and nothing leaves the house.
 
 use chrono::Utc;
-use domain::address::PhoneNumber;
+use domain::address::{ChatAddress, PhoneNumber};
 use domain::ids::ProviderMessageId;
 use domain::message::{MediaKind, MessageKind};
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, ready};
 
+use crate::courtesy::{NotShown, ShowCourtesy, Typing};
 use crate::credentials::SessionToken;
 use crate::port::{OutboundMessage, ResendSafety, SendMessage, SendOutcome};
 use crate::session::{Details, LinkingCode, ManageSession, QrCode, SessionFailure, SessionState, Upkeep};
@@ -80,6 +81,26 @@ impl ManageSession for DryRun {
         _phone: &'a PhoneNumber,
     ) -> BoxFuture<'a, Result<LinkingCode, SessionFailure>> {
         ready(Ok(LinkingCode("DRYRUN-CODE".to_owned()))).boxed()
+    }
+}
+
+impl ShowCourtesy for DryRun {
+    fn presence<'a>(
+        &'a self,
+        _credentials: &'a SessionToken,
+        _to: &'a ChatAddress,
+        _typing: Typing,
+    ) -> BoxFuture<'a, Result<(), NotShown>> {
+        ready(Ok(())).boxed()
+    }
+
+    fn mark_read<'a>(
+        &'a self,
+        _credentials: &'a SessionToken,
+        _chat: &'a ChatAddress,
+        _messages: &'a [ProviderMessageId],
+    ) -> BoxFuture<'a, Result<(), NotShown>> {
+        ready(Ok(())).boxed()
     }
 }
 

@@ -91,6 +91,7 @@ pub struct Application {
     listener: TcpListener,
     db: Database,
     redis: RedisLink,
+    routes: AccountRoutes,
     broker: Broker,
     sender: Arc<Sender>,
     sessions: Arc<Sessions>,
@@ -138,6 +139,7 @@ impl Application {
             .context("WA_API_URL")?
             .with_total_timeout(settings.sending.timeout);
         let relay = Signal::default();
+        let routes = AccountRoutes::new(db.clone(), redis.clone());
         let files = FileClient::new(settings.media.outbound.clone())?;
         let sender = Sender {
             db: db.clone(),
@@ -150,13 +152,14 @@ impl Application {
             retries: settings.sending.retries,
             relay: relay.clone(),
         };
-        let sessions = Arc::new(wiring::sessions(&settings, &endpoint, &db, &redis)?);
+        let sessions = Arc::new(wiring::sessions(&settings, &endpoint, &db, &redis, &routes)?);
         let media = MediaFlow::open(db.clone(), &settings.keys, &settings.media)?;
         Ok(Self {
             settings,
             listener,
             db,
             redis,
+            routes,
             broker,
             sender: Arc::new(sender),
             sessions,
@@ -208,7 +211,7 @@ impl Application {
             db: self.db.clone(),
             keys: self.settings.keys.clone(),
             redis: self.redis.clone(),
-            routes: AccountRoutes::new(self.db.clone(), self.redis.clone()),
+            routes: self.routes.clone(),
             ingest,
             sessions: Arc::clone(&self.sessions),
             relay: self.relay.clone(),

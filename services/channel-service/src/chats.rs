@@ -1,18 +1,17 @@
 //! What the handlers of messages and conversations work with, put together from the settings.
 
-use std::sync::Arc;
-
 use anyhow::Context as _;
 use database::Database;
 use messaging::outbox::Signal;
 use runtime::shutdown::Shutdown;
-use whatsapp::genfity::{Endpoint, GenfityCourtesy};
+use whatsapp::genfity::Endpoint;
 
 use crate::config::Settings;
 use crate::flows::ai_cache::AiCache;
 use crate::flows::courtesy::Courtesies;
 use crate::flows::outcomes::Outcomes;
 use crate::flows::send_text::Texts;
+use crate::wiring;
 
 /// Sending and waiting, courtesies, and the AI's memory.
 pub(crate) struct Chats {
@@ -32,7 +31,6 @@ impl Chats {
         shutdown: &Shutdown,
     ) -> anyhow::Result<Self> {
         let endpoint = Endpoint::new(settings.wa_api.url().clone()).context("WA_API_URL")?;
-        let provider = GenfityCourtesy::new(&endpoint).context("the HTTP client cannot be built")?;
         let ai_cache = match &settings.ai_service.base {
             Some(base) => Some(AiCache::new(
                 base.url(),
@@ -53,7 +51,7 @@ impl Chats {
             courtesies: Courtesies {
                 db: db.clone(),
                 keys: settings.keys.clone(),
-                provider: Arc::new(provider),
+                provider: wiring::courtesy(&settings.sessions, &endpoint)?,
             },
             ai_cache,
         })

@@ -6,8 +6,9 @@ use anyhow::Context as _;
 use cache::RedisLink;
 use database::Database;
 use runtime::config::BaseUrl;
+use whatsapp::courtesy::ShowCourtesy;
 use whatsapp::dry_run::DryRun;
-use whatsapp::genfity::{Endpoint, GenfitySender, GenfitySessions, SupportGateway, WaAdmin};
+use whatsapp::genfity::{Endpoint, GenfityCourtesy, GenfitySender, GenfitySessions, SupportGateway, WaAdmin};
 use whatsapp::port::SendMessage;
 use whatsapp::session::ManageSession;
 
@@ -28,12 +29,25 @@ pub(crate) fn sender(
     Ok(Arc::new(sender))
 }
 
+/// The way out for what is shown besides messages.
+pub(crate) fn courtesy(
+    settings: &SessionSettings,
+    endpoint: &Endpoint,
+) -> anyhow::Result<Arc<dyn ShowCourtesy>> {
+    if settings.dry_run {
+        return Ok(Arc::new(DryRun));
+    }
+    let courtesy = GenfityCourtesy::new(endpoint).context("the HTTP client cannot be built")?;
+    Ok(Arc::new(courtesy))
+}
+
 /// What is done about sessions.
 pub(crate) fn sessions(
     settings: &Settings,
     endpoint: &Endpoint,
     db: &Database,
     redis: &RedisLink,
+    routes: &AccountRoutes,
 ) -> anyhow::Result<Sessions> {
     let session_settings = &settings.sessions;
     let provider: Arc<dyn ManageSession> = if session_settings.dry_run {
@@ -59,7 +73,7 @@ pub(crate) fn sessions(
     Ok(Sessions::new(Tools {
         db: db.clone(),
         keys: settings.keys.clone(),
-        routes: AccountRoutes::new(db.clone(), redis.clone()),
+        routes: routes.clone(),
         redis: redis.clone(),
         provider,
         makers: Makers {

@@ -601,6 +601,9 @@ async fn a_dry_run_answers_everything_and_touches_nothing() {
     app.order(&desa, "6281290000011", "kering").await;
     app.until_status("kering", "sent").await;
     assert!(app.texts_on("6281290000011").is_empty());
+    let typing = json!({"village_id": "desa-dua", "wa_user_id": "6281290000011"});
+    let shown = app.internal(Method::POST, "/typing", Some(&typing)).await.json();
+    assert_eq!(shown["note"], Value::Null, "{shown}");
 
     assert_eq!(
         data(&app, Method::DELETE, "session", "desa-satu").await,
