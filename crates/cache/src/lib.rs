@@ -13,5 +13,5 @@ mod spam_guard;
 pub use bucket::{Buckets, Rate};
 pub use keys::CacheKey;
 pub use read_through::{NotLoaded, ReadThrough};
-pub use redis_link::RedisLink;
+pub use redis_link::{InvalidRedisUrl, RedisLink};
 pub use spam_guard::{Ban, GuardAway, GuardState, Incoming, SpamGuard, SpamRules, Verdict};

@@ -64,7 +64,7 @@ pub struct CallerKeys(Vec<CallerKey>);
 #[derive(Clone)]
 struct CallerKey {
     caller: InternalCaller,
-    hash: [u8; 32],
+    hash: KeyHash,
 }
 
 impl CallerKeys {
@@ -79,7 +79,7 @@ impl CallerKeys {
                 name: Self::SHARED.to_owned(),
                 tenants: None,
             },
-            hash: hash(shared.expose_secret()),
+            hash: KeyHash::of(shared.expose_secret()),
         };
         Self(std::iter::once(shared).chain(limited.0).collect())
     }
@@ -87,13 +87,8 @@ impl CallerKeys {
     /// Whose key this is. Takes as long for a wrong key as for a right one.
     #[must_use]
     pub fn caller(&self, presented: &str) -> Option<&InternalCaller> {
-        let presented = hash(presented);
-        let mut found = u64::MAX;
-        for (place, key) in (0_u64..).zip(&self.0) {
-            let same: Choice = key.hash.ct_eq(&presented);
-            found.conditional_assign(&place, same);
-        }
-        self.0.get(usize::try_from(found).ok()?).map(|key| &key.caller)
+        let place = place_of(self.0.iter().map(|key| &key.hash), presented)?;
+        self.0.get(place).map(|key| &key.caller)
     }
 }
 
@@ -105,8 +100,25 @@ impl fmt::Debug for CallerKeys {
     }
 }
 
-fn hash(key: &str) -> [u8; 32] {
-    Sha256::digest(key.as_bytes()).into()
+/// What of a key is kept.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct KeyHash([u8; 32]);
+
+impl KeyHash {
+    pub(crate) fn of(key: &str) -> Self {
+        Self(Sha256::digest(key.as_bytes()).into())
+    }
+}
+
+/// Where in the list the presented key stands. Looks at all of them, whatever it finds.
+pub(crate) fn place_of<'a>(keys: impl Iterator<Item = &'a KeyHash>, presented: &str) -> Option<usize> {
+    let presented = KeyHash::of(presented);
+    let mut found = u64::MAX;
+    for (place, key) in (0_u64..).zip(keys) {
+        let same: Choice = key.0.ct_eq(&presented.0);
+        found.conditional_assign(&place, same);
+    }
+    usize::try_from(found).ok().filter(|_| found != u64::MAX)
 }
 
 /// Keys that are good for some tenants only, as an operator writes them:
@@ -147,7 +159,7 @@ impl FromStr for LimitedKeys {
                     name: name.to_owned(),
                     tenants: Some(tenants),
                 },
-                hash: hash(key),
+                hash: KeyHash::of(key),
             });
         }
         Ok(Self(keys))

@@ -11,6 +11,7 @@ mod internal;
 mod metrics_page;
 pub mod openapi;
 mod server;
+pub mod source;
 mod validation;
 
 pub use body::{BodyBudget, BodyPlace, read_body};

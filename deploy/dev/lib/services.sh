@@ -43,6 +43,7 @@ wa_support_env() {
     printf 'MIGRATE_DATABASE_URL=%s\n' "$WA_SUPPORT_MIGRATE_DATABASE_URL"
     printf 'WA_SERVER_URL=%s/wa\n' "$SIMULATOR_URL"
     printf 'WA_ADMIN_TOKEN=%s\n' "$WA_ADMIN_TOKEN"
+    printf 'REDIS_URL=%s\n' "$REDIS_URL"
     printf 'ENCRYPTION_KEYS=%s\n' "$ENCRYPTION_KEYS"
     common_env
 }

@@ -2,8 +2,10 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
+use cache::{InvalidRedisUrl, RedisLink};
 use database::Database;
 use futures_util::FutureExt as _;
 use runtime::shutdown::Shutdown;
@@ -14,9 +16,11 @@ use web::health::{Health, Need};
 use web::{ErrorField, MetricsToken, ServerSettings};
 
 use crate::config::Settings;
+use crate::flows::admit::Admissions;
+use crate::flows::standing::Standings;
 use crate::routes;
 use crate::state::{Gateway, PoliciesConfirmed};
-use crate::wa_server::WaServer;
+use crate::wa_server::{WaServer, WaServerAdmin};
 
 /// First and longest wait before the policies are asked for again.
 const CHECK_AGAIN: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
@@ -30,6 +34,9 @@ pub enum ApplicationError {
     /// The client of the WA server cannot be set up.
     #[error("the HTTP client cannot be set up: {0}")]
     Client(#[from] reqwest::Error),
+    /// Redis' address is none.
+    #[error("REDIS_URL: {0}")]
+    Redis(#[from] InvalidRedisUrl),
     /// The database does not keep tenants apart; serving would be wrong.
     #[error(transparent)]
     Policies(#[from] PolicyError),
@@ -58,10 +65,23 @@ impl Application {
     /// [`ApplicationError`].
     pub fn build(settings: &Settings, db: Database, listener: TcpListener) -> Result<Self, ApplicationError> {
         let port = listener.local_addr()?.port();
+        let redis = RedisLink::new(&settings.redis.url, &settings.redis.prefix)?;
+        let wa_server = WaServer::new(&settings.wa_server)?;
+        let standings = Standings::new(db.clone(), redis.clone());
         let gateway = Gateway {
+            admissions: Admissions::new(
+                db.clone(),
+                settings.keys.clone(),
+                standings.clone(),
+                redis.clone(),
+            ),
+            admin: WaServerAdmin::new(wa_server.clone(), settings.admin_token.clone()),
             db,
+            redis,
+            callers: Arc::new(settings.callers.clone()),
+            standings,
             keys: settings.keys.clone(),
-            wa_server: WaServer::new(&settings.wa_server)?,
+            wa_server,
             body_limit: settings.body_limit,
             policies: PoliciesConfirmed::default(),
             process: Handle::current(),
@@ -117,12 +137,18 @@ impl Application {
 }
 
 fn health(gateway: &Gateway) -> Health {
-    let (for_database, for_server) = (gateway.clone(), gateway.clone());
+    let (for_database, for_redis, for_server) = (gateway.clone(), gateway.clone(), gateway.clone());
     Health::new(json!({"status": "healthy"}))
         .check("database", Need::Vital, move || {
             let gateway = for_database.clone();
             let (policies, db) = (gateway.policies.clone(), gateway.db.clone());
             let probe = async move { Ok(policies.are_confirmed() && db.ping().await.is_ok()) };
+            async move { gateway.on_process(probe).await.unwrap_or(false) }.boxed()
+        })
+        .check("redis", Need::Helpful, move || {
+            let gateway = for_redis.clone();
+            let redis = gateway.redis.clone();
+            let probe = async move { Ok(redis.is_up().await) };
             async move { gateway.on_process(probe).await.unwrap_or(false) }.boxed()
         })
         .check("wa_server", Need::Helpful, move || {

@@ -1,9 +1,11 @@
 //! Everything that can go wrong in a request, and what the caller reads then. Texts and statuses are the contract's
 //! (§3.3, §8.2); causes are logged and never answered (W-22).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
+use cache::NotLoaded;
 use database::DatabaseError;
 use runtime::encryption::EncryptionError;
 use web::ApiError;
@@ -50,6 +52,9 @@ pub enum Error {
     /// Our own rows cannot be read.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    /// The same, for everybody who waited for one look.
+    #[error(transparent)]
+    Shared(Arc<NotLoaded<DatabaseError>>),
     /// A stored secret cannot be used.
     #[error(transparent)]
     Encryption(#[from] EncryptionError),
@@ -77,7 +82,7 @@ impl Error {
             Self::Forward(ForwardError::Unavailable) => "upstream_unavailable",
             Self::Forward(ForwardError::TimedOut) => "upstream_timed_out",
             Self::Forward(ForwardError::Redirected) => "upstream_redirected",
-            Self::NotReady | Self::Database(_) => "database",
+            Self::NotReady | Self::Database(_) | Self::Shared(_) => "database",
             Self::Encryption(_) | Self::Internal(_) => "internal",
         }
     }
@@ -115,18 +120,24 @@ impl Error {
                 "upstream did not answer in time",
             ),
             Self::NotReady => ApiError::unavailable(RETRY_AFTER),
-            Self::Database(error) => {
-                tracing::error!(error = ?error, "the database did not do its part");
-                if error.is_transient() {
-                    ApiError::unavailable(RETRY_AFTER)
-                } else {
-                    ApiError::internal()
-                }
-            }
+            Self::Database(error) => of_database(error),
+            Self::Shared(error) => match &**error {
+                NotLoaded::Failed(error) => of_database(error),
+                NotLoaded::Absent => ApiError::internal(),
+            },
             Self::Encryption(_) | Self::Internal(_) => {
                 tracing::error!(error = %self, "a request failed for our own fault");
                 ApiError::internal()
             }
         }
+    }
+}
+
+fn of_database(error: &DatabaseError) -> ApiError {
+    tracing::error!(error = ?error, "the database did not do its part");
+    if error.is_transient() {
+        ApiError::unavailable(RETRY_AFTER)
+    } else {
+        ApiError::internal()
     }
 }

@@ -4,20 +4,29 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use cache::RedisLink;
 use database::Database;
 use runtime::encryption::KeyRing;
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
+use crate::config::CallerSettings;
 use crate::error::Error;
-use crate::wa_server::WaServer;
+use crate::flows::admit::Admissions;
+use crate::flows::standing::Standings;
+use crate::wa_server::{WaServer, WaServerAdmin};
 
 /// Shared by all requests of a process. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Gateway {
     pub(crate) db: Database,
+    pub(crate) redis: RedisLink,
+    pub(crate) callers: Arc<CallerSettings>,
+    pub(crate) standings: Standings,
+    pub(crate) admissions: Admissions,
     pub(crate) keys: KeyRing,
+    pub(crate) admin: WaServerAdmin,
     pub(crate) wa_server: WaServer,
     pub(crate) body_limit: u64,
     pub(crate) policies: PoliciesConfirmed,

@@ -39,7 +39,7 @@ fn mistakes(service: &str) -> (Vec<(&'static str, String)>, Vec<&'static str>) {
     // And not set at all:
     names.extend(match service {
         "channel-service" => &["REDIS_URL", "RABBITMQ_URL", "INTERNAL_API_KEY"][..],
-        "wa-support-gateway" => &[],
+        "wa-support-gateway" => &["REDIS_URL", "WA_ADMIN_TOKEN"],
         _ => &["RABBITMQ_URL"],
     });
     (wrong, names)

@@ -126,6 +126,8 @@ impl World {
             common(gateway_port, "wa_support").into_iter().chain([
                 ("WA_SERVER_URL", format!("{}/wa", simulator.base_url())),
                 ("WA_ADMIN_TOKEN", WA_ADMIN_TOKEN.to_owned()),
+                ("REDIS_URL", setup.redis_url.clone()),
+                ("REDIS_PREFIX", format!("{prefix}wa-support:")),
             ]),
         );
         let channel = Process::new(

@@ -12,7 +12,6 @@ use web::Payload;
 
 use super::{session_token, upload};
 use crate::error::Error;
-use crate::flows::admit::admit;
 use crate::flows::proxy_path::ProxyPath;
 use crate::flows::proxy_query;
 use crate::state::Gateway;
@@ -54,9 +53,9 @@ async fn pass_on(
     if !gateway.policies.are_confirmed() {
         return Err(Error::NotReady);
     }
-    let (db, keys) = (gateway.db.clone(), gateway.keys.clone());
+    let admissions = gateway.admissions.clone();
     let admitted = gateway
-        .on_process(async move { admit(&db, &keys, &presented).await })
+        .on_process(async move { admissions.admit(&presented).await })
         .await?;
     ::web::note_tenant(&admitted.scope);
 

@@ -1,61 +1,133 @@
 //! Who may use the proxy: from a presented token to the session it stands for (contract §8.2).
 //!
-//! The directory leads from the token's hash to the customer, and one query inside the customer's own scope then
-//! judges session, customer and subscription together (W-18). A cache would stand in front of [`admit`] and keep
-//! nothing but its outcome.
+//! The directory leads from the token's hash to the session, and the customer's standing then says whether it may be
+//! used. Both are at hand for a second; a change is known to every process within it.
 
-use chrono::Utc;
-use database::Database;
+use std::sync::Arc;
+
+use cache::{CacheKey, NotLoaded, ReadThrough, RedisLink};
+use database::{Database, DatabaseError};
 use runtime::encryption::KeyRing;
 use secrecy::SecretString;
-use tenant_isolation::resolve::{ExternalId, resolve};
+use serde::{Deserialize, Serialize};
+use tenant_isolation::resolve::{ExternalId, Resolved, resolve};
 use tenant_isolation::{TenantScope, TenantTransaction};
+use uuid::Uuid;
 
+use super::standing::Standings;
 use crate::error::Error;
 use crate::secrets;
+use crate::store::subscriptions::Entitlement;
 use crate::store::{directory, sessions};
+
+/// Tokens that one process keeps at hand.
+const CACHED: u64 = 100_000;
 
 /// A caller that may use its session on the WA server.
 #[derive(Debug)]
 pub(crate) struct Admitted {
     /// Whose session it is.
     pub(crate) scope: TenantScope,
+    /// Which session.
+    pub(crate) session: Uuid,
     /// The token of the session's row: the only one that ever goes upstream (W-02).
     pub(crate) token: SecretString,
+    /// What the customer may have.
+    pub(crate) entitlement: Entitlement,
+    /// Does the session show that it types before it sends?
+    pub(crate) typing: bool,
 }
 
-/// Judges a presented token.
-///
-/// # Errors
-/// [`Error::InvalidToken`], [`Error::CustomerNotActive`], [`Error::SubscriptionExpired`]; a database that cannot be
-/// asked is an error of its own and never "unknown".
-pub(crate) async fn admit(
-    db: &Database,
-    keys: &KeyRing,
-    presented: &SecretString,
-) -> Result<Admitted, Error> {
-    let hash = secrets::token_hash(presented);
-    let external = ExternalId::new(directory::SESSION_TOKEN, &hash).ok_or(Error::InvalidToken)?;
-    let resolved = resolve(db, &external).await?.ok_or(Error::InvalidToken)?;
-    let scope = resolved.scope();
+/// What a token stands for, as it is kept at hand: the token itself stays sealed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Pass {
+    resolved: Resolved,
+    token_sealed: String,
+    typing: bool,
+}
 
-    let mut tx = TenantTransaction::begin(db, &scope, "admit to proxy").await?;
-    let standing = sessions::standing(&mut tx, resolved.subject(), &hash).await?;
-    tx.commit().await?;
+/// Judges tokens. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Admissions {
+    db: Database,
+    keys: KeyRing,
+    standings: Standings,
+    cache: ReadThrough<Pass>,
+}
 
-    let standing = standing.ok_or(Error::InvalidToken)?;
-    if !standing.customer_active {
-        return Err(Error::CustomerNotActive);
+impl std::fmt::Debug for Admissions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Admissions").finish_non_exhaustive()
     }
-    if !standing
-        .subscription
-        .is_some_and(|(status, end)| status.is_usable(Utc::now(), Some(end)))
-    {
-        return Err(Error::SubscriptionExpired);
+}
+
+impl Admissions {
+    pub(crate) fn new(db: Database, keys: KeyRing, standings: Standings, redis: RedisLink) -> Self {
+        Self {
+            db,
+            keys,
+            standings,
+            cache: ReadThrough::new(redis, CACHED),
+        }
     }
-    let token = keys.open(
-        &standing.token_sealed,
-        &secrets::token_binding(&scope, resolved.subject()),
-    )?;
-    Ok(Admitted { scope, token })
+
+    /// Judges a presented token.
+    ///
+    /// # Errors
+    /// [`Error::InvalidToken`], [`Error::CustomerNotActive`], [`Error::SubscriptionExpired`]; a database that cannot
+    /// be asked is an error of its own and never "unknown".
+    pub(crate) async fn admit(&self, presented: &SecretString) -> Result<Admitted, Error> {
+        let hash = secrets::token_hash(presented);
+        let external = ExternalId::new(directory::SESSION_TOKEN, &hash).ok_or(Error::InvalidToken)?;
+        let key = CacheKey::of_external(&external);
+        let pass = self.cache.get(&key, || self.load(&external)).await?;
+        let pass = pass.ok_or(Error::InvalidToken)?;
+        let scope = pass.resolved.scope();
+        let standing = self.standings.of(&scope).await?.ok_or(Error::InvalidToken)?;
+        let entitlement = standing.entitled()?.clone();
+        let session = pass.resolved.subject();
+        let token = self
+            .keys
+            .open(&pass.token_sealed, &secrets::token_binding(&scope, session))?;
+        Ok(Admitted {
+            scope,
+            session,
+            token,
+            entitlement,
+            typing: pass.typing,
+        })
+    }
+
+    /// Makes a change of the session known to every process within a second. Called after the commit of whoever
+    /// changed or removed it.
+    pub(crate) async fn forget(&self, token_hash: &str) {
+        if let Some(external) = ExternalId::new(directory::SESSION_TOKEN, token_hash) {
+            self.cache.forget(&CacheKey::of_external(&external)).await;
+        }
+    }
+
+    /// Waits until every change is known everywhere, for a process that ends soon after it made one.
+    pub(crate) async fn settled(&self) {
+        self.cache.settled().await;
+    }
+
+    async fn load(&self, external: &ExternalId) -> Result<Option<Pass>, DatabaseError> {
+        let Some(resolved) = resolve(&self.db, external).await? else {
+            return Ok(None);
+        };
+        let mut tx = TenantTransaction::begin(&self.db, &resolved.scope(), "admit to proxy").await?;
+        let pass = sessions::pass(&mut tx, resolved.subject(), external.id()).await?;
+        tx.commit().await?;
+        Ok(pass.map(|(token_sealed, typing)| Pass {
+            resolved,
+            token_sealed,
+            typing,
+        }))
+    }
+}
+
+impl From<Arc<NotLoaded<DatabaseError>>> for Error {
+    fn from(error: Arc<NotLoaded<DatabaseError>>) -> Self {
+        Self::Shared(error)
+    }
 }

@@ -4,3 +4,4 @@ pub(crate) mod admit;
 pub mod provision_session;
 pub mod proxy_path;
 pub(crate) mod proxy_query;
+pub(crate) mod standing;

@@ -14,6 +14,8 @@ diesel::table! {
         tenant_id -> Text,
         source_service -> Text,
         status -> Text,
+        created_by -> Text,
+        created_at -> Timestamptz,
         updated_at -> Timestamptz,
     }
 }
@@ -26,6 +28,11 @@ diesel::table! {
         status -> Text,
         expires_at -> Timestamptz,
         max_sessions -> Integer,
+        max_messages -> BigInt,
+        number -> BigInt,
+        period_started_at -> Timestamptz,
+        messages_used -> BigInt,
+        created_at -> Timestamptz,
         updated_at -> Timestamptz,
     }
 }
@@ -41,7 +48,35 @@ diesel::table! {
         token_sealed -> Text,
         hmac_key_sealed -> Text,
         webhook_url -> Nullable<Text>,
+        number -> BigInt,
+        phase -> Text,
+        phase_since -> Timestamptz,
+        events -> Text,
+        history -> Integer,
+        expiration_sec -> BigInt,
+        auto_read_enabled -> Bool,
+        typing_enabled -> Bool,
+        connected -> Bool,
+        logged_in -> Bool,
+        jid -> Text,
+        status -> Text,
+        last_synced_at -> Nullable<Timestamptz>,
+        last_activity_at -> Nullable<Timestamptz>,
+        sent_total -> BigInt,
+        failed_total -> BigInt,
+        created_at -> Timestamptz,
         updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    api_keys (tenant_id, id) {
+        tenant_id -> Text,
+        id -> Uuid,
+        key_hash -> Text,
+        prefix -> Text,
+        valid_until -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
     }
 }
 

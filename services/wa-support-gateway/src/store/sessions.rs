@@ -1,92 +1,39 @@
 //! Sessions: a customer's users of the WA server.
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use database::DatabaseError;
 use diesel::{
-    BoolExpressionMethods as _, ExpressionMethods as _, Insertable, JoinOnDsl as _,
-    NullableExpressionMethods as _, OptionalExtension as _, QueryDsl as _, Queryable, Selectable,
+    ExpressionMethods as _, Insertable, OptionalExtension as _, QueryDsl as _, Queryable, Selectable,
     SelectableHelper as _,
 };
 use diesel_async::RunQueryDsl as _;
-use domain::subscription::SubscriptionStatus;
 use tenant_isolation::TenantTransaction;
 use uuid::Uuid;
 
 use super::PROVIDER;
-use super::customers::ACTIVE;
-use super::schema::{customers, sessions, subscriptions};
+use super::schema::sessions;
 
-/// What decides whether a session may be used, in one row: no moment lies between looking at the customer and looking
-/// at the subscription.
-#[derive(Debug, Clone)]
-pub(crate) struct Standing {
-    /// The token as it is kept.
-    pub(crate) token_sealed: String,
-    /// May the customer do anything at all?
-    pub(crate) customer_active: bool,
-    /// The subscription of the session's provider, if there is one.
-    pub(crate) subscription: Option<(SubscriptionStatus, DateTime<Utc>)>,
-}
-
-#[derive(Queryable)]
-struct StandingRow {
-    token_sealed: String,
-    customer_status: String,
-    subscription_status: Option<String>,
-    expires_at: Option<DateTime<Utc>>,
-}
-
-/// Looks a session up by its id and the hash of its token: a directory entry that outlived its session or its token
-/// leads nowhere.
-pub(crate) async fn standing(
+/// The sealed token of a session and whether it shows that it types. Looked up by id and by the hash of the token: a
+/// directory entry that outlived its session or its token leads nowhere.
+pub(crate) async fn pass(
     tx: &mut TenantTransaction,
     id: Uuid,
     token_hash: &str,
-) -> Result<Option<Standing>, DatabaseError> {
+) -> Result<Option<(String, bool)>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let row: Option<StandingRow> = sessions::table
-        .inner_join(customers::table.on(customers::tenant_id.eq(sessions::tenant_id)))
-        .left_join(
-            subscriptions::table.on(subscriptions::tenant_id
-                .eq(sessions::tenant_id)
-                .and(subscriptions::provider.eq(sessions::provider))),
-        )
+    Ok(sessions::table
         .filter(sessions::tenant_id.eq(tenant))
         .filter(sessions::id.eq(id))
         .filter(sessions::token_hash.eq(token_hash))
-        .select((
-            sessions::token_sealed,
-            customers::status,
-            subscriptions::status.nullable(),
-            subscriptions::expires_at.nullable(),
-        ))
+        .filter(sessions::phase.ne(REMOVING))
+        .select((sessions::token_sealed, sessions::typing_enabled))
         .get_result(tx.connection())
         .await
-        .optional()?;
-    let Some(StandingRow {
-        token_sealed,
-        customer_status,
-        subscription_status,
-        expires_at,
-    }) = row
-    else {
-        return Ok(None);
-    };
-    let subscription = match (subscription_status, expires_at) {
-        (Some(status), Some(end)) => {
-            let status = status
-                .parse()
-                .map_err(|error| DatabaseError::Refused(Box::new(error)))?;
-            Some((status, end))
-        }
-        _ => None,
-    };
-    Ok(Some(Standing {
-        token_sealed,
-        customer_active: customer_status == ACTIVE,
-        subscription,
-    }))
+        .optional()?)
 }
+
+/// The phase of a session that is on its way out: the WA server may know it still.
+pub(crate) const REMOVING: &str = "removing";
 
 /// A session as it is kept: its secrets are sealed.
 #[derive(Debug, Clone, Queryable, Selectable)]

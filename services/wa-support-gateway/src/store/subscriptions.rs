@@ -2,14 +2,49 @@
 
 use chrono::{DateTime, Utc};
 use database::DatabaseError;
-use diesel::{ExpressionMethods as _, QueryDsl as _};
+use diesel::{ExpressionMethods as _, QueryDsl as _, Queryable};
 use diesel_async::RunQueryDsl as _;
 use domain::subscription::SubscriptionStatus;
+use serde::{Deserialize, Serialize};
 use tenant_isolation::TenantTransaction;
 use uuid::Uuid;
 
 use super::PROVIDER;
 use super::schema::subscriptions;
+
+/// What a subscription entitles its customer to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Entitlement {
+    pub(crate) status: SubscriptionStatus,
+    pub(crate) expires_at: DateTime<Utc>,
+    pub(crate) max_sessions: i32,
+    /// Sends in a period; zero and less mean no limit.
+    pub(crate) max_messages: i64,
+}
+
+#[derive(Queryable)]
+pub(crate) struct EntitlementRow {
+    status: String,
+    expires_at: DateTime<Utc>,
+    max_sessions: i32,
+    max_messages: i64,
+}
+
+impl TryFrom<EntitlementRow> for Entitlement {
+    type Error = DatabaseError;
+
+    fn try_from(row: EntitlementRow) -> Result<Self, DatabaseError> {
+        Ok(Self {
+            status: row
+                .status
+                .parse()
+                .map_err(|error| DatabaseError::Refused(Box::new(error)))?,
+            expires_at: row.expires_at,
+            max_sessions: row.max_sessions,
+            max_messages: row.max_messages,
+        })
+    }
+}
 
 /// What a missing subscription begins with.
 #[derive(Debug, Clone, Copy)]

@@ -72,6 +72,8 @@ async fn from_an_empty_database_to_an_orderly_end() {
             ("MIGRATE_DATABASE_URL", database.admin_url()),
             ("WA_SERVER_URL", wa.url()),
             ("WA_ADMIN_TOKEN", ADMIN_TOKEN.to_owned()),
+            ("REDIS_URL", test_support::redis_url()),
+            ("REDIS_PREFIX", test_support::unique_prefix("wa-support")),
             ("ENCRYPTION_KEYS", ENCRYPTION_KEYS.to_owned()),
             ("METRICS_TOKEN", "metrics-s3cret".to_owned()),
         ],

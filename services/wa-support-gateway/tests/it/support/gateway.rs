@@ -10,7 +10,7 @@ use runtime::encryption::KeyRing;
 use runtime::shutdown::Shutdown;
 use secrecy::{ExposeSecret as _, SecretString};
 use tenant_isolation::TenantScope;
-use test_support::{ENCRYPTION_KEYS, TestDatabase, eventually};
+use test_support::{ENCRYPTION_KEYS, TestDatabase, eventually, redis_url, unique_prefix};
 use tokio::task::JoinHandle;
 use wa_support_gateway::MIGRATIONS;
 use wa_support_gateway::app::{Application, ApplicationError};
@@ -42,6 +42,9 @@ fn settings(wa_server: &str) -> Settings {
     Settings::from_reader(SettingsReader::from_map([
         ("DATABASE_URL", "postgres://not:used@127.0.0.1:1/here"),
         ("WA_SERVER_URL", wa_server),
+        ("WA_ADMIN_TOKEN", ADMIN_TOKEN),
+        ("REDIS_URL", &redis_url()),
+        ("REDIS_PREFIX", &unique_prefix("wa-support")),
         ("ENCRYPTION_KEYS", ENCRYPTION_KEYS),
     ]))
     .unwrap()

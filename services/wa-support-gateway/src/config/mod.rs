@@ -1,6 +1,8 @@
 //! The settings, read once. Each command reads what it uses and no more: a health check must not fail for want of a
 //! key it never touches.
 
+mod callers;
+
 use std::time::Duration;
 
 use database::{DatabaseUrl, PoolSettings};
@@ -9,6 +11,8 @@ use runtime::encryption::KeyRing;
 use runtime::process::ProcessSettings;
 use secrecy::SecretString;
 
+pub use callers::CallerSettings;
+
 /// The port of the contract (§14), for a command line and for documents.
 const DEFAULT_PORT: &str = "8070";
 
@@ -16,7 +20,7 @@ const DEFAULT_PORT: &str = "8070";
 const POOL_WAIT: Duration = Duration::from_secs(5);
 
 /// Every variable of this service. A settings file may name all of them, whichever command reads it.
-const VARIABLES: [&str; 15] = [
+const VARIABLES: [&str; 19] = [
     "HOST",
     "PORT",
     "HTTP_WORKERS",
@@ -32,6 +36,10 @@ const VARIABLES: [&str; 15] = [
     "WA_ADMIN_TOKEN",
     "ENCRYPTION_KEYS",
     "PROXY_BODY_LIMIT_BYTES",
+    "REDIS_URL",
+    "REDIS_PREFIX",
+    "INTERNAL_API_KEYS",
+    "TRUSTED_PROXIES",
 ];
 
 /// Where our own rows are.
@@ -63,10 +71,39 @@ pub struct Settings {
     pub database: DatabaseSettings,
     /// The upstream.
     pub wa_server: WaServerSettings,
+    /// Opens the WA server's `/admin`.
+    pub admin_token: SecretString,
+    /// Redis.
+    pub redis: RedisSettings,
+    /// Who calls, and from where.
+    pub callers: CallerSettings,
     /// Opens and seals session tokens.
     pub keys: KeyRing,
     /// Largest request body that is passed on.
     pub body_limit: u64,
+}
+
+/// Where Redis is.
+#[derive(Debug, Clone)]
+pub struct RedisSettings {
+    /// Its URL.
+    pub url: SecretString,
+    /// Begins every key.
+    pub prefix: String,
+}
+
+impl RedisSettings {
+    pub(crate) fn read(reader: &mut SettingsReader) -> Option<Self> {
+        let url = reader.required(
+            "REDIS_URL",
+            "Redis; while it is away the service works without it",
+        );
+        let prefix = reader.with_default("REDIS_PREFIX", "kanal:wa-support:", "Begins every key in Redis");
+        Some(Self {
+            url: url?,
+            prefix: prefix?,
+        })
+    }
 }
 
 impl Settings {
@@ -83,6 +120,9 @@ impl Settings {
         let process = ProcessSettings::read(reader, DEFAULT_PORT);
         let database = DatabaseSettings::read(reader);
         let wa_server = WaServerSettings::read(reader);
+        let admin_token = reader.required(ADMIN_TOKEN.0, ADMIN_TOKEN.1);
+        let redis = RedisSettings::read(reader);
+        let callers = CallerSettings::read(reader);
         let keys = read_keys(reader);
         let body_limit = reader.with_default(
             "PROXY_BODY_LIMIT_BYTES",
@@ -93,6 +133,9 @@ impl Settings {
             process: process?,
             database: database?,
             wa_server: wa_server?,
+            admin_token: admin_token?,
+            redis: redis?,
+            callers: callers?,
             keys: keys?,
             body_limit: body_limit?,
         })
@@ -234,13 +277,12 @@ pub fn variables() -> Vec<Variable> {
     // Nothing is set here, so nothing comes out; what counts is what was asked for.
     drop(Settings::read(&mut reader));
     drop(read_migrate_url(&mut reader));
-    drop(reader.optional::<SecretString>(ADMIN_TOKEN.0, ADMIN_TOKEN.1));
     reader.variables().to_vec()
 }
 
 const ADMIN_TOKEN: (&str, &str) = (
     "WA_ADMIN_TOKEN",
-    "Admin token of the WA server; required by the chores, not used by the proxy",
+    "Admin token of the WA server, which makes and removes sessions; never used by the proxy",
 );
 
 fn read_database_url(reader: &mut SettingsReader) -> Option<DatabaseUrl> {
@@ -295,6 +337,8 @@ mod tests {
         let settings = Settings::from_reader(SettingsReader::from_map([
             ("DATABASE_URL", DATABASE),
             ("WA_SERVER_URL", "http://wa-api:8080/"),
+            ("WA_ADMIN_TOKEN", "admin"),
+            ("REDIS_URL", "redis://cache"),
             ("ENCRYPTION_KEYS", KEYS),
         ]))
         .unwrap();
@@ -314,6 +358,7 @@ mod tests {
             ("WA_SERVER_URL", "ftp://x"),
             ("DATABASE_POOL_SIZE", "0"),
             ("PROXY_BODY_LIMIT_BYTES", "lots"),
+            ("INTERNAL_API_KEYS", ":no-source"),
         ]))
         .unwrap_err();
         let names: Vec<&str> = error
@@ -327,6 +372,9 @@ mod tests {
                 "DATABASE_URL",
                 "DATABASE_POOL_SIZE",
                 "WA_SERVER_URL",
+                "WA_ADMIN_TOKEN",
+                "REDIS_URL",
+                "INTERNAL_API_KEYS",
                 "ENCRYPTION_KEYS",
                 "PROXY_BODY_LIMIT_BYTES"
             ]
