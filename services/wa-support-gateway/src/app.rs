@@ -20,7 +20,7 @@ use crate::flows::admit::Admissions;
 use crate::flows::standing::Standings;
 use crate::routes;
 use crate::state::{Gateway, PoliciesConfirmed};
-use crate::wa_server::{WaServer, WaServerAdmin};
+use crate::wa_server::{Forwarder, WaServer, WaServerAdmin};
 
 /// First and longest wait before the policies are asked for again.
 const CHECK_AGAIN: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
@@ -34,6 +34,9 @@ pub enum ApplicationError {
     /// The client of the WA server cannot be set up.
     #[error("the HTTP client cannot be set up: {0}")]
     Client(#[from] reqwest::Error),
+    /// The WA server's address has no usable host.
+    #[error("WA_SERVER_URL: its host cannot be called")]
+    WaServerUrl,
     /// Redis' address is none.
     #[error("REDIS_URL: {0}")]
     Redis(#[from] InvalidRedisUrl),
@@ -81,6 +84,7 @@ impl Application {
             callers: Arc::new(settings.callers.clone()),
             standings,
             keys: settings.keys.clone(),
+            forwarder: Forwarder::new(&settings.wa_server).ok_or(ApplicationError::WaServerUrl)?,
             wa_server,
             body_limit: settings.body_limit,
             policies: PoliciesConfirmed::default(),

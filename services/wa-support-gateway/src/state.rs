@@ -15,7 +15,7 @@ use crate::config::CallerSettings;
 use crate::error::Error;
 use crate::flows::admit::Admissions;
 use crate::flows::standing::Standings;
-use crate::wa_server::{WaServer, WaServerAdmin};
+use crate::wa_server::{Forwarder, WaServer, WaServerAdmin};
 
 /// Shared by all requests of a process. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -27,6 +27,7 @@ pub(crate) struct Gateway {
     pub(crate) admissions: Admissions,
     pub(crate) keys: KeyRing,
     pub(crate) admin: WaServerAdmin,
+    pub(crate) forwarder: Forwarder,
     pub(crate) wa_server: WaServer,
     pub(crate) body_limit: u64,
     pub(crate) policies: PoliciesConfirmed,
