@@ -17,6 +17,7 @@ use web::{ErrorField, MetricsToken, ServerSettings};
 
 use crate::config::Settings;
 use crate::flows::admit::Admissions;
+use crate::flows::customer_key::CustomerKeys;
 use crate::flows::standing::Standings;
 use crate::routes;
 use crate::state::{Gateway, PoliciesConfirmed};
@@ -75,6 +76,8 @@ impl Application {
                 standings.clone(),
                 redis.clone(),
             ),
+            customer_keys: CustomerKeys::new(db.clone(), standings.clone(), redis.clone()),
+            http: Arc::new(settings.http.clone()),
             admin: WaServerAdmin::new(wa_server.clone(), settings.admin_token.clone()),
             db,
             redis,

@@ -15,7 +15,7 @@ pub mod cli;
 pub mod config;
 pub mod error;
 pub mod flows;
-mod routes;
+pub mod routes;
 mod secrets;
 mod state;
 mod store;

@@ -11,9 +11,10 @@ use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
-use crate::config::CallerSettings;
+use crate::config::{CallerSettings, HttpSettings};
 use crate::error::Error;
 use crate::flows::admit::Admissions;
+use crate::flows::customer_key::CustomerKeys;
 use crate::flows::standing::Standings;
 use crate::wa_server::{WaServer, WaServerAdmin};
 
@@ -23,6 +24,8 @@ pub(crate) struct Gateway {
     pub(crate) db: Database,
     pub(crate) redis: RedisLink,
     pub(crate) callers: Arc<CallerSettings>,
+    pub(crate) http: Arc<HttpSettings>,
+    pub(crate) customer_keys: CustomerKeys,
     pub(crate) standings: Standings,
     pub(crate) admissions: Admissions,
     pub(crate) keys: KeyRing,

@@ -2,6 +2,7 @@
 //! key it never touches.
 
 mod callers;
+mod http;
 
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use runtime::process::ProcessSettings;
 use secrecy::SecretString;
 
 pub use callers::CallerSettings;
+pub use http::{HttpSettings, InvalidOrigins, Origins};
 
 /// The port of the contract (§14), for a command line and for documents.
 const DEFAULT_PORT: &str = "8070";
@@ -20,7 +22,7 @@ const DEFAULT_PORT: &str = "8070";
 const POOL_WAIT: Duration = Duration::from_secs(5);
 
 /// Every variable of this service. A settings file may name all of them, whichever command reads it.
-const VARIABLES: [&str; 19] = [
+const VARIABLES: [&str; 21] = [
     "HOST",
     "PORT",
     "HTTP_WORKERS",
@@ -40,6 +42,8 @@ const VARIABLES: [&str; 19] = [
     "REDIS_PREFIX",
     "INTERNAL_API_KEYS",
     "TRUSTED_PROXIES",
+    "API_DOCS",
+    "CORS_ALLOWED_ORIGINS",
 ];
 
 /// Where our own rows are.
@@ -77,6 +81,8 @@ pub struct Settings {
     pub redis: RedisSettings,
     /// Who calls, and from where.
     pub callers: CallerSettings,
+    /// What browsers and readers see.
+    pub http: HttpSettings,
     /// Opens and seals session tokens.
     pub keys: KeyRing,
     /// Largest request body that is passed on.
@@ -123,6 +129,7 @@ impl Settings {
         let admin_token = reader.required(ADMIN_TOKEN.0, ADMIN_TOKEN.1);
         let redis = RedisSettings::read(reader);
         let callers = CallerSettings::read(reader);
+        let http = HttpSettings::read(reader);
         let keys = read_keys(reader);
         let body_limit = reader.with_default(
             "PROXY_BODY_LIMIT_BYTES",
@@ -136,6 +143,7 @@ impl Settings {
             admin_token: admin_token?,
             redis: redis?,
             callers: callers?,
+            http: http?,
             keys: keys?,
             body_limit: body_limit?,
         })
