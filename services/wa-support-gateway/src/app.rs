@@ -18,10 +18,13 @@ use web::{ErrorField, MetricsToken, ServerSettings};
 use crate::config::Settings;
 use crate::flows::admit::Admissions;
 use crate::flows::customer_key::CustomerKeys;
+use crate::flows::quota::QuotaWork;
 use crate::flows::standing::Standings;
 use crate::routes;
 use crate::state::{Gateway, PoliciesConfirmed};
+use crate::traffic::Traffic;
 use crate::wa_server::{WaServer, WaServerAdmin};
+use crate::workers::traffic::TrafficWork;
 
 /// First and longest wait before the policies are asked for again.
 const CHECK_AGAIN: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
@@ -50,6 +53,7 @@ pub struct Application {
     port: u16,
     server: ServerParts,
     gateway: Gateway,
+    quota_work: QuotaWork,
 }
 
 #[derive(Debug)]
@@ -69,7 +73,9 @@ impl Application {
         let redis = RedisLink::new(&settings.redis.url, &settings.redis.prefix)?;
         let wa_server = WaServer::new(&settings.wa_server)?;
         let standings = Standings::new(db.clone(), redis.clone());
+        let (traffic, quota_work) = Traffic::new(&settings.traffic, &db, &redis, &settings.keys, &wa_server);
         let gateway = Gateway {
+            traffic,
             admissions: Admissions::new(
                 db.clone(),
                 settings.keys.clone(),
@@ -99,6 +105,7 @@ impl Application {
             port,
             server,
             gateway,
+            quota_work,
         })
     }
 
@@ -117,8 +124,10 @@ impl Application {
             listener,
             server,
             gateway,
+            quota_work,
             ..
         } = self;
+        let traffic_work = TrafficWork::start(quota_work, gateway.traffic.usage.clone());
         let settings = ServerSettings {
             error_field: ErrorField::Message,
             health: health(&gateway),
@@ -134,6 +143,7 @@ impl Application {
             served
         };
         let (served, checked) = tokio::join!(serving, confirm_policies(&gateway, &shutdown));
+        traffic_work.finish().await;
         checked?;
         Ok(served?)
     }

@@ -19,7 +19,9 @@ pub mod routes;
 mod secrets;
 mod state;
 mod store;
+mod traffic;
 pub mod wa_server;
+mod workers;
 
 /// Name of the process in logs and reports.
 pub const SERVICE: &str = "wa-support-gateway";

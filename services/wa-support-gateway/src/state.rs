@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::flows::admit::Admissions;
 use crate::flows::customer_key::CustomerKeys;
 use crate::flows::standing::Standings;
+use crate::traffic::Traffic;
 use crate::wa_server::{WaServer, WaServerAdmin};
 
 /// Shared by all requests of a process. Cheap to clone.
@@ -28,6 +29,7 @@ pub(crate) struct Gateway {
     pub(crate) customer_keys: CustomerKeys,
     pub(crate) standings: Standings,
     pub(crate) admissions: Admissions,
+    pub(crate) traffic: Traffic,
     pub(crate) keys: KeyRing,
     pub(crate) admin: WaServerAdmin,
     pub(crate) wa_server: WaServer,

@@ -4,11 +4,12 @@
 //! pieces, so a slow WA server slows the caller down instead of filling our memory.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use actix_web::web::Payload;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::mpsc;
 
@@ -17,6 +18,9 @@ use crate::wa_server::{BrokenBody, ForwardBody};
 
 /// Pieces between the caller and the WA server. actix reads at most 64 KiB at a time.
 const PIECES_IN_FLIGHT: usize = 4;
+
+/// A caller that has not sent a small body by then is holding a place for nothing.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What went wrong with a body after it had begun to flow.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +39,40 @@ impl UploadFault {
             Fault::TooLarge => Error::TooLarge,
             Fault::CutOff => Error::BodyCutOff,
         })
+    }
+}
+
+/// Reads a body that is announced to be small, in whole. `None` when it is not, and then nothing was read of it.
+pub(crate) async fn read_small(
+    request: &HttpRequest,
+    payload: &mut Payload,
+    limit: usize,
+) -> Result<Option<Bytes>, Error> {
+    let announced = request
+        .headers()
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let Some(length) = announced.filter(|length| *length <= limit) else {
+        return Ok(None);
+    };
+    let reading = async {
+        let mut body = BytesMut::with_capacity(length);
+        while let Some(piece) = payload.next().await {
+            // actix gives no more than was announced.
+            body.extend_from_slice(&piece.map_err(|_| Error::BodyCutOff)?);
+        }
+        Ok(Some(body.freeze()))
+    };
+    tokio::time::timeout(PATIENCE, reading)
+        .await
+        .unwrap_or(Err(Error::BodyCutOff))
+}
+
+/// A body that is here already.
+pub(crate) fn whole(body: Bytes) -> ForwardBody {
+    ForwardBody {
+        length: u64::try_from(body.len()).ok(),
+        pieces: stream::once(async { Ok(body) }).boxed(),
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod callers;
 mod http;
+mod traffic;
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use secrecy::SecretString;
 
 pub use callers::CallerSettings;
 pub use http::{HttpSettings, InvalidOrigins, Origins};
+pub use traffic::TrafficSettings;
 
 /// The port of the contract (§14), for a command line and for documents.
 const DEFAULT_PORT: &str = "8070";
@@ -22,7 +24,7 @@ const DEFAULT_PORT: &str = "8070";
 const POOL_WAIT: Duration = Duration::from_secs(5);
 
 /// Every variable of this service. A settings file may name all of them, whichever command reads it.
-const VARIABLES: [&str; 21] = [
+const VARIABLES: [&str; 28] = [
     "HOST",
     "PORT",
     "HTTP_WORKERS",
@@ -44,6 +46,13 @@ const VARIABLES: [&str; 21] = [
     "TRUSTED_PROXIES",
     "API_DOCS",
     "CORS_ALLOWED_ORIGINS",
+    "PUBLIC_RATE_LIMIT_WINDOW_SECONDS",
+    "PUBLIC_RATE_LIMIT_MAX_REQUEST",
+    "PUBLIC_SPAM_MAX_PER_10S",
+    "PUBLIC_SPAM_BLOCK_MINUTES",
+    "PUBLIC_KEY_RATE_LIMIT_MAX_REQUEST",
+    "PUBLIC_KEY_SPAM_MAX_PER_10S",
+    "TYPING_MS",
 ];
 
 /// Where our own rows are.
@@ -83,6 +92,8 @@ pub struct Settings {
     pub callers: CallerSettings,
     /// What browsers and readers see.
     pub http: HttpSettings,
+    /// How much they may ask for.
+    pub traffic: TrafficSettings,
     /// Opens and seals session tokens.
     pub keys: KeyRing,
     /// Largest request body that is passed on.
@@ -130,6 +141,7 @@ impl Settings {
         let redis = RedisSettings::read(reader);
         let callers = CallerSettings::read(reader);
         let http = HttpSettings::read(reader);
+        let traffic = TrafficSettings::read(reader);
         let keys = read_keys(reader);
         let body_limit = reader.with_default(
             "PROXY_BODY_LIMIT_BYTES",
@@ -144,6 +156,7 @@ impl Settings {
             redis: redis?,
             callers: callers?,
             http: http?,
+            traffic: traffic?,
             keys: keys?,
             body_limit: body_limit?,
         })

@@ -2,11 +2,14 @@
 //! policies in Postgres check each row again.
 
 pub(crate) mod api_keys;
+pub(crate) mod contacts;
 pub(crate) mod customers;
 pub(crate) mod directory;
+pub(crate) mod quota;
 mod schema;
 pub(crate) mod sessions;
 pub(crate) mod subscriptions;
+pub(crate) mod usage;
 
 /// The one provider there is. The column exists because subscriptions are sold per provider.
 pub(crate) const PROVIDER: &str = "genfity-wa";

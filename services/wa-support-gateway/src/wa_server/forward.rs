@@ -101,7 +101,7 @@ impl WaServer {
     }
 }
 
-fn classify(error: reqwest::Error) -> ForwardError {
+pub(super) fn classify(error: reqwest::Error) -> ForwardError {
     // A connection that was never made is not a slow answer, even if making it ran out of time.
     let (unreachable, timed_out) = (error.is_connect(), error.is_timeout());
     tracing::warn!(error = ?error.without_url(), "the WA server did not answer");

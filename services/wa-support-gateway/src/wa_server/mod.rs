@@ -1,6 +1,8 @@
 //! The WA server: how it is reached, what is passed on to it, and the calls the gateway makes on its own.
 
+mod contacts;
 mod forward;
+mod presence;
 mod provisioning;
 
 use std::time::Duration;
@@ -12,8 +14,11 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::config::WaServerSettings;
 
+pub use contacts::ContactsError;
+pub(crate) use contacts::ListedContact;
 pub use forward::ForwardError;
 pub(crate) use forward::{BrokenBody, ForwardBody, ForwardRequest};
+pub(crate) use presence::Presence;
 pub use provisioning::{WaServerAdmin, WaServerError, WaUser};
 
 /// A liveness question is answered at once or not at all.

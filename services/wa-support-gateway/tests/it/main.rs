@@ -4,10 +4,16 @@
 
 mod access;
 mod bodies;
+mod contacts;
 mod isolation;
 mod lifecycle;
+mod limits;
 mod paths;
 mod process;
 mod provisioning;
+mod quota;
+mod spellings;
 mod support;
+mod typing;
 mod upstream_trouble;
+mod usage;

@@ -22,6 +22,15 @@ async fn both_prefixes_and_both_ways_to_present_a_token_are_alike() {
             assert!(answer.headers().contains_key("x-request-id"));
             answers.push(answer.json::<Value>().await.unwrap());
         }
+        // And the query, of which nothing of a token is left upstream.
+        let answer = gateway
+            .client
+            .get(format!("{url}?token={}", session.token))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), 200);
+        answers.push(answer.json::<Value>().await.unwrap());
     }
     let expected = json!({
         "code": 200, "success": true, "data": {"target": "/wa/session/status", "token": session.token},

@@ -2,8 +2,10 @@
 
 mod gateway;
 mod raw;
+mod twin;
 mod wa_server;
 
 pub(crate) use gateway::{Gateway, Session, scope, session_at, try_session};
 pub(crate) use raw::raw;
+pub(crate) use twin::Twin;
 pub(crate) use wa_server::{ADMIN_TOKEN, FakeWaServer, Seen};
