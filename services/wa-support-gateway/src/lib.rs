@@ -20,6 +20,7 @@ mod secrets;
 mod state;
 mod store;
 pub mod wa_server;
+mod workers;
 
 /// Name of the process in logs and reports.
 pub const SERVICE: &str = "wa-support-gateway";

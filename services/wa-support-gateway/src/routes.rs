@@ -85,6 +85,7 @@ fn internal() -> Api {
         ],
     });
     api::me::internal_routes(&mut api);
+    api::customers::routes(&mut api);
     api
 }
 
@@ -101,6 +102,7 @@ fn customer() -> Api {
             (503, "Come again after Retry-After"),
         ],
     });
+    api::me::customer_routes(&mut api);
     api
 }
 

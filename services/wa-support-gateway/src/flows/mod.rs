@@ -2,6 +2,8 @@
 
 pub(crate) mod admit;
 pub(crate) mod customer_key;
+pub(crate) mod customers;
+pub(crate) mod key_guard;
 pub mod provision_session;
 pub mod proxy_path;
 pub(crate) mod proxy_query;
