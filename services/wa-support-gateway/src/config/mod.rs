@@ -3,6 +3,7 @@
 
 mod business_zone;
 mod callers;
+mod customer_chores;
 mod expiry;
 mod http;
 
@@ -16,6 +17,7 @@ use secrecy::SecretString;
 
 pub use business_zone::BusinessZone;
 pub use callers::CallerSettings;
+pub use customer_chores::CustomerChoreSettings;
 pub use expiry::{ExpiredSessions, ExpirySettings};
 pub use http::{HttpSettings, InvalidOrigins, Origins};
 
