@@ -4,10 +4,16 @@
 
 mod access;
 mod bodies;
+mod callers;
+mod customers;
 mod isolation;
+mod keys;
 mod lifecycle;
+mod me;
 mod paths;
 mod process;
 mod provisioning;
+mod routes;
+mod subscriptions;
 mod support;
 mod upstream_trouble;
