@@ -15,6 +15,8 @@ use crate::config::{CallerSettings, HttpSettings};
 use crate::error::Error;
 use crate::flows::admit::Admissions;
 use crate::flows::customer_key::CustomerKeys;
+use crate::flows::customers::Customers;
+use crate::flows::key_guard::KeyGuard;
 use crate::flows::standing::Standings;
 use crate::traffic::Traffic;
 use crate::wa_server::{WaServer, WaServerAdmin};
@@ -27,6 +29,8 @@ pub(crate) struct Gateway {
     pub(crate) callers: Arc<CallerSettings>,
     pub(crate) http: Arc<HttpSettings>,
     pub(crate) customer_keys: CustomerKeys,
+    pub(crate) customers: Customers,
+    pub(crate) key_guard: KeyGuard,
     pub(crate) standings: Standings,
     pub(crate) admissions: Admissions,
     pub(crate) traffic: Traffic,

@@ -1,20 +1,16 @@
 //! What keeps customers' traffic within its bounds and counts it: limits, quota, statistics, contacts.
 
 use cache::RedisLink;
-use chrono::{FixedOffset, Offset as _, Utc};
 use database::Database;
 use runtime::encryption::KeyRing;
 
-use crate::config::TrafficSettings;
+use crate::config::{BusinessZone, TrafficSettings};
 use crate::flows::contacts::Contacts;
 use crate::flows::limit::Limits;
 use crate::flows::quota::{Quota, QuotaWork};
 use crate::flows::typing::Typing;
 use crate::flows::usage::Usage;
 use crate::wa_server::WaServer;
-
-/// How far the business's clocks are ahead. West Indonesian time has no summer.
-const AHEAD_SECONDS: i32 = 7 * 60 * 60;
 
 /// Shared by all requests of a process. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -30,13 +26,13 @@ impl Traffic {
     /// Puts it together, with the work that has to run beside it.
     pub(crate) fn new(
         settings: &TrafficSettings,
+        zone: BusinessZone,
         db: &Database,
         redis: &RedisLink,
         keys: &KeyRing,
         wa_server: &WaServer,
     ) -> (Self, QuotaWork) {
         let (quota, work) = Quota::new(db.clone());
-        let zone = FixedOffset::east_opt(AHEAD_SECONDS).unwrap_or(Utc.fix());
         let traffic = Self {
             limits: Limits::new(redis.clone(), settings),
             quota,

@@ -6,6 +6,7 @@ pub(crate) mod caller;
 pub(crate) mod contacts;
 pub(crate) mod cors;
 pub(crate) mod customer;
+pub(crate) mod customers;
 pub(crate) mod me;
 pub(crate) mod proxy;
 pub(crate) mod root;

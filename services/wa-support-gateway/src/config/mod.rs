@@ -1,7 +1,10 @@
 //! The settings, read once. Each command reads what it uses and no more: a health check must not fail for want of a
 //! key it never touches.
 
+mod business_zone;
 mod callers;
+mod customer_chores;
+mod expiry;
 mod http;
 mod traffic;
 
@@ -13,7 +16,10 @@ use runtime::encryption::KeyRing;
 use runtime::process::ProcessSettings;
 use secrecy::SecretString;
 
+pub use business_zone::BusinessZone;
 pub use callers::CallerSettings;
+pub use customer_chores::CustomerChoreSettings;
+pub use expiry::{ExpiredSessions, ExpirySettings};
 pub use http::{HttpSettings, InvalidOrigins, Origins};
 pub use traffic::TrafficSettings;
 
@@ -24,7 +30,7 @@ const DEFAULT_PORT: &str = "8070";
 const POOL_WAIT: Duration = Duration::from_secs(5);
 
 /// Every variable of this service. A settings file may name all of them, whichever command reads it.
-const VARIABLES: [&str; 28] = [
+const VARIABLES: [&str; 31] = [
     "HOST",
     "PORT",
     "HTTP_WORKERS",
@@ -53,6 +59,9 @@ const VARIABLES: [&str; 28] = [
     "PUBLIC_KEY_RATE_LIMIT_MAX_REQUEST",
     "PUBLIC_KEY_SPAM_MAX_PER_10S",
     "TYPING_MS",
+    "BUSINESS_TIME_ZONE",
+    "EXPIRY_CHECK_SECONDS",
+    "EXPIRED_SESSION_POLICY",
 ];
 
 /// Where our own rows are.
@@ -94,6 +103,10 @@ pub struct Settings {
     pub http: HttpSettings,
     /// How much they may ask for.
     pub traffic: TrafficSettings,
+    /// Where a day begins.
+    pub zone: BusinessZone,
+    /// What happens when a subscription ends.
+    pub expiry: ExpirySettings,
     /// Opens and seals session tokens.
     pub keys: KeyRing,
     /// Largest request body that is passed on.
@@ -142,6 +155,8 @@ impl Settings {
         let callers = CallerSettings::read(reader);
         let http = HttpSettings::read(reader);
         let traffic = TrafficSettings::read(reader);
+        let zone = BusinessZone::read(reader);
+        let expiry = ExpirySettings::read(reader);
         let keys = read_keys(reader);
         let body_limit = reader.with_default(
             "PROXY_BODY_LIMIT_BYTES",
@@ -157,6 +172,8 @@ impl Settings {
             callers: callers?,
             http: http?,
             traffic: traffic?,
+            zone: zone?,
+            expiry: expiry?,
             keys: keys?,
             body_limit: body_limit?,
         })

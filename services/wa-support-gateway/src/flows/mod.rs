@@ -3,6 +3,8 @@
 pub(crate) mod admit;
 pub mod contacts;
 pub(crate) mod customer_key;
+pub(crate) mod customers;
+pub(crate) mod key_guard;
 pub mod limit;
 pub mod provision_session;
 pub mod proxy_path;

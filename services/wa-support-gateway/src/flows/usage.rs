@@ -7,12 +7,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use chrono::{DateTime, FixedOffset, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use database::{Database, DatabaseError};
 use tenant_isolation::{GroupTransaction, ScopeSet, TenantScope, TenantTransaction};
 use uuid::Uuid;
 
 use super::send_kind::SendKind;
+use crate::config::BusinessZone;
 use crate::error::Error;
 use crate::store::usage::{self, Counted, UsageRow};
 
@@ -25,7 +26,7 @@ const TOGETHER: usize = 2_000;
 #[derive(Debug, Clone)]
 pub(crate) struct Usage {
     db: Database,
-    zone: FixedOffset,
+    zone: BusinessZone,
     gathered: Arc<Mutex<HashMap<Key, Numbers>>>,
 }
 
@@ -47,7 +48,7 @@ struct Numbers {
 
 impl Usage {
     /// `zone` decides when a day begins.
-    pub(crate) fn new(db: Database, zone: FixedOffset) -> Self {
+    pub(crate) fn new(db: Database, zone: BusinessZone) -> Self {
         Self {
             db,
             zone,
@@ -64,7 +65,7 @@ impl Usage {
         let key = Key {
             scope: scope.clone(),
             session,
-            day: at.with_timezone(&self.zone).date_naive(),
+            day: self.zone.day(at),
             kind,
         };
         let one = if success {
@@ -129,7 +130,7 @@ impl Usage {
 
     /// Today, where the business is.
     pub(crate) fn today(&self) -> NaiveDate {
-        Utc::now().with_timezone(&self.zone).date_naive()
+        self.zone.day(Utc::now())
     }
 
     /// The customer's numbers of these days, both included; at most a second old.

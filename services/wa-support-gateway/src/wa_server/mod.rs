@@ -1,6 +1,7 @@
 //! The WA server: how it is reached, what is passed on to it, and the calls the gateway makes on its own.
 
 mod contacts;
+mod disconnect;
 mod forward;
 mod presence;
 mod provisioning;

@@ -128,7 +128,12 @@ async fn nothing_is_lost_when_a_process_ends_in_order() {
     .await;
     twin.stop().await;
     assert_eq!(slow.await.unwrap().unwrap().status(), 200);
-    assert_eq!(gateway.number("SELECT sum(sent) FROM message_usage").await, 8);
+    assert_eq!(
+        gateway
+            .number("SELECT coalesce(sum(sent), 0) FROM message_usage")
+            .await,
+        8
+    );
     assert_eq!(gateway.number("SELECT sent_total FROM sessions").await, 8);
     gateway.stop().await;
 }
@@ -163,7 +168,7 @@ async fn a_send_that_was_not_answered_is_not_counted_and_a_removed_session_holds
     twin.stop().await;
     assert_eq!(
         gateway
-            .number("SELECT sum(sent) FROM message_usage WHERE tenant_id = 'desa-b'")
+            .number("SELECT coalesce(sum(sent), 0) FROM message_usage WHERE tenant_id = 'desa-b'")
             .await,
         1
     );

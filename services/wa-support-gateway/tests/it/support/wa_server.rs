@@ -45,6 +45,7 @@ struct State {
     abandoned: AtomicUsize,
     contacts: Mutex<(u16, String)>,
     refuses_presence: AtomicBool,
+    refuses_disconnects: AtomicBool,
 }
 
 pub(crate) struct FakeWaServer {
@@ -103,6 +104,11 @@ impl FakeWaServer {
 
     pub(crate) fn users(&self) -> Vec<Value> {
         self.state.users.lock().unwrap().clone()
+    }
+
+    /// From now on a disconnect fails, or no longer.
+    pub(crate) fn refuse_disconnects(&self, refuse: bool) {
+        self.state.refuses_disconnects.store(refuse, Ordering::SeqCst);
     }
 
     /// As after a loss of its data.
@@ -176,6 +182,9 @@ async fn answer(request: HttpRequest, mut payload: Payload, state: Data<State>) 
             HttpResponse::build(status.try_into().unwrap())
                 .content_type("application/json")
                 .body(body)
+        }
+        ("POST", "/session/disconnect") if state.refuses_disconnects.load(Ordering::SeqCst) => {
+            refused(500, "try later")
         }
         (_, "/chat/send/slow") => {
             tokio::time::sleep(Duration::from_secs(2)).await;
