@@ -21,7 +21,8 @@ pub(crate) struct Counted {
 }
 
 /// Adds to the numbers. Sessions are locked first, in one order: one that is gone has no numbers any more, and two
-/// processes that write at once do not wait for each other.
+/// processes that write at once do not stand in each other's way. The update goes through the locked rows, too: a lock
+/// skips what its own statement has changed before it.
 pub(crate) async fn add(tx: &mut GroupTransaction, counted: &[Counted]) -> Result<(), DatabaseError> {
     let column = |of: fn(&Counted) -> i64| counted.iter().map(of).collect::<Vec<_>>();
     let times = |of: fn(&Counted) -> Option<DateTime<Utc>>| counted.iter().map(of).collect::<Vec<_>>();
@@ -43,10 +44,11 @@ pub(crate) async fn add(tx: &mut GroupTransaction, counted: &[Counted]) -> Resul
                  last_failed_at = GREATEST(u.last_failed_at, EXCLUDED.last_failed_at)) \
          UPDATE sessions s SET sent_total = s.sent_total + t.sent, failed_total = s.failed_total + t.failed, \
                 last_activity_at = GREATEST(s.last_activity_at, t.at) \
-         FROM (SELECT tenant_id, session, sum(sent)::bigint AS sent, sum(failed)::bigint AS failed, \
-                      max(GREATEST(last_sent_at, last_failed_at)) AS at \
-               FROM given GROUP BY tenant_id, session) t \
-         WHERE s.tenant_id = t.tenant_id AND s.id = t.session",
+         FROM live l JOIN (SELECT tenant_id, session, sum(sent)::bigint AS sent, sum(failed)::bigint AS failed, \
+                                  max(GREATEST(last_sent_at, last_failed_at)) AS at \
+                           FROM given GROUP BY tenant_id, session) t \
+                  ON t.tenant_id = l.tenant_id AND t.session = l.id \
+         WHERE s.tenant_id = l.tenant_id AND s.id = l.id",
     )
     .bind::<Array<Text>, _>(counted.iter().map(|it| it.tenant_id.as_str()).collect::<Vec<_>>())
     .bind::<Array<SqlUuid>, _>(counted.iter().map(|it| it.session).collect::<Vec<_>>())

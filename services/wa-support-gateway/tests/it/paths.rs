@@ -88,7 +88,10 @@ async fn nothing_under_admin_is_reached_however_it_is_spelled() {
         let answer = raw(gateway.port, "GET", target, &token, b"").await;
         assert_eq!(answer.status, 404, "{target}: {answer:?}");
     }
-    for method in ["OPTIONS", "TRACE", "CONNECT", "PROPFIND"] {
+    // A browser's question is answered here and goes no further.
+    let answer = raw(gateway.port, "OPTIONS", "/wa/session/status", &token, b"").await;
+    assert_eq!((answer.status, answer.body.as_str()), (204, ""));
+    for method in ["TRACE", "CONNECT", "PROPFIND"] {
         let answer = raw(gateway.port, method, "/wa/session/status", &token, b"").await;
         assert_eq!(answer.status, 404, "{method}: {answer:?}");
     }

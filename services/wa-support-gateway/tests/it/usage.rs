@@ -50,7 +50,12 @@ async fn sends_are_counted_by_kind_and_day_and_customers_see_their_own() {
         (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
     };
     let before = today();
-    let shown = eventually("all of them are counted", || async {
+    eventually("all of them are counted", || async {
+        let count = "SELECT coalesce(sum(sent + failed), 0) FROM message_usage WHERE tenant_id = 'desa-a'";
+        (gateway.number(count).await == 7).then_some(())
+    })
+    .await;
+    let shown = eventually("they are shown", || async {
         let (status, body) = usage(&key, "").await;
         assert_eq!(status, 200, "{body}");
         (body["sent"] == 5 && body["failed"] == 2).then_some(body)
