@@ -5,6 +5,7 @@
 mod access;
 mod bodies;
 mod callers;
+mod customer_chores;
 mod customers;
 mod isolation;
 mod keys;
