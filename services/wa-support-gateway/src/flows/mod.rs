@@ -3,6 +3,7 @@
 pub(crate) mod admit;
 pub(crate) mod customer_key;
 pub(crate) mod customers;
+pub(crate) mod import;
 pub(crate) mod key_guard;
 pub mod provision_session;
 pub mod proxy_path;
