@@ -7,6 +7,7 @@ mod bodies;
 mod callers;
 mod customer_chores;
 mod customers;
+mod import;
 mod isolation;
 mod keys;
 mod lifecycle;

@@ -14,7 +14,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wa-support-gateway"));
         command
             .env_clear()
@@ -42,7 +42,7 @@ pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-async fn terminate(child: &Child) {
+pub(crate) async fn terminate(child: &Child) {
     let pid = child.id().unwrap().to_string();
     assert!(
         Command::new("kill")
