@@ -1,6 +1,7 @@
 //! The command line. Answers go to standard output, logs to standard error.
 
 mod customer;
+mod import;
 mod session;
 
 use std::process::ExitCode;
@@ -37,6 +38,8 @@ enum Command {
     /// Chores about customers
     #[command(subcommand)]
     Customer(customer::CustomerCommand),
+    /// Take over the customers of the original service; may be repeated, prints a report as one JSON object
+    Import(import::ImportCommand),
     /// Chores about sessions
     #[command(subcommand)]
     Session(session::SessionCommand),
@@ -66,6 +69,10 @@ enum CommandError {
     Provision(#[from] crate::flows::provision_session::ProvisionError),
     #[error(transparent)]
     Customer(#[from] crate::error::Error),
+    #[error(transparent)]
+    Import(#[from] crate::flows::import::ImportError),
+    #[error("say where the original's tables are: IMPORT_DATABASE_URL or --from")]
+    ImportFromWhere,
     #[error("REDIS_URL: {0}")]
     Redis(#[from] cache::InvalidRedisUrl),
     #[error("the HTTP client cannot be set up: {0}")]
@@ -89,6 +96,7 @@ pub async fn run() -> ExitCode {
             Ok(())
         }
         Command::Customer(command) => customer::run(command).await,
+        Command::Import(command) => import::run(command).await,
         Command::Session(command) => session::run(command).await,
     };
     match done {

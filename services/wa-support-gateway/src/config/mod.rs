@@ -6,6 +6,7 @@ mod callers;
 mod customer_chores;
 mod expiry;
 mod http;
+mod import;
 mod traffic;
 
 use std::time::Duration;
@@ -21,6 +22,7 @@ pub use callers::CallerSettings;
 pub use customer_chores::CustomerChoreSettings;
 pub use expiry::{ExpiredSessions, ExpirySettings};
 pub use http::{HttpSettings, InvalidOrigins, Origins};
+pub use import::ImportSettings;
 pub use traffic::TrafficSettings;
 
 /// The port of the contract (§14), for a command line and for documents.
@@ -30,7 +32,7 @@ const DEFAULT_PORT: &str = "8070";
 const POOL_WAIT: Duration = Duration::from_secs(5);
 
 /// Every variable of this service. A settings file may name all of them, whichever command reads it.
-const VARIABLES: [&str; 31] = [
+const VARIABLES: [&str; 32] = [
     "HOST",
     "PORT",
     "HTTP_WORKERS",
@@ -62,6 +64,7 @@ const VARIABLES: [&str; 31] = [
     "BUSINESS_TIME_ZONE",
     "EXPIRY_CHECK_SECONDS",
     "EXPIRED_SESSION_POLICY",
+    "IMPORT_DATABASE_URL",
 ];
 
 /// Where our own rows are.
@@ -315,6 +318,7 @@ pub fn variables() -> Vec<Variable> {
     // Nothing is set here, so nothing comes out; what counts is what was asked for.
     drop(Settings::read(&mut reader));
     drop(read_migrate_url(&mut reader));
+    drop(import::read_import_url(&mut reader));
     reader.variables().to_vec()
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod admit;
 pub mod contacts;
 pub(crate) mod customer_key;
 pub(crate) mod customers;
+pub(crate) mod import;
 pub(crate) mod key_guard;
 pub mod limit;
 pub mod provision_session;

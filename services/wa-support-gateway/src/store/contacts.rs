@@ -174,10 +174,11 @@ pub(crate) async fn finish(
     at: DateTime<Utc>,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
+    // `NOT IN` looks each row up in a hash of the list. A join would be planned for a short list, and compare all with all.
     diesel::sql_query(
         "UPDATE contacts c SET removed_at = $4, updated_at = $4 \
          WHERE c.tenant_id = $1 AND c.session = $2 AND c.removed_at IS NULL \
-           AND NOT EXISTS (SELECT FROM unnest($3) AS l (jid) WHERE l.jid = c.jid)",
+           AND c.jid NOT IN (SELECT unnest($3))",
     )
     .bind::<Text, _>(&tenant)
     .bind::<SqlUuid, _>(session)

@@ -1,7 +1,7 @@
 //! The directory that leads from a token or a name to a customer. Reading it is `tenant-isolation`'s business.
 
 use database::DatabaseError;
-use diesel::ExpressionMethods as _;
+use diesel::{ExpressionMethods as _, QueryDsl as _};
 use diesel_async::RunQueryDsl as _;
 use tenant_isolation::TenantTransaction;
 use tenant_isolation::resolve::ExternalId;
@@ -36,4 +36,14 @@ pub(crate) async fn claim(
         .execute(tx.connection())
         .await?;
     Ok(claimed == 1)
+}
+
+/// Takes back every id of the customer's row.
+pub(crate) async fn release_subject(tx: &mut TenantTransaction, subject: Uuid) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    let own = tenant_directory::table
+        .filter(tenant_directory::tenant_id.eq(tenant))
+        .filter(tenant_directory::subject_id.eq(subject));
+    diesel::delete(own).execute(tx.connection()).await?;
+    Ok(())
 }
