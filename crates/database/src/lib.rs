@@ -9,7 +9,7 @@ mod url;
 
 pub use error::DatabaseError;
 pub use migrate::{MigrationError, migrate};
-pub use pool::{Connection, Database, PoolSettings};
+pub use pool::{Connection, Database, PoolSettings, read_elsewhere};
 pub use url::{DatabaseUrl, InvalidDatabaseUrl};
 
 /// The names under which one service lives in a database: its schema and its two roles that hold rights.

@@ -113,6 +113,17 @@ fn session_setup(names: &SchemaNames) -> String {
     )
 }
 
+/// A connection to another database than the service's own, e.g. one that is imported from: all of it one transaction
+/// that reads one moment and writes nothing.
+///
+/// # Errors
+/// [`DatabaseError::Unavailable`] when Postgres does not answer or does not let us in.
+pub async fn read_elsewhere(url: &DatabaseUrl) -> Result<AsyncPgConnection, DatabaseError> {
+    const ONE_MOMENT: &str =
+        "SET statement_timeout = '120s'; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+    open(url, ONE_MOMENT).await.map_err(DatabaseError::unavailable)
+}
+
 async fn open(url: &DatabaseUrl, setup: &str) -> Result<AsyncPgConnection, ConnectionError> {
     let bad = |error: tokio_postgres::Error| bad_connection(&error);
     let mut options = url.options().map_err(bad)?;

@@ -15,12 +15,19 @@ use tokio::runtime::Handle;
 use web::health::{Health, Need};
 use web::{ErrorField, MetricsToken, ServerSettings};
 
-use crate::config::Settings;
+use crate::config::{BusinessZone, ExpirySettings, Settings};
 use crate::flows::admit::Admissions;
+use crate::flows::customer_key::CustomerKeys;
+use crate::flows::customers::Customers;
+use crate::flows::key_guard::KeyGuard;
+use crate::flows::quota::QuotaWork;
 use crate::flows::standing::Standings;
 use crate::routes;
 use crate::state::{Gateway, PoliciesConfirmed};
+use crate::traffic::Traffic;
 use crate::wa_server::{Forwarder, WaServer, WaServerAdmin};
+use crate::workers::expire_subscriptions::ExpireSubscriptions;
+use crate::workers::traffic::TrafficWork;
 
 /// First and longest wait before the policies are asked for again.
 const CHECK_AGAIN: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
@@ -52,6 +59,9 @@ pub struct Application {
     port: u16,
     server: ServerParts,
     gateway: Gateway,
+    quota_work: QuotaWork,
+    zone: BusinessZone,
+    expiry: ExpirySettings,
 }
 
 #[derive(Debug)]
@@ -71,13 +81,27 @@ impl Application {
         let redis = RedisLink::new(&settings.redis.url, &settings.redis.prefix)?;
         let wa_server = WaServer::new(&settings.wa_server)?;
         let standings = Standings::new(db.clone(), redis.clone());
+        let (traffic, quota_work) = Traffic::new(
+            &settings.traffic,
+            settings.zone,
+            &db,
+            &redis,
+            &settings.keys,
+            &wa_server,
+        );
+        let customer_keys = CustomerKeys::new(db.clone(), standings.clone(), redis.clone());
         let gateway = Gateway {
+            traffic,
             admissions: Admissions::new(
                 db.clone(),
                 settings.keys.clone(),
                 standings.clone(),
                 redis.clone(),
             ),
+            customers: Customers::new(db.clone(), standings.clone(), customer_keys.clone()),
+            customer_keys,
+            key_guard: KeyGuard::new(redis.clone()),
+            http: Arc::new(settings.http.clone()),
             admin: WaServerAdmin::new(wa_server.clone(), settings.admin_token.clone()),
             db,
             redis,
@@ -100,6 +124,9 @@ impl Application {
             port,
             server,
             gateway,
+            quota_work,
+            zone: settings.zone,
+            expiry: settings.expiry,
         })
     }
 
@@ -118,8 +145,12 @@ impl Application {
             listener,
             server,
             gateway,
+            quota_work,
+            zone,
+            expiry,
             ..
         } = self;
+        let traffic_work = TrafficWork::start(quota_work, gateway.traffic.usage.clone());
         let settings = ServerSettings {
             error_field: ErrorField::Message,
             health: health(&gateway),
@@ -127,6 +158,7 @@ impl Application {
             workers: server.workers,
             cancel_when_caller_leaves: true,
         };
+        let expiring = ExpireSubscriptions::new(&gateway, zone, expiry, shutdown.clone());
         let for_routes = gateway.clone();
         let serving = async {
             let routes = move |config: &mut actix_web::web::ServiceConfig| routes::add(&for_routes, config);
@@ -134,7 +166,15 @@ impl Application {
             shutdown.begin();
             served
         };
-        let (served, checked) = tokio::join!(serving, confirm_policies(&gateway, &shutdown));
+        let checking = async {
+            confirm_policies(&gateway, &shutdown).await?;
+            if gateway.policies.are_confirmed() {
+                shutdown.spawn("expire subscriptions", expiring.run());
+            }
+            Ok::<(), PolicyError>(())
+        };
+        let (served, checked) = tokio::join!(serving, checking);
+        traffic_work.finish().await;
         checked?;
         Ok(served?)
     }

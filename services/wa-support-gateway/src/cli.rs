@@ -1,5 +1,7 @@
 //! The command line. Answers go to standard output, logs to standard error.
 
+mod customer;
+mod import;
 mod session;
 
 use std::process::ExitCode;
@@ -31,6 +33,13 @@ enum Command {
     Healthcheck,
     /// Print every environment variable as a Markdown table
     Config,
+    /// Print the OpenAPI document
+    Openapi,
+    /// Chores about customers
+    #[command(subcommand)]
+    Customer(customer::CustomerCommand),
+    /// Take over the customers of the original service; may be repeated, prints a report as one JSON object
+    Import(import::ImportCommand),
     /// Chores about sessions
     #[command(subcommand)]
     Session(session::SessionCommand),
@@ -58,6 +67,14 @@ enum CommandError {
     NotReady(#[from] web::healthcheck::NotReady),
     #[error(transparent)]
     Provision(#[from] crate::flows::provision_session::ProvisionError),
+    #[error(transparent)]
+    Customer(#[from] crate::error::Error),
+    #[error(transparent)]
+    Import(#[from] crate::flows::import::ImportError),
+    #[error("say where the original's tables are: IMPORT_DATABASE_URL or --from")]
+    ImportFromWhere,
+    #[error("REDIS_URL: {0}")]
+    Redis(#[from] cache::InvalidRedisUrl),
     #[error("the HTTP client cannot be set up: {0}")]
     Client(#[from] reqwest::Error),
     #[error("work was still in hand when the grace period ended")]
@@ -74,6 +91,12 @@ pub async fn run() -> ExitCode {
             process::print(&markdown_table(&config::variables()).trim_end());
             Ok(())
         }
+        Command::Openapi => {
+            process::print(&crate::routes::openapi());
+            Ok(())
+        }
+        Command::Customer(command) => customer::run(command).await,
+        Command::Import(command) => import::run(command).await,
         Command::Session(command) => session::run(command).await,
     };
     match done {

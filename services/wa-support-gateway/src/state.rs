@@ -11,10 +11,14 @@ use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
-use crate::config::CallerSettings;
+use crate::config::{CallerSettings, HttpSettings};
 use crate::error::Error;
 use crate::flows::admit::Admissions;
+use crate::flows::customer_key::CustomerKeys;
+use crate::flows::customers::Customers;
+use crate::flows::key_guard::KeyGuard;
 use crate::flows::standing::Standings;
+use crate::traffic::Traffic;
 use crate::wa_server::{Forwarder, WaServer, WaServerAdmin};
 
 /// Shared by all requests of a process. Cheap to clone.
@@ -23,8 +27,13 @@ pub(crate) struct Gateway {
     pub(crate) db: Database,
     pub(crate) redis: RedisLink,
     pub(crate) callers: Arc<CallerSettings>,
+    pub(crate) http: Arc<HttpSettings>,
+    pub(crate) customer_keys: CustomerKeys,
+    pub(crate) customers: Customers,
+    pub(crate) key_guard: KeyGuard,
     pub(crate) standings: Standings,
     pub(crate) admissions: Admissions,
+    pub(crate) traffic: Traffic,
     pub(crate) keys: KeyRing,
     pub(crate) admin: WaServerAdmin,
     pub(crate) forwarder: Forwarder,

@@ -1,6 +1,15 @@
 //! The HTTP edge, a file per noun.
 
+pub(crate) mod body;
+mod budget;
+pub(crate) mod caller;
+pub(crate) mod contacts;
+pub(crate) mod cors;
+pub(crate) mod customer;
+pub(crate) mod customers;
+pub(crate) mod me;
 pub(crate) mod proxy;
 pub(crate) mod root;
 mod session_token;
 mod upload;
+pub(crate) mod usage;

@@ -4,6 +4,7 @@
 //! pieces, so a slow WA server slows the caller down instead of filling our memory.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -20,6 +21,9 @@ const WHOLE: u64 = 64 * 1024;
 
 /// Pieces between the caller and the WA server. actix reads at most 64 KiB at a time.
 const PIECES_IN_FLIGHT: usize = 4;
+
+/// A caller that has not sent a small body by then is holding a place for nothing.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What went wrong with a body after it had begun to flow.
 #[derive(Debug, Clone, Default)]
@@ -65,7 +69,10 @@ pub(crate) async fn begin(
         return Err(Error::TooLarge);
     }
     if length.is_some_and(|length| length <= WHOLE) {
-        let body = payload.to_bytes().await.map_err(|_| Error::BodyCutOff)?;
+        let body = tokio::time::timeout(PATIENCE, payload.to_bytes()).await;
+        let Ok(Ok(body)) = body else {
+            return Err(Error::BodyCutOff);
+        };
         return Ok((Some(ForwardBody::Whole(body)), fault));
     }
     let (sender, receiver) = mpsc::channel(PIECES_IN_FLIGHT);

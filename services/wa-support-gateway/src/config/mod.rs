@@ -1,7 +1,13 @@
 //! The settings, read once. Each command reads what it uses and no more: a health check must not fail for want of a
 //! key it never touches.
 
+mod business_zone;
 mod callers;
+mod customer_chores;
+mod expiry;
+mod http;
+mod import;
+mod traffic;
 
 use std::time::Duration;
 
@@ -11,7 +17,13 @@ use runtime::encryption::KeyRing;
 use runtime::process::ProcessSettings;
 use secrecy::SecretString;
 
+pub use business_zone::BusinessZone;
 pub use callers::CallerSettings;
+pub use customer_chores::CustomerChoreSettings;
+pub use expiry::{ExpiredSessions, ExpirySettings};
+pub use http::{HttpSettings, InvalidOrigins, Origins};
+pub use import::ImportSettings;
+pub use traffic::TrafficSettings;
 
 /// The port of the contract (§14), for a command line and for documents.
 const DEFAULT_PORT: &str = "8070";
@@ -20,7 +32,7 @@ const DEFAULT_PORT: &str = "8070";
 const POOL_WAIT: Duration = Duration::from_secs(5);
 
 /// Every variable of this service. A settings file may name all of them, whichever command reads it.
-const VARIABLES: [&str; 19] = [
+const VARIABLES: [&str; 32] = [
     "HOST",
     "PORT",
     "HTTP_WORKERS",
@@ -40,6 +52,19 @@ const VARIABLES: [&str; 19] = [
     "REDIS_PREFIX",
     "INTERNAL_API_KEYS",
     "TRUSTED_PROXIES",
+    "API_DOCS",
+    "CORS_ALLOWED_ORIGINS",
+    "PUBLIC_RATE_LIMIT_WINDOW_SECONDS",
+    "PUBLIC_RATE_LIMIT_MAX_REQUEST",
+    "PUBLIC_SPAM_MAX_PER_10S",
+    "PUBLIC_SPAM_BLOCK_MINUTES",
+    "PUBLIC_KEY_RATE_LIMIT_MAX_REQUEST",
+    "PUBLIC_KEY_SPAM_MAX_PER_10S",
+    "TYPING_MS",
+    "BUSINESS_TIME_ZONE",
+    "EXPIRY_CHECK_SECONDS",
+    "EXPIRED_SESSION_POLICY",
+    "IMPORT_DATABASE_URL",
 ];
 
 /// Where our own rows are.
@@ -77,6 +102,14 @@ pub struct Settings {
     pub redis: RedisSettings,
     /// Who calls, and from where.
     pub callers: CallerSettings,
+    /// What browsers and readers see.
+    pub http: HttpSettings,
+    /// How much they may ask for.
+    pub traffic: TrafficSettings,
+    /// Where a day begins.
+    pub zone: BusinessZone,
+    /// What happens when a subscription ends.
+    pub expiry: ExpirySettings,
     /// Opens and seals session tokens.
     pub keys: KeyRing,
     /// Largest request body that is passed on.
@@ -123,6 +156,10 @@ impl Settings {
         let admin_token = reader.required(ADMIN_TOKEN.0, ADMIN_TOKEN.1);
         let redis = RedisSettings::read(reader);
         let callers = CallerSettings::read(reader);
+        let http = HttpSettings::read(reader);
+        let traffic = TrafficSettings::read(reader);
+        let zone = BusinessZone::read(reader);
+        let expiry = ExpirySettings::read(reader);
         let keys = read_keys(reader);
         let body_limit = reader.with_default(
             "PROXY_BODY_LIMIT_BYTES",
@@ -136,6 +173,10 @@ impl Settings {
             admin_token: admin_token?,
             redis: redis?,
             callers: callers?,
+            http: http?,
+            traffic: traffic?,
+            zone: zone?,
+            expiry: expiry?,
             keys: keys?,
             body_limit: body_limit?,
         })
@@ -277,6 +318,7 @@ pub fn variables() -> Vec<Variable> {
     // Nothing is set here, so nothing comes out; what counts is what was asked for.
     drop(Settings::read(&mut reader));
     drop(read_migrate_url(&mut reader));
+    drop(import::read_import_url(&mut reader));
     reader.variables().to_vec()
 }
 

@@ -1,7 +1,7 @@
 //! The directory that leads from a token or a name to a customer. Reading it is `tenant-isolation`'s business.
 
 use database::DatabaseError;
-use diesel::ExpressionMethods as _;
+use diesel::{ExpressionMethods as _, QueryDsl as _};
 use diesel_async::RunQueryDsl as _;
 use tenant_isolation::TenantTransaction;
 use tenant_isolation::resolve::ExternalId;
@@ -11,6 +11,9 @@ use super::schema::tenant_directory;
 
 /// Kind of the lower-case hex SHA-256 of a session token.
 pub(crate) const SESSION_TOKEN: &str = "session_token";
+
+/// Kind of the lower-case hex SHA-256 of a customer's key.
+pub(crate) const API_KEY: &str = "api_key";
 
 /// Kind of a session's name, which is unique over all customers (contract W-33).
 pub(crate) const SESSION_NAME: &str = "session_name";
@@ -33,4 +36,14 @@ pub(crate) async fn claim(
         .execute(tx.connection())
         .await?;
     Ok(claimed == 1)
+}
+
+/// Takes back every id of the customer's row.
+pub(crate) async fn release_subject(tx: &mut TenantTransaction, subject: Uuid) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    let own = tenant_directory::table
+        .filter(tenant_directory::tenant_id.eq(tenant))
+        .filter(tenant_directory::subject_id.eq(subject));
+    diesel::delete(own).execute(tx.connection()).await?;
+    Ok(())
 }

@@ -4,10 +4,24 @@
 
 mod access;
 mod bodies;
+mod callers;
+mod contacts;
+mod customer_chores;
+mod customers;
+mod import;
 mod isolation;
+mod keys;
 mod lifecycle;
+mod limits;
+mod me;
 mod paths;
 mod process;
 mod provisioning;
+mod quota;
+mod routes;
+mod spellings;
+mod subscriptions;
 mod support;
+mod typing;
 mod upstream_trouble;
+mod usage;

@@ -9,12 +9,12 @@ use tokio::process::{Child, Command};
 
 use crate::support::{ADMIN_TOKEN, FakeWaServer};
 
-struct Process {
-    variables: Vec<(&'static str, String)>,
+pub(crate) struct Process {
+    pub(crate) variables: Vec<(&'static str, String)>,
 }
 
 impl Process {
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wa-support-gateway"));
         command
             .env_clear()
@@ -28,12 +28,12 @@ impl Process {
         command
     }
 
-    async fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().await.unwrap()
     }
 }
 
-fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     assert!(
         output.status.success(),
         "{}",
@@ -42,7 +42,7 @@ fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-async fn terminate(child: &Child) {
+pub(crate) async fn terminate(child: &Child) {
     let pid = child.id().unwrap().to_string();
     assert!(
         Command::new("kill")
