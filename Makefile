@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help run test bench stack-up stack-down clean-stack fmt lint deny
 
-# Handed on to the test runner and to the benchmark: make test ARGS="-p messaging"
+# Handed on to the test runner and to the benchmarks: make test ARGS="-p messaging"
 ARGS ?=
 
 help: ## this list
@@ -15,7 +15,7 @@ run: ## the whole system and a first message; Ctrl-C stops it (PROFILE=release, 
 test: ## all tests against private servers (ARGS="-p messaging", KEEP_STACK=1)
 	@exec deploy/dev/test $(ARGS)
 
-bench: ## the ingest benchmark, release mode, prints a table (ARGS=…)
+bench: ## benchmarks in release mode, about three minutes (ARGS="mixed sending", ARGS=--help)
 	@exec deploy/dev/bench $(ARGS)
 
 stack-up: ## only the servers; they stay until stack-down (addresses: . .stack/env)
