@@ -53,6 +53,8 @@ impl Kind {
 struct Part {
     all: Measured,
     kinds: Vec<Measured>,
+    /// Events that were relayed: one for each message that came in, and for each of ours that moved.
+    events: u32,
     /// Seconds from the last answer until the outbox was empty and every picture stored. None: longer than our patience.
     done_after_seconds: Option<f64>,
 }
@@ -155,7 +157,7 @@ async fn part(
     let cpu = service.cpu_seconds() - before;
     let all = Measured::new(name, CONNECTIONS, heard.times(), heard.refused, heard.took)
         .with_cost(cpu, service.peak_memory_mib());
-    service.stop().await;
+    let events = service.stop().await;
 
     println!("{all}");
     let mut kinds = Vec::new();
@@ -172,12 +174,15 @@ async fn part(
         }
     }
     match done_after_seconds {
-        Some(seconds) => println!("  all relayed and stored {seconds:.2} s after the last answer"),
+        Some(seconds) => println!(
+            "  {events} events relayed and {pictures} pictures stored {seconds:.2} s after the last answer"
+        ),
         None => println!("  not all relayed and stored within {} s", PATIENCE.as_secs()),
     }
     Part {
         all,
         kinds,
+        events,
         done_after_seconds,
     }
 }

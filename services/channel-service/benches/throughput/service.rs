@@ -107,25 +107,30 @@ impl Service {
         std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id().unwrap())).unwrap()
     }
 
-    pub(crate) async fn stop(&mut self) {
+    /// Ends the service. Returns how many events waited for chatwoot-bridge, which is away: all that were relayed to it.
+    pub(crate) async fn stop(&mut self) -> u32 {
         let pid = self.child.id().unwrap().to_string();
         Command::new("kill").arg(pid).status().await.unwrap();
         let stopped = tokio::time::timeout(Duration::from_secs(15), self.child.wait()).await;
         stopped.expect("it stops in time").unwrap();
-        self.clear_broker().await;
+        self.clear_broker().await
     }
 
     /// Takes away what the service declared, and all the events on it.
-    async fn clear_broker(&self) {
+    async fn clear_broker(&self) -> u32 {
         let properties = ConnectionProperties::default();
         let connection = Connection::connect(&test_support::rabbitmq_url(), properties)
             .await
             .unwrap();
         let channel = connection.create_channel().await.unwrap();
+        let mut waiting = 0;
         for queue in Queue::ALL {
             for name in [self.topology.queue(queue), self.topology.dead_letter_queue(queue)] {
                 let options = QueueDeleteOptions::default();
-                channel.queue_delete(name.into(), options).await.unwrap();
+                let messages = channel.queue_delete(name.as_str().into(), options).await.unwrap();
+                if name == self.topology.queue(Queue::BridgeEvents) {
+                    waiting = messages;
+                }
             }
         }
         for exchange in [self.topology.events_exchange(), self.topology.dead_exchange()] {
@@ -133,5 +138,6 @@ impl Service {
             channel.exchange_delete(exchange.into(), options).await.unwrap();
         }
         connection.close(200, "done".into()).await.unwrap();
+        waiting
     }
 }
