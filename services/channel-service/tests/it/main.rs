@@ -17,6 +17,7 @@ mod day_in_the_life;
 mod dead_letters;
 mod events;
 mod harness;
+mod health;
 mod housekeeping;
 mod lid_merge;
 mod logs;
