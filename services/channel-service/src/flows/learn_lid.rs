@@ -67,11 +67,30 @@ fn name_by_number(fresh: &mut Fresh<'_>, phone: PhoneNumber) {
 }
 
 impl Learned {
-    /// Makes one chat of two, where a number became known that had a chat under its hidden id. The chat of the number
-    /// survives; `chats` holds it, locked by this transaction.
+    /// Locks the chats of the group together with those that may become one with them. Costs nothing where nothing was
+    /// learned.
     ///
-    /// A chat under a hidden id is only ever taken hold of by whoever has the id's row (see [`contact_lid`]), so the
-    /// order of these locks among each other cannot cross anybody else's.
+    /// # Errors
+    /// [`DatabaseError`].
+    pub(super) async fn lock_chats(
+        &self,
+        tx: &mut GroupTransaction,
+        fresh: &[Fresh<'_>],
+    ) -> Result<(), DatabaseError> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let hidden = self.0.keys();
+        let hidden = hidden.map(|(tenant, account, lid)| (tenant.clone(), *account, lid.as_jid().to_owned()));
+        let shown = fresh.iter().map(|Fresh { job, .. }| {
+            let address = job.message.chat.as_str().to_owned();
+            (job.scope.tenant().clone(), job.account, address)
+        });
+        chat_merge::lock_group(tx, &hidden.chain(shown).collect::<Vec<_>>()).await
+    }
+
+    /// Makes one chat of two, where a number became known that had a chat under its hidden id. The chat of the number
+    /// survives; `chats` holds it, locked by this transaction like the other one, see [`Self::lock_chats`].
     ///
     /// # Errors
     /// [`DatabaseError`].

@@ -19,6 +19,7 @@ mod events;
 mod harness;
 mod housekeeping;
 mod lid_merge;
+mod lock_order;
 mod logs;
 mod media;
 mod memory;
