@@ -189,7 +189,7 @@ async fn commit_group(db: &Database, jobs: &[IngestJob]) -> Result<Vec<Ingested>
         let learned = learn_lid::learn(&mut tx, &mut fresh, &new).await?;
         learned.lock_chats(&mut tx, &fresh).await?;
         let chats = upsert_chats(&mut tx, &fresh).await?;
-        learned.merge_chats(&mut tx, &chats).await?;
+        learned.merge_chats(&mut tx, &chats, &fresh).await?;
         let mut messages = Vec::with_capacity(fresh.len());
         for Fresh { job, id } in &fresh {
             messages.push(new_message(job, *id, &chats)?);

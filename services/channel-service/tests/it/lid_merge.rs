@@ -75,6 +75,25 @@ async fn two_chats_become_one_when_the_number_becomes_known() {
     post(&app, &desa, &teaching("3EB0T1", "keduanya")).await;
     let lane = format!("ai:{}", phone_chat.as_str().unwrap());
     assert_eq!(app.values(ai_lanes).await, [json!(lane)]);
+    app.until_published().await;
+    let merged = eventually("the merge is told", || async { app.data_of("chat.merged").pop() }).await;
+    assert_eq!(
+        json!([
+            merged["account_id"],
+            merged["chat_id"],
+            merged["merged_chat_id"],
+            merged["address"],
+            merged["merged_address"]
+        ]),
+        json!([
+            desa.account,
+            phone_chat,
+            lid_chat,
+            format!("{RARA}@s.whatsapp.net"),
+            format!("{LID}@lid")
+        ])
+    );
+    assert_eq!(app.data_of("chat.merged").len(), 1);
     // Told once more of a message of the chat that is gone, the AI's lane is that of the surviving one.
     let told = app
         .data_of("message.received")
