@@ -21,6 +21,7 @@ mod harness;
 mod health;
 mod housekeeping;
 mod lid_merge;
+mod lock_order;
 mod logs;
 mod media;
 mod memory;
