@@ -32,6 +32,8 @@ async fn the_sweep_takes_only_what_is_older() {
         app.order(&desa, RARA, &format!("umur {number}")).await;
         app.until_status(&format!("umur {number}"), "sent").await;
     }
+    // A message that was on its way to the AI would be noted as pending anew.
+    app.until_to_ai(3).await;
     app.run_sql(
         "UPDATE inbound_ledger SET received_at = now() - interval '14 days 1 minute' WHERE provider_message_id = '3EB0AGE0'; \
          UPDATE inbound_ledger SET received_at = now() - interval '13 days 23 hours' WHERE provider_message_id = '3EB0AGE1'; \
