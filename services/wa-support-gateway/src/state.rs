@@ -71,4 +71,15 @@ impl Gateway {
         task.await
             .unwrap_or(Err(Error::Internal("the request's task died")))
     }
+
+    /// As [`on_process`](Self::on_process), for work that has to come to its end also when its caller has left: what
+    /// follows a commit, such as taking back what other processes have at hand, must not be left out.
+    pub(crate) async fn to_the_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let task = self.process.spawn(work.in_current_span());
+        task.await
+            .unwrap_or(Err(Error::Internal("the request's task died")))
+    }
 }

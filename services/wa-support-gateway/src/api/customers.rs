@@ -217,7 +217,7 @@ async fn upsert(caller: Caller, body: JsonFields, gateway: Data<Gateway>) -> Res
     let by = actor(caller);
     let customers = gateway.customers.clone();
     let key = gateway
-        .on_process(async move { customers.upsert(&by, &wanted).await })
+        .to_the_end(async move { customers.upsert(&by, &wanted).await })
         .await?;
     Ok(HttpResponse::Ok().json(json!({
         "user_id": user_id, "api_key": key.as_ref().map_or("", SecretString::expose_secret), "note": SHOWN_ONCE,
@@ -254,7 +254,7 @@ async fn update(
     };
     let customers = gateway.customers.clone();
     gateway
-        .on_process(async move { customers.change(&by, &change).await })
+        .to_the_end(async move { customers.change(&by, &change).await })
         .await?;
     Ok(HttpResponse::Ok().json(json!({"message": "updated"})))
 }
@@ -293,7 +293,7 @@ async fn rotate_key(
     let user_id = scope.tenant().to_string();
     let customers = gateway.customers.clone();
     let key = gateway
-        .on_process(async move {
+        .to_the_end(async move {
             customers
                 .rotate_key(&by, &scope, Duration::from_secs(grace))
                 .await

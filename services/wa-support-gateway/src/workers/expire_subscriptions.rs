@@ -5,10 +5,11 @@
 //! time marks, and each session is one process's for the time of a round. What was missed while the service was down is
 //! done in the first round after.
 
-use std::time::Duration;
+use std::time::Instant;
 
 use database::{Database, DatabaseError};
 use domain::ids::TenantId;
+use futures_util::{StreamExt as _, stream};
 use runtime::encryption::KeyRing;
 use runtime::shutdown::Shutdown;
 use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTransaction};
@@ -25,6 +26,9 @@ const PURPOSE: PlatformScope = PlatformScope::for_purpose("expire subscriptions"
 
 /// Sessions that are taken at once, and keys that are removed at once.
 const BATCH: i64 = 100;
+
+/// Sessions that are disconnected at the same time.
+const AT_ONCE: usize = 8;
 
 /// Looks for ended subscriptions until the end.
 pub(crate) struct ExpireSubscriptions {
@@ -55,10 +59,23 @@ impl ExpireSubscriptions {
         }
     }
 
+    /// Marks and disconnects, each at its own pace: a WA server that is away must not hold up the marking.
     pub(crate) async fn run(self) {
+        let disconnecting = async {
+            if self.settings.sessions == ExpiredSessions::Disconnect {
+                self.again_and_again("disconnect", || self.disconnect_due()).await;
+            }
+        };
+        tokio::join!(self.again_and_again("mark", || self.mark()), disconnecting);
+    }
+
+    async fn again_and_again<F>(&self, what: &'static str, round: impl Fn() -> F)
+    where
+        F: Future<Output = Result<(), DatabaseError>>,
+    {
         loop {
-            if let Err(error) = self.round().await {
-                tracing::warn!(error = ?error, "ended subscriptions could not be marked, next round again");
+            if let Err(error) = round().await {
+                tracing::warn!(error = ?error, what, "ended subscriptions could not be worked on, next round again");
             }
             if !self.shutdown.sleep(self.settings.every).await {
                 return;
@@ -66,11 +83,8 @@ impl ExpireSubscriptions {
         }
     }
 
-    async fn round(&self) -> Result<(), DatabaseError> {
+    async fn mark(&self) -> Result<(), DatabaseError> {
         self.expire().await?;
-        if self.settings.sessions == ExpiredSessions::Disconnect {
-            self.disconnect_due().await?;
-        }
         self.remove_ended_keys().await
     }
 
@@ -96,26 +110,31 @@ impl ExpireSubscriptions {
         Ok(())
     }
 
-    /// Tries each session that is due once; one that is not done is due again in the next round.
+    /// Tries each session that is due, once; one that is not done is due again in the next round.
     async fn disconnect_due(&self) -> Result<(), DatabaseError> {
-        let again = self.settings.every.mul_f64(0.9).max(Duration::from_millis(100));
+        let again = self.settings.every.mul_f64(0.9);
+        let began = Instant::now();
         let mut tx = PlatformTransaction::begin(&self.db, PURPOSE).await?;
         expired_sessions::forget_renewed(&mut tx).await?;
         tx.commit().await?;
-        loop {
+        // A round that lasts so long meets the first ones again.
+        while began.elapsed() < again && !self.shutdown.has_begun() {
             let mut tx = PlatformTransaction::begin(&self.db, PURPOSE).await?;
             let due = expired_sessions::take_due(&mut tx, again, BATCH).await?;
             tx.commit().await?;
             if due.is_empty() {
-                return Ok(());
+                break;
             }
-            for row in due {
+            let trying = stream::iter(due).map(|row| self.disconnect(row));
+            let mut tried = trying.buffer_unordered(AT_ONCE);
+            while let Some(done) = tried.next().await {
+                done?;
                 if self.shutdown.has_begun() {
-                    return Ok(());
+                    break;
                 }
-                self.disconnect(row).await?;
             }
         }
+        Ok(())
     }
 
     async fn disconnect(&self, row: DueRow) -> Result<(), DatabaseError> {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use diesel_async::SimpleAsyncConnection as _;
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -275,5 +276,25 @@ async fn a_directory_entry_that_outlived_its_key_leads_nowhere() {
         .sql("UPDATE tenant_directory SET tenant_id = 'desa-a' WHERE tenant_id = 'desa-b' AND kind = 'api_key'")
         .await;
     assert_eq!(gateway.me(&b).await.refusal(), (401, "invalid api key"));
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotation_whose_caller_has_left_comes_to_its_end() {
+    let gateway = Gateway::start_for_services().await;
+    let key = gateway.customer("desa-a", "app").await;
+    assert_eq!(gateway.me(&key).await.status, 200);
+    // Somebody holds the customer up for a moment.
+    let mut holding = gateway.database.admin().await;
+    let hold = "BEGIN; SELECT 1 FROM customers FOR UPDATE";
+    holding.batch_execute(hold).await.unwrap();
+    let rotate = gateway.internal_request(Method::POST, "/users/desa-a/apikey/rotate", APP);
+    let impatient = rotate.timeout(Duration::from_millis(300)).send().await;
+    assert!(impatient.unwrap_err().is_timeout());
+    holding.batch_execute("COMMIT").await.unwrap();
+    eventually("the old key ends", || async {
+        (gateway.me(&key).await.status == 401).then_some(())
+    })
+    .await;
     gateway.stop().await;
 }
