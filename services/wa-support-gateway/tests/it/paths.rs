@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::{Gateway, raw};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn both_prefixes_and_both_ways_to_present_a_token_are_alike() {
+async fn both_prefixes_and_all_ways_to_present_a_token_are_alike() {
     let gateway = Gateway::start().await;
     let session = gateway.session("desa-a").await;
     let mut answers = Vec::new();
