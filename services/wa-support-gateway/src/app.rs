@@ -65,6 +65,7 @@ impl Application {
     /// [`ApplicationError`].
     pub fn build(settings: &Settings, db: Database, listener: TcpListener) -> Result<Self, ApplicationError> {
         let port = listener.local_addr()?.port();
+        settings.relay.warn_if_unreachable();
         let redis = RedisLink::new(&settings.redis.url, &settings.redis.prefix)?;
         let wa_server = WaServer::new(&settings.wa_server)?;
         let standings = Standings::new(db.clone(), redis.clone());

@@ -4,6 +4,7 @@
 mod admin;
 mod courtesy;
 mod download;
+mod events;
 mod http;
 mod inbound;
 mod outbound;
@@ -14,6 +15,7 @@ mod wire;
 pub use admin::{NewWaUser, WaAdmin};
 pub use courtesy::GenfityCourtesy;
 pub use download::GenfityDownloads;
+pub use events::{EventList, UnknownEvent};
 pub use http::{CallError, Removal};
 pub use inbound::{SIGNATURE_HEADER, SignatureCheck, Unverified, Verified};
 pub use outbound::{Endpoint, GenfitySender, InvalidEndpoint};

@@ -2,6 +2,7 @@
 //! key it never touches.
 
 mod callers;
+mod relay;
 
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use runtime::process::ProcessSettings;
 use secrecy::SecretString;
 
 pub use callers::CallerSettings;
+pub use relay::RelaySettings;
 
 /// The port of the contract (§14), for a command line and for documents.
 const DEFAULT_PORT: &str = "8070";
@@ -20,7 +22,7 @@ const DEFAULT_PORT: &str = "8070";
 const POOL_WAIT: Duration = Duration::from_secs(5);
 
 /// Every variable of this service. A settings file may name all of them, whichever command reads it.
-const VARIABLES: [&str; 19] = [
+const VARIABLES: [&str; 21] = [
     "HOST",
     "PORT",
     "HTTP_WORKERS",
@@ -40,6 +42,8 @@ const VARIABLES: [&str; 19] = [
     "REDIS_PREFIX",
     "INTERNAL_API_KEYS",
     "TRUSTED_PROXIES",
+    "PUBLIC_GATEWAY_BASE_URL",
+    "WEBHOOK_RELAY",
 ];
 
 /// Where our own rows are.
@@ -81,6 +85,8 @@ pub struct Settings {
     pub keys: KeyRing,
     /// Largest request body that is passed on.
     pub body_limit: u64,
+    /// Where the WA server's webhooks go.
+    pub relay: RelaySettings,
 }
 
 /// Where Redis is.
@@ -129,7 +135,9 @@ impl Settings {
             "104857600",
             "Largest request body that the proxy passes on; media arrives as base64 inside JSON",
         );
+        let relay = RelaySettings::read(reader);
         Some(Self {
+            relay: relay?,
             process: process?,
             database: database?,
             wa_server: wa_server?,

@@ -4,4 +4,5 @@ pub(crate) mod admit;
 pub mod provision_session;
 pub mod proxy_path;
 pub(crate) mod proxy_query;
+pub(crate) mod session_webhook;
 pub(crate) mod standing;
