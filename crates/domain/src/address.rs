@@ -183,6 +183,15 @@ impl Jid {
     }
 }
 
+impl fmt::Display for Jid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.device {
+            Some(device) => write!(f, "{}:{device}@{}", self.user, self.server),
+            None => write!(f, "{}@{}", self.user, self.server),
+        }
+    }
+}
+
 fn parse_device(text: &str) -> Result<u16, InvalidAddress> {
     // `str::parse` alone would take a leading plus.
     if text.bytes().all(|b| b.is_ascii_digit()) {

@@ -37,15 +37,18 @@ pub enum Queue {
     /// Messages that were put aside after their last attempt. Nobody consumes them here: it is where operators and
     /// their alarms look.
     ParkedMessages,
+    /// Webhooks that wa-support-gateway could not deliver. Nobody consumes them either.
+    ParkedWebhooks,
 }
 
 impl Queue {
     /// Every queue of ours.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::BridgeEvents,
         Self::ChannelCommands,
         Self::AiHandover,
         Self::ParkedMessages,
+        Self::ParkedWebhooks,
     ];
 
     const fn name(self) -> &'static str {
@@ -54,12 +57,13 @@ impl Queue {
             Self::ChannelCommands => "channel-service.commands",
             Self::AiHandover => "channel-service.ai_handover",
             Self::ParkedMessages => "channel-service.parked",
+            Self::ParkedWebhooks => "wa-support-gateway.hooks.dead",
         }
     }
 
     /// Is there a service that reads it?
     const fn is_consumed(self) -> bool {
-        !matches!(self, Self::ParkedMessages)
+        !matches!(self, Self::ParkedMessages | Self::ParkedWebhooks)
     }
 
     /// Is it there for GovConnect's sake?
@@ -77,6 +81,7 @@ impl Queue {
             Self::ChannelCommands => &["message.send_requested"],
             Self::AiHandover => &["message.received"],
             Self::ParkedMessages => &["message.parked"],
+            Self::ParkedWebhooks => &["webhook.parked"],
         }
     }
 }

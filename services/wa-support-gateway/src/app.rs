@@ -13,14 +13,16 @@ use serde_json::json;
 use tenant_isolation::policy::{self, PolicyError};
 use tokio::runtime::Handle;
 use web::health::{Health, Need};
-use web::{ErrorField, MetricsToken, ServerSettings};
+use web::{BodyBudget, ErrorField, MetricsToken, ServerSettings};
 
 use crate::config::Settings;
 use crate::flows::admit::Admissions;
+use crate::flows::hooks::accept::Hooks;
 use crate::flows::standing::Standings;
 use crate::routes;
 use crate::state::{Gateway, PoliciesConfirmed};
 use crate::wa_server::{WaServer, WaServerAdmin};
+use crate::workers::hooks::{HookWork, HookWorkError};
 
 /// First and longest wait before the policies are asked for again.
 const CHECK_AGAIN: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
@@ -37,6 +39,9 @@ pub enum ApplicationError {
     /// Redis' address is none.
     #[error("REDIS_URL: {0}")]
     Redis(#[from] InvalidRedisUrl),
+    /// The webhook relay cannot be put together.
+    #[error(transparent)]
+    Hooks(#[from] HookWorkError),
     /// The database does not keep tenants apart; serving would be wrong.
     #[error(transparent)]
     Policies(#[from] PolicyError),
@@ -49,6 +54,7 @@ pub struct Application {
     port: u16,
     server: ServerParts,
     gateway: Gateway,
+    hooks: HookWork,
 }
 
 #[derive(Debug)]
@@ -76,6 +82,18 @@ impl Application {
                 standings.clone(),
                 redis.clone(),
             ),
+            hooks: Hooks::new(
+                db.clone(),
+                settings.keys.clone(),
+                redis.clone(),
+                settings.hooks.queue_bytes,
+            ),
+            hook_body_limit: settings
+                .relay
+                .public_base
+                .as_ref()
+                .map(|_| settings.hooks.body_limit),
+            hook_bodies: BodyBudget::of(settings.hooks.bodies_at_once()),
             admin: WaServerAdmin::new(wa_server.clone(), settings.admin_token.clone()),
             db,
             redis,
@@ -87,6 +105,7 @@ impl Application {
             policies: PoliciesConfirmed::default(),
             process: Handle::current(),
         };
+        let hooks = HookWork::new(settings, &gateway)?;
         let metrics = MetricsToken(settings.process.metrics_token.clone());
         let server = ServerParts {
             workers: settings.process.workers,
@@ -97,6 +116,7 @@ impl Application {
             port,
             server,
             gateway,
+            hooks,
         })
     }
 
@@ -115,15 +135,17 @@ impl Application {
             listener,
             server,
             gateway,
+            hooks,
             ..
         } = self;
         let settings = ServerSettings {
             error_field: ErrorField::Message,
-            health: health(&gateway),
+            health: with_broker(health(&gateway), &hooks),
             metrics: server.metrics,
             workers: server.workers,
             cancel_when_caller_leaves: true,
         };
+        hooks.start(&shutdown);
         let for_routes = gateway.clone();
         let serving = async {
             let routes = move |config: &mut actix_web::web::ServiceConfig| routes::add(&for_routes, config);
@@ -158,6 +180,17 @@ fn health(gateway: &Gateway) -> Health {
             let probe = async move { Ok(server.is_up().await) };
             async move { gateway.on_process(probe).await.unwrap_or(false) }.boxed()
         })
+}
+
+/// Announcements wait for RabbitMQ, and nothing else does.
+fn with_broker(health: Health, hooks: &HookWork) -> Health {
+    let Some(broker) = hooks.broker() else {
+        return health;
+    };
+    health.check("rabbitmq", Need::Helpful, move || {
+        let up = broker.is_up();
+        async move { up }.boxed()
+    })
 }
 
 /// Asks until Postgres answers whether tenants are kept apart. The port is open meanwhile, and nobody is served.

@@ -1,5 +1,6 @@
 //! The command line. Answers go to standard output, logs to standard error.
 
+mod hook;
 mod session;
 
 use std::process::ExitCode;
@@ -34,6 +35,9 @@ enum Command {
     /// Chores about sessions
     #[command(subcommand)]
     Session(session::SessionCommand),
+    /// Look at webhooks that could not be delivered, and try them again
+    #[command(subcommand)]
+    Hook(hook::HookCommand),
 }
 
 /// Why a command failed.
@@ -60,6 +64,8 @@ enum CommandError {
     Provision(#[from] crate::flows::provision_session::ProvisionError),
     #[error("the HTTP client cannot be set up: {0}")]
     Client(#[from] reqwest::Error),
+    #[error("the customer has no such webhook, or it is not put aside")]
+    NoSuchWebhook,
     #[error("work was still in hand when the grace period ended")]
     Unfinished,
 }
@@ -75,6 +81,7 @@ pub async fn run() -> ExitCode {
             Ok(())
         }
         Command::Session(command) => session::run(command).await,
+        Command::Hook(command) => hook::run(command).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

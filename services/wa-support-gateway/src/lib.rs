@@ -15,11 +15,13 @@ pub mod cli;
 pub mod config;
 pub mod error;
 pub mod flows;
+mod receivers;
 mod routes;
 mod secrets;
 mod state;
 mod store;
 pub mod wa_server;
+mod workers;
 
 /// Name of the process in logs and reports.
 pub const SERVICE: &str = "wa-support-gateway";

@@ -1,5 +1,6 @@
 //! The routes, in one place. `/health`, `/health/live`, `/health/ready` and `/metrics` come from `web`.
 
+use ::web::openapi::Api;
 use actix_web::web::{self, ServiceConfig};
 
 use crate::api;
@@ -14,4 +15,18 @@ pub(crate) fn add(gateway: &Gateway, config: &mut ServiceConfig) {
         .route("/", web::head().to(api::root::root))
         .route("/wa/{path:.*}", web::to(api::proxy::proxy))
         .route("/v1/wa/{path:.*}", web::to(api::proxy::proxy));
+    if gateway.hook_body_limit.is_some() {
+        config.service(
+            web::scope("/hooks")
+                .app_data(gateway.hook_bodies.clone())
+                .configure(|config| hooks().configure(config)),
+        );
+    }
+}
+
+/// The WA server's webhooks, where they come here.
+pub(crate) fn hooks() -> Api {
+    let mut api = Api::under("/hooks");
+    api::hooks::routes(&mut api);
+    api
 }

@@ -10,10 +10,12 @@ use runtime::encryption::KeyRing;
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
+use web::BodyBudget;
 
 use crate::config::CallerSettings;
 use crate::error::Error;
 use crate::flows::admit::Admissions;
+use crate::flows::hooks::accept::Hooks;
 use crate::flows::standing::Standings;
 use crate::wa_server::{WaServer, WaServerAdmin};
 
@@ -29,6 +31,10 @@ pub(crate) struct Gateway {
     pub(crate) admin: WaServerAdmin,
     pub(crate) wa_server: WaServer,
     pub(crate) body_limit: u64,
+    pub(crate) hooks: Hooks,
+    /// Largest webhook that is taken. `None` where there is no relay.
+    pub(crate) hook_body_limit: Option<usize>,
+    pub(crate) hook_bodies: BodyBudget,
     pub(crate) policies: PoliciesConfirmed,
     pub(crate) process: Handle,
 }

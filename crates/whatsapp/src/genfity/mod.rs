@@ -17,7 +17,7 @@ pub use courtesy::GenfityCourtesy;
 pub use download::GenfityDownloads;
 pub use events::{EventList, UnknownEvent};
 pub use http::{CallError, Removal};
-pub use inbound::{SIGNATURE_HEADER, SignatureCheck, Unverified, Verified};
+pub use inbound::{SIGNATURE_HEADER, SignatureCheck, SignatureProof, Unverified, Verified, sign};
 pub use outbound::{Endpoint, GenfitySender, InvalidEndpoint};
 pub use session::GenfitySessions;
 pub use support::{

@@ -1,5 +1,6 @@
 //! The HTTP edge, a file per noun.
 
+pub(crate) mod hooks;
 pub(crate) mod proxy;
 pub(crate) mod root;
 mod session_token;

@@ -2,6 +2,7 @@
 //! key it never touches.
 
 mod callers;
+mod hooks;
 mod relay;
 
 use std::time::Duration;
@@ -13,6 +14,7 @@ use runtime::process::ProcessSettings;
 use secrecy::SecretString;
 
 pub use callers::CallerSettings;
+pub use hooks::{BrokerSettings, HookSettings};
 pub use relay::RelaySettings;
 
 /// The port of the contract (§14), for a command line and for documents.
@@ -22,7 +24,7 @@ const DEFAULT_PORT: &str = "8070";
 const POOL_WAIT: Duration = Duration::from_secs(5);
 
 /// Every variable of this service. A settings file may name all of them, whichever command reads it.
-const VARIABLES: [&str; 21] = [
+const VARIABLES: [&str; 34] = [
     "HOST",
     "PORT",
     "HTTP_WORKERS",
@@ -44,6 +46,19 @@ const VARIABLES: [&str; 21] = [
     "TRUSTED_PROXIES",
     "PUBLIC_GATEWAY_BASE_URL",
     "WEBHOOK_RELAY",
+    "HOOK_BODY_LIMIT_BYTES",
+    "HOOK_MEMORY_BYTES",
+    "HOOK_QUEUE_BYTES",
+    "HOOK_CONCURRENCY",
+    "HOOK_LEASE_MS",
+    "HOOK_RETRY_ATTEMPTS",
+    "HOOK_RETRY_FIRST_MS",
+    "HOOK_RETRY_LONGEST_MS",
+    "HOOK_TIMEOUT_MS",
+    "HOOK_RETENTION_DAYS",
+    "OUTBOUND_ALLOWED_PRIVATE_HOSTS",
+    "RABBITMQ_URL",
+    "BROKER_PREFIX",
 ];
 
 /// Where our own rows are.
@@ -87,6 +102,8 @@ pub struct Settings {
     pub body_limit: u64,
     /// Where the WA server's webhooks go.
     pub relay: RelaySettings,
+    /// How they are passed on.
+    pub hooks: HookSettings,
 }
 
 /// Where Redis is.
@@ -136,8 +153,10 @@ impl Settings {
             "Largest request body that the proxy passes on; media arrives as base64 inside JSON",
         );
         let relay = RelaySettings::read(reader);
+        let hooks = HookSettings::read(reader);
         Some(Self {
             relay: relay?,
+            hooks: hooks?,
             process: process?,
             database: database?,
             wa_server: wa_server?,
@@ -272,6 +291,33 @@ impl ChoreSettings {
                 wa_server: wa_server?,
                 admin_token: admin_token?,
                 keys: keys?,
+            })
+        })();
+        finish(reader, settings)
+    }
+}
+
+/// What the chores that only look into our own rows use.
+#[derive(Debug, Clone)]
+pub struct StoreSettings {
+    /// How the process reports.
+    pub process: ProcessSettings,
+    /// Our own rows.
+    pub database: DatabaseSettings,
+}
+
+impl StoreSettings {
+    /// Reads everything these chores use.
+    ///
+    /// # Errors
+    /// [`InvalidSettings`] with every mistake.
+    pub fn from_reader(mut reader: SettingsReader) -> Result<Self, InvalidSettings> {
+        let process = ProcessSettings::read(&mut reader, DEFAULT_PORT);
+        let database = DatabaseSettings::read(&mut reader);
+        let settings = (|| {
+            Some(Self {
+                process: process?,
+                database: database?,
             })
         })();
         finish(reader, settings)

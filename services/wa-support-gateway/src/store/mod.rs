@@ -3,6 +3,8 @@
 
 pub(crate) mod customers;
 pub(crate) mod directory;
+pub(crate) mod hook_events;
+pub(crate) mod hooked_sessions;
 mod schema;
 pub(crate) mod sessions;
 pub(crate) mod subscriptions;
