@@ -66,6 +66,12 @@ impl Queue {
         !matches!(self, Self::ParkedMessages | Self::ParkedWebhooks)
     }
 
+    /// Does one replica read at a time? Two would take neighbours of one chat and swap them. A queue that nobody
+    /// consumes needs no such order, and without it people can look at single messages.
+    const fn is_read_in_order(self) -> bool {
+        !matches!(self, Self::ParkedWebhooks)
+    }
+
     /// Is it there for GovConnect's sake?
     const fn is_for_govconnect(self) -> bool {
         matches!(self, Self::AiHandover)
@@ -206,8 +212,9 @@ impl Topology {
             }
             let name = self.queue(queue);
             let mut arguments = quorum();
-            // One replica reads at a time: two would take neighbours of one chat and swap them.
-            arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
+            if queue.is_read_in_order() {
+                arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
+            }
             if queue.is_consumed() {
                 let dead_name = self.dead_letter_queue(queue);
                 self.declare_queue(channel, &dead_name, quorum()).await?;

@@ -4,6 +4,7 @@
 
 mod access;
 mod bodies;
+mod hooks;
 mod isolation;
 mod lifecycle;
 mod paths;

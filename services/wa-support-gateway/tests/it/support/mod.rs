@@ -4,6 +4,6 @@ mod gateway;
 mod raw;
 mod wa_server;
 
-pub(crate) use gateway::{Gateway, Session, scope, session_at, try_session};
+pub(crate) use gateway::{Gateway, Session, scope, session_at, settings, try_session};
 pub(crate) use raw::raw;
 pub(crate) use wa_server::{ADMIN_TOKEN, FakeWaServer, Seen};

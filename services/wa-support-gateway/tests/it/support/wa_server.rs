@@ -43,6 +43,7 @@ struct State {
     users: Mutex<Vec<Value>>,
     connected: Mutex<Vec<String>>,
     abandoned: AtomicUsize,
+    refused_marks: AtomicUsize,
 }
 
 pub(crate) struct FakeWaServer {
@@ -87,6 +88,18 @@ impl FakeWaServer {
     /// Requests whose caller went away before the answer.
     pub(crate) fn abandoned(&self) -> usize {
         self.state.abandoned.load(Ordering::SeqCst)
+    }
+
+    /// The next so many read marks are refused.
+    pub(crate) fn refuse_marks(&self, many: usize) {
+        self.state.refused_marks.store(many, Ordering::SeqCst);
+    }
+
+    /// The read marks that reached it.
+    pub(crate) fn marks(&self) -> Vec<Seen> {
+        let seen = self.seen().into_iter();
+        seen.filter(|seen| seen.target.ends_with("/chat/markread"))
+            .collect()
     }
 
     pub(crate) fn users(&self) -> Vec<Value> {
@@ -153,6 +166,14 @@ async fn answer(request: HttpRequest, mut payload: Payload, state: Data<State>) 
         (_, "/chat/send/slow") => {
             tokio::time::sleep(Duration::from_secs(2)).await;
             success(&json!({"Details": "Sent"}))
+        }
+        (_, "/chat/markread")
+            if state
+                .refused_marks
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |many| many.checked_sub(1))
+                .is_ok() =>
+        {
+            refused(500, "failure marking messages as read")
         }
         (_, "/chat/never") => {
             let mut abandoned = Abandoned(Some(state));
