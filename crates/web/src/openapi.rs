@@ -9,6 +9,8 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, Responder, Route};
 use serde_json::{Map, Value, json};
 
+use crate::error::ErrorField;
+
 /// A JSON schema, as it stands in the document.
 pub type Schema = Value;
 
@@ -383,9 +385,16 @@ fn names_in(path: &str) -> impl Iterator<Item = &str> {
         .filter_map(|part| part.split('}').next()?.split(':').next())
 }
 
-/// The whole document.
+/// The whole document. `error_field` is the field in which the service's refusals carry their text.
 #[must_use]
-pub fn document(title: &str, version: &str, paths: Map<String, Value>, security_schemes: Value) -> Value {
+pub fn document(
+    error_field: ErrorField,
+    title: &str,
+    version: &str,
+    paths: Map<String, Value>,
+    security_schemes: Value,
+) -> Value {
+    let field = error_field.name();
     json!({
         "openapi": "3.1.0",
         "info": {"title": title, "version": version},
@@ -394,12 +403,12 @@ pub fn document(title: &str, version: &str, paths: Map<String, Value>, security_
             "securitySchemes": security_schemes,
             "schemas": {"Error": {
                 "type": "object",
-                "description": "What every refusal looks like. `error` is for people, `code` is stable, `request_id` finds the log lines.",
+                "description": format!("What every refusal looks like. `{field}` is for people, `code` is stable, `request_id` finds the log lines."),
                 "properties": {
-                    "error": {"type": "string"}, "code": {"type": "string"},
+                    field: {"type": "string"}, "code": {"type": "string"},
                     "request_id": {"type": ["string", "null"]},
                 },
-                "required": ["error", "code", "request_id"],
+                "required": [field, "code", "request_id"],
             }},
         },
     })

@@ -44,7 +44,11 @@ wa_support_env() {
     printf 'WA_SERVER_URL=%s/wa\n' "$SIMULATOR_URL"
     printf 'WA_ADMIN_TOKEN=%s\n' "$WA_ADMIN_TOKEN"
     printf 'REDIS_URL=%s\n' "$REDIS_URL"
+    printf 'RABBITMQ_URL=%s\n' "$RABBITMQ_URL"
     printf 'ENCRYPTION_KEYS=%s\n' "$ENCRYPTION_KEYS"
+    printf 'PUBLIC_GATEWAY_BASE_URL=%s\n' "$WA_SUPPORT_URL"
+    # The receivers of webhooks are on the loopback, where outbound calls are otherwise refused.
+    printf 'OUTBOUND_ALLOWED_PRIVATE_HOSTS=%s\n' "${OUTBOUND_ALLOWED_PRIVATE_HOSTS:-127.0.0.1}"
     common_env
 }
 

@@ -1,7 +1,7 @@
 //! Every path of the service, top to bottom, and the document that describes them.
 
 use ::web::openapi::{Api, Doc, Group, document, object, text};
-use ::web::{ApiError, require_internal_key};
+use ::web::{ApiError, ErrorField, require_internal_key};
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
@@ -111,7 +111,13 @@ pub fn openapi() -> Value {
         "internalKey": {"type": "apiKey", "in": "header", "name": "X-Internal-API-Key"},
         "session": {"type": "http", "scheme": "bearer"},
     });
-    document("Kanal channel-service", env!("CARGO_PKG_VERSION"), paths, schemes)
+    document(
+        ErrorField::Error,
+        "Kanal channel-service",
+        env!("CARGO_PKG_VERSION"),
+        paths,
+        schemes,
+    )
 }
 
 /// Every method and path that is served, as the document writes them.

@@ -17,6 +17,7 @@ use web::{BodyBudget, ErrorField, MetricsToken, ServerSettings};
 
 use crate::config::Settings;
 use crate::flows::admit::Admissions;
+use crate::flows::customer_key::CustomerKeys;
 use crate::flows::hooks::accept::Hooks;
 use crate::flows::standing::Standings;
 use crate::routes;
@@ -82,6 +83,8 @@ impl Application {
                 standings.clone(),
                 redis.clone(),
             ),
+            customer_keys: CustomerKeys::new(db.clone(), standings.clone(), redis.clone()),
+            http: Arc::new(settings.http.clone()),
             hooks: Hooks::new(
                 db.clone(),
                 settings.keys.clone(),

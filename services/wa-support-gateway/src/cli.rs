@@ -32,6 +32,8 @@ enum Command {
     Healthcheck,
     /// Print every environment variable as a Markdown table
     Config,
+    /// Print the OpenAPI document
+    Openapi,
     /// Chores about sessions
     #[command(subcommand)]
     Session(session::SessionCommand),
@@ -78,6 +80,10 @@ pub async fn run() -> ExitCode {
         Command::Healthcheck => healthcheck().await,
         Command::Config => {
             process::print(&markdown_table(&config::variables()).trim_end());
+            Ok(())
+        }
+        Command::Openapi => {
+            process::print(&crate::routes::openapi());
             Ok(())
         }
         Command::Session(command) => session::run(command).await,

@@ -28,6 +28,18 @@ pub enum Error {
     /// A token was presented that stands for no session.
     #[error("unknown token")]
     InvalidToken,
+    /// No customer's key was presented.
+    #[error("no customer's key")]
+    ApiKeyRequired,
+    /// A key was presented that is no customer's.
+    #[error("unknown customer's key")]
+    InvalidApiKey,
+    /// No service's key was presented.
+    #[error("no service's key")]
+    InternalKeyRequired,
+    /// A key was presented that is no service's.
+    #[error("unknown service's key")]
+    InvalidInternalKey,
     /// The session's customer is switched off.
     #[error("customer is not active")]
     CustomerNotActive,
@@ -79,6 +91,10 @@ impl Error {
         match self {
             Self::TokenRequired => "token_required",
             Self::InvalidToken => "invalid_token",
+            Self::ApiKeyRequired => "api_key_required",
+            Self::InvalidApiKey => "invalid_api_key",
+            Self::InternalKeyRequired => "internal_key_required",
+            Self::InvalidInternalKey => "invalid_internal_key",
             Self::CustomerNotActive => "customer_not_active",
             Self::SubscriptionExpired => "subscription_expired",
             Self::Path(Refusal::Invalid) => "invalid_path",
@@ -105,6 +121,14 @@ impl Error {
         match self {
             Self::TokenRequired => ApiError::unauthorized("token_required", "token required"),
             Self::InvalidToken => ApiError::unauthorized("invalid_token", "invalid token"),
+            Self::ApiKeyRequired => ApiError::unauthorized("api_key_required", "x-api-key is required"),
+            Self::InvalidApiKey => ApiError::unauthorized("invalid_api_key", "invalid api key"),
+            Self::InternalKeyRequired => {
+                ApiError::unauthorized("internal_key_required", "internal api key required")
+            }
+            Self::InvalidInternalKey => {
+                ApiError::unauthorized("invalid_internal_key", "invalid internal api key")
+            }
             Self::CustomerNotActive => forbidden("customer_not_active", "user is not active"),
             Self::SubscriptionExpired => forbidden("subscription_expired", "subscription expired"),
             Self::Path(Refusal::Invalid) => ApiError::bad_request("invalid_path", "invalid path"),
@@ -146,6 +170,13 @@ impl Error {
                 ApiError::internal()
             }
         }
+    }
+}
+
+/// For handlers of known routes: only a path that is none has to be named in the answer.
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        error.answer("")
     }
 }
 

@@ -16,7 +16,7 @@ pub mod config;
 pub mod error;
 pub mod flows;
 mod receivers;
-mod routes;
+pub mod routes;
 mod secrets;
 mod state;
 mod store;

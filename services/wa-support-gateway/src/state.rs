@@ -12,9 +12,10 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 use web::BodyBudget;
 
-use crate::config::CallerSettings;
+use crate::config::{CallerSettings, HttpSettings};
 use crate::error::Error;
 use crate::flows::admit::Admissions;
+use crate::flows::customer_key::CustomerKeys;
 use crate::flows::hooks::accept::Hooks;
 use crate::flows::standing::Standings;
 use crate::wa_server::{WaServer, WaServerAdmin};
@@ -25,6 +26,8 @@ pub(crate) struct Gateway {
     pub(crate) db: Database,
     pub(crate) redis: RedisLink,
     pub(crate) callers: Arc<CallerSettings>,
+    pub(crate) http: Arc<HttpSettings>,
+    pub(crate) customer_keys: CustomerKeys,
     pub(crate) standings: Standings,
     pub(crate) admissions: Admissions,
     pub(crate) keys: KeyRing,

@@ -134,6 +134,7 @@ async fn migrate_twice_serve_and_ask() {
             ("REDIS_URL", format!("redis://127.0.0.1:{}", free_port())),
             ("RABBITMQ_URL", format!("amqp://127.0.0.1:{}/%2f", free_port())),
             ("WA_SERVER_URL", format!("http://127.0.0.1:{}", free_port())),
+            ("WA_ADMIN_TOKEN", "admin".to_owned()),
         ];
         let mut process = Process::new(service, &logs("migrate"), variables).await;
         let asked = process.run(&["healthcheck"], &[]).await;

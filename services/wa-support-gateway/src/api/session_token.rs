@@ -32,7 +32,8 @@ pub(crate) fn presented(headers: &HeaderMap) -> Result<SecretString, Error> {
         .map_err(|_| Error::InvalidToken)
 }
 
-fn bare(value: &[u8]) -> &[u8] {
+/// A credential of an `Authorization` header without its scheme.
+pub(super) fn bare(value: &[u8]) -> &[u8] {
     const SCHEME: usize = "Bearer".len();
     let value = value.trim_ascii();
     match value.split_at_checked(SCHEME) {

@@ -3,6 +3,7 @@
 
 mod callers;
 mod hooks;
+mod http;
 mod relay;
 
 use std::time::Duration;
@@ -15,6 +16,7 @@ use secrecy::SecretString;
 
 pub use callers::CallerSettings;
 pub use hooks::{BrokerSettings, HookSettings};
+pub use http::{HttpSettings, InvalidOrigins, Origins};
 pub use relay::RelaySettings;
 
 /// The port of the contract (§14), for a command line and for documents.
@@ -24,7 +26,7 @@ const DEFAULT_PORT: &str = "8070";
 const POOL_WAIT: Duration = Duration::from_secs(5);
 
 /// Every variable of this service. A settings file may name all of them, whichever command reads it.
-const VARIABLES: [&str; 34] = [
+const VARIABLES: [&str; 36] = [
     "HOST",
     "PORT",
     "HTTP_WORKERS",
@@ -44,6 +46,8 @@ const VARIABLES: [&str; 34] = [
     "REDIS_PREFIX",
     "INTERNAL_API_KEYS",
     "TRUSTED_PROXIES",
+    "API_DOCS",
+    "CORS_ALLOWED_ORIGINS",
     "PUBLIC_GATEWAY_BASE_URL",
     "WEBHOOK_RELAY",
     "HOOK_BODY_LIMIT_BYTES",
@@ -96,6 +100,8 @@ pub struct Settings {
     pub redis: RedisSettings,
     /// Who calls, and from where.
     pub callers: CallerSettings,
+    /// What browsers and readers see.
+    pub http: HttpSettings,
     /// Opens and seals session tokens.
     pub keys: KeyRing,
     /// Largest request body that is passed on.
@@ -146,6 +152,7 @@ impl Settings {
         let admin_token = reader.required(ADMIN_TOKEN.0, ADMIN_TOKEN.1);
         let redis = RedisSettings::read(reader);
         let callers = CallerSettings::read(reader);
+        let http = HttpSettings::read(reader);
         let keys = read_keys(reader);
         let body_limit = reader.with_default(
             "PROXY_BODY_LIMIT_BYTES",
@@ -163,6 +170,7 @@ impl Settings {
             admin_token: admin_token?,
             redis: redis?,
             callers: callers?,
+            http: http?,
             keys: keys?,
             body_limit: body_limit?,
         })

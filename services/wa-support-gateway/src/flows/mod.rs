@@ -1,6 +1,7 @@
 //! Use cases. Nothing here knows actix, SQL or the WA server's field names.
 
 pub(crate) mod admit;
+pub(crate) mod customer_key;
 pub mod hooks;
 pub mod provision_session;
 pub mod proxy_path;

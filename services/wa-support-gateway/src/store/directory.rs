@@ -12,6 +12,9 @@ use super::schema::tenant_directory;
 /// Kind of the lower-case hex SHA-256 of a session token.
 pub(crate) const SESSION_TOKEN: &str = "session_token";
 
+/// Kind of the lower-case hex SHA-256 of a customer's key.
+pub(crate) const API_KEY: &str = "api_key";
+
 /// Kind of a session's name, which is unique over all customers (contract W-33).
 pub(crate) const SESSION_NAME: &str = "session_name";
 

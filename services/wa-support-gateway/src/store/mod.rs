@@ -1,6 +1,7 @@
 //! Rows and queries, a file per noun. Everything works inside a transaction that was opened for one customer, and the
 //! policies in Postgres check each row again.
 
+pub(crate) mod api_keys;
 pub(crate) mod customers;
 pub(crate) mod directory;
 pub(crate) mod hook_events;

@@ -59,6 +59,12 @@ async fn a_webhook_is_its_sessions_or_nobodys_and_which_is_not_told() {
     assert_eq!(answers.len(), 1, "{answers:?}");
     assert_eq!(ask(&gateway.database, KEPT).await, "0");
 
+    for (method, path) in [("GET", ""), ("PUT", ""), ("POST", "/x"), ("POST", "/")] {
+        let url = gateway.url(&format!("/hooks/{}{path}", own.id));
+        let answer = gateway.client.request(method.parse().unwrap(), url).send().await;
+        assert_eq!(answer.unwrap().status(), 404, "{method} {path}");
+    }
+
     own.accepted(&gateway, &body).await;
     receiver.until(1).await;
     until_it_is(&gateway, COUNTS, "1 1 0 0 0 0").await;

@@ -1,0 +1,100 @@
+//! Whose key is presented: from an `x-api-key` to the customer (contract §3.2).
+//!
+//! The directory leads from the key's hash to its row. Both are at hand for a second; a key that was replaced is known
+//! with the moment at which it ends, so no copy of it outlives that moment.
+
+use cache::{CacheKey, ReadThrough, RedisLink};
+use chrono::{DateTime, Utc};
+use database::{Database, DatabaseError};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use tenant_isolation::resolve::{ExternalId, Resolved, resolve};
+use tenant_isolation::{TenantScope, TenantTransaction};
+
+use super::standing::Standings;
+use crate::error::Error;
+use crate::secrets;
+use crate::store::customers::Standing;
+use crate::store::{api_keys, directory};
+
+/// Keys that one process keeps at hand.
+const CACHED: u64 = 100_000;
+
+/// What a key stands for, as it is kept at hand.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Holder {
+    resolved: Resolved,
+    valid_until: Option<DateTime<Utc>>,
+}
+
+/// Judges customers' keys. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct CustomerKeys {
+    db: Database,
+    standings: Standings,
+    cache: ReadThrough<Holder>,
+}
+
+impl std::fmt::Debug for CustomerKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CustomerKeys").finish_non_exhaustive()
+    }
+}
+
+impl CustomerKeys {
+    pub(crate) fn new(db: Database, standings: Standings, redis: RedisLink) -> Self {
+        Self {
+            db,
+            standings,
+            cache: ReadThrough::new(redis, CACHED),
+        }
+    }
+
+    /// The active customer whose key this is.
+    ///
+    /// # Errors
+    /// [`Error::InvalidApiKey`], [`Error::CustomerNotActive`]; a database that cannot be asked is an error of its own
+    /// and never "unknown".
+    pub(crate) async fn customer(&self, presented: &SecretString) -> Result<(TenantScope, Standing), Error> {
+        let external = Self::external(&secrets::token_hash(presented)).ok_or(Error::InvalidApiKey)?;
+        let key = CacheKey::of_external(&external);
+        let holder = self.cache.get(&key, || self.load(&external)).await?;
+        let holder = holder
+            .filter(|holder| holder.valid_until.is_none_or(|end| Utc::now() < end))
+            .ok_or(Error::InvalidApiKey)?;
+        let scope = holder.resolved.scope();
+        let standing = self.standings.of(&scope).await?.ok_or(Error::InvalidApiKey)?;
+        standing.active()?;
+        Ok((scope, standing))
+    }
+
+    /// Makes a change of the key known to every process within a second. Called after the commit of whoever made,
+    /// ended or removed it.
+    pub(crate) async fn forget(&self, key_hash: &str) {
+        if let Some(external) = Self::external(key_hash) {
+            self.cache.forget(&CacheKey::of_external(&external)).await;
+        }
+    }
+
+    /// Waits until every change is known everywhere, for a process that ends soon after it made one.
+    pub(crate) async fn settled(&self) {
+        self.cache.settled().await;
+    }
+
+    fn external(key_hash: &str) -> Option<ExternalId> {
+        ExternalId::new(directory::API_KEY, key_hash)
+    }
+
+    async fn load(&self, external: &ExternalId) -> Result<Option<Holder>, DatabaseError> {
+        let Some(resolved) = resolve(&self.db, external).await? else {
+            return Ok(None);
+        };
+        let mut tx = TenantTransaction::begin(&self.db, &resolved.scope(), "customer of key").await?;
+        let valid_until = api_keys::valid_until(&mut tx, resolved.subject(), external.id()).await?;
+        tx.commit().await?;
+        Ok(valid_until.map(|valid_until| Holder {
+            resolved,
+            valid_until,
+        }))
+    }
+}
