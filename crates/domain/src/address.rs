@@ -397,6 +397,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_address_is_written_as_it_came() {
+        for text in [
+            "6281100000009:12@s.whatsapp.net",
+            "190000000000001@lid",
+            "status@broadcast",
+        ] {
+            assert_eq!(Jid::parse(text).unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
     fn every_spelling_of_a_person_is_one_address() {
         for (spelling, canonical) in [
             ("6281200000001@s.whatsapp.net", "6281200000001@s.whatsapp.net"),

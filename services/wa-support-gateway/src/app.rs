@@ -15,14 +15,17 @@ use tokio::runtime::Handle;
 use web::health::{Health, Need};
 use web::{BodyBudget, ErrorField, MetricsToken, ServerSettings};
 
-use crate::config::Settings;
+use crate::config::{BusinessZone, ExpirySettings, Settings};
 use crate::flows::admit::Admissions;
 use crate::flows::customer_key::CustomerKeys;
+use crate::flows::customers::Customers;
 use crate::flows::hooks::accept::Hooks;
+use crate::flows::key_guard::KeyGuard;
 use crate::flows::standing::Standings;
 use crate::routes;
 use crate::state::{Gateway, PoliciesConfirmed};
 use crate::wa_server::{WaServer, WaServerAdmin};
+use crate::workers::expire_subscriptions::ExpireSubscriptions;
 use crate::workers::hooks::{HookWork, HookWorkError};
 
 /// First and longest wait before the policies are asked for again.
@@ -55,6 +58,8 @@ pub struct Application {
     port: u16,
     server: ServerParts,
     gateway: Gateway,
+    zone: BusinessZone,
+    expiry: ExpirySettings,
     hooks: HookWork,
 }
 
@@ -76,6 +81,7 @@ impl Application {
         let redis = RedisLink::new(&settings.redis.url, &settings.redis.prefix)?;
         let wa_server = WaServer::new(&settings.wa_server)?;
         let standings = Standings::new(db.clone(), redis.clone());
+        let customer_keys = CustomerKeys::new(db.clone(), standings.clone(), redis.clone());
         let gateway = Gateway {
             admissions: Admissions::new(
                 db.clone(),
@@ -83,7 +89,9 @@ impl Application {
                 standings.clone(),
                 redis.clone(),
             ),
-            customer_keys: CustomerKeys::new(db.clone(), standings.clone(), redis.clone()),
+            customers: Customers::new(db.clone(), standings.clone(), customer_keys.clone()),
+            customer_keys,
+            key_guard: KeyGuard::new(redis.clone()),
             http: Arc::new(settings.http.clone()),
             hooks: Hooks::new(
                 db.clone(),
@@ -119,6 +127,8 @@ impl Application {
             port,
             server,
             gateway,
+            zone: settings.zone,
+            expiry: settings.expiry,
             hooks,
         })
     }
@@ -138,6 +148,8 @@ impl Application {
             listener,
             server,
             gateway,
+            zone,
+            expiry,
             hooks,
             ..
         } = self;
@@ -148,6 +160,7 @@ impl Application {
             workers: server.workers,
             cancel_when_caller_leaves: true,
         };
+        let expiring = ExpireSubscriptions::new(&gateway, zone, expiry, shutdown.clone());
         hooks.start(&shutdown);
         let for_routes = gateway.clone();
         let serving = async {
@@ -156,7 +169,14 @@ impl Application {
             shutdown.begin();
             served
         };
-        let (served, checked) = tokio::join!(serving, confirm_policies(&gateway, &shutdown));
+        let checking = async {
+            confirm_policies(&gateway, &shutdown).await?;
+            if gateway.policies.are_confirmed() {
+                shutdown.spawn("expire subscriptions", expiring.run());
+            }
+            Ok::<(), PolicyError>(())
+        };
+        let (served, checked) = tokio::join!(serving, checking);
         checked?;
         Ok(served?)
     }

@@ -1,5 +1,6 @@
 //! The command line. Answers go to standard output, logs to standard error.
 
+mod customer;
 mod hook;
 mod session;
 
@@ -34,6 +35,9 @@ enum Command {
     Config,
     /// Print the OpenAPI document
     Openapi,
+    /// Chores about customers
+    #[command(subcommand)]
+    Customer(customer::CustomerCommand),
     /// Chores about sessions
     #[command(subcommand)]
     Session(session::SessionCommand),
@@ -64,6 +68,10 @@ enum CommandError {
     NotReady(#[from] web::healthcheck::NotReady),
     #[error(transparent)]
     Provision(#[from] crate::flows::provision_session::ProvisionError),
+    #[error(transparent)]
+    Customer(#[from] crate::error::Error),
+    #[error("REDIS_URL: {0}")]
+    Redis(#[from] cache::InvalidRedisUrl),
     #[error("the HTTP client cannot be set up: {0}")]
     Client(#[from] reqwest::Error),
     #[error("the customer has no such webhook, or it is not put aside")]
@@ -86,6 +94,7 @@ pub async fn run() -> ExitCode {
             process::print(&crate::routes::openapi());
             Ok(())
         }
+        Command::Customer(command) => customer::run(command).await,
         Command::Session(command) => session::run(command).await,
         Command::Hook(command) => hook::run(command).await,
     };

@@ -40,6 +40,21 @@ pub enum Error {
     /// A key was presented that is no service's.
     #[error("unknown service's key")]
     InvalidInternalKey,
+    /// Too many wrong keys came from one address.
+    #[error("too many wrong keys")]
+    TooManyWrongKeys(Duration),
+    /// A service speaks for another one.
+    #[error("the key is of another service")]
+    NotItsSource,
+    /// The customer belongs to another service, or there is none: a service learns nothing of others' customers.
+    #[error("the customer is not of this service")]
+    NotItsCustomer,
+    /// There is no such customer.
+    #[error("no such customer")]
+    NoCustomer,
+    /// The customer has no subscription with this provider.
+    #[error("no such subscription")]
+    NoSubscription,
     /// The session's customer is switched off.
     #[error("customer is not active")]
     CustomerNotActive,
@@ -95,6 +110,10 @@ impl Error {
             Self::InvalidApiKey => "invalid_api_key",
             Self::InternalKeyRequired => "internal_key_required",
             Self::InvalidInternalKey => "invalid_internal_key",
+            Self::TooManyWrongKeys(_) => "too_many_wrong_keys",
+            Self::NotItsSource | Self::NotItsCustomer => "not_its_customer",
+            Self::NoCustomer => "no_customer",
+            Self::NoSubscription => "no_subscription",
             Self::CustomerNotActive => "customer_not_active",
             Self::SubscriptionExpired => "subscription_expired",
             Self::Path(Refusal::Invalid) => "invalid_path",
@@ -118,6 +137,7 @@ impl Error {
     #[must_use]
     pub fn answer(&self, path: &str) -> ApiError {
         let forbidden = |code, text: &str| ApiError::new(StatusCode::FORBIDDEN, code, text);
+        let not_found = |code, text: &str| ApiError::new(StatusCode::NOT_FOUND, code, text);
         match self {
             Self::TokenRequired => ApiError::unauthorized("token_required", "token required"),
             Self::InvalidToken => ApiError::unauthorized("invalid_token", "invalid token"),
@@ -129,6 +149,13 @@ impl Error {
             Self::InvalidInternalKey => {
                 ApiError::unauthorized("invalid_internal_key", "invalid internal api key")
             }
+            Self::TooManyWrongKeys(wait) => ApiError::too_many(*wait),
+            Self::NotItsSource => forbidden("not_own_source", "key only allowed for its own source"),
+            Self::NotItsCustomer => {
+                forbidden("customer_not_of_source", "user does not belong to this source")
+            }
+            Self::NoCustomer => not_found("user_not_found", "user not found"),
+            Self::NoSubscription => not_found("subscription_not_found", "subscription not found"),
             Self::CustomerNotActive => forbidden("customer_not_active", "user is not active"),
             Self::SubscriptionExpired => forbidden("subscription_expired", "subscription expired"),
             Self::Path(Refusal::Invalid) => ApiError::bad_request("invalid_path", "invalid path"),

@@ -22,6 +22,8 @@ use crate::state::Gateway;
 /// `/v1`.
 pub(crate) fn add(gateway: &Gateway, config: &mut ServiceConfig) {
     config.app_data(web::Data::new(gateway.clone()));
+    // A path that is served is matched by its own pattern, so it has an `OPTIONS` of its own.
+    config.service(web::resource("/").guard(guard::Options()).to(preflight));
     public().configure(config);
     if gateway.http.docs {
         config
@@ -102,6 +104,7 @@ fn internal() -> Api {
         ],
     });
     api::me::internal_routes(&mut api);
+    api::customers::routes(&mut api);
     api
 }
 
@@ -118,6 +121,7 @@ fn customer() -> Api {
             (503, "Come again after Retry-After"),
         ],
     });
+    api::me::customer_routes(&mut api);
     api
 }
 

@@ -13,6 +13,17 @@ pub(crate) fn new_session_token() -> SecretString {
     SecretString::from(format!("wat_{}", URL_SAFE_NO_PAD.encode(random)))
 }
 
+/// A fresh key of a customer: `gwa_` and 32 random bytes in base64url (contract §3.2).
+pub(crate) fn new_customer_key() -> SecretString {
+    let random: [u8; 32] = rand::random();
+    SecretString::from(format!("gwa_{}", URL_SAFE_NO_PAD.encode(random)))
+}
+
+/// The first characters of a key, by which people tell keys apart; too few to guess the others from.
+pub(crate) fn key_prefix(key: &SecretString) -> String {
+    key.expose_secret().chars().take(8).collect()
+}
+
 /// A fresh key for signing webhooks: 32 random bytes in hex, twice what the WA server asks for.
 pub(crate) fn new_hmac_key() -> SecretString {
     let random: [u8; 32] = rand::random();

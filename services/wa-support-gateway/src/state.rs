@@ -16,7 +16,9 @@ use crate::config::{CallerSettings, HttpSettings};
 use crate::error::Error;
 use crate::flows::admit::Admissions;
 use crate::flows::customer_key::CustomerKeys;
+use crate::flows::customers::Customers;
 use crate::flows::hooks::accept::Hooks;
+use crate::flows::key_guard::KeyGuard;
 use crate::flows::standing::Standings;
 use crate::wa_server::{WaServer, WaServerAdmin};
 
@@ -28,6 +30,8 @@ pub(crate) struct Gateway {
     pub(crate) callers: Arc<CallerSettings>,
     pub(crate) http: Arc<HttpSettings>,
     pub(crate) customer_keys: CustomerKeys,
+    pub(crate) customers: Customers,
+    pub(crate) key_guard: KeyGuard,
     pub(crate) standings: Standings,
     pub(crate) admissions: Admissions,
     pub(crate) keys: KeyRing,

@@ -61,6 +61,12 @@ async fn check(request: &HttpRequest) -> Result<Caller, Error> {
         .and_then(|key| gateway.callers.internal.caller(key).cloned());
     let Some(service) = known else {
         metrics::counter!("kanal_internal_key_refused_total").increment(1);
+        let guard = gateway.key_guard.clone();
+        let wrong_key = async move {
+            let allowed = guard.wrong_key_from(address).await;
+            allowed.map_err(Error::TooManyWrongKeys)
+        };
+        gateway.on_process(wrong_key).await?;
         return Err(Error::InvalidInternalKey);
     };
     if !gateway.policies.are_confirmed() {

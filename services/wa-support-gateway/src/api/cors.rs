@@ -1,6 +1,7 @@
 //! What browsers are told about calls from other pages (contract §5): only listed pages may call, and only `/v1` and
 //! `/wa`; `/internal` is for services.
 
+use actix_web::HttpResponse;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
@@ -11,7 +12,6 @@ use actix_web::http::header::{
 };
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{HttpRequest, HttpResponse};
 
 use crate::config::Origins;
 use crate::state::Gateway;
@@ -33,42 +33,57 @@ pub(crate) async fn allow_listed_pages(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let asked = request.request().clone();
+    let told = Told::of(&request);
     if request.method() == Method::OPTIONS {
         let mut answer = HttpResponse::NoContent().finish();
-        allow(&asked, answer.headers_mut());
+        told.write(answer.headers_mut());
         return Ok(request.into_response(answer).map_into_right_body());
     }
     match next.call(request).await {
         Ok(mut response) => {
-            allow(&asked, response.headers_mut());
+            told.write(response.headers_mut());
             Ok(response.map_into_left_body())
         }
         Err(error) => {
             let mut answer = error.error_response();
-            allow(&asked, answer.headers_mut());
+            told.write(answer.headers_mut());
             Err(InternalError::from_response(error, answer).into())
         }
     }
 }
 
-fn allow(request: &HttpRequest, headers: &mut HeaderMap) {
-    let Some(gateway) = request.app_data::<Data<Gateway>>() else {
-        return;
-    };
-    let origins = &gateway.http.origins;
-    if matches!(origins, Origins::Listed(_)) {
-        // The answer differs from page to page; caches have to know.
-        headers.append(VARY, HeaderValue::from_static("Origin"));
+/// What the page that calls is told. Read before the routes: nobody else may hold the request while they look at it.
+struct Told {
+    varies: bool,
+    allowed: Option<HeaderValue>,
+}
+
+impl Told {
+    fn of(request: &ServiceRequest) -> Self {
+        let origins = request
+            .app_data::<Data<Gateway>>()
+            .map(|gateway| &gateway.http.origins);
+        let origin = request
+            .headers()
+            .get(ORIGIN)
+            .and_then(|origin| origin.to_str().ok());
+        Self {
+            varies: matches!(origins, Some(Origins::Listed(_))),
+            allowed: origin
+                .zip(origins)
+                .and_then(|(origin, origins)| HeaderValue::from_str(origins.allowed(origin)?).ok()),
+        }
     }
-    let origin = request
-        .headers()
-        .get(ORIGIN)
-        .and_then(|origin| origin.to_str().ok());
-    let allowed = origin.and_then(|origin| HeaderValue::from_str(origins.allowed(origin)?).ok());
-    if let Some(allowed) = allowed {
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
-        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
-        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HEADERS);
+
+    fn write(self, headers: &mut HeaderMap) {
+        if self.varies {
+            // The answer differs from page to page; caches have to know.
+            headers.append(VARY, HeaderValue::from_static("Origin"));
+        }
+        if let Some(allowed) = self.allowed {
+            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
+            headers.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HEADERS);
+        }
     }
 }

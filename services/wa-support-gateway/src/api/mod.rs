@@ -4,6 +4,7 @@ pub(crate) mod body;
 pub(crate) mod caller;
 pub(crate) mod cors;
 pub(crate) mod customer;
+pub(crate) mod customers;
 pub(crate) mod hooks;
 pub(crate) mod me;
 pub(crate) mod proxy;

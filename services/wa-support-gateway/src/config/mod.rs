@@ -1,7 +1,10 @@
 //! The settings, read once. Each command reads what it uses and no more: a health check must not fail for want of a
 //! key it never touches.
 
+mod business_zone;
 mod callers;
+mod customer_chores;
+mod expiry;
 mod hooks;
 mod http;
 mod relay;
@@ -14,7 +17,10 @@ use runtime::encryption::KeyRing;
 use runtime::process::ProcessSettings;
 use secrecy::SecretString;
 
+pub use business_zone::BusinessZone;
 pub use callers::CallerSettings;
+pub use customer_chores::CustomerChoreSettings;
+pub use expiry::{ExpiredSessions, ExpirySettings};
 pub use hooks::{BrokerSettings, HookSettings};
 pub use http::{HttpSettings, InvalidOrigins, Origins};
 pub use relay::RelaySettings;
@@ -26,7 +32,7 @@ const DEFAULT_PORT: &str = "8070";
 const POOL_WAIT: Duration = Duration::from_secs(5);
 
 /// Every variable of this service. A settings file may name all of them, whichever command reads it.
-const VARIABLES: [&str; 36] = [
+const VARIABLES: [&str; 39] = [
     "HOST",
     "PORT",
     "HTTP_WORKERS",
@@ -48,6 +54,9 @@ const VARIABLES: [&str; 36] = [
     "TRUSTED_PROXIES",
     "API_DOCS",
     "CORS_ALLOWED_ORIGINS",
+    "BUSINESS_TIME_ZONE",
+    "EXPIRY_CHECK_SECONDS",
+    "EXPIRED_SESSION_POLICY",
     "PUBLIC_GATEWAY_BASE_URL",
     "WEBHOOK_RELAY",
     "HOOK_BODY_LIMIT_BYTES",
@@ -102,6 +111,10 @@ pub struct Settings {
     pub callers: CallerSettings,
     /// What browsers and readers see.
     pub http: HttpSettings,
+    /// Where a day begins.
+    pub zone: BusinessZone,
+    /// What happens when a subscription ends.
+    pub expiry: ExpirySettings,
     /// Opens and seals session tokens.
     pub keys: KeyRing,
     /// Largest request body that is passed on.
@@ -153,6 +166,8 @@ impl Settings {
         let redis = RedisSettings::read(reader);
         let callers = CallerSettings::read(reader);
         let http = HttpSettings::read(reader);
+        let zone = BusinessZone::read(reader);
+        let expiry = ExpirySettings::read(reader);
         let keys = read_keys(reader);
         let body_limit = reader.with_default(
             "PROXY_BODY_LIMIT_BYTES",
@@ -171,6 +186,8 @@ impl Settings {
             redis: redis?,
             callers: callers?,
             http: http?,
+            zone: zone?,
+            expiry: expiry?,
             keys: keys?,
             body_limit: body_limit?,
         })

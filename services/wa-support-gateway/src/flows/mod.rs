@@ -2,7 +2,9 @@
 
 pub(crate) mod admit;
 pub(crate) mod customer_key;
+pub(crate) mod customers;
 pub mod hooks;
+pub(crate) mod key_guard;
 pub mod provision_session;
 pub mod proxy_path;
 pub(crate) mod proxy_query;

@@ -2,13 +2,18 @@
 //! policies in Postgres check each row again.
 
 pub(crate) mod api_keys;
+pub(crate) mod audit;
+pub(crate) mod customer_list;
 pub(crate) mod customers;
 pub(crate) mod directory;
+pub(crate) mod expired_sessions;
 pub(crate) mod hook_events;
 pub(crate) mod hooked_sessions;
+pub(crate) mod ownership;
 mod schema;
 pub(crate) mod sessions;
 pub(crate) mod subscriptions;
+pub(crate) mod terms;
 
 /// The one provider there is. The column exists because subscriptions are sold per provider.
 pub(crate) const PROVIDER: &str = "genfity-wa";

@@ -1,5 +1,6 @@
 //! The WA server: how it is reached, what is passed on to it, and the calls the gateway makes on its own.
 
+mod disconnect;
 mod forward;
 mod provisioning;
 

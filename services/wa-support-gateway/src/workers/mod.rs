@@ -1,4 +1,5 @@
 //! What runs beside the HTTP server.
 
+pub(crate) mod expire_subscriptions;
 pub(crate) mod hook_retention;
 pub(crate) mod hooks;

@@ -4,11 +4,18 @@
 
 mod access;
 mod bodies;
+mod callers;
+mod customer_chores;
+mod customers;
 mod hooks;
 mod isolation;
+mod keys;
 mod lifecycle;
+mod me;
 mod paths;
 mod process;
 mod provisioning;
+mod routes;
+mod subscriptions;
 mod support;
 mod upstream_trouble;

@@ -9,8 +9,8 @@ use tokio::process::{Child, Command};
 
 use crate::support::{ADMIN_TOKEN, FakeWaServer};
 
-struct Process {
-    variables: Vec<(&'static str, String)>,
+pub(crate) struct Process {
+    pub(crate) variables: Vec<(&'static str, String)>,
 }
 
 impl Process {
@@ -28,12 +28,12 @@ impl Process {
         command
     }
 
-    async fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().await.unwrap()
     }
 }
 
-fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     assert!(
         output.status.success(),
         "{}",

@@ -1,9 +1,11 @@
 //! What every test starts with.
 
 mod gateway;
+mod internal;
 mod raw;
 mod wa_server;
 
 pub(crate) use gateway::{Gateway, Session, scope, session_at, settings, try_session};
+pub(crate) use internal::{APP, Answer, DESK, GLOBAL, NO_END, Peer, wanted, with_callers};
 pub(crate) use raw::raw;
 pub(crate) use wa_server::{ADMIN_TOKEN, FakeWaServer, Seen};

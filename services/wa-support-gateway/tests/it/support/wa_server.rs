@@ -1,6 +1,6 @@
 //! A WA server that remembers every request and does a few odd things on demand.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -43,6 +43,7 @@ struct State {
     users: Mutex<Vec<Value>>,
     connected: Mutex<Vec<String>>,
     abandoned: AtomicUsize,
+    refuses_disconnects: AtomicBool,
     refused_marks: AtomicUsize,
 }
 
@@ -106,6 +107,11 @@ impl FakeWaServer {
         self.state.users.lock().unwrap().clone()
     }
 
+    /// From now on a disconnect fails, or no longer.
+    pub(crate) fn refuse_disconnects(&self, refuse: bool) {
+        self.state.refuses_disconnects.store(refuse, Ordering::SeqCst);
+    }
+
     /// As after a loss of its data.
     pub(crate) fn lose_users(&self) {
         self.state.users.lock().unwrap().clear();
@@ -163,6 +169,9 @@ async fn answer(request: HttpRequest, mut payload: Payload, state: Data<State>) 
     match (request.method().as_str(), path) {
         (_, "/admin/users") => admin_users(&seen, &state),
         ("POST", "/session/connect") => connect(&seen, &state),
+        ("POST", "/session/disconnect") if state.refuses_disconnects.load(Ordering::SeqCst) => {
+            refused(500, "try later")
+        }
         (_, "/chat/send/slow") => {
             tokio::time::sleep(Duration::from_secs(2)).await;
             success(&json!({"Details": "Sent"}))

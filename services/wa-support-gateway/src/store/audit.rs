@@ -1,0 +1,73 @@
+//! `audit_log`: who did what. Rows are only ever added; the table itself refuses anything else.
+
+use chrono::{DateTime, Utc};
+use database::DatabaseError;
+use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+use tenant_isolation::TenantTransaction;
+use uuid::Uuid;
+
+/// One administrative act. Holds no words of people and no secrets.
+#[derive(Debug, Clone)]
+pub(crate) struct Act<'a> {
+    /// Who: the name of a service, `operator` on the command line.
+    pub(crate) actor: &'a str,
+    /// What, as a stable name: `customer.create`, `key.rotate`.
+    pub(crate) action: &'static str,
+    /// To which thing of the customer's.
+    pub(crate) subject: Option<String>,
+    /// What else matters, in a few words.
+    pub(crate) detail: Option<String>,
+    /// From which address.
+    pub(crate) source: Option<String>,
+}
+
+/// An act as it was noted.
+#[derive(Debug, serde::Serialize, diesel::QueryableByName)]
+pub(crate) struct ActRow {
+    #[diesel(sql_type = Timestamptz)]
+    pub(crate) at: DateTime<Utc>,
+    #[diesel(sql_type = Text)]
+    pub(crate) actor: String,
+    #[diesel(sql_type = Text)]
+    pub(crate) action: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub(crate) subject: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub(crate) detail: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub(crate) source: Option<String>,
+}
+
+/// Notes an act, in the transaction that does it.
+pub(crate) async fn note(tx: &mut TenantTransaction, act: &Act<'_>) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    diesel::sql_query(
+        "INSERT INTO audit_log (tenant_id, id, actor, action, subject, detail, source) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(Uuid::now_v7())
+    .bind::<Text, _>(act.actor)
+    .bind::<Text, _>(act.action)
+    .bind::<Nullable<Text>, _>(&act.subject)
+    .bind::<Nullable<Text>, _>(&act.detail)
+    .bind::<Nullable<Text>, _>(&act.source)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// The customer's newest acts, at most `most`.
+pub(crate) async fn newest(tx: &mut TenantTransaction, most: i64) -> Result<Vec<ActRow>, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let rows = diesel::sql_query(
+        "SELECT at, actor, action, subject, detail, source FROM audit_log \
+         WHERE tenant_id = $1 ORDER BY id DESC LIMIT $2",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<BigInt, _>(most)
+    .load(tx.connection())
+    .await?;
+    Ok(rows)
+}

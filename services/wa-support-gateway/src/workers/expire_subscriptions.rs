@@ -1,0 +1,170 @@
+//! The minute job (contract §10): marks subscriptions whose end has passed, takes the sessions of their customers off
+//! WhatsApp where that is wanted, and removes keys that have ended.
+//!
+//! Requests are judged by the moment itself, so nothing waits for this. Any number of processes may run it: one at a
+//! time marks, and each session is one process's for the time of a round. What was missed while the service was down is
+//! done in the first round after.
+
+use std::time::Duration;
+
+use database::{Database, DatabaseError};
+use domain::ids::TenantId;
+use runtime::encryption::KeyRing;
+use runtime::shutdown::Shutdown;
+use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTransaction};
+
+use crate::config::{BusinessZone, ExpiredSessions, ExpirySettings};
+use crate::flows::standing::Standings;
+use crate::secrets;
+use crate::state::Gateway;
+use crate::store::expired_sessions::{self, DueRow};
+use crate::store::{api_keys, terms};
+use crate::wa_server::WaServer;
+
+const PURPOSE: PlatformScope = PlatformScope::for_purpose("expire subscriptions");
+
+/// Sessions that are taken at once, and keys that are removed at once.
+const BATCH: i64 = 100;
+
+/// Looks for ended subscriptions until the end.
+pub(crate) struct ExpireSubscriptions {
+    db: Database,
+    standings: Standings,
+    keys: KeyRing,
+    wa_server: WaServer,
+    zone: BusinessZone,
+    settings: ExpirySettings,
+    shutdown: Shutdown,
+}
+
+impl ExpireSubscriptions {
+    pub(crate) fn new(
+        gateway: &Gateway,
+        zone: BusinessZone,
+        settings: ExpirySettings,
+        shutdown: Shutdown,
+    ) -> Self {
+        Self {
+            db: gateway.db.clone(),
+            standings: gateway.standings.clone(),
+            keys: gateway.keys.clone(),
+            wa_server: gateway.wa_server.clone(),
+            zone,
+            settings,
+            shutdown,
+        }
+    }
+
+    pub(crate) async fn run(self) {
+        loop {
+            if let Err(error) = self.round().await {
+                tracing::warn!(error = ?error, "ended subscriptions could not be marked, next round again");
+            }
+            if !self.shutdown.sleep(self.settings.every).await {
+                return;
+            }
+        }
+    }
+
+    async fn round(&self) -> Result<(), DatabaseError> {
+        self.expire().await?;
+        if self.settings.sessions == ExpiredSessions::Disconnect {
+            self.disconnect_due().await?;
+        }
+        self.remove_ended_keys().await
+    }
+
+    async fn expire(&self) -> Result<(), DatabaseError> {
+        let note_sessions = self.settings.sessions == ExpiredSessions::Disconnect;
+        let mut tx = PlatformTransaction::begin(&self.db, PURPOSE).await?;
+        let Some(ended) = terms::expire(&mut tx, note_sessions).await? else {
+            return Ok(());
+        };
+        tx.commit().await?;
+        for row in ended {
+            metrics::counter!("kanal_subscriptions_expired_total").increment(1);
+            tracing::info!(
+                tenant = row.tenant_id,
+                ended_at = self.zone.show(row.expires_at),
+                zone = %self.zone,
+                "a subscription has ended"
+            );
+            if let Some(scope) = scope_of(row.tenant_id) {
+                self.standings.forget(&scope).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries each session that is due once; one that is not done is due again in the next round.
+    async fn disconnect_due(&self) -> Result<(), DatabaseError> {
+        let again = self.settings.every.mul_f64(0.9).max(Duration::from_millis(100));
+        let mut tx = PlatformTransaction::begin(&self.db, PURPOSE).await?;
+        expired_sessions::forget_renewed(&mut tx).await?;
+        tx.commit().await?;
+        loop {
+            let mut tx = PlatformTransaction::begin(&self.db, PURPOSE).await?;
+            let due = expired_sessions::take_due(&mut tx, again, BATCH).await?;
+            tx.commit().await?;
+            if due.is_empty() {
+                return Ok(());
+            }
+            for row in due {
+                if self.shutdown.has_begun() {
+                    return Ok(());
+                }
+                self.disconnect(row).await?;
+            }
+        }
+    }
+
+    async fn disconnect(&self, row: DueRow) -> Result<(), DatabaseError> {
+        let Some(scope) = scope_of(row.tenant_id) else {
+            return Ok(());
+        };
+        // Asked again right before: a customer may have been renewed while others' sessions were taken off.
+        let mut tx = TenantTransaction::begin(&self.db, &scope, "is session to be disconnected").await?;
+        let due = expired_sessions::is_due(&mut tx, row.session).await?;
+        tx.commit().await?;
+        if !due {
+            return Ok(());
+        }
+        let binding = secrets::token_binding(&scope, row.session);
+        let token = match self.keys.open(&row.token_sealed, &binding) {
+            Ok(token) => token,
+            Err(error) => {
+                tracing::error!(tenant = %scope.tenant(), %error, "a session's token does not open");
+                return Ok(());
+            }
+        };
+        match self.wa_server.disconnect(&token).await {
+            Ok(()) => {
+                let mut tx = TenantTransaction::begin(&self.db, &scope, "session is disconnected").await?;
+                expired_sessions::done(&mut tx, row.session).await?;
+                tx.commit().await?;
+                metrics::counter!("kanal_expired_sessions_disconnected_total").increment(1);
+                tracing::info!(tenant = %scope.tenant(), session = %row.session, "an ended customer's session is disconnected");
+            }
+            Err(error) => {
+                tracing::warn!(tenant = %scope.tenant(), session = %row.session, tries = row.tries, %error, "an ended customer's session is still connected, next round again");
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove_ended_keys(&self) -> Result<(), DatabaseError> {
+        loop {
+            let mut tx = PlatformTransaction::begin(&self.db, PURPOSE).await?;
+            let removed = api_keys::remove_ended(&mut tx, BATCH).await?;
+            tx.commit().await?;
+            if i64::try_from(removed).unwrap_or(i64::MAX) < BATCH {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn scope_of(tenant: String) -> Option<TenantScope> {
+    let tenant = TenantId::parse(tenant).ok()?;
+    Some(TenantScope::of_swept_row(&PURPOSE, tenant))
+}
