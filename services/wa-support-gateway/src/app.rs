@@ -24,7 +24,7 @@ use crate::flows::key_guard::KeyGuard;
 use crate::flows::standing::Standings;
 use crate::routes;
 use crate::state::{Gateway, PoliciesConfirmed};
-use crate::wa_server::{WaServer, WaServerAdmin};
+use crate::wa_server::{Forwarder, WaServer, WaServerAdmin};
 use crate::workers::expire_subscriptions::ExpireSubscriptions;
 use crate::workers::hooks::{HookWork, HookWorkError};
 
@@ -40,6 +40,9 @@ pub enum ApplicationError {
     /// The client of the WA server cannot be set up.
     #[error("the HTTP client cannot be set up: {0}")]
     Client(#[from] reqwest::Error),
+    /// The WA server's address has no usable host.
+    #[error("WA_SERVER_URL: its host cannot be called")]
+    WaServerUrl,
     /// Redis' address is none.
     #[error("REDIS_URL: {0}")]
     Redis(#[from] InvalidRedisUrl),
@@ -111,6 +114,7 @@ impl Application {
             callers: Arc::new(settings.callers.clone()),
             standings,
             keys: settings.keys.clone(),
+            forwarder: Forwarder::new(&settings.wa_server).ok_or(ApplicationError::WaServerUrl)?,
             wa_server,
             body_limit: settings.body_limit,
             policies: PoliciesConfirmed::default(),

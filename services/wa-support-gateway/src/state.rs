@@ -20,7 +20,7 @@ use crate::flows::customers::Customers;
 use crate::flows::hooks::accept::Hooks;
 use crate::flows::key_guard::KeyGuard;
 use crate::flows::standing::Standings;
-use crate::wa_server::{WaServer, WaServerAdmin};
+use crate::wa_server::{Forwarder, WaServer, WaServerAdmin};
 
 /// Shared by all requests of a process. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -36,6 +36,7 @@ pub(crate) struct Gateway {
     pub(crate) admissions: Admissions,
     pub(crate) keys: KeyRing,
     pub(crate) admin: WaServerAdmin,
+    pub(crate) forwarder: Forwarder,
     pub(crate) wa_server: WaServer,
     pub(crate) body_limit: u64,
     pub(crate) hooks: Hooks,

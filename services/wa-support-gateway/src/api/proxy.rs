@@ -2,12 +2,9 @@
 
 use actix_web::body::SizedStream;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{
-    ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
-};
+use actix_web::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
-use futures_util::StreamExt as _;
 use web::Payload;
 
 use super::{session_token, upload};
@@ -15,7 +12,7 @@ use crate::error::Error;
 use crate::flows::proxy_path::ProxyPath;
 use crate::flows::proxy_query;
 use crate::state::Gateway;
-use crate::wa_server::{ForwardError, ForwardRequest};
+use crate::wa_server::{Answer, AnswerBody, ForwardError, ForwardRequest, announced};
 
 /// Where the proxy hangs. Matched against the raw path: another spelling of a prefix is another path.
 const PREFIXES: [&str; 2] = ["/wa", "/v1/wa"];
@@ -60,7 +57,7 @@ async fn pass_on(
     ::web::note_tenant(&admitted.scope);
 
     let path = ProxyPath::judge(method.as_str(), rest)?;
-    let (body, fault) = upload::begin(request, payload, gateway.body_limit)?;
+    let (body, fault) = upload::begin(request, payload, gateway.body_limit).await?;
     let outgoing = ForwardRequest {
         method,
         path,
@@ -70,9 +67,9 @@ async fn pass_on(
         accept: upstream_header(request, &ACCEPT),
         body,
     };
-    let wa_server = gateway.wa_server.clone();
+    let forwarder = gateway.forwarder.clone();
     let answer = gateway
-        .on_process(async move { Ok(wa_server.forward(outgoing).await?) })
+        .on_process(async move { Ok(forwarder.forward(outgoing).await?) })
         .await;
     match answer {
         Ok(answer) => passed_back(answer),
@@ -82,8 +79,8 @@ async fn pass_on(
 }
 
 /// The methods of the contract (§8.1); with another one a path is as unknown as any.
-fn passed_on(method: &actix_web::http::Method) -> Option<reqwest::Method> {
-    use reqwest::Method;
+fn passed_on(method: &actix_web::http::Method) -> Option<hyper::Method> {
+    use hyper::Method;
     [
         Method::GET,
         Method::POST,
@@ -97,36 +94,29 @@ fn passed_on(method: &actix_web::http::Method) -> Option<reqwest::Method> {
 }
 
 /// actix and the client speak two generations of the http crate; bytes are what both understand.
-fn upstream_header(request: &HttpRequest, name: &HeaderName) -> Option<reqwest::header::HeaderValue> {
+fn upstream_header(request: &HttpRequest, name: &HeaderName) -> Option<hyper::header::HeaderValue> {
     let value = request.headers().get(name)?;
-    reqwest::header::HeaderValue::from_bytes(value.as_bytes()).ok()
+    hyper::header::HeaderValue::from_bytes(value.as_bytes()).ok()
 }
 
-fn passed_back(answer: reqwest::Response) -> Result<HttpResponse, Error> {
-    let status = StatusCode::from_u16(answer.status().as_u16())
+fn passed_back(answer: Answer) -> Result<HttpResponse, Error> {
+    let status = StatusCode::from_u16(answer.status.as_u16())
         .map_err(|_| Error::Forward(ForwardError::Unavailable))?;
     let mut response = HttpResponse::build(status);
     for name in RETURNED {
-        let value = answer.headers().get(name.as_str());
+        let value = answer.headers.get(name.as_str());
         if let Some(value) = value.and_then(|value| HeaderValue::from_bytes(value.as_bytes()).ok()) {
             response.insert_header((name, value));
         }
     }
-    // Read from the header: the answer to a HEAD announces the length of a body it does not have.
-    let length = answer
-        .headers()
-        .get(CONTENT_LENGTH.as_str())
-        .and_then(|length| length.to_str().ok()?.parse().ok());
-    let body = answer.bytes_stream().map(|piece| {
-        piece.map_err(|error| {
-            tracing::warn!(error = ?error.without_url(), "the WA server's answer broke off");
-            ForwardError::Unavailable
-        })
-    });
-    Ok(match length {
-        Some(length) => response.body(SizedStream::new(length, body)),
-        None if status == StatusCode::NO_CONTENT => response.finish(),
-        None => response.streaming(body),
+    Ok(match answer.body {
+        AnswerBody::Whole(body) => response.body(body),
+        // Read from the header: the answer to a HEAD announces the length of a body it does not have.
+        AnswerBody::Pieces(pieces) => match announced(&answer.headers) {
+            Some(length) => response.body(SizedStream::new(length, pieces)),
+            None if status == StatusCode::NO_CONTENT => response.finish(),
+            None => response.streaming(pieces),
+        },
     })
 }
 

@@ -15,6 +15,9 @@ use tokio::sync::mpsc;
 use crate::error::Error;
 use crate::wa_server::{BrokenBody, ForwardBody};
 
+/// A body that announces no more than this is taken whole before it is passed on, in bytes.
+const WHOLE: u64 = 64 * 1024;
+
 /// Pieces between the caller and the WA server. actix reads at most 64 KiB at a time.
 const PIECES_IN_FLIGHT: usize = 4;
 
@@ -46,7 +49,7 @@ enum Piece {
 
 /// Makes an upload of the request's body, if it has one. Sending a stream without need would turn a plain GET into a
 /// chunked one.
-pub(crate) fn begin(
+pub(crate) async fn begin(
     request: &HttpRequest,
     payload: Payload,
     limit: u64,
@@ -61,6 +64,10 @@ pub(crate) fn begin(
     if length.is_some_and(|length| length > limit) {
         return Err(Error::TooLarge);
     }
+    if length.is_some_and(|length| length <= WHOLE) {
+        let body = payload.to_bytes().await.map_err(|_| Error::BodyCutOff)?;
+        return Ok((Some(ForwardBody::Whole(body)), fault));
+    }
     let (sender, receiver) = mpsc::channel(PIECES_IN_FLIGHT);
     actix_web::rt::spawn(pump(payload, sender, limit, fault.clone()));
     let pieces = stream::unfold(Some(receiver), |receiver| async move {
@@ -72,7 +79,7 @@ pub(crate) fn begin(
         }
     });
     Ok((
-        Some(ForwardBody {
+        Some(ForwardBody::Pieces {
             length,
             pieces: pieces.boxed(),
         }),

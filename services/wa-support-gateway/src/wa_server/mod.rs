@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::config::WaServerSettings;
 
 pub use forward::ForwardError;
-pub(crate) use forward::{BrokenBody, ForwardBody, ForwardRequest};
+pub(crate) use forward::{Answer, AnswerBody, BrokenBody, ForwardBody, ForwardRequest, Forwarder, announced};
 pub use provisioning::{WaServerAdmin, WaServerError, WaUser};
 
 /// A liveness question is answered at once or not at all.
