@@ -183,6 +183,15 @@ impl Jid {
     }
 }
 
+impl fmt::Display for Jid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.device {
+            Some(device) => write!(f, "{}:{device}@{}", self.user, self.server),
+            None => write!(f, "{}@{}", self.user, self.server),
+        }
+    }
+}
+
 fn parse_device(text: &str) -> Result<u16, InvalidAddress> {
     // `str::parse` alone would take a leading plus.
     if text.bytes().all(|b| b.is_ascii_digit()) {
@@ -386,6 +395,17 @@ impl From<Lid> for ChatAddress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_written_as_it_came() {
+        for text in [
+            "6281100000009:12@s.whatsapp.net",
+            "190000000000001@lid",
+            "status@broadcast",
+        ] {
+            assert_eq!(Jid::parse(text).unwrap().to_string(), text);
+        }
+    }
 
     #[test]
     fn every_spelling_of_a_person_is_one_address() {

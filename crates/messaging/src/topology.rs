@@ -37,15 +37,18 @@ pub enum Queue {
     /// Messages that were put aside after their last attempt. Nobody consumes them here: it is where operators and
     /// their alarms look.
     ParkedMessages,
+    /// Webhooks that wa-support-gateway could not deliver. Nobody consumes them either.
+    ParkedWebhooks,
 }
 
 impl Queue {
     /// Every queue of ours.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::BridgeEvents,
         Self::ChannelCommands,
         Self::AiHandover,
         Self::ParkedMessages,
+        Self::ParkedWebhooks,
     ];
 
     const fn name(self) -> &'static str {
@@ -54,12 +57,19 @@ impl Queue {
             Self::ChannelCommands => "channel-service.commands",
             Self::AiHandover => "channel-service.ai_handover",
             Self::ParkedMessages => "channel-service.parked",
+            Self::ParkedWebhooks => "wa-support-gateway.hooks.dead",
         }
     }
 
     /// Is there a service that reads it?
     const fn is_consumed(self) -> bool {
-        !matches!(self, Self::ParkedMessages)
+        !matches!(self, Self::ParkedMessages | Self::ParkedWebhooks)
+    }
+
+    /// Does one replica read at a time? Two would take neighbours of one chat and swap them. A queue that nobody
+    /// consumes needs no such order, and without it people can look at single messages.
+    const fn is_read_in_order(self) -> bool {
+        !matches!(self, Self::ParkedWebhooks)
     }
 
     /// Is it there for GovConnect's sake?
@@ -78,6 +88,7 @@ impl Queue {
             Self::ChannelCommands => &["message.send_requested"],
             Self::AiHandover => &["message.received"],
             Self::ParkedMessages => &["message.parked"],
+            Self::ParkedWebhooks => &["webhook.parked"],
         }
     }
 }
@@ -202,8 +213,9 @@ impl Topology {
             }
             let name = self.queue(queue);
             let mut arguments = quorum();
-            // One replica reads at a time: two would take neighbours of one chat and swap them.
-            arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
+            if queue.is_read_in_order() {
+                arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
+            }
             if queue.is_consumed() {
                 let dead_name = self.dead_letter_queue(queue);
                 self.declare_queue(channel, &dead_name, quorum()).await?;

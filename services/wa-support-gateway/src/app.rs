@@ -13,12 +13,13 @@ use serde_json::json;
 use tenant_isolation::policy::{self, PolicyError};
 use tokio::runtime::Handle;
 use web::health::{Health, Need};
-use web::{ErrorField, MetricsToken, ServerSettings};
+use web::{BodyBudget, ErrorField, MetricsToken, ServerSettings};
 
 use crate::config::{BusinessZone, ExpirySettings, Settings};
 use crate::flows::admit::Admissions;
 use crate::flows::customer_key::CustomerKeys;
 use crate::flows::customers::Customers;
+use crate::flows::hooks::accept::Hooks;
 use crate::flows::key_guard::KeyGuard;
 use crate::flows::quota::QuotaWork;
 use crate::flows::standing::Standings;
@@ -27,6 +28,7 @@ use crate::state::{Gateway, PoliciesConfirmed};
 use crate::traffic::Traffic;
 use crate::wa_server::{Forwarder, WaServer, WaServerAdmin};
 use crate::workers::expire_subscriptions::ExpireSubscriptions;
+use crate::workers::hooks::{HookWork, HookWorkError};
 use crate::workers::traffic::TrafficWork;
 
 /// First and longest wait before the policies are asked for again.
@@ -47,6 +49,9 @@ pub enum ApplicationError {
     /// Redis' address is none.
     #[error("REDIS_URL: {0}")]
     Redis(#[from] InvalidRedisUrl),
+    /// The webhook relay cannot be put together.
+    #[error(transparent)]
+    Hooks(#[from] HookWorkError),
     /// The database does not keep tenants apart; serving would be wrong.
     #[error(transparent)]
     Policies(#[from] PolicyError),
@@ -62,6 +67,7 @@ pub struct Application {
     quota_work: QuotaWork,
     zone: BusinessZone,
     expiry: ExpirySettings,
+    hooks: HookWork,
 }
 
 #[derive(Debug)]
@@ -78,6 +84,7 @@ impl Application {
     /// [`ApplicationError`].
     pub fn build(settings: &Settings, db: Database, listener: TcpListener) -> Result<Self, ApplicationError> {
         let port = listener.local_addr()?.port();
+        settings.relay.warn_if_unreachable();
         let redis = RedisLink::new(&settings.redis.url, &settings.redis.prefix)?;
         let wa_server = WaServer::new(&settings.wa_server)?;
         let standings = Standings::new(db.clone(), redis.clone());
@@ -102,6 +109,18 @@ impl Application {
             customer_keys,
             key_guard: KeyGuard::new(redis.clone()),
             http: Arc::new(settings.http.clone()),
+            hooks: Hooks::new(
+                db.clone(),
+                settings.keys.clone(),
+                redis.clone(),
+                settings.hooks.queue_bytes,
+            ),
+            hook_body_limit: settings
+                .relay
+                .public_base
+                .as_ref()
+                .map(|_| settings.hooks.body_limit),
+            hook_bodies: BodyBudget::of(settings.hooks.bodies_at_once()),
             admin: WaServerAdmin::new(wa_server.clone(), settings.admin_token.clone()),
             db,
             redis,
@@ -114,6 +133,7 @@ impl Application {
             policies: PoliciesConfirmed::default(),
             process: Handle::current(),
         };
+        let hooks = HookWork::new(settings, &gateway)?;
         let metrics = MetricsToken(settings.process.metrics_token.clone());
         let server = ServerParts {
             workers: settings.process.workers,
@@ -127,6 +147,7 @@ impl Application {
             quota_work,
             zone: settings.zone,
             expiry: settings.expiry,
+            hooks,
         })
     }
 
@@ -148,17 +169,19 @@ impl Application {
             quota_work,
             zone,
             expiry,
+            hooks,
             ..
         } = self;
         let traffic_work = TrafficWork::start(quota_work, gateway.traffic.usage.clone());
         let settings = ServerSettings {
             error_field: ErrorField::Message,
-            health: health(&gateway),
+            health: with_broker(health(&gateway), &hooks),
             metrics: server.metrics,
             workers: server.workers,
             cancel_when_caller_leaves: true,
         };
         let expiring = ExpireSubscriptions::new(&gateway, zone, expiry, shutdown.clone());
+        hooks.start(&shutdown);
         let for_routes = gateway.clone();
         let serving = async {
             let routes = move |config: &mut actix_web::web::ServiceConfig| routes::add(&for_routes, config);
@@ -201,6 +224,17 @@ fn health(gateway: &Gateway) -> Health {
             let probe = async move { Ok(server.is_up().await) };
             async move { gateway.on_process(probe).await.unwrap_or(false) }.boxed()
         })
+}
+
+/// Announcements wait for RabbitMQ, and nothing else does.
+fn with_broker(health: Health, hooks: &HookWork) -> Health {
+    let Some(broker) = hooks.broker() else {
+        return health;
+    };
+    health.check("rabbitmq", Need::Helpful, move || {
+        let up = broker.is_up();
+        async move { up }.boxed()
+    })
 }
 
 /// Asks until Postgres answers whether tenants are kept apart. The port is open meanwhile, and nobody is served.

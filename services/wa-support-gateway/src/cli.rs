@@ -1,6 +1,7 @@
 //! The command line. Answers go to standard output, logs to standard error.
 
 mod customer;
+mod hook;
 mod import;
 mod session;
 
@@ -43,6 +44,9 @@ enum Command {
     /// Chores about sessions
     #[command(subcommand)]
     Session(session::SessionCommand),
+    /// Look at webhooks that could not be delivered, and try them again
+    #[command(subcommand)]
+    Hook(hook::HookCommand),
 }
 
 /// Why a command failed.
@@ -77,6 +81,8 @@ enum CommandError {
     Redis(#[from] cache::InvalidRedisUrl),
     #[error("the HTTP client cannot be set up: {0}")]
     Client(#[from] reqwest::Error),
+    #[error("the customer has no such webhook, or it is not put aside")]
+    NoSuchWebhook,
     #[error("work was still in hand when the grace period ended")]
     Unfinished,
 }
@@ -98,6 +104,7 @@ pub async fn run() -> ExitCode {
         Command::Customer(command) => customer::run(command).await,
         Command::Import(command) => import::run(command).await,
         Command::Session(command) => session::run(command).await,
+        Command::Hook(command) => hook::run(command).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -18,6 +18,9 @@ use crate::wa_server::{ContactsError, ForwardError};
 /// How soon it makes sense to come again while Postgres is away.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
+/// The same while a session's queue is full.
+const RETRY_WHEN_FULL: Duration = Duration::from_secs(60);
+
 /// A request that was not answered by the WA server.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -90,6 +93,12 @@ pub enum Error {
     /// The WA server did not answer as it should.
     #[error(transparent)]
     Forward(#[from] ForwardError),
+    /// A webhook is no session's, or not signed by its session's key.
+    #[error("a webhook of nobody's")]
+    HookRefused,
+    /// So many webhooks wait for the session's receiver that no more are taken.
+    #[error("too many webhooks wait for the session's receiver")]
+    HookFull,
     /// The policies of the database were not confirmed yet.
     #[error("not ready to serve")]
     NotReady,
@@ -138,6 +147,8 @@ impl Error {
             Self::Forward(ForwardError::Unavailable) => "upstream_unavailable",
             Self::Forward(ForwardError::TimedOut) => "upstream_timed_out",
             Self::Forward(ForwardError::Redirected) => "upstream_redirected",
+            Self::HookRefused => "hook_refused",
+            Self::HookFull => "hook_full",
             Self::NotReady | Self::Database(_) | Self::Shared(_) | Self::NotCharged(_) => "database",
             Self::Encryption(_) | Self::Internal(_) => "internal",
         }
@@ -180,6 +191,11 @@ impl Error {
             Self::TooLarge => ApiError::too_large(),
             Self::BodyCutOff => ApiError::bad_request("body_cut_off", "The request body ended early"),
             Self::Forward(error) => of_forward(*error),
+            Self::HookRefused => ApiError::unauthorized("unauthorized", "unauthorized"),
+            Self::HookFull => {
+                tracing::error!("too many webhooks wait for a session's receiver");
+                ApiError::unavailable(RETRY_WHEN_FULL)
+            }
             Self::NotReady => ApiError::unavailable(RETRY_AFTER),
             Self::Database(error) => of_database(error),
             Self::Shared(error) => match &**error {

@@ -15,6 +15,7 @@ pub mod cli;
 pub mod config;
 pub mod error;
 pub mod flows;
+mod receivers;
 pub mod routes;
 mod secrets;
 mod state;

@@ -37,6 +37,16 @@ pub(crate) fn add(gateway: &Gateway, config: &mut ServiceConfig) {
                 .wrap(from_fn(allow_listed_pages)),
         );
     }
+    if gateway.hook_body_limit.is_some() {
+        config.service(
+            // Any other method is as unknown here as any other path.
+            web::scope("/hooks")
+                .guard(guard::Post())
+                .app_data(gateway.hook_bodies.clone())
+                .configure(|config| hooks().configure(config))
+                .default_service(web::to(no_route)),
+        );
+    }
     config
         .service(
             web::scope("/internal")
@@ -71,6 +81,13 @@ fn public() -> Api {
         about(),
         api::root::root,
     );
+    api
+}
+
+/// The WA server's webhooks, where they come here.
+fn hooks() -> Api {
+    let mut api = Api::under("/hooks");
+    api::hooks::routes(&mut api);
     api
 }
 
@@ -114,7 +131,7 @@ fn customer() -> Api {
 #[must_use]
 pub fn openapi() -> Value {
     let mut paths = Map::new();
-    for api in [public(), internal(), customer()] {
+    for api in [public(), hooks(), internal(), customer()] {
         api.describe(&mut paths);
     }
     let schemes = json!({
@@ -134,7 +151,7 @@ pub fn openapi() -> Value {
 /// Every method and path that is served, as the document writes them.
 #[must_use]
 pub fn served() -> Vec<(String, String)> {
-    [public(), internal(), customer()]
+    [public(), hooks(), internal(), customer()]
         .iter()
         .flat_map(Api::served)
         .collect()

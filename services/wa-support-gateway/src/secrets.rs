@@ -45,6 +45,11 @@ pub(crate) fn hmac_key_binding(scope: &TenantScope, session: Uuid) -> String {
     format!("sessions/{}/{session}/hmac_key", scope.tenant())
 }
 
+/// The row and column that the customer's own sealed webhook key belongs to.
+pub(crate) fn customer_hmac_key_binding(scope: &TenantScope, session: Uuid) -> String {
+    format!("sessions/{}/{session}/customer_hmac_key", scope.tenant())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

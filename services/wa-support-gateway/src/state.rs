@@ -10,12 +10,14 @@ use runtime::encryption::KeyRing;
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
+use web::BodyBudget;
 
 use crate::config::{CallerSettings, HttpSettings};
 use crate::error::Error;
 use crate::flows::admit::Admissions;
 use crate::flows::customer_key::CustomerKeys;
 use crate::flows::customers::Customers;
+use crate::flows::hooks::accept::Hooks;
 use crate::flows::key_guard::KeyGuard;
 use crate::flows::standing::Standings;
 use crate::traffic::Traffic;
@@ -39,6 +41,10 @@ pub(crate) struct Gateway {
     pub(crate) forwarder: Forwarder,
     pub(crate) wa_server: WaServer,
     pub(crate) body_limit: u64,
+    pub(crate) hooks: Hooks,
+    /// Largest webhook that is taken. `None` where there is no relay.
+    pub(crate) hook_body_limit: Option<usize>,
+    pub(crate) hook_bodies: BodyBudget,
     pub(crate) policies: PoliciesConfirmed,
     pub(crate) process: Handle,
 }

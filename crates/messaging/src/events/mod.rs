@@ -6,3 +6,4 @@ pub mod message_parked;
 pub mod message_received;
 pub mod message_status_changed;
 pub mod send_requested;
+pub mod webhook_parked;

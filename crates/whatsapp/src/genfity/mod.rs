@@ -4,6 +4,7 @@
 mod admin;
 mod courtesy;
 mod download;
+mod events;
 mod http;
 mod inbound;
 mod outbound;
@@ -14,8 +15,9 @@ mod wire;
 pub use admin::{NewWaUser, WaAdmin};
 pub use courtesy::GenfityCourtesy;
 pub use download::GenfityDownloads;
+pub use events::{EventList, UnknownEvent};
 pub use http::{CallError, Removal};
-pub use inbound::{SIGNATURE_HEADER, SignatureCheck, Unverified, Verified};
+pub use inbound::{SIGNATURE_HEADER, SignatureCheck, SignatureProof, Unverified, Verified, sign};
 pub use outbound::{Endpoint, GenfitySender, InvalidEndpoint};
 pub use session::GenfitySessions;
 pub use support::{

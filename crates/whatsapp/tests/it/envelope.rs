@@ -5,7 +5,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use whatsapp::credentials::WebhookKey;
 use whatsapp::error::{MalformedWebhook, SignatureError};
-use whatsapp::genfity::Unverified;
+use whatsapp::genfity::{SignatureCheck, Unverified};
 
 use crate::fixtures::{FORM, JSON, accept, form_body, json_body, read};
 
@@ -184,4 +184,31 @@ fn an_inlined_file_can_be_taken_and_is_not_invented() {
     let form = accept(FORM, &form_body("c-image-inline"));
     assert_eq!(form.inline_file(), json.inline_file());
     assert_eq!(accept(JSON, &json_body("c-text")).inline_file(), None);
+}
+
+#[test]
+fn a_signature_that_was_checked_before_the_body_is_read_proves_it() {
+    let body = json_body("s01-text");
+    let signature = whatsapp::genfity::sign(&key(KEY), body.as_bytes());
+    assert_eq!(signature, sign(KEY, &body));
+    let check = |keys: &[WebhookKey]| {
+        let mut check = SignatureCheck::new(keys);
+        check.update(body.as_bytes());
+        check
+    };
+    let proof = check(&[key(OLD_KEY), key(KEY)]).passes(Some(&signature)).unwrap();
+    assert!(read(JSON, &body).unwrap().proven(proof).is_signed());
+    for (keys, claimed, error) in [
+        (
+            vec![key(OLD_KEY)],
+            Some(signature.as_str()),
+            SignatureError::Mismatch,
+        ),
+        (vec![key(KEY)], Some("zz"), SignatureError::Malformed),
+        (vec![key(KEY)], None, SignatureError::Missing),
+        // Nobody's signature is proof where there is no key.
+        (vec![], Some(signature.as_str()), SignatureError::Mismatch),
+    ] {
+        assert_eq!(check(&keys).passes(claimed).unwrap_err(), error);
+    }
 }

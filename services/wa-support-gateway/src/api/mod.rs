@@ -7,6 +7,7 @@ pub(crate) mod contacts;
 pub(crate) mod cors;
 pub(crate) mod customer;
 pub(crate) mod customers;
+pub(crate) mod hooks;
 pub(crate) mod me;
 pub(crate) mod proxy;
 pub(crate) mod root;

@@ -5,8 +5,10 @@ mod business_zone;
 mod callers;
 mod customer_chores;
 mod expiry;
+mod hooks;
 mod http;
 mod import;
+mod relay;
 mod traffic;
 
 use std::time::Duration;
@@ -21,8 +23,10 @@ pub use business_zone::BusinessZone;
 pub use callers::CallerSettings;
 pub use customer_chores::CustomerChoreSettings;
 pub use expiry::{ExpiredSessions, ExpirySettings};
+pub use hooks::{BrokerSettings, HookSettings};
 pub use http::{HttpSettings, InvalidOrigins, Origins};
 pub use import::ImportSettings;
+pub use relay::RelaySettings;
 pub use traffic::TrafficSettings;
 
 /// The port of the contract (§14), for a command line and for documents.
@@ -32,7 +36,7 @@ const DEFAULT_PORT: &str = "8070";
 const POOL_WAIT: Duration = Duration::from_secs(5);
 
 /// Every variable of this service. A settings file may name all of them, whichever command reads it.
-const VARIABLES: [&str; 32] = [
+const VARIABLES: [&str; 47] = [
     "HOST",
     "PORT",
     "HTTP_WORKERS",
@@ -65,6 +69,21 @@ const VARIABLES: [&str; 32] = [
     "EXPIRY_CHECK_SECONDS",
     "EXPIRED_SESSION_POLICY",
     "IMPORT_DATABASE_URL",
+    "PUBLIC_GATEWAY_BASE_URL",
+    "WEBHOOK_RELAY",
+    "HOOK_BODY_LIMIT_BYTES",
+    "HOOK_MEMORY_BYTES",
+    "HOOK_QUEUE_BYTES",
+    "HOOK_CONCURRENCY",
+    "HOOK_LEASE_MS",
+    "HOOK_RETRY_ATTEMPTS",
+    "HOOK_RETRY_FIRST_MS",
+    "HOOK_RETRY_LONGEST_MS",
+    "HOOK_TIMEOUT_MS",
+    "HOOK_RETENTION_DAYS",
+    "OUTBOUND_ALLOWED_PRIVATE_HOSTS",
+    "RABBITMQ_URL",
+    "BROKER_PREFIX",
 ];
 
 /// Where our own rows are.
@@ -114,6 +133,10 @@ pub struct Settings {
     pub keys: KeyRing,
     /// Largest request body that is passed on.
     pub body_limit: u64,
+    /// Where the WA server's webhooks go.
+    pub relay: RelaySettings,
+    /// How they are passed on.
+    pub hooks: HookSettings,
 }
 
 /// Where Redis is.
@@ -166,7 +189,11 @@ impl Settings {
             "104857600",
             "Largest request body that the proxy passes on; media arrives as base64 inside JSON",
         );
+        let relay = RelaySettings::read(reader);
+        let hooks = HookSettings::read(reader);
         Some(Self {
+            relay: relay?,
+            hooks: hooks?,
             process: process?,
             database: database?,
             wa_server: wa_server?,
@@ -305,6 +332,33 @@ impl ChoreSettings {
                 wa_server: wa_server?,
                 admin_token: admin_token?,
                 keys: keys?,
+            })
+        })();
+        finish(reader, settings)
+    }
+}
+
+/// What the chores that only look into our own rows use.
+#[derive(Debug, Clone)]
+pub struct StoreSettings {
+    /// How the process reports.
+    pub process: ProcessSettings,
+    /// Our own rows.
+    pub database: DatabaseSettings,
+}
+
+impl StoreSettings {
+    /// Reads everything these chores use.
+    ///
+    /// # Errors
+    /// [`InvalidSettings`] with every mistake.
+    pub fn from_reader(mut reader: SettingsReader) -> Result<Self, InvalidSettings> {
+        let process = ProcessSettings::read(&mut reader, DEFAULT_PORT);
+        let database = DatabaseSettings::read(&mut reader);
+        let settings = (|| {
+            Some(Self {
+                process: process?,
+                database: database?,
             })
         })();
         finish(reader, settings)

@@ -18,6 +18,9 @@ pub(crate) const API_KEY: &str = "api_key";
 /// Kind of a session's name, which is unique over all customers (contract W-33).
 pub(crate) const SESSION_NAME: &str = "session_name";
 
+/// Kind of a session's own id, as it stands in the path of its hook. A trigger registers it with the session.
+pub(crate) const SESSION_HOOK: &str = "session_hook";
+
 /// Registers an id for the customer's row. False when somebody has registered it before.
 pub(crate) async fn claim(
     tx: &mut TenantTransaction,

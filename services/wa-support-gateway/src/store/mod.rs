@@ -8,6 +8,8 @@ pub(crate) mod customer_list;
 pub(crate) mod customers;
 pub(crate) mod directory;
 pub(crate) mod expired_sessions;
+pub(crate) mod hook_events;
+pub(crate) mod hooked_sessions;
 pub(crate) mod import;
 pub(crate) mod original;
 pub(crate) mod ownership;

@@ -1,4 +1,6 @@
-//! What runs beside the requests.
+//! What runs beside the HTTP server.
 
 pub(crate) mod expire_subscriptions;
+pub(crate) mod hook_retention;
+pub(crate) mod hooks;
 pub(crate) mod traffic;

@@ -8,6 +8,7 @@ mod callers;
 mod contacts;
 mod customer_chores;
 mod customers;
+mod hooks;
 mod import;
 mod isolation;
 mod keys;

@@ -137,21 +137,33 @@ impl Unverified {
                 signed: false,
             });
         }
-        let signature = signature
-            .map(str::trim)
-            .filter(|text| !text.is_empty())
-            .ok_or(SignatureError::Missing)?;
-        let mut claimed = [0; 32];
-        hex::decode_to_slice(signature, &mut claimed).map_err(|_| SignatureError::Malformed)?;
-        if check.fits(&claimed) {
-            Ok(Verified {
-                payload: self.payload,
-                signed: true,
-            })
-        } else {
-            Err(SignatureError::Mismatch)
+        check.passes(signature).map(|proof| self.proven(proof))
+    }
+
+    /// As [`Self::verify`], for a body whose signature was checked before it was read: a stranger's body is then not
+    /// even looked into.
+    #[must_use]
+    pub fn proven(self, _proof: SignatureProof) -> Verified {
+        Verified {
+            payload: self.payload,
+            signed: true,
         }
     }
+}
+
+/// A signature was checked over a body and one of the keys had made it. Made by [`SignatureCheck::passes`] only.
+#[derive(Debug)]
+pub struct SignatureProof(());
+
+/// The signature of a body as the server makes it: what stands in [`SIGNATURE_HEADER`].
+#[must_use]
+pub fn sign(key: &WebhookKey, body: &[u8]) -> String {
+    let mut mac = SignatureCheck::new(std::slice::from_ref(key)).macs;
+    // HMAC takes keys of any length, so there is one.
+    mac.pop().map_or_else(String::new, |mut mac| {
+        mac.update(body);
+        hex::encode(mac.finalize().into_bytes())
+    })
 }
 
 /// Sees the body as it was sent, piece by piece, and then says whether a signature is one of the keys'.
@@ -174,6 +186,24 @@ impl SignatureCheck {
     pub fn update(&mut self, piece: &[u8]) {
         for mac in &mut self.macs {
             mac.update(piece);
+        }
+    }
+
+    /// Is this the signature of what was seen, made with one of the keys? Without keys nothing is.
+    ///
+    /// # Errors
+    /// [`SignatureError`] when it is missing, unreadable or wrong.
+    pub fn passes(self, signature: Option<&str>) -> Result<SignatureProof, SignatureError> {
+        let signature = signature
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+            .ok_or(SignatureError::Missing)?;
+        let mut claimed = [0; 32];
+        hex::decode_to_slice(signature, &mut claimed).map_err(|_| SignatureError::Malformed)?;
+        if self.fits(&claimed) {
+            Ok(SignatureProof(()))
+        } else {
+            Err(SignatureError::Mismatch)
         }
     }
 

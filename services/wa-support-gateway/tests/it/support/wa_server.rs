@@ -46,6 +46,7 @@ struct State {
     contacts: Mutex<(u16, String)>,
     refuses_presence: AtomicBool,
     refuses_disconnects: AtomicBool,
+    refused_marks: AtomicUsize,
 }
 
 pub(crate) struct FakeWaServer {
@@ -100,6 +101,18 @@ impl FakeWaServer {
     /// Shows nobody any more that somebody types.
     pub(crate) fn refuse_presence(&self) {
         self.state.refuses_presence.store(true, Ordering::SeqCst);
+    }
+
+    /// The next so many read marks are refused.
+    pub(crate) fn refuse_marks(&self, many: usize) {
+        self.state.refused_marks.store(many, Ordering::SeqCst);
+    }
+
+    /// The read marks that reached it.
+    pub(crate) fn marks(&self) -> Vec<Seen> {
+        let seen = self.seen().into_iter();
+        seen.filter(|seen| seen.target.ends_with("/chat/markread"))
+            .collect()
     }
 
     pub(crate) fn users(&self) -> Vec<Value> {
@@ -189,6 +202,14 @@ async fn answer(request: HttpRequest, mut payload: Payload, state: Data<State>) 
         (_, "/chat/send/slow") => {
             tokio::time::sleep(Duration::from_secs(2)).await;
             success(&json!({"Details": "Sent"}))
+        }
+        (_, "/chat/markread")
+            if state
+                .refused_marks
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |many| many.checked_sub(1))
+                .is_ok() =>
+        {
+            refused(500, "failure marking messages as read")
         }
         (_, "/chat/never") => {
             let mut abandoned = Abandoned(Some(state));

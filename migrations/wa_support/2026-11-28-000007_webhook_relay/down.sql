@@ -1,0 +1,10 @@
+DROP TRIGGER sessions_close_hook ON sessions;
+DROP TRIGGER sessions_open_hook ON sessions;
+DROP FUNCTION close_session_hook();
+DROP FUNCTION open_session_hook();
+DELETE FROM tenant_directory WHERE kind = 'session_hook';
+DROP TABLE hook_counts;
+DROP TABLE hook_events;
+DROP TABLE lane_tasks;
+DROP TABLE lanes;
+DROP TABLE outbox;

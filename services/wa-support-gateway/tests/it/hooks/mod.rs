@@ -1,0 +1,10 @@
+//! The webhook relay, between a WA server that signs and receivers that misbehave.
+
+mod killed;
+mod passing_on;
+mod put_aside;
+mod read_marks;
+mod standing;
+mod taking_in;
+mod trouble;
+mod world;
