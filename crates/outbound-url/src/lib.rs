@@ -9,6 +9,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use runtime::config::Setting;
@@ -25,6 +26,12 @@ struct Allowed {
     names: BTreeSet<String>,
     addresses: BTreeSet<IpAddr>,
 }
+
+/// Endings of names that mean something else, or something private, in every network.
+const OWN_NAMES: [&str; 5] = [".localhost", ".local", ".internal", ".lan", ".home.arpa"];
+
+/// The longest wait for a name server where its answer only adds to other checks.
+const LOOKUP: Duration = Duration::from_secs(2);
 
 /// Why a URL is not dialled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -73,6 +80,39 @@ impl OutboundPolicy {
             return Err(OutboundRefusal::Form);
         }
         if self.may_dial(address) {
+            Ok(())
+        } else {
+            Err(OutboundRefusal::Private)
+        }
+    }
+
+    /// Checks a URL that somebody else will dial for us, by [`Self::check_link`] and by what its name leads to now. A name
+    /// that leads nowhere passes: there is nothing to dial. What we dial ourselves is checked by [`CheckedResolver`],
+    /// because a name may lead elsewhere tomorrow.
+    ///
+    /// # Errors
+    /// [`OutboundRefusal`].
+    pub async fn check_for_others(&self, url: &Url) -> Result<(), OutboundRefusal> {
+        self.check_link(url)?;
+        let Some(Host::Domain(name)) = url.host() else {
+            return Ok(());
+        };
+        let bare = name.trim_end_matches('.');
+        if self.trusts_name(bare) {
+            return Ok(());
+        }
+        // Names that lead into the network they are asked in, whatever they lead to from here.
+        if !bare.contains('.')
+            || OWN_NAMES
+                .iter()
+                .any(|own| bare.to_ascii_lowercase().ends_with(own))
+        {
+            return Err(OutboundRefusal::Private);
+        }
+        let Ok(Ok(mut found)) = tokio::time::timeout(LOOKUP, tokio::net::lookup_host((bare, 0))).await else {
+            return Ok(());
+        };
+        if found.all(|address| self.may_dial(address.ip())) {
             Ok(())
         } else {
             Err(OutboundRefusal::Private)
@@ -269,6 +309,35 @@ mod tests {
         assert_eq!(check(&policy, "http://127.0.0.2"), Err(OutboundRefusal::Private));
         assert!(policy.trusts_name("Chatwoot.Internal."));
         assert!(OutboundPolicy::from_text("a b").is_none());
+    }
+
+    #[tokio::test]
+    async fn an_address_for_others_leads_out_of_the_network() {
+        let refused = |policy: &str, url: &str| {
+            let (policy, url) = (
+                OutboundPolicy::from_text(policy).unwrap(),
+                Url::parse(url).unwrap(),
+            );
+            async move { policy.check_for_others(&url).await.err() }
+        };
+        for url in [
+            "http://localhost/hook",
+            "http://channel-service:3001/hook",
+            "http://a.LOCALHOST./hook",
+            "http://metadata.google.internal/hook",
+            "http://127.0.0.1/hook",
+        ] {
+            assert_eq!(refused("", url).await, Some(OutboundRefusal::Private), "{url}");
+        }
+        assert_eq!(refused("", "https://hook.invalid/a?b=c").await, None);
+        assert_eq!(
+            refused("", "https://u:p@hook.invalid/").await,
+            Some(OutboundRefusal::Form)
+        );
+        assert_eq!(
+            refused("channel-service", "http://channel-service:3001/hook").await,
+            None
+        );
     }
 
     #[tokio::test]

@@ -88,6 +88,19 @@ impl KeyRing {
         SigningKeys::new(derived)
     }
 
+    /// Was this sealed under the key that seals now? What was not is to be sealed anew before its key can go.
+    #[must_use]
+    pub fn is_current(&self, sealed: &str) -> bool {
+        let newest = self.keys.first().map(|(id, _)| id.as_str());
+        sealed.split_once(':').map(|(id, _)| id) == newest
+    }
+
+    /// The id of the key that seals now.
+    #[must_use]
+    pub fn newest_id(&self) -> &str {
+        self.keys.first().map_or("", |(id, _)| id)
+    }
+
     /// Seals a secret for the row that `bound_to` names, e.g. `accounts/<tenant>/<id>/token`.
     ///
     /// # Errors
@@ -171,6 +184,8 @@ mod tests {
             .unwrap();
         let rotated = ring(&format!("new:{},old:{}", key(2), key(1)));
         assert_eq!(rotated.open(&sealed, "row").unwrap().expose_secret(), "s");
+        assert!(!rotated.is_current(&sealed) && rotated.newest_id() == "new");
+        assert!(rotated.is_current(&rotated.seal(&SecretString::from("s"), "row").unwrap()));
         assert!(
             rotated
                 .seal(&SecretString::from("s"), "row")

@@ -10,9 +10,10 @@ mod inbound;
 mod outbound;
 mod session;
 mod support;
+mod upkeep;
 mod wire;
 
-pub use admin::{NewWaUser, WaAdmin};
+pub use admin::{NewWaUser, WaAdmin, WaUser, WaUserEdit};
 pub use courtesy::GenfityCourtesy;
 pub use download::GenfityDownloads;
 pub use events::{EventList, UnknownEvent};
@@ -23,3 +24,4 @@ pub use session::GenfitySessions;
 pub use support::{
     CustomerKey, EnsuredCustomer, GatewaySession, InternalKey, NewGatewaySession, SupportGateway, UserPage,
 };
+pub use upkeep::{SeenStatus, WebhookState, read_status};

@@ -24,7 +24,8 @@ const LONG: Duration = Duration::from_secs(30);
 /// Sessions of one server. Cheap to clone; one per endpoint, for its connections are shared.
 #[derive(Debug, Clone)]
 pub struct GenfitySessions {
-    http: Http,
+    pub(super) http: Http,
+    pub(super) timeout: Duration,
 }
 
 impl GenfitySessions {
@@ -35,6 +36,7 @@ impl GenfitySessions {
     pub fn new(endpoint: &Endpoint) -> Result<Self, InvalidEndpoint> {
         Ok(Self {
             http: Http::new(endpoint)?,
+            timeout: endpoint.total_timeout(),
         })
     }
 
@@ -79,7 +81,7 @@ impl GenfitySessions {
                 token,
                 "POST /session/connect",
                 &["session", "connect"],
-                wire::connect(),
+                wire::connect(&[wire::ALL_EVENTS]),
                 LONG,
             )
             .await;
@@ -96,7 +98,7 @@ impl GenfitySessions {
         self.keep(token, "POST /session/s3/config", (Method::POST, path), media)
             .await?;
         if let Some(url) = &upkeep.webhook_url {
-            let webhook = Some(wire::webhook(url));
+            let webhook = Some(wire::webhook(Some(url), &[wire::ALL_EVENTS]));
             self.keep(token, "PUT /webhook", (Method::PUT, &["webhook"]), webhook)
                 .await?;
         }

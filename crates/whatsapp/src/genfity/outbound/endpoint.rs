@@ -60,6 +60,10 @@ impl Endpoint {
         self
     }
 
+    pub(in crate::genfity) const fn total_timeout(&self) -> Duration {
+        self.total_timeout
+    }
+
     pub(in crate::genfity) const fn connect_timeout(&self) -> Duration {
         self.connect_timeout
     }

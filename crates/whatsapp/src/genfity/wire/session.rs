@@ -27,6 +27,16 @@ pub(in crate::genfity) struct Status {
     pub(in crate::genfity) webhook: Option<String>,
 }
 
+/// `data` of `GET /session/status` as it passes by: what of it has to be there for it to be one.
+#[derive(Deserialize)]
+pub(in crate::genfity) struct SeenStatus {
+    pub(in crate::genfity) connected: bool,
+    #[serde(rename = "loggedIn")]
+    pub(in crate::genfity) logged_in: bool,
+    #[serde(default)]
+    pub(in crate::genfity) jid: Option<String>,
+}
+
 /// `data` of what was done: the server writes `Details`, and `details` after a connect.
 #[derive(Default, Deserialize)]
 pub(in crate::genfity) struct Done {
@@ -49,8 +59,8 @@ pub(in crate::genfity) struct Linking {
 }
 
 /// Body of `POST /session/connect`. Without `Immediate` the server holds the call for ten seconds.
-pub(in crate::genfity) fn connect() -> Value {
-    json!({"Subscribe": [ALL_EVENTS], "Immediate": true})
+pub(in crate::genfity) fn connect(events: &[&str]) -> Value {
+    json!({"Subscribe": events, "Immediate": true})
 }
 
 /// Body of `POST /session/pairphone`.
@@ -69,8 +79,8 @@ pub(in crate::genfity) fn inline_media() -> Value {
 }
 
 /// Body of `PUT /webhook`. Always all three: without `active` the server clears the URL, without `events` it goes silent.
-pub(in crate::genfity) fn webhook(url: &str) -> Value {
-    json!({"webhook": url, "active": true, "events": [ALL_EVENTS]})
+pub(in crate::genfity) fn webhook(url: Option<&str>, events: &[&str]) -> Value {
+    json!({"webhook": url.unwrap_or_default(), "active": url.is_some(), "events": events})
 }
 
 /// An element of `GET /admin/users`.
@@ -79,6 +89,14 @@ pub(in crate::genfity) struct ListedUser {
     pub(in crate::genfity) id: String,
     #[serde(default)]
     pub(in crate::genfity) token: String,
+    #[serde(default)]
+    pub(in crate::genfity) name: String,
+    #[serde(default)]
+    pub(in crate::genfity) webhook: String,
+    #[serde(default)]
+    pub(in crate::genfity) events: String,
+    #[serde(default)]
+    pub(in crate::genfity) connected: bool,
 }
 
 /// `data` of `POST /admin/users`.
@@ -88,8 +106,47 @@ pub(in crate::genfity) struct CreatedUser {
 }
 
 /// Body of `POST /admin/users`.
-pub(in crate::genfity) fn new_user(name: &str, token: &str, webhook: &str, hmac_key: &str) -> Value {
-    json!({"name": name, "token": token, "webhook": webhook, "events": ALL_EVENTS, "hmacKey": hmac_key})
+pub(in crate::genfity) fn new_user(
+    name: &str,
+    token: &str,
+    webhook: &str,
+    events: &str,
+    hmac_key: &str,
+) -> Value {
+    json!({"name": name, "token": token, "webhook": webhook, "events": events, "hmacKey": hmac_key})
+}
+
+/// Body of `PUT /admin/users/…`.
+pub(in crate::genfity) fn edit_user(name: Option<&str>, expiration: i64, history: i64) -> Value {
+    let mut body = json!({});
+    if let Some(name) = name {
+        body["name"] = json!(name);
+    }
+    add_numbers(&mut body, expiration, history);
+    body
+}
+
+/// The server takes 0 for "not given".
+pub(in crate::genfity) fn add_numbers(body: &mut Value, expiration: i64, history: i64) {
+    for (name, number) in [("expiration", expiration), ("history", history)] {
+        if number != 0 {
+            body[name] = json!(number);
+        }
+    }
+}
+
+/// `data` of `GET /webhook`.
+#[derive(Deserialize)]
+pub(in crate::genfity) struct Webhook {
+    #[serde(default)]
+    pub(in crate::genfity) webhook: Option<String>,
+    #[serde(default)]
+    pub(in crate::genfity) subscribe: Option<Vec<String>>,
+}
+
+/// Body of `POST /session/history`.
+pub(in crate::genfity) fn history(messages: i64) -> Value {
+    json!({"history": messages})
 }
 
 /// Every event name the server takes; subscribing to some of them has no effect (wa-server contract 12).

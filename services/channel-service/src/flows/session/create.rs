@@ -7,7 +7,7 @@
 use domain::ids::AccountId;
 use secrecy::SecretString;
 use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTransaction};
-use whatsapp::genfity::{CallError, NewGatewaySession, NewWaUser, SupportGateway, WaAdmin};
+use whatsapp::genfity::{CallError, EventList, NewGatewaySession, NewWaUser, SupportGateway, WaAdmin};
 
 use super::work::Work;
 use super::{SessionError, Sessions, random_secret};
@@ -276,7 +276,10 @@ impl Sessions {
             name: &intent.name,
             token: &intent.token,
             webhook: self.webhook_url.as_deref(),
+            events: &EventList::all(),
             hmac_key: &intent.webhook_key,
+            expiration: 0,
+            history: 0,
         };
         let id = match server.create_user(&new).await? {
             Some(id) => id,
