@@ -7,5 +7,9 @@ ALTER TABLE sessions ADD COLUMN customer_hmac_key_sealed text;
 ALTER TABLE sessions ADD COLUMN busy_holder uuid;
 ALTER TABLE sessions ADD COLUMN busy_until timestamptz;
 
+-- The WA server is to be told again what it forgets, since then. A sweep does it where the process that wanted to died.
+ALTER TABLE sessions ADD COLUMN upkeep_due timestamptz;
+CREATE INDEX sessions_upkeep_due ON sessions (upkeep_due) WHERE upkeep_due IS NOT NULL;
+
 -- A session's place in its customer's list, newest change first.
 CREATE INDEX sessions_newest ON sessions (tenant_id, updated_at DESC, id);

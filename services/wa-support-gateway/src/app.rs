@@ -5,6 +5,24 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::{BusinessZone, ExpirySettings, SessionSettings, Settings};
+use crate::flows::admit::Admissions;
+use crate::flows::customer_key::CustomerKeys;
+use crate::flows::customers::Customers;
+use crate::flows::hooks::accept::Hooks;
+use crate::flows::key_guard::KeyGuard;
+use crate::flows::quota::QuotaWork;
+use crate::flows::session_status::StatusNotes;
+use crate::flows::sessions::Sessions;
+use crate::flows::standing::Standings;
+use crate::routes;
+use crate::state::{Gateway, PoliciesConfirmed};
+use crate::traffic::Traffic;
+use crate::wa_server::{Forwarder, WaCalls, WaServer};
+use crate::workers;
+use crate::workers::expire_subscriptions::ExpireSubscriptions;
+use crate::workers::hooks::{HookWork, HookWorkError};
+use crate::workers::traffic::TrafficWork;
 use cache::{InvalidRedisUrl, RedisLink};
 use database::Database;
 use futures_util::FutureExt as _;
@@ -14,22 +32,7 @@ use tenant_isolation::policy::{self, PolicyError};
 use tokio::runtime::Handle;
 use web::health::{Health, Need};
 use web::{BodyBudget, ErrorField, MetricsToken, ServerSettings};
-
-use crate::config::{BusinessZone, ExpirySettings, Settings};
-use crate::flows::admit::Admissions;
-use crate::flows::customer_key::CustomerKeys;
-use crate::flows::customers::Customers;
-use crate::flows::hooks::accept::Hooks;
-use crate::flows::key_guard::KeyGuard;
-use crate::flows::quota::QuotaWork;
-use crate::flows::standing::Standings;
-use crate::routes;
-use crate::state::{Gateway, PoliciesConfirmed};
-use crate::traffic::Traffic;
-use crate::wa_server::{Forwarder, WaServer, WaServerAdmin};
-use crate::workers::expire_subscriptions::ExpireSubscriptions;
-use crate::workers::hooks::{HookWork, HookWorkError};
-use crate::workers::traffic::TrafficWork;
+use whatsapp::genfity::InvalidEndpoint;
 
 /// First and longest wait before the policies are asked for again.
 const CHECK_AGAIN: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
@@ -46,6 +49,9 @@ pub enum ApplicationError {
     /// The WA server's address has no usable host.
     #[error("WA_SERVER_URL: its host cannot be called")]
     WaServerUrl,
+    /// The WA server's address cannot be extended.
+    #[error("WA_SERVER_URL: {0}")]
+    WaServer(#[from] InvalidEndpoint),
     /// Redis' address is none.
     #[error("REDIS_URL: {0}")]
     Redis(#[from] InvalidRedisUrl),
@@ -68,6 +74,7 @@ pub struct Application {
     zone: BusinessZone,
     expiry: ExpirySettings,
     hooks: HookWork,
+    session_upkeep: SessionSettings,
 }
 
 #[derive(Debug)]
@@ -88,6 +95,12 @@ impl Application {
         let redis = RedisLink::new(&settings.redis.url, &settings.redis.prefix)?;
         let wa_server = WaServer::new(&settings.wa_server)?;
         let standings = Standings::new(db.clone(), redis.clone());
+        let admissions = Admissions::new(
+            db.clone(),
+            settings.keys.clone(),
+            standings.clone(),
+            redis.clone(),
+        );
         let (traffic, quota_work) = Traffic::new(
             &settings.traffic,
             settings.zone,
@@ -99,12 +112,9 @@ impl Application {
         let customer_keys = CustomerKeys::new(db.clone(), standings.clone(), redis.clone());
         let gateway = Gateway {
             traffic,
-            admissions: Admissions::new(
-                db.clone(),
-                settings.keys.clone(),
-                standings.clone(),
-                redis.clone(),
-            ),
+            sessions: sessions(settings, &db)?.with_admissions(admissions.clone()),
+            status_notes: StatusNotes::new(db.clone()),
+            admissions,
             customers: Customers::new(db.clone(), standings.clone(), customer_keys.clone()),
             customer_keys,
             key_guard: KeyGuard::new(redis.clone()),
@@ -121,7 +131,6 @@ impl Application {
                 .as_ref()
                 .map(|_| settings.hooks.body_limit),
             hook_bodies: BodyBudget::of(settings.hooks.bodies_at_once()),
-            admin: WaServerAdmin::new(wa_server.clone(), settings.admin_token.clone()),
             db,
             redis,
             callers: Arc::new(settings.callers.clone()),
@@ -148,6 +157,7 @@ impl Application {
             zone: settings.zone,
             expiry: settings.expiry,
             hooks,
+            session_upkeep: settings.sessions.clone(),
         })
     }
 
@@ -170,9 +180,17 @@ impl Application {
             zone,
             expiry,
             hooks,
+            session_upkeep,
             ..
         } = self;
         let traffic_work = TrafficWork::start(quota_work, gateway.traffic.usage.clone());
+        let looking_after = workers::sessions::run(
+            gateway.sessions.clone(),
+            session_upkeep,
+            gateway.policies.clone(),
+            shutdown.clone(),
+        );
+        shutdown.spawn("sessions", looking_after);
         let settings = ServerSettings {
             error_field: ErrorField::Message,
             health: with_broker(health(&gateway), &hooks),
@@ -201,6 +219,16 @@ impl Application {
         checked?;
         Ok(served?)
     }
+}
+
+fn sessions(settings: &Settings, db: &Database) -> Result<Sessions, ApplicationError> {
+    let calls = WaCalls::new(
+        &settings.wa_server,
+        &settings.sessions,
+        settings.admin_token.clone(),
+    )?;
+    let (keys, relay) = (settings.keys.clone(), settings.relay.clone());
+    Ok(Sessions::new(db.clone(), keys, calls, relay, &settings.sessions))
 }
 
 fn health(gateway: &Gateway) -> Health {

@@ -3,6 +3,7 @@
 mod customer;
 mod hook;
 mod import;
+mod key;
 mod session;
 
 use std::process::ExitCode;
@@ -47,6 +48,9 @@ enum Command {
     /// Look at webhooks that could not be delivered, and try them again
     #[command(subcommand)]
     Hook(hook::HookCommand),
+    /// Chores about encryption keys
+    #[command(subcommand)]
+    Key(key::KeyCommand),
 }
 
 /// Why a command failed.
@@ -72,8 +76,6 @@ enum CommandError {
     #[error(transparent)]
     Provision(#[from] crate::flows::provision_session::ProvisionError),
     #[error(transparent)]
-    Customer(#[from] crate::error::Error),
-    #[error(transparent)]
     Import(#[from] crate::flows::import::ImportError),
     #[error("say where the original's tables are: IMPORT_DATABASE_URL or --from")]
     ImportFromWhere,
@@ -83,6 +85,14 @@ enum CommandError {
     Client(#[from] reqwest::Error),
     #[error("the customer has no such webhook, or it is not put aside")]
     NoSuchWebhook,
+    #[error("WA_SERVER_URL: {0}")]
+    WaServer(#[from] whatsapp::genfity::InvalidEndpoint),
+    #[error(transparent)]
+    Work(#[from] crate::error::Error),
+    #[error("{0} session(s) could not be put in order")]
+    OutOfOrder(usize),
+    #[error("{0} session(s) have a secret that does not open; keep the old keys")]
+    Unreadable(u64),
     #[error("work was still in hand when the grace period ended")]
     Unfinished,
 }
@@ -105,6 +115,7 @@ pub async fn run() -> ExitCode {
         Command::Import(command) => import::run(command).await,
         Command::Session(command) => session::run(command).await,
         Command::Hook(command) => hook::run(command).await,
+        Command::Key(command) => key::run(command).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

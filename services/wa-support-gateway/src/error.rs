@@ -9,6 +9,7 @@ use cache::NotLoaded;
 use database::DatabaseError;
 use runtime::encryption::EncryptionError;
 use web::ApiError;
+use whatsapp::genfity::CallError;
 
 use crate::flows::contacts::SyncError;
 use crate::flows::limit::{Excess, TooOften};
@@ -99,6 +100,30 @@ pub enum Error {
     /// So many webhooks wait for the session's receiver that no more are taken.
     #[error("too many webhooks wait for the session's receiver")]
     HookFull,
+    /// There is no such session, or it is another customer's.
+    #[error("no such session")]
+    SessionNotFound,
+    /// Some session is called that already.
+    #[error("the session name is taken")]
+    SessionNameTaken,
+    /// The customer has as many sessions as it may have.
+    #[error("the customer has its {0} session(s) already")]
+    SessionLimit(i32),
+    /// Somebody else works on the session, for longer than anybody waits.
+    #[error("the session is being changed by somebody else")]
+    SessionBusy,
+    /// The address cannot be a webhook.
+    #[error("{0}")]
+    WebhookUrl(&'static str),
+    /// The WA server did not do what it was asked for.
+    #[error(transparent)]
+    Upstream(CallError),
+    /// The WA server says that it did, and has something else.
+    #[error("the WA server does not have what it was told")]
+    NotTaken,
+    /// The WA server made a session and does not say which.
+    #[error("the WA server's answer names no session")]
+    BadProvisioning,
     /// The policies of the database were not confirmed yet.
     #[error("not ready to serve")]
     NotReady,
@@ -147,6 +172,12 @@ impl Error {
             Self::Forward(ForwardError::Unavailable) => "upstream_unavailable",
             Self::Forward(ForwardError::TimedOut) => "upstream_timed_out",
             Self::Forward(ForwardError::Redirected) => "upstream_redirected",
+            Self::SessionNotFound => "session_not_found",
+            Self::SessionNameTaken => "session_name_taken",
+            Self::SessionLimit(_) => "session_limit",
+            Self::SessionBusy => "session_busy",
+            Self::WebhookUrl(_) => "invalid_webhook_url",
+            Self::Upstream(_) | Self::NotTaken | Self::BadProvisioning => "upstream_failed",
             Self::HookRefused => "hook_refused",
             Self::HookFull => "hook_full",
             Self::NotReady | Self::Database(_) | Self::Shared(_) | Self::NotCharged(_) => "database",
@@ -196,6 +227,21 @@ impl Error {
                 tracing::error!("too many webhooks wait for a session's receiver");
                 ApiError::unavailable(RETRY_WHEN_FULL)
             }
+            Self::SessionNotFound => {
+                ApiError::new(StatusCode::NOT_FOUND, "session_not_found", "session not found")
+            }
+            Self::SessionNameTaken => conflict("session_name_taken", "session name taken"),
+            Self::SessionLimit(_) => forbidden("session_limit_exceeded", "session limit exceeded"),
+            Self::SessionBusy => conflict("session_busy", "session is being changed by another call"),
+            Self::WebhookUrl(text) => {
+                ApiError::bad_request("invalid_webhook_url", *text).with("field", "webhook_url")
+            }
+            Self::Upstream(error) => of_upstream(error),
+            Self::NotTaken => bad_gateway("upstream_not_taken", "upstream did not take the settings"),
+            Self::BadProvisioning => bad_gateway(
+                "upstream_unreadable",
+                "invalid wa response for session provisioning",
+            ),
             Self::NotReady => ApiError::unavailable(RETRY_AFTER),
             Self::Database(error) => of_database(error),
             Self::Shared(error) => match &**error {
@@ -259,6 +305,29 @@ fn not_synced(error: &SyncError) -> ApiError {
             tracing::error!(error = %error, "a sync failed for our own fault");
             ApiError::internal()
         }
+    }
+}
+
+fn conflict(code: &'static str, text: &str) -> ApiError {
+    ApiError::new(StatusCode::CONFLICT, code, text)
+}
+
+fn bad_gateway(code: &'static str, text: &str) -> ApiError {
+    ApiError::new(StatusCode::BAD_GATEWAY, code, text)
+}
+
+/// What the WA server said is for the log: its words may tell of its administration, which is no customer's business.
+fn of_upstream(error: &CallError) -> ApiError {
+    tracing::warn!(error = %error, "the WA server did not do what it was asked for");
+    match error {
+        CallError::Unreachable { .. } => bad_gateway("upstream_unreachable", "upstream unavailable"),
+        CallError::Refused { .. } => bad_gateway("upstream_refused", "upstream refused"),
+        CallError::NoAnswer { .. } => bad_gateway("upstream_unavailable", "upstream unavailable"),
+        CallError::Unreadable { .. } => bad_gateway(
+            "upstream_unreadable",
+            "invalid wa response for session provisioning",
+        ),
+        CallError::Credential { .. } => ApiError::internal(),
     }
 }
 

@@ -124,6 +124,7 @@ fn customer() -> Api {
     api::contacts::routes(&mut api);
     api::usage::routes(&mut api);
     api::me::customer_routes(&mut api);
+    api::sessions::routes(&mut api);
     api
 }
 

@@ -30,6 +30,11 @@ pub(crate) fn new_hmac_key() -> SecretString {
     SecretString::from(hex::encode(random))
 }
 
+/// Does the token look like one that we made?
+pub(crate) fn is_ours(token: &SecretString) -> bool {
+    token.expose_secret().starts_with("wat_")
+}
+
 /// What a token is looked up by. Unsalted and fast is enough: the tokens are ours and random.
 pub(crate) fn token_hash(token: &SecretString) -> String {
     hex::encode(Sha256::digest(token.expose_secret().as_bytes()))

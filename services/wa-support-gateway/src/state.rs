@@ -19,9 +19,11 @@ use crate::flows::customer_key::CustomerKeys;
 use crate::flows::customers::Customers;
 use crate::flows::hooks::accept::Hooks;
 use crate::flows::key_guard::KeyGuard;
+use crate::flows::session_status::StatusNotes;
+use crate::flows::sessions::Sessions;
 use crate::flows::standing::Standings;
 use crate::traffic::Traffic;
-use crate::wa_server::{Forwarder, WaServer, WaServerAdmin};
+use crate::wa_server::{Forwarder, WaServer};
 
 /// Shared by all requests of a process. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -37,7 +39,8 @@ pub(crate) struct Gateway {
     pub(crate) admissions: Admissions,
     pub(crate) traffic: Traffic,
     pub(crate) keys: KeyRing,
-    pub(crate) admin: WaServerAdmin,
+    pub(crate) sessions: Sessions,
+    pub(crate) status_notes: StatusNotes,
     pub(crate) forwarder: Forwarder,
     pub(crate) wa_server: WaServer,
     pub(crate) body_limit: u64,

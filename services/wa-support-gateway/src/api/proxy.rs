@@ -6,9 +6,11 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _};
+use futures_util::TryStreamExt as _;
 use web::Payload;
 
 use super::budget::announce;
+use super::follow::{Follow, Watch};
 use super::upload::UploadFault;
 use super::{session_token, upload};
 use crate::error::Error;
@@ -70,6 +72,7 @@ async fn pass_on(
     ::web::note_tenant(&admitted.scope);
 
     let path = ProxyPath::judge(method.as_str(), rest)?;
+    let follow = Follow::new(&method, &path, &admitted.scope, admitted.session);
     let kind = SendKind::of(method.as_str(), &path);
     let (body, fault) = upload::begin(request, payload, gateway.body_limit).await?;
     let outgoing = ForwardRequest {
@@ -90,7 +93,8 @@ async fn pass_on(
             }
         })
         .await?;
-    passed_back(answer)
+    let watch = follow.answered(gateway, answer.status.is_success());
+    passed_back(answer, watch)
 }
 
 /// A send: charged before it goes out, settled when its outcome is known.
@@ -160,7 +164,7 @@ fn upstream_header(request: &HttpRequest, name: &HeaderName) -> Option<hyper::he
     hyper::header::HeaderValue::from_bytes(value.as_bytes()).ok()
 }
 
-fn passed_back(answer: Answer) -> Result<HttpResponse, Error> {
+fn passed_back(answer: Answer, mut watch: Option<Watch>) -> Result<HttpResponse, Error> {
     let status = StatusCode::from_u16(answer.status.as_u16())
         .map_err(|_| Error::Forward(ForwardError::Unavailable))?;
     let mut response = HttpResponse::build(status);
@@ -171,13 +175,25 @@ fn passed_back(answer: Answer) -> Result<HttpResponse, Error> {
         }
     }
     Ok(match answer.body {
-        AnswerBody::Whole(body) => response.body(body),
-        // Read from the header: the answer to a HEAD announces the length of a body it does not have.
-        AnswerBody::Pieces(pieces) => match announced(&answer.headers) {
-            Some(length) => response.body(SizedStream::new(length, pieces)),
-            None if status == StatusCode::NO_CONTENT => response.finish(),
-            None => response.streaming(pieces),
-        },
+        AnswerBody::Whole(body) => {
+            if let Some(watch) = &mut watch {
+                watch.see(&body);
+            }
+            response.body(body)
+        }
+        AnswerBody::Pieces(pieces) => {
+            let pieces = pieces.inspect_ok(move |piece| {
+                if let Some(watch) = &mut watch {
+                    watch.see(piece);
+                }
+            });
+            // Read from the header: the answer to a HEAD announces the length of a body it does not have.
+            match announced(&answer.headers) {
+                Some(length) => response.body(SizedStream::new(length, pieces)),
+                None if status == StatusCode::NO_CONTENT => response.finish(),
+                None => response.streaming(pieces),
+            }
+        }
     })
 }
 

@@ -1,5 +1,7 @@
 //! Chores about sessions.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 use database::{Database, SchemaNames};
 use domain::ids::TenantId;
@@ -13,13 +15,35 @@ use url::Url;
 use super::CommandError;
 use crate::SCHEMA;
 use crate::config::ChoreSettings;
-use crate::flows::provision_session::{SessionName, Wanted, provision};
-use crate::wa_server::{WaServer, WaServerAdmin};
+use crate::flows::provision_session::{Wanted, provision};
+use crate::flows::session_name::SessionName;
+use crate::flows::session_reconcile::{Overview, Repair};
+use crate::flows::sessions::Sessions;
+use crate::wa_server::WaCalls;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SessionCommand {
     /// Create a customer's session, or repair the one of this name; prints it as one JSON object
     Create(Create),
+    /// List sessions, one JSON object a line, without their tokens
+    List {
+        /// Only this customer's
+        #[arg(long)]
+        customer: Option<TenantId>,
+    },
+    /// Finish what was left behind, and compare our sessions with the WA server's users; prints a report
+    Reconcile(Reconcile),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Reconcile {
+    /// Only report
+    #[arg(long)]
+    dry_run: bool,
+    /// Remove the WA server's users that have a token of our making and no session here. Another gateway's sessions on
+    /// the same server would be among them
+    #[arg(long)]
+    remove_orphans: bool,
 }
 
 #[derive(Debug, Args)]
@@ -55,7 +79,6 @@ fn webhook_url(text: &str) -> Result<Url, InvalidWebhookUrl> {
 }
 
 pub(super) async fn run(command: SessionCommand) -> Result<(), CommandError> {
-    let SessionCommand::Create(create) = command;
     let settings = ChoreSettings::from_reader(SettingsReader::from_process())?;
     start_logs(&settings.process.log_level, settings.process.log_format);
     let db = Database::new(
@@ -63,7 +86,16 @@ pub(super) async fn run(command: SessionCommand) -> Result<(), CommandError> {
         SchemaNames::of_service(SCHEMA),
         settings.database.pool,
     )?;
-    let server = WaServerAdmin::new(WaServer::new(&settings.wa_server)?, settings.admin_token);
+    let calls = WaCalls::new(&settings.wa_server, &settings.sessions, settings.admin_token)?;
+    let sessions = Sessions::new(db, settings.keys, calls, settings.relay, &settings.sessions);
+    match command {
+        SessionCommand::Create(wanted) => create(&sessions, wanted).await,
+        SessionCommand::List { customer } => list(&sessions, customer.as_ref()).await,
+        SessionCommand::Reconcile(how) => reconcile(&sessions, how, settings.sessions.unfinished_after).await,
+    }
+}
+
+async fn create(sessions: &Sessions, create: Create) -> Result<(), CommandError> {
     let wanted = Wanted {
         scope: TenantScope::named_by_operator(create.customer),
         name: create.name,
@@ -71,7 +103,7 @@ pub(super) async fn run(command: SessionCommand) -> Result<(), CommandError> {
         source: create.source,
         max_sessions: create.max_sessions,
     };
-    let session = provision(&db, &settings.keys, &server, &wanted).await?;
+    let session = provision(sessions, &wanted).await?;
     let answer = json!({
         "customer": wanted.scope.tenant(),
         "session_id": session.session_id,
@@ -82,4 +114,25 @@ pub(super) async fn run(command: SessionCommand) -> Result<(), CommandError> {
     });
     runtime::process::print(&answer);
     Ok(())
+}
+
+async fn list(sessions: &Sessions, customer: Option<&TenantId>) -> Result<(), CommandError> {
+    let each = |session: Overview| runtime::process::print(&json!(session));
+    Ok(sessions.overview(customer.map(TenantId::as_str), each).await?)
+}
+
+async fn reconcile(sessions: &Sessions, how: Reconcile, left_behind: Duration) -> Result<(), CommandError> {
+    if !how.dry_run {
+        sessions.sweep(left_behind).await?;
+    }
+    let repair = Repair {
+        mend: !how.dry_run,
+        remove_orphans: how.remove_orphans && !how.dry_run,
+    };
+    let report = sessions.reconcile(left_behind, repair).await?;
+    runtime::process::print(&json!(report));
+    match report.failed {
+        0 => Ok(()),
+        failed => Err(CommandError::OutOfOrder(failed)),
+    }
 }

@@ -9,6 +9,7 @@ mod hooks;
 mod http;
 mod import;
 mod relay;
+mod sessions;
 mod traffic;
 
 use std::time::Duration;
@@ -27,6 +28,7 @@ pub use hooks::{BrokerSettings, HookSettings};
 pub use http::{HttpSettings, InvalidOrigins, Origins};
 pub use import::ImportSettings;
 pub use relay::RelaySettings;
+pub use sessions::SessionSettings;
 pub use traffic::TrafficSettings;
 
 /// The port of the contract (§14), for a command line and for documents.
@@ -36,7 +38,7 @@ const DEFAULT_PORT: &str = "8070";
 const POOL_WAIT: Duration = Duration::from_secs(5);
 
 /// Every variable of this service. A settings file may name all of them, whichever command reads it.
-const VARIABLES: [&str; 47] = [
+const VARIABLES: [&str; 49] = [
     "HOST",
     "PORT",
     "HTTP_WORKERS",
@@ -56,6 +58,8 @@ const VARIABLES: [&str; 47] = [
     "REDIS_PREFIX",
     "INTERNAL_API_KEYS",
     "TRUSTED_PROXIES",
+    "WA_CALL_TIMEOUT_MS",
+    "SESSION_RECONCILE_MINUTES",
     "API_DOCS",
     "CORS_ALLOWED_ORIGINS",
     "PUBLIC_RATE_LIMIT_WINDOW_SECONDS",
@@ -137,6 +141,8 @@ pub struct Settings {
     pub relay: RelaySettings,
     /// How they are passed on.
     pub hooks: HookSettings,
+    /// Making sessions and keeping them.
+    pub sessions: SessionSettings,
 }
 
 /// Where Redis is.
@@ -191,9 +197,11 @@ impl Settings {
         );
         let relay = RelaySettings::read(reader);
         let hooks = HookSettings::read(reader);
+        let sessions = SessionSettings::read(reader);
         Some(Self {
             relay: relay?,
             hooks: hooks?,
+            sessions: sessions?,
             process: process?,
             database: database?,
             wa_server: wa_server?,
@@ -312,6 +320,10 @@ pub struct ChoreSettings {
     pub admin_token: SecretString,
     /// Opens and seals session tokens.
     pub keys: KeyRing,
+    /// Where the WA server's webhooks go.
+    pub relay: RelaySettings,
+    /// Making sessions and keeping them.
+    pub sessions: SessionSettings,
 }
 
 impl ChoreSettings {
@@ -325,8 +337,12 @@ impl ChoreSettings {
         let wa_server = WaServerSettings::read(&mut reader);
         let admin_token = reader.required(ADMIN_TOKEN.0, ADMIN_TOKEN.1);
         let keys = read_keys(&mut reader);
+        let relay = RelaySettings::read(&mut reader);
+        let sessions = SessionSettings::read(&mut reader);
         let settings = (|| {
             Some(Self {
+                relay: relay?,
+                sessions: sessions?,
                 process: process?,
                 database: database?,
                 wa_server: wa_server?,
@@ -359,6 +375,37 @@ impl StoreSettings {
             Some(Self {
                 process: process?,
                 database: database?,
+            })
+        })();
+        finish(reader, settings)
+    }
+}
+
+/// What the chores about keys use.
+#[derive(Debug, Clone)]
+pub struct KeySettings {
+    /// How the process reports.
+    pub process: ProcessSettings,
+    /// Our own rows.
+    pub database: DatabaseSettings,
+    /// Opens and seals secrets; the newest seals.
+    pub keys: KeyRing,
+}
+
+impl KeySettings {
+    /// Reads everything they use.
+    ///
+    /// # Errors
+    /// [`InvalidSettings`] with every mistake.
+    pub fn from_reader(mut reader: SettingsReader) -> Result<Self, InvalidSettings> {
+        let process = ProcessSettings::read(&mut reader, DEFAULT_PORT);
+        let database = DatabaseSettings::read(&mut reader);
+        let keys = read_keys(&mut reader);
+        let settings = (|| {
+            Some(Self {
+                process: process?,
+                database: database?,
+                keys: keys?,
             })
         })();
         finish(reader, settings)

@@ -343,7 +343,7 @@ impl<'a> Import<'a> {
             return Ok(Err("it has no token, or no id at the WA server"));
         };
         if !directory::claim(tx, &by_token, id).await? {
-            directory::release_subject(tx, id).await?;
+            directory::release(tx, id, None).await?;
             return Ok(Err("another session has its token"));
         }
         let scope = tx.scope().clone();

@@ -38,6 +38,19 @@ pub(crate) async fn ensure_and_lock(tx: &mut TenantTransaction, source: &str) ->
     Ok(())
 }
 
+/// Locks the customer's row: whoever counts what it has does so one after the other. False: there is no such customer.
+pub(crate) async fn lock(tx: &mut TenantTransaction) -> Result<bool, DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    let locked: Option<String> = customers::table
+        .filter(customers::tenant_id.eq(tenant))
+        .select(customers::tenant_id)
+        .for_update()
+        .get_result(tx.connection())
+        .await
+        .optional()?;
+    Ok(locked.is_some())
+}
+
 /// What decides whether a customer may do something.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Standing {

@@ -41,12 +41,41 @@ pub(crate) async fn claim(
     Ok(claimed == 1)
 }
 
-/// Takes back every id of the customer's row.
-pub(crate) async fn release_subject(tx: &mut TenantTransaction, subject: Uuid) -> Result<(), DatabaseError> {
+/// Lets go of every id of the customer's row, or of those of one kind but this one.
+pub(crate) async fn release(
+    tx: &mut TenantTransaction,
+    subject: Uuid,
+    but: Option<(&str, &str)>,
+) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
     let own = tenant_directory::table
         .filter(tenant_directory::tenant_id.eq(tenant))
         .filter(tenant_directory::subject_id.eq(subject));
-    diesel::delete(own).execute(tx.connection()).await?;
+    match but {
+        None => diesel::delete(own).execute(tx.connection()).await?,
+        Some((kind, kept)) => {
+            let others = own
+                .filter(tenant_directory::kind.eq(kind))
+                .filter(tenant_directory::external_id.ne(kept));
+            diesel::delete(others).execute(tx.connection()).await?
+        }
+    };
     Ok(())
+}
+
+/// Is this id registered for the customer's row already?
+pub(crate) async fn holds(
+    tx: &mut TenantTransaction,
+    external: &ExternalId,
+    subject: Uuid,
+) -> Result<bool, DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    let own = tenant_directory::table
+        .filter(tenant_directory::kind.eq(external.kind()))
+        .filter(tenant_directory::external_id.eq(external.id()))
+        .filter(tenant_directory::tenant_id.eq(tenant))
+        .filter(tenant_directory::subject_id.eq(subject));
+    Ok(diesel::select(diesel::dsl::exists(own))
+        .get_result(tx.connection())
+        .await?)
 }

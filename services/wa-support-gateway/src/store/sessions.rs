@@ -1,10 +1,11 @@
 //! Sessions: a customer's users of the WA server.
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use database::DatabaseError;
+use diesel::sql_types::{Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel::{
-    ExpressionMethods as _, Insertable, OptionalExtension as _, QueryDsl as _, Queryable, Selectable,
-    SelectableHelper as _,
+    AsChangeset, ExpressionMethods as _, Insertable, OptionalExtension as _, QueryDsl as _, Queryable,
+    Selectable, SelectableHelper as _,
 };
 use diesel_async::RunQueryDsl as _;
 use tenant_isolation::TenantTransaction;
@@ -32,6 +33,12 @@ pub(crate) async fn pass(
         .optional()?)
 }
 
+/// The phase of a session that is only intended: the WA server may or may not know it.
+pub(crate) const CREATING: &str = "creating";
+
+/// The phase of a session that is there.
+pub(crate) const READY: &str = "ready";
+
 /// The phase of a session that is on its way out: the WA server may know it still.
 pub(crate) const REMOVING: &str = "removing";
 
@@ -40,9 +47,34 @@ pub(crate) const REMOVING: &str = "removing";
 #[diesel(table_name = sessions)]
 pub(crate) struct Session {
     pub(crate) id: Uuid,
+    pub(crate) number: i64,
+    pub(crate) provider: String,
+    /// The WA server's id, unknown until it was made there.
+    pub(crate) session_id: Option<String>,
+    pub(crate) session_name: String,
+    pub(crate) token_hash: String,
     pub(crate) token_sealed: String,
     pub(crate) hmac_key_sealed: String,
+    pub(crate) customer_hmac_key_sealed: Option<String>,
     pub(crate) webhook_url: Option<String>,
+    /// Since when the WA server is to be told again what it forgets.
+    pub(crate) upkeep_due: Option<DateTime<Utc>>,
+    pub(crate) phase: String,
+    pub(crate) events: String,
+    pub(crate) history: i32,
+    pub(crate) expiration_sec: i64,
+    pub(crate) auto_read_enabled: bool,
+    pub(crate) typing_enabled: bool,
+    pub(crate) connected: bool,
+    pub(crate) logged_in: bool,
+    pub(crate) jid: String,
+    pub(crate) status: String,
+    pub(crate) last_synced_at: Option<DateTime<Utc>>,
+    pub(crate) last_activity_at: Option<DateTime<Utc>>,
+    pub(crate) sent_total: i64,
+    pub(crate) failed_total: i64,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) updated_at: DateTime<Utc>,
 }
 
 /// A session that the WA server does not know yet.
@@ -56,7 +88,22 @@ pub(crate) struct NewSession<'a> {
     pub(crate) token_hash: &'a str,
     pub(crate) token_sealed: &'a str,
     pub(crate) hmac_key_sealed: &'a str,
-    pub(crate) webhook_url: Option<&'a str>,
+    pub(crate) phase: &'a str,
+}
+
+/// What a customer may choose of a session. Each absent one stays as it is.
+#[derive(Debug, Default, AsChangeset)]
+#[diesel(table_name = sessions)]
+pub(crate) struct Wishes {
+    pub(crate) session_name: Option<String>,
+    pub(crate) webhook_url: Option<Option<String>>,
+    pub(crate) events: Option<String>,
+    pub(crate) history: Option<i32>,
+    pub(crate) expiration_sec: Option<i64>,
+    pub(crate) auto_read_enabled: Option<bool>,
+    pub(crate) typing_enabled: Option<bool>,
+    pub(crate) customer_hmac_key_sealed: Option<Option<String>>,
+    pub(crate) updated_at: Option<DateTime<Utc>>,
 }
 
 /// The customer's session of this name.
@@ -72,6 +119,57 @@ pub(crate) async fn find_by_name(
         .get_result(tx.connection())
         .await
         .optional()?)
+}
+
+/// The customer's session that the WA server knows by this id, in one of these phases.
+pub(crate) async fn find_by_session_id(
+    tx: &mut TenantTransaction,
+    session_id: &str,
+    phases: &[&str],
+) -> Result<Option<Session>, DatabaseError> {
+    // Postgres has no text with it, so nothing is called that.
+    if session_id.contains('\0') {
+        return Ok(None);
+    }
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    Ok(sessions::table
+        .filter(sessions::tenant_id.eq(tenant))
+        .filter(sessions::session_id.eq(session_id))
+        .filter(sessions::phase.eq_any(phases.to_vec()))
+        .select(Session::as_select())
+        .get_result(tx.connection())
+        .await
+        .optional()?)
+}
+
+/// The customer's session, whatever phase it is in.
+pub(crate) async fn find(tx: &mut TenantTransaction, id: Uuid) -> Result<Option<Session>, DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    Ok(sessions::table
+        .filter(sessions::tenant_id.eq(tenant))
+        .filter(sessions::id.eq(id))
+        .select(Session::as_select())
+        .get_result(tx.connection())
+        .await
+        .optional()?)
+}
+
+/// The customer's sessions, newest change first.
+pub(crate) async fn list(
+    tx: &mut TenantTransaction,
+    limit: i64,
+    offset: i64,
+) -> Result<Vec<Session>, DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    Ok(sessions::table
+        .filter(sessions::tenant_id.eq(tenant))
+        .filter(sessions::phase.eq(READY))
+        .order((sessions::updated_at.desc(), sessions::id.desc()))
+        .limit(limit)
+        .offset(offset)
+        .select(Session::as_select())
+        .load(tx.connection())
+        .await?)
 }
 
 /// How many sessions the customer has, in whatever state: one that is only intended takes its place already (W-05).
@@ -94,31 +192,33 @@ pub(crate) async fn insert(tx: &mut TenantTransaction, new: &NewSession<'_>) -> 
     Ok(())
 }
 
-/// Notes where the session's events shall go.
-pub(crate) async fn set_webhook_url(
+/// Writes what the customer wants.
+pub(crate) async fn change(
     tx: &mut TenantTransaction,
     id: Uuid,
-    url: &str,
+    mut wishes: Wishes,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
+    wishes.updated_at = Some(Utc::now());
     diesel::update(
         sessions::table
             .filter(sessions::tenant_id.eq(tenant))
             .filter(sessions::id.eq(id)),
     )
-    .set((sessions::webhook_url.eq(url), sessions::updated_at.eq(Utc::now())))
+    .set(wishes)
     .execute(tx.connection())
     .await?;
     Ok(())
 }
 
-/// Notes the id that the WA server gave to the session.
-pub(crate) async fn set_session_id(
+/// The WA server has the session, under this id: new there, so nothing is known of a connection.
+pub(crate) async fn set_made(
     tx: &mut TenantTransaction,
     id: Uuid,
     session_id: &str,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
+    let now = Utc::now();
     diesel::update(
         sessions::table
             .filter(sessions::tenant_id.eq(tenant))
@@ -126,8 +226,104 @@ pub(crate) async fn set_session_id(
     )
     .set((
         sessions::session_id.eq(session_id),
-        sessions::updated_at.eq(Utc::now()),
+        sessions::phase.eq(READY),
+        sessions::phase_since.eq(now),
+        sessions::connected.eq(false),
+        sessions::logged_in.eq(false),
+        sessions::jid.eq(""),
+        sessions::status.eq("created"),
+        sessions::last_synced_at.eq(now),
+        sessions::updated_at.eq(now),
     ))
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// The session is on its way out from now on.
+pub(crate) async fn set_removing(tx: &mut TenantTransaction, id: Uuid) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    diesel::update(
+        sessions::table
+            .filter(sessions::tenant_id.eq(tenant))
+            .filter(sessions::id.eq(id))
+            .filter(sessions::phase.ne(REMOVING)),
+    )
+    .set((sessions::phase.eq(REMOVING), sessions::phase_since.eq(Utc::now())))
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// Removes the session with everything that hangs on it.
+pub(crate) async fn delete(tx: &mut TenantTransaction, id: Uuid) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    diesel::delete(
+        sessions::table
+            .filter(sessions::tenant_id.eq(tenant))
+            .filter(sessions::id.eq(id)),
+    )
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// Where a session stands, as the WA server has said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) connected: bool,
+    pub(crate) logged_in: bool,
+    pub(crate) jid: String,
+    pub(crate) status: &'static str,
+}
+
+/// Notes where the session stands. It counts as changed only when something is new.
+pub(crate) async fn set_standing(
+    tx: &mut TenantTransaction,
+    id: Uuid,
+    standing: &Standing,
+) -> Result<(), DatabaseError> {
+    diesel::sql_query(
+        "UPDATE sessions SET connected = $3, logged_in = $4, jid = $5, status = $6, last_synced_at = now(), \
+         updated_at = CASE WHEN (connected, logged_in, jid, status) IS DISTINCT FROM ($3, $4, $5, $6) \
+                      THEN now() ELSE updated_at END \
+         WHERE tenant_id = $1 AND id = $2 AND phase = 'ready'",
+    )
+    .bind::<Text, _>(tx.scope().tenant().as_str().to_owned())
+    .bind::<SqlUuid, _>(id)
+    .bind::<Bool, _>(standing.connected)
+    .bind::<Bool, _>(standing.logged_in)
+    .bind::<Text, _>(&standing.jid)
+    .bind::<Text, _>(standing.status)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// The WA server is to be told again what it forgets.
+pub(crate) async fn set_upkeep_due(tx: &mut TenantTransaction, id: Uuid) -> Result<(), DatabaseError> {
+    diesel::sql_query(
+        "UPDATE sessions SET upkeep_due = now() WHERE tenant_id = $1 AND id = $2 AND phase = 'ready'",
+    )
+    .bind::<Text, _>(tx.scope().tenant().as_str().to_owned())
+    .bind::<SqlUuid, _>(id)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// It was told what was due since `due`; what came due meanwhile stays.
+pub(crate) async fn set_upkept(
+    tx: &mut TenantTransaction,
+    id: Uuid,
+    due: Option<DateTime<Utc>>,
+) -> Result<(), DatabaseError> {
+    diesel::sql_query(
+        "UPDATE sessions SET upkeep_due = NULL WHERE tenant_id = $1 AND id = $2 AND upkeep_due = $3",
+    )
+    .bind::<Text, _>(tx.scope().tenant().as_str().to_owned())
+    .bind::<SqlUuid, _>(id)
+    .bind::<Nullable<Timestamptz>, _>(due)
     .execute(tx.connection())
     .await?;
     Ok(())

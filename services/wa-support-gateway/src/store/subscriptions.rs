@@ -89,14 +89,3 @@ pub(crate) async fn set_max_sessions(
         .await?;
     Ok(())
 }
-
-/// How many sessions the customer may have.
-pub(crate) async fn max_sessions(tx: &mut TenantTransaction) -> Result<i32, DatabaseError> {
-    let tenant = tx.scope().tenant().as_str().to_owned();
-    Ok(subscriptions::table
-        .filter(subscriptions::tenant_id.eq(tenant))
-        .filter(subscriptions::provider.eq(PROVIDER))
-        .select(subscriptions::max_sessions)
-        .get_result(tx.connection())
-        .await?)
-}

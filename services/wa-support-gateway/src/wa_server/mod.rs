@@ -1,10 +1,10 @@
 //! The WA server: how it is reached, what is passed on to it, and the calls the gateway makes on its own.
 
+mod calls;
 mod contacts;
 mod disconnect;
 mod forward;
 mod presence;
-mod provisioning;
 
 use std::time::Duration;
 
@@ -15,12 +15,12 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::config::WaServerSettings;
 
+pub use calls::WaCalls;
 pub use contacts::ContactsError;
 pub(crate) use contacts::ListedContact;
 pub use forward::ForwardError;
 pub(crate) use forward::{Answer, AnswerBody, BrokenBody, ForwardBody, ForwardRequest, Forwarder, announced};
 pub(crate) use presence::Presence;
-pub use provisioning::{WaServerAdmin, WaServerError, WaUser};
 
 /// A liveness question is answered at once or not at all.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(1500);

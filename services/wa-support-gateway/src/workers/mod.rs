@@ -3,4 +3,5 @@
 pub(crate) mod expire_subscriptions;
 pub(crate) mod hook_retention;
 pub(crate) mod hooks;
+pub(crate) mod sessions;
 pub(crate) mod traffic;

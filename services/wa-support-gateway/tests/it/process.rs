@@ -2,12 +2,13 @@
 
 use std::process::{Output, Stdio};
 
-use serde_json::Value;
+use diesel_async::{AsyncConnection as _, AsyncPgConnection, SimpleAsyncConnection as _};
+use serde_json::{Value, json};
 use test_support::{ENCRYPTION_KEYS, TestProcessDatabase, eventually};
 use tokio::io::AsyncReadExt as _;
 use tokio::process::{Child, Command};
 
-use crate::support::{ADMIN_TOKEN, FakeWaServer};
+use crate::support::{ADMIN_TOKEN, FakeWaServer, Fault, new_owner};
 
 pub(crate) struct Process {
     pub(crate) variables: Vec<(&'static str, String)>,
@@ -133,6 +134,28 @@ async fn from_an_empty_database_to_an_orderly_end() {
         "{complaint}"
     );
 
+    let listed: Value = serde_json::from_str(&stdout(&process.run(&["session", "list"]).await)).unwrap();
+    assert_eq!(
+        (&listed["session_id"], &listed["phase"], &listed["customer"]),
+        (
+            &first["session_id"],
+            &Value::from("ready"),
+            &Value::from("desa-contoh")
+        )
+    );
+    let nobodys = process.run(&["session", "list", "--customer", "desa-lain"]).await;
+    assert_eq!(stdout(&nobodys), "");
+    let report: Value = serde_json::from_str(&stdout(
+        &process.run(&["session", "reconcile", "--dry-run"]).await,
+    ))
+    .unwrap();
+    assert_eq!(
+        (&report["missing"], &report["mended"]),
+        (&serde_json::json!([]), &Value::from(0))
+    );
+    let sealed: Value = serde_json::from_str(&stdout(&process.run(&["key", "reencrypt"]).await)).unwrap();
+    assert_eq!(sealed["sessions"], 0, "there is one key only");
+
     let mut child = process.command(&[]).spawn().unwrap();
     // Read all along: a log that nobody reads would hold the process up as soon as the pipe is full.
     let mut stderr = child.stderr.take().unwrap();
@@ -205,6 +228,95 @@ async fn from_an_empty_database_to_an_orderly_end() {
         "whisper",
         "AAECAwQFBgcICQoL",
     ] {
+        assert!(!logs.contains(secret), "{secret} is in the log");
+    }
+}
+
+/// A customer's own calls, with everything that goes wrong in them, leave no secret in the log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_customers_calls_leave_no_secret_in_the_log() {
+    test_support::install_crypto_provider();
+    let (database, wa) = (TestProcessDatabase::create().await, FakeWaServer::start());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let process = Process {
+        variables: vec![
+            ("HOST", "127.0.0.1".to_owned()),
+            ("PORT", port.to_string()),
+            ("LOG_LEVEL", "debug".to_owned()),
+            ("DATABASE_URL", database.service_url("wa_support")),
+            ("MIGRATE_DATABASE_URL", database.admin_url()),
+            ("WA_SERVER_URL", wa.url()),
+            ("WA_ADMIN_TOKEN", ADMIN_TOKEN.to_owned()),
+            ("REDIS_URL", test_support::redis_url()),
+            ("REDIS_PREFIX", test_support::unique_prefix("wa-support")),
+            ("ENCRYPTION_KEYS", ENCRYPTION_KEYS.to_owned()),
+        ],
+    };
+    stdout(&process.run(&["migrate"]).await);
+    let (owner, statements) = new_owner("desa-a", 1);
+    let mut admin = AsyncPgConnection::establish(&database.admin_url()).await.unwrap();
+    let statements = format!("SET search_path TO wa_support; {statements}");
+    admin.batch_execute(&statements).await.unwrap();
+    drop(admin);
+
+    let mut child = process.command(&[]).spawn().unwrap();
+    let mut stderr = child.stderr.take().unwrap();
+    let logs = tokio::spawn(async move {
+        let mut logs = String::new();
+        stderr.read_to_string(&mut logs).await.unwrap();
+        logs
+    });
+    eventually("it is healthy", || async {
+        process.run(&["healthcheck"]).await.status.success().then_some(())
+    })
+    .await;
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let ask = |method: reqwest::Method, path: String, body: Value| {
+        let call = client
+            .request(method, format!("http://127.0.0.1:{port}/v1/sessions{path}"))
+            .header("x-api-key", &owner.key);
+        async move {
+            let answer = call.json(&body).send().await.unwrap();
+            (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+        }
+    };
+    use reqwest::Method;
+    let key = "a-customers-own-key-of-32-characters-or-more";
+    let new = json!({"session_name": "desa-a", "hmac_key": key, "webhook_url": "https://hook.invalid/?secret=in-the-url"});
+    wa.fail("POST", "/admin/users", Fault::Status(500), 1);
+    assert_eq!(ask(Method::POST, String::new(), new.clone()).await.0, 502);
+    let (status, made) = ask(Method::POST, String::new(), new).await;
+    assert_eq!(status, 201);
+    let token = made["session"]["session_token"].as_str().unwrap().to_owned();
+    let own_key = wa.user("desa-a")["hmacKey"].as_str().unwrap().to_owned();
+    let id = made["session"]["session_id"].as_str().unwrap().to_owned();
+    wa.fail("PUT", "/webhook", Fault::Garbage, 1);
+    let (status, _) = ask(Method::PUT, format!("/{id}/settings"), json!({"events": "QR"})).await;
+    assert_eq!(status, 502);
+    let connect = client.post(format!("http://127.0.0.1:{port}/wa/session/connect"));
+    let connect = connect.header("token", &token).body("{}").send().await.unwrap();
+    assert_eq!(connect.status(), 200);
+    eventually("the WA server is told of it all", || async {
+        wa.calls()
+            .iter()
+            .any(|call| call == "POST /session/s3/config")
+            .then_some(())
+    })
+    .await;
+    wa.fail("DELETE", "/admin/users", Fault::Status(401), 1);
+    assert_eq!(ask(Method::DELETE, format!("/{id}"), Value::Null).await.0, 502);
+    assert_eq!(ask(Method::DELETE, format!("/{id}"), Value::Null).await.0, 200);
+
+    terminate(&child).await;
+    assert!(child.wait().await.unwrap().success());
+    let logs = logs.await.unwrap();
+    assert!(
+        logs.contains("the WA server did not do what it was asked for"),
+        "{logs}"
+    );
+    for secret in [&token, &own_key, key, &owner.key, ADMIN_TOKEN, "in-the-url"] {
         assert!(!logs.contains(secret), "{secret} is in the log");
     }
 }

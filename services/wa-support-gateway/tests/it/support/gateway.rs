@@ -16,7 +16,8 @@ use wa_support_gateway::MIGRATIONS;
 use wa_support_gateway::app::{Application, ApplicationError};
 use wa_support_gateway::config::Settings;
 use wa_support_gateway::flows::provision_session::{ProvisionError, Provisioned, Wanted, provision};
-use wa_support_gateway::wa_server::{WaServer, WaServerAdmin};
+use wa_support_gateway::flows::sessions::Sessions;
+use wa_support_gateway::wa_server::WaCalls;
 
 use super::wa_server::{ADMIN_TOKEN, FakeWaServer};
 
@@ -74,9 +75,8 @@ pub(crate) async fn session_at(
     name: &str,
     change: impl FnOnce(&mut Wanted),
 ) -> Result<Provisioned, ProvisionError> {
-    let keys = KeyRing::from_text(ENCRYPTION_KEYS).unwrap();
-    let server = WaServer::new(&settings(wa_server).wa_server).unwrap();
-    let admin = WaServerAdmin::new(server, SecretString::from(admin_token));
+    let settings = settings(wa_server);
+    let sessions = sessions_at(db, &settings, ENCRYPTION_KEYS, admin_token);
     let mut wanted = Wanted {
         scope: scope(customer),
         name: name.parse().unwrap(),
@@ -85,7 +85,21 @@ pub(crate) async fn session_at(
         max_sessions: None,
     };
     change(&mut wanted);
-    provision(db, &keys, &admin, &wanted).await
+    provision(&sessions, &wanted).await
+}
+
+/// What a process with these settings works with, under these keys.
+pub(crate) fn sessions_at(db: &Database, settings: &Settings, keys: &str, admin_token: &str) -> Sessions {
+    let admin_token = SecretString::from(admin_token);
+    let calls = WaCalls::new(&settings.wa_server, &settings.sessions, admin_token).unwrap();
+    let keys = KeyRing::from_text(keys).unwrap();
+    Sessions::new(
+        db.clone(),
+        keys,
+        calls,
+        settings.relay.clone(),
+        &settings.sessions,
+    )
 }
 
 impl Gateway {

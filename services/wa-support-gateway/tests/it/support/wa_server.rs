@@ -38,19 +38,20 @@ impl Seen {
 }
 
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     seen: Mutex<Vec<Seen>>,
-    users: Mutex<Vec<Value>>,
+    pub(super) users: Mutex<Vec<Value>>,
     connected: Mutex<Vec<String>>,
     abandoned: AtomicUsize,
     contacts: Mutex<(u16, String)>,
     refuses_presence: AtomicBool,
     refuses_disconnects: AtomicBool,
     refused_marks: AtomicUsize,
+    pub(super) sessions: super::wa_sessions::Sessions,
 }
 
 pub(crate) struct FakeWaServer {
-    state: Arc<State>,
+    pub(super) state: Arc<State>,
     handle: ServerHandle,
     port: u16,
 }
@@ -178,6 +179,9 @@ async fn answer(request: HttpRequest, mut payload: Payload, state: Data<State>) 
     };
     state.seen.lock().unwrap().push(seen.clone());
     let path = request.path().strip_prefix("/wa").unwrap_or(request.path());
+    if let Some(answer) = super::wa_sessions::answer(&seen, path, &state).await {
+        return answer;
+    }
     match (request.method().as_str(), path) {
         (_, "/admin/users") => admin_users(&seen, &state),
         ("POST", "/session/connect") => connect(&seen, &state),
@@ -233,11 +237,11 @@ async fn answer(request: HttpRequest, mut payload: Payload, state: Data<State>) 
     }
 }
 
-fn success(data: &Value) -> HttpResponse {
+pub(super) fn success(data: &Value) -> HttpResponse {
     HttpResponse::Ok().json(json!({"code": 200, "data": data, "success": true}))
 }
 
-fn refused(status: u16, error: &str) -> HttpResponse {
+pub(super) fn refused(status: u16, error: &str) -> HttpResponse {
     HttpResponse::build(status.try_into().unwrap())
         .json(json!({"code": status, "error": error, "success": false}))
 }
@@ -259,7 +263,7 @@ fn download(request: &HttpRequest) -> HttpResponse {
     response.content_type("video/mp4").streaming(stream::iter(pieces))
 }
 
-fn admin_users(seen: &Seen, state: &State) -> HttpResponse {
+pub(super) fn admin_users(seen: &Seen, state: &State) -> HttpResponse {
     if seen.header("authorization") != Some(ADMIN_TOKEN) {
         return refused(401, "unauthorized");
     }

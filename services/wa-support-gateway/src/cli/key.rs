@@ -1,0 +1,35 @@
+//! Chores about encryption keys.
+
+use clap::Subcommand;
+use database::{Database, SchemaNames};
+use runtime::config::SettingsReader;
+use runtime::telemetry::start_logs;
+use serde_json::json;
+
+use super::CommandError;
+use crate::SCHEMA;
+use crate::config::KeySettings;
+use crate::flows::reencrypt::reencrypt;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeyCommand {
+    /// Seal every secret anew under the first of ENCRYPTION_KEYS, so that older ones can go; may be stopped and begun again
+    Reencrypt,
+}
+
+pub(super) async fn run(command: KeyCommand) -> Result<(), CommandError> {
+    let KeyCommand::Reencrypt = command;
+    let settings = KeySettings::from_reader(SettingsReader::from_process())?;
+    start_logs(&settings.process.log_level, settings.process.log_format);
+    let db = Database::new(
+        &settings.database.url,
+        SchemaNames::of_service(SCHEMA),
+        settings.database.pool,
+    )?;
+    let done = reencrypt(&db, &settings.keys).await?;
+    runtime::process::print(&json!(done));
+    match done.unreadable {
+        0 => Ok(()),
+        unreadable => Err(CommandError::Unreadable(unreadable)),
+    }
+}

@@ -1,0 +1,255 @@
+//! Sessions of all customers, for the sweeps that finish what was left behind and compare with the WA server.
+
+use std::time::Duration;
+
+use database::DatabaseError;
+use diesel::sql_types::{Array, BigInt, Double, Nullable, Text, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl as _;
+use domain::ids::TenantId;
+use tenant_isolation::{PlatformTransaction, TenantScope};
+use uuid::Uuid;
+
+use super::directory::SESSION_TOKEN;
+
+#[derive(diesel::QueryableByName)]
+struct Row {
+    #[diesel(sql_type = Text)]
+    tenant_id: String,
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+}
+
+/// A session that a sweep met, and for whom the work on it goes on.
+#[derive(Debug, Clone)]
+pub(crate) struct Swept {
+    pub(crate) scope: TenantScope,
+    pub(crate) id: Uuid,
+}
+
+/// Sessions between their intent and their end that nobody has worked on for so long, oldest first.
+pub(crate) async fn unfinished(
+    tx: &mut PlatformTransaction,
+    for_at_least: Duration,
+    limit: i64,
+) -> Result<Vec<Swept>, DatabaseError> {
+    let rows: Vec<Row> = diesel::sql_query(
+        "SELECT tenant_id, id FROM sessions \
+         WHERE phase <> 'ready' AND phase_since < now() - $1 * interval '1 second' \
+           AND (busy_until IS NULL OR busy_until < now()) \
+         ORDER BY phase_since LIMIT $2",
+    )
+    .bind::<Double, _>(for_at_least.as_secs_f64())
+    .bind::<BigInt, _>(limit)
+    .load(tx.connection())
+    .await?;
+    swept(tx, rows)
+}
+
+/// Sessions that the WA server was to be told of so long ago, and was not.
+pub(crate) async fn upkeep_due(
+    tx: &mut PlatformTransaction,
+    for_at_least: Duration,
+    limit: i64,
+) -> Result<Vec<Swept>, DatabaseError> {
+    let rows: Vec<Row> = diesel::sql_query(
+        "SELECT tenant_id, id FROM sessions \
+         WHERE upkeep_due < now() - $1 * interval '1 second' AND phase = 'ready' \
+           AND (busy_until IS NULL OR busy_until < now()) \
+         ORDER BY upkeep_due LIMIT $2",
+    )
+    .bind::<Double, _>(for_at_least.as_secs_f64())
+    .bind::<BigInt, _>(limit)
+    .load(tx.connection())
+    .await?;
+    swept(tx, rows)
+}
+
+/// Puts a session behind the others that wait, so that one that cannot be finished now holds up nobody.
+pub(crate) async fn put_off(tx: &mut PlatformTransaction, id: Uuid) -> Result<(), DatabaseError> {
+    diesel::sql_query(
+        "UPDATE sessions SET phase_since = CASE WHEN phase = 'ready' THEN phase_since ELSE now() END, \
+         upkeep_due = CASE WHEN upkeep_due IS NULL THEN NULL ELSE now() END WHERE id = $1",
+    )
+    .bind::<SqlUuid, _>(id)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// A session as it is compared with the WA server.
+#[derive(diesel::QueryableByName)]
+pub(crate) struct Ours {
+    #[diesel(sql_type = Text)]
+    pub(crate) tenant_id: String,
+    #[diesel(sql_type = SqlUuid)]
+    pub(crate) id: Uuid,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub(crate) session_id: Option<String>,
+    #[diesel(sql_type = Text)]
+    pub(crate) session_name: String,
+    #[diesel(sql_type = Text)]
+    pub(crate) token_hash: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub(crate) webhook_url: Option<String>,
+    #[diesel(sql_type = Text)]
+    pub(crate) events: String,
+    #[diesel(sql_type = diesel::sql_types::Bool)]
+    pub(crate) auto_read_enabled: bool,
+    #[diesel(sql_type = Text)]
+    pub(crate) status: String,
+    #[diesel(sql_type = Text)]
+    pub(crate) phase: String,
+}
+
+impl Ours {
+    /// For whom work on it goes on.
+    pub(crate) fn scope(&self, tx: &PlatformTransaction) -> Result<TenantScope, DatabaseError> {
+        scope(tx, &self.tenant_id)
+    }
+}
+
+/// Sessions that have been ready for so long, or all of them, behind a place in their order.
+pub(crate) async fn page(
+    tx: &mut PlatformTransaction,
+    after: (&str, Uuid),
+    ready_for: Option<Duration>,
+    limit: i64,
+) -> Result<Vec<Ours>, DatabaseError> {
+    Ok(diesel::sql_query(
+        "SELECT tenant_id, id, session_id, session_name, token_hash, webhook_url, events, auto_read_enabled, \
+                status, phase \
+         FROM sessions WHERE (tenant_id, id) > ($1, $2) \
+           AND ($3 IS NULL OR (phase = 'ready' AND phase_since < now() - $3 * interval '1 second' \
+                               AND (busy_until IS NULL OR busy_until < now()))) \
+         ORDER BY tenant_id, id LIMIT $4",
+    )
+    .bind::<Text, _>(after.0)
+    .bind::<SqlUuid, _>(after.1)
+    .bind::<Nullable<Double>, _>(ready_for.map(|time| time.as_secs_f64()))
+    .bind::<BigInt, _>(limit)
+    .load(tx.connection())
+    .await?)
+}
+
+#[derive(diesel::QueryableByName)]
+struct Known {
+    #[diesel(sql_type = Text)]
+    external_id: String,
+}
+
+/// Which of these hashes belong to tokens of ours.
+pub(crate) async fn known_tokens(
+    tx: &mut PlatformTransaction,
+    hashes: &[String],
+) -> Result<Vec<String>, DatabaseError> {
+    let rows: Vec<Known> = diesel::sql_query(
+        "SELECT external_id FROM tenant_directory WHERE kind = $1 AND external_id = ANY ($2)",
+    )
+    .bind::<Text, _>(SESSION_TOKEN)
+    .bind::<Array<Text>, _>(hashes)
+    .load(tx.connection())
+    .await?;
+    Ok(rows.into_iter().map(|row| row.external_id).collect())
+}
+
+/// A session's sealed secrets.
+#[derive(Debug, diesel::QueryableByName)]
+pub(crate) struct Sealed {
+    #[diesel(sql_type = Text)]
+    tenant_id: String,
+    #[diesel(sql_type = SqlUuid)]
+    pub(crate) id: Uuid,
+    #[diesel(sql_type = Text)]
+    pub(crate) token_sealed: String,
+    #[diesel(sql_type = Text)]
+    pub(crate) hmac_key_sealed: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub(crate) customer_hmac_key_sealed: Option<String>,
+}
+
+impl Sealed {
+    /// Whose they are.
+    pub(crate) fn scope(&self, tx: &PlatformTransaction) -> Result<TenantScope, DatabaseError> {
+        scope(tx, &self.tenant_id)
+    }
+
+    /// Its place in the order of [`sealed_otherwise`].
+    pub(crate) fn place(&self) -> (String, Uuid) {
+        (self.tenant_id.clone(), self.id)
+    }
+}
+
+/// Sessions behind a place that have a secret sealed under another key than the one of this id.
+pub(crate) async fn sealed_otherwise(
+    tx: &mut PlatformTransaction,
+    key_id: &str,
+    after: (&str, Uuid),
+    limit: i64,
+) -> Result<Vec<Sealed>, DatabaseError> {
+    Ok(diesel::sql_query(
+        "SELECT tenant_id, id, token_sealed, hmac_key_sealed, customer_hmac_key_sealed FROM sessions \
+         WHERE (tenant_id, id) > ($1, $2) \
+           AND (split_part(token_sealed, ':', 1) <> $3 OR split_part(hmac_key_sealed, ':', 1) <> $3 \
+                OR split_part(customer_hmac_key_sealed, ':', 1) <> $3) \
+         ORDER BY tenant_id, id LIMIT $4",
+    )
+    .bind::<Text, _>(after.0)
+    .bind::<SqlUuid, _>(after.1)
+    .bind::<Text, _>(key_id)
+    .bind::<BigInt, _>(limit)
+    .load(tx.connection())
+    .await?)
+}
+
+/// Writes secrets that were sealed anew, unless somebody wrote others meanwhile.
+pub(crate) async fn reseal(
+    tx: &mut PlatformTransaction,
+    old: &Sealed,
+    new: &Sealed,
+) -> Result<bool, DatabaseError> {
+    let written = diesel::sql_query(
+        "UPDATE sessions SET token_sealed = $1, hmac_key_sealed = $2, customer_hmac_key_sealed = $3 \
+         WHERE tenant_id = $4 AND id = $5 AND token_sealed = $6 AND hmac_key_sealed = $7 \
+           AND customer_hmac_key_sealed IS NOT DISTINCT FROM $8",
+    )
+    .bind::<Text, _>(&new.token_sealed)
+    .bind::<Text, _>(&new.hmac_key_sealed)
+    .bind::<Nullable<Text>, _>(&new.customer_hmac_key_sealed)
+    .bind::<Text, _>(&old.tenant_id)
+    .bind::<SqlUuid, _>(old.id)
+    .bind::<Text, _>(&old.token_sealed)
+    .bind::<Text, _>(&old.hmac_key_sealed)
+    .bind::<Nullable<Text>, _>(&old.customer_hmac_key_sealed)
+    .execute(tx.connection())
+    .await?;
+    Ok(written == 1)
+}
+
+impl Sealed {
+    /// The same session with other sealed secrets.
+    pub(crate) fn with(&self, token: String, hmac_key: String, customer_hmac_key: Option<String>) -> Self {
+        Self {
+            tenant_id: self.tenant_id.clone(),
+            id: self.id,
+            token_sealed: token,
+            hmac_key_sealed: hmac_key,
+            customer_hmac_key_sealed: customer_hmac_key,
+        }
+    }
+}
+
+fn swept(tx: &PlatformTransaction, rows: Vec<Row>) -> Result<Vec<Swept>, DatabaseError> {
+    rows.into_iter()
+        .map(|row| {
+            Ok(Swept {
+                scope: scope(tx, &row.tenant_id)?,
+                id: row.id,
+            })
+        })
+        .collect()
+}
+
+fn scope(tx: &PlatformTransaction, tenant: &str) -> Result<TenantScope, DatabaseError> {
+    let tenant = TenantId::parse(tenant).map_err(|error| DatabaseError::Refused(Box::new(error)))?;
+    Ok(TenantScope::of_swept_row(tx.scope(), tenant))
+}

@@ -1,0 +1,257 @@
+//! Our sessions and the WA server's users are brought back in step, and keys rotate.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use test_support::{ENCRYPTION_KEYS, eventually};
+use wa_support_gateway::flows::reencrypt::reencrypt;
+use wa_support_gateway::flows::session_reconcile::Repair;
+use wa_support_gateway::flows::sessions::Sessions;
+
+use crate::support::{ADMIN_TOKEN, Fault, Gateway, Owner, sessions_at, settings};
+
+const HOOK: &str = "https://hook.invalid/a";
+const NOW: Duration = Duration::ZERO;
+
+async fn session(gateway: &Gateway, owner: &Owner) -> Value {
+    let body = json!({"session_name": owner.id, "webhook_url": HOOK, "events": "Message"});
+    let (status, made) = gateway.ask(owner, "POST", "/v1/sessions", body).await;
+    assert_eq!(status, 201, "{made}");
+    made["session"].clone()
+}
+
+fn chore(gateway: &Gateway) -> Sessions {
+    sessions_at(
+        &gateway.database.db,
+        &settings(&gateway.wa.url()),
+        ENCRYPTION_KEYS,
+        ADMIN_TOKEN,
+    )
+}
+
+const MEND: Repair = Repair {
+    mend: true,
+    remove_orphans: false,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_the_wa_server_lost_is_made_again_under_its_token() {
+    let gateway = Gateway::start().await;
+    let owner = gateway.owner("desa-a", 1).await;
+    let made = session(&gateway, &owner).await;
+    gateway.wa.lose_users();
+    let report = chore(&gateway).reconcile(NOW, Repair::default()).await.unwrap();
+    assert_eq!((report.sessions, report.missing.len(), report.mended), (1, 1, 0));
+    assert!(gateway.wa.users().is_empty(), "a dry run does nothing");
+
+    let report = chore(&gateway).reconcile(NOW, MEND).await.unwrap();
+    assert_eq!((report.missing.len(), report.mended, report.failed), (1, 1, 0));
+    let user = gateway.wa.user("desa-a");
+    assert_eq!(
+        (&user["token"], &user["webhook"], &user["events"]),
+        (&made["session_token"], &json!(HOOK), &json!("Message"))
+    );
+    assert_ne!(user["id"], made["session_id"]);
+    let (_, listed) = gateway.ask(&owner, "GET", "/v1/sessions", Value::Null).await;
+    assert_eq!(listed["sessions"][0]["session_id"], user["id"]);
+    let report = chore(&gateway).reconcile(NOW, MEND).await.unwrap();
+    assert_eq!(
+        (report.missing.len(), report.drifted.len(), report.orphans.len()),
+        (0, 0, 0)
+    );
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_wa_server_has_otherwise_is_put_right() {
+    let gateway = Gateway::start().await;
+    let owner = gateway.owner("desa-a", 1).await;
+    session(&gateway, &owner).await;
+    for change in [
+        ("webhook", json!("https://elsewhere.example/")),
+        ("name", json!("somebody-else")),
+        ("id", json!("0".repeat(32))),
+        ("events", json!("QR")),
+    ] {
+        gateway.wa.change_user("desa-a", |user| {
+            user["connected"] = json!(true);
+            user[change.0] = change.1.clone();
+        });
+        let report = chore(&gateway).reconcile(NOW, MEND).await.unwrap();
+        assert_eq!((report.drifted.len(), report.mended), (1, 1), "{change:?}");
+        let user = gateway.wa.user("desa-a");
+        assert_eq!(
+            (&user["webhook"], &user["events"]),
+            (&json!(HOOK), &json!("Message")),
+            "{change:?}"
+        );
+        let (_, listed) = gateway.ask(&owner, "GET", "/v1/sessions", Value::Null).await;
+        assert_eq!(listed["sessions"][0]["session_id"], user["id"], "{change:?}");
+    }
+    // A disconnected session has no events until it is connected again.
+    gateway.wa.change_user("desa-a", |user| {
+        user["connected"] = json!(false);
+        user["events"] = json!("");
+    });
+    let report = chore(&gateway).reconcile(NOW, MEND).await.unwrap();
+    assert_eq!(report.drifted.len(), 0);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_that_nobody_has_are_reported_and_removed_only_when_told_to() {
+    let gateway = Gateway::start().await;
+    let owner = gateway.owner("desa-a", 1).await;
+    let made = session(&gateway, &owner).await;
+    gateway
+        .wa
+        .add_user(json!({"id": "orphan", "name": "left", "token": "wat_nobodys"}));
+    gateway
+        .wa
+        .add_user(json!({"id": "double", "name": "again", "token": made["session_token"]}));
+    gateway
+        .wa
+        .add_user(json!({"id": "foreign", "name": "not ours", "token": "of somebody else"}));
+    let report = chore(&gateway).reconcile(NOW, MEND).await.unwrap();
+    let mut orphans: Vec<&str> = report
+        .orphans
+        .iter()
+        .map(|found| found.session_id.as_str())
+        .collect();
+    orphans.sort_unstable();
+    assert_eq!((orphans, report.removed), (vec!["double", "orphan"], 0));
+    assert!(!serde_json::to_string(&report).unwrap().contains("wat_"));
+    assert_eq!(gateway.wa.users().len(), 4);
+
+    let remove = Repair {
+        mend: true,
+        remove_orphans: true,
+    };
+    let report = chore(&gateway).reconcile(NOW, remove).await.unwrap();
+    assert_eq!((report.removed, report.failed), (2, 0));
+    let mut left: Vec<Value> = gateway
+        .wa
+        .users()
+        .iter()
+        .map(|user| user["name"].clone())
+        .collect();
+    left.sort_by_key(ToString::to_string);
+    assert_eq!(left, ["desa-a", "not ours"]);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_running_service_mends_by_itself() {
+    let gateway = Gateway::start_with(|settings| {
+        settings.sessions.sweep_every = Duration::from_millis(100);
+        settings.sessions.reconcile_every = Duration::from_millis(300);
+        settings.sessions.unfinished_after = Duration::from_millis(100);
+    })
+    .await;
+    let owner = gateway.owner("desa-a", 1).await;
+    session(&gateway, &owner).await;
+    gateway.wa.fail("GET", "/admin/users", Fault::Status(500), 2);
+    gateway.wa.lose_users();
+    eventually("the session is there again", || async {
+        (gateway.wa.users().len() == 1).then_some(())
+    })
+    .await;
+    // What a process was about to tell when it died, another one tells.
+    gateway
+        .sql("UPDATE sessions SET upkeep_due = now() - interval '1 hour'")
+        .await;
+    gateway
+        .wa
+        .change_user("desa-a", |user| user["hmacKey"] = Value::Null);
+    eventually("the key is told again", || async {
+        gateway.wa.user("desa-a")["hmacKey"].is_string().then_some(())
+    })
+    .await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_of_several_processes_looks_after_sessions() {
+    let gateway = Gateway::start_with(|settings| {
+        settings.sessions.sweep_every = Duration::from_millis(50);
+        settings.sessions.reconcile_every = Duration::from_millis(100);
+    })
+    .await;
+    // Somebody else has the lease.
+    gateway
+        .sql(
+            "INSERT INTO leases VALUES ('session sweep', gen_random_uuid(), now() + interval '1 hour') \
+             ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until",
+        )
+        .await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    gateway.wa.forget();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(
+        !gateway.wa.calls().iter().any(|call| call.contains("/admin/")),
+        "nothing while another one leads"
+    );
+    gateway
+        .sql("UPDATE leases SET until = now() - interval '1 second'")
+        .await;
+    eventually("it takes over", || async {
+        gateway
+            .wa
+            .calls()
+            .iter()
+            .any(|call| call == "GET /admin/users")
+            .then_some(())
+    })
+    .await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_secret_is_sealed_anew_and_still_opens() {
+    const NEWER: &str = "newer:ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=";
+    let gateway = Gateway::start().await;
+    let owner = gateway.owner("desa-a", 3).await;
+    for (name, key) in [
+        ("a", json!("a-customers-key-of-more-than-32-characters")),
+        ("b", Value::Null),
+    ] {
+        let body = json!({"session_name": name, "hmac_key": key});
+        assert_eq!(gateway.ask(&owner, "POST", "/v1/sessions", body).await.0, 201);
+    }
+    let both = format!("{NEWER},{ENCRYPTION_KEYS}");
+    let keys = <runtime::encryption::KeyRing as runtime::config::Setting>::from_text(&both).unwrap();
+    let done = reencrypt(&gateway.database.db, &keys).await.unwrap();
+    assert_eq!(
+        (done.key.as_str(), done.sessions, done.unreadable),
+        ("newer", 2, 0)
+    );
+    let again = reencrypt(&gateway.database.db, &keys).await.unwrap();
+    assert_eq!(again.sessions, 0, "there is nothing left to do");
+    let old = gateway
+        .count(
+            "SELECT count(*) FROM sessions WHERE token_sealed NOT LIKE 'newer:%' OR hmac_key_sealed NOT LIKE 'newer:%' \
+             OR customer_hmac_key_sealed NOT LIKE 'newer:%'",
+        )
+        .await;
+    assert_eq!(old, 0);
+
+    // With the newest key alone everything opens: the lost sessions are made again with their tokens and keys.
+    let before = gateway.wa.users();
+    gateway.wa.lose_users();
+    let alone = sessions_at(
+        &gateway.database.db,
+        &settings(&gateway.wa.url()),
+        NEWER,
+        ADMIN_TOKEN,
+    );
+    let report = alone.reconcile(NOW, MEND).await.unwrap();
+    assert_eq!((report.mended, report.failed), (2, 0));
+    for user in before {
+        let now = gateway.wa.user(user["name"].as_str().unwrap());
+        assert_eq!(
+            (&now["token"], &now["hmacKey"]),
+            (&user["token"], &user["hmacKey"])
+        );
+    }
+    gateway.stop().await;
+}
