@@ -1,9 +1,9 @@
 # Thin: a target is a script that also runs by itself, or one cargo command. `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test bench stack-up stack-down clean-stack fmt lint deny
+.PHONY: help run test bench api-check stack-up stack-down clean-stack fmt lint deny
 
-# Handed on to the test runner and to the benchmark: make test ARGS="-p messaging"
+# Handed on to the test runner, the benchmarks and schemathesis: make test ARGS="-p messaging"
 ARGS ?=
 
 help: ## this list
@@ -15,8 +15,11 @@ run: ## the whole system and a first message; Ctrl-C stops it (PROFILE=release, 
 test: ## all tests against private servers (ARGS="-p messaging", KEEP_STACK=1)
 	@exec deploy/dev/test $(ARGS)
 
-bench: ## the ingest benchmark, release mode, prints a table (ARGS=…)
+bench: ## benchmarks in release mode, under two minutes after the build (ARGS="mixed sending", ARGS=--help)
 	@exec deploy/dev/bench $(ARGS)
+
+api-check: ## what channel-service answers against its OpenAPI document, by schemathesis (ARGS=…)
+	@exec deploy/dev/api-check $(ARGS)
 
 stack-up: ## only the servers; they stay until stack-down (addresses: . .stack/env)
 	@exec deploy/dev/stack up

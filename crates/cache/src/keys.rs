@@ -1,5 +1,7 @@
 //! Keys that say whose they are.
 
+use std::net::{IpAddr, Ipv6Addr};
+
 use tenant_isolation::TenantScope;
 use tenant_isolation::resolve::ExternalId;
 
@@ -26,6 +28,19 @@ impl CacheKey {
     #[must_use]
     pub fn of_external(external: &ExternalId) -> Self {
         Self(format!("x/{}/{}", external.kind(), external.id()))
+    }
+
+    /// Something of whoever calls from an address and has not shown who it is. A network of IPv6 is one caller: each
+    /// house has more addresses than anybody could count.
+    #[must_use]
+    pub fn of_address(kind: &'static str, address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self(format!("a/{kind}/{address}")),
+            IpAddr::V6(address) => {
+                let network = Ipv6Addr::from(u128::from(address) >> 64 << 64);
+                Self(format!("a/{kind}/{network}"))
+            }
+        }
     }
 
     pub(crate) fn as_str(&self) -> &str {

@@ -70,6 +70,7 @@ impl Queue {
     const fn routing_keys(self) -> &'static [&'static str] {
         match self {
             Self::BridgeEvents => &[
+                "chat.merged",
                 "message.received",
                 "message.sent_elsewhere",
                 "message.status_changed",

@@ -60,6 +60,23 @@ fn method_label(method: &Method) -> &'static str {
     known.unwrap_or("other")
 }
 
+/// A request that is being answered, counted until it is dropped: also when its caller left, or its handler panicked.
+struct InFlight(metrics::Gauge);
+
+impl InFlight {
+    fn begin() -> Self {
+        let gauge = metrics::gauge!("kanal_http_requests_in_flight");
+        gauge.increment(1);
+        Self(gauge)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.decrement(1);
+    }
+}
+
 /// The innermost middleware: gives the request its context, turns panics into answers, counts and measures.
 pub(crate) async fn with_context(
     error_field: ErrorField,
@@ -67,6 +84,7 @@ pub(crate) async fn with_context(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let started = Instant::now();
+    let _in_flight = InFlight::begin();
     let request_id = request.extensions().get::<RequestId>().map(ToString::to_string);
     let header = request_id
         .as_deref()

@@ -107,6 +107,13 @@ impl ApiError {
         error
     }
 
+    /// Says how soon it makes sense to come again.
+    #[must_use]
+    pub const fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
     /// 500: our fault. The cause belongs into the log.
     #[must_use]
     pub fn internal() -> Self {

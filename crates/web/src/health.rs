@@ -70,13 +70,18 @@ impl Health {
             );
     }
 
+    /// Asks one dependency. `None`: there is none of that name.
+    pub async fn is_up(&self, name: &str) -> Option<bool> {
+        let (_, _, probe) = self.checks.iter().find(|(known, ..)| *known == name)?;
+        Some(answers(probe).await)
+    }
+
     async fn report(&self) -> (StatusCode, Value) {
-        let answers = join_all(self.checks.iter().map(|(name, need, probe)| async {
-            let up = tokio::time::timeout(PROBE_TIMEOUT, probe())
-                .await
-                .unwrap_or(false);
-            (*name, *need, up)
-        }))
+        let answers = join_all(
+            self.checks
+                .iter()
+                .map(|(name, need, probe)| async { (*name, *need, answers(probe).await) }),
+        )
         .await;
         let down = |need| answers.iter().any(|(_, n, up)| *n == need && !up);
         let status = if down(Need::Vital) {
@@ -97,6 +102,12 @@ impl Health {
         };
         (code, json!({"status": status, "checks": checks}))
     }
+}
+
+async fn answers(probe: &Probe) -> bool {
+    tokio::time::timeout(PROBE_TIMEOUT, probe())
+        .await
+        .unwrap_or(false)
 }
 
 async fn health(health: web::Data<Health>) -> HttpResponse {

@@ -43,7 +43,7 @@ provision_demo() {
     : >"$DEMO_LOG"
 
     json=$(demo_chore 'creating the WhatsApp session' wa-support-gateway session create \
-        --customer "$DEMO_TENANT" --name "$DEMO_TENANT" --webhook-url "$CHANNEL_URL/webhook")
+        --customer "$DEMO_TENANT" --source govconnect --name "$DEMO_TENANT" --webhook-url "$CHANNEL_URL/webhook")
     DEMO_SESSION_ID=$(demo_field 'session create' session_id "$json")
     DEMO_SESSION_TOKEN=$(demo_field 'session create' session_token "$json")
     DEMO_HMAC_KEY=$(demo_field 'session create' hmac_key "$json")

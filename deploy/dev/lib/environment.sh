@@ -14,7 +14,7 @@ ensure_secrets() {
     fi
     want() { [[ -n ${have[$1]:-} ]] || have[$1]=$2; }
     for name in PG_PASSWORD REDIS_PASSWORD RABBITMQ_PASSWORD CHANNEL_DB_PASSWORD WA_SUPPORT_DB_PASSWORD \
-        CHATWOOT_BRIDGE_DB_PASSWORD WA_ADMIN_TOKEN METRICS_TOKEN INTERNAL_API_KEY; do
+        CHATWOOT_BRIDGE_DB_PASSWORD WA_ADMIN_TOKEN METRICS_TOKEN INTERNAL_API_KEY WA_SUPPORT_INTERNAL_API_KEY; do
         want "$name" "$(random_hex 16)"
     done
     want ENCRYPTION_KEYS "dev1:$(random_base64 32)"
@@ -120,6 +120,7 @@ write_env() {
         printf '\n# Secrets, generated for this checkout alone.\n'
         export_line ENCRYPTION_KEYS "$ENCRYPTION_KEYS"
         export_line INTERNAL_API_KEY "$INTERNAL_API_KEY"
+        export_line WA_SUPPORT_INTERNAL_API_KEY "$WA_SUPPORT_INTERNAL_API_KEY"
         export_line WA_ADMIN_TOKEN "$WA_ADMIN_TOKEN"
         export_line METRICS_TOKEN "$METRICS_TOKEN"
     } | write_private "$ENV_FILE"

@@ -49,17 +49,20 @@ PACKAGES_UNDO=()
 # The process group of the apt-get at work.
 APT_GROUP=''
 
-# Collects into MISSING. Arguments: any of postgres redis rabbitmq build.
+# Collects into MISSING. Arguments: any of postgres psql redis rabbitmq build python.
 find_missing_packages() {
     local part
     MISSING=()
     for part in "$@"; do
         case $part in
             postgres) postgres_bin '' >/dev/null || MISSING+=(postgresql) ;;
+            psql) command -v psql >/dev/null || MISSING+=(postgresql-client) ;;
             redis) command -v redis-server >/dev/null || MISSING+=(redis-server) ;;
             rabbitmq) rabbitmq_bin >/dev/null || MISSING+=(rabbitmq-server) ;;
             # Two crates compile C, and the Rust toolchain links through cc.
             build) command -v cc >/dev/null || MISSING+=(gcc libc6-dev) ;;
+            # Debian's python3 makes no virtual environments by itself.
+            python) python3 -c 'import ensurepip, venv' 2>/dev/null || MISSING+=(python3 python3-venv) ;;
         esac
     done
     command -v curl >/dev/null || MISSING+=(curl)

@@ -25,10 +25,8 @@ channel_env() {
     printf 'INTERNAL_API_KEY=%s\n' "$INTERNAL_API_KEY"
     printf 'PUBLIC_CHANNEL_BASE_URL=%s\n' "$CHANNEL_URL"
     printf 'WA_API_URL=%s/v1/wa\n' "$WA_SUPPORT_URL"
-    # The gateway does not make sessions for other services yet, so they are made at the WhatsApp server; its proxy, through
-    # which messages go, knows the sessions that it made itself.
-    printf 'WA_SERVER_URL=%s/wa\n' "$SIMULATOR_URL"
-    printf 'WA_ADMIN_TOKEN=%s\n' "$WA_ADMIN_TOKEN"
+    printf 'WA_SUPPORT_URL=%s\n' "$WA_SUPPORT_URL"
+    printf 'WA_SUPPORT_INTERNAL_API_KEY=govconnect:%s\n' "$WA_SUPPORT_INTERNAL_API_KEY"
     printf 'API_DOCS=true\nCOOKIE_SECURE=false\n'
     printf 'MEDIA_STORAGE_PATH=%s/uploads\n' "$STACK_DIR"
     printf 'MEDIA_PUBLIC_URL=%s/uploads\nMEDIA_INTERNAL_URL=%s/uploads\n' "$CHANNEL_URL" "$CHANNEL_URL"
@@ -44,7 +42,13 @@ wa_support_env() {
     printf 'WA_SERVER_URL=%s/wa\n' "$SIMULATOR_URL"
     printf 'WA_ADMIN_TOKEN=%s\n' "$WA_ADMIN_TOKEN"
     printf 'REDIS_URL=%s\n' "$REDIS_URL"
+    printf 'RABBITMQ_URL=%s\n' "$RABBITMQ_URL"
     printf 'ENCRYPTION_KEYS=%s\n' "$ENCRYPTION_KEYS"
+    printf 'INTERNAL_API_KEYS=govconnect:%s\n' "$WA_SUPPORT_INTERNAL_API_KEY"
+    printf 'PUBLIC_GATEWAY_BASE_URL=%s\n' "$WA_SUPPORT_URL"
+    printf 'API_DOCS=true\n'
+    # The customer's webhooks go to channel-service on the loopback, where outbound calls are otherwise refused.
+    printf 'OUTBOUND_ALLOWED_PRIVATE_HOSTS=%s\n' "${OUTBOUND_ALLOWED_PRIVATE_HOSTS:-127.0.0.1}"
     common_env
 }
 

@@ -70,6 +70,7 @@ fn public() -> Api {
             .answers_as(500, "No token is configured", "text/plain", text());
         api.get(path, verify, verification::answer);
     }
+    api::health::routes(&mut api);
     api::media::routes(&mut api);
     api::upload::public_routes(&mut api);
     api

@@ -20,11 +20,14 @@ use crate::flows::admit::Admissions;
 use crate::flows::customer_key::CustomerKeys;
 use crate::flows::customers::Customers;
 use crate::flows::key_guard::KeyGuard;
+use crate::flows::quota::QuotaWork;
 use crate::flows::standing::Standings;
 use crate::routes;
 use crate::state::{Gateway, PoliciesConfirmed};
-use crate::wa_server::{WaServer, WaServerAdmin};
+use crate::traffic::Traffic;
+use crate::wa_server::{Forwarder, WaServer, WaServerAdmin};
 use crate::workers::expire_subscriptions::ExpireSubscriptions;
+use crate::workers::traffic::TrafficWork;
 
 /// First and longest wait before the policies are asked for again.
 const CHECK_AGAIN: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
@@ -38,6 +41,9 @@ pub enum ApplicationError {
     /// The client of the WA server cannot be set up.
     #[error("the HTTP client cannot be set up: {0}")]
     Client(#[from] reqwest::Error),
+    /// The WA server's address has no usable host.
+    #[error("WA_SERVER_URL: its host cannot be called")]
+    WaServerUrl,
     /// Redis' address is none.
     #[error("REDIS_URL: {0}")]
     Redis(#[from] InvalidRedisUrl),
@@ -53,6 +59,7 @@ pub struct Application {
     port: u16,
     server: ServerParts,
     gateway: Gateway,
+    quota_work: QuotaWork,
     zone: BusinessZone,
     expiry: ExpirySettings,
 }
@@ -74,8 +81,17 @@ impl Application {
         let redis = RedisLink::new(&settings.redis.url, &settings.redis.prefix)?;
         let wa_server = WaServer::new(&settings.wa_server)?;
         let standings = Standings::new(db.clone(), redis.clone());
+        let (traffic, quota_work) = Traffic::new(
+            &settings.traffic,
+            settings.zone,
+            &db,
+            &redis,
+            &settings.keys,
+            &wa_server,
+        );
         let customer_keys = CustomerKeys::new(db.clone(), standings.clone(), redis.clone());
         let gateway = Gateway {
+            traffic,
             admissions: Admissions::new(
                 db.clone(),
                 settings.keys.clone(),
@@ -92,6 +108,7 @@ impl Application {
             callers: Arc::new(settings.callers.clone()),
             standings,
             keys: settings.keys.clone(),
+            forwarder: Forwarder::new(&settings.wa_server).ok_or(ApplicationError::WaServerUrl)?,
             wa_server,
             body_limit: settings.body_limit,
             policies: PoliciesConfirmed::default(),
@@ -107,6 +124,7 @@ impl Application {
             port,
             server,
             gateway,
+            quota_work,
             zone: settings.zone,
             expiry: settings.expiry,
         })
@@ -127,10 +145,12 @@ impl Application {
             listener,
             server,
             gateway,
+            quota_work,
             zone,
             expiry,
             ..
         } = self;
+        let traffic_work = TrafficWork::start(quota_work, gateway.traffic.usage.clone());
         let settings = ServerSettings {
             error_field: ErrorField::Message,
             health: health(&gateway),
@@ -154,6 +174,7 @@ impl Application {
             Ok::<(), PolicyError>(())
         };
         let (served, checked) = tokio::join!(serving, checking);
+        traffic_work.finish().await;
         checked?;
         Ok(served?)
     }

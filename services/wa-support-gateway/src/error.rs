@@ -10,8 +10,10 @@ use database::DatabaseError;
 use runtime::encryption::EncryptionError;
 use web::ApiError;
 
+use crate::flows::contacts::SyncError;
+use crate::flows::limit::{Excess, TooOften};
 use crate::flows::proxy_path::Refusal;
-use crate::wa_server::ForwardError;
+use crate::wa_server::{ContactsError, ForwardError};
 
 /// How soon it makes sense to come again while Postgres is away.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -58,6 +60,21 @@ pub enum Error {
     /// The session's customer has no subscription that is usable now.
     #[error("no usable subscription")]
     SubscriptionExpired,
+    /// The caller asks too often.
+    #[error(transparent)]
+    TooOften(#[from] TooOften),
+    /// The customer has no send left in its period.
+    #[error("no send is left")]
+    QuotaExceeded,
+    /// A send could not be charged.
+    #[error(transparent)]
+    NotCharged(Arc<DatabaseError>),
+    /// The customer has no such session, whoever else may have it.
+    #[error("no such session")]
+    NoSession,
+    /// A session's contacts were not synced.
+    #[error(transparent)]
+    NotSynced(Arc<SyncError>),
     /// The path is not passed on.
     #[error("{0}")]
     Path(#[from] Refusal),
@@ -107,6 +124,10 @@ impl Error {
             Self::NoSubscription => "no_subscription",
             Self::CustomerNotActive => "customer_not_active",
             Self::SubscriptionExpired => "subscription_expired",
+            Self::TooOften(_) => "too_often",
+            Self::QuotaExceeded => "quota_exceeded",
+            Self::NoSession => "no_session",
+            Self::NotSynced(_) => "not_synced",
             Self::Path(Refusal::Invalid) => "invalid_path",
             Self::Path(Refusal::Admin) => "admin_refused",
             Self::Path(Refusal::NotExposed) => "not_exposed",
@@ -117,7 +138,7 @@ impl Error {
             Self::Forward(ForwardError::Unavailable) => "upstream_unavailable",
             Self::Forward(ForwardError::TimedOut) => "upstream_timed_out",
             Self::Forward(ForwardError::Redirected) => "upstream_redirected",
-            Self::NotReady | Self::Database(_) | Self::Shared(_) => "database",
+            Self::NotReady | Self::Database(_) | Self::Shared(_) | Self::NotCharged(_) => "database",
             Self::Encryption(_) | Self::Internal(_) => "internal",
         }
     }
@@ -147,29 +168,18 @@ impl Error {
             Self::NoSubscription => not_found("subscription_not_found", "subscription not found"),
             Self::CustomerNotActive => forbidden("customer_not_active", "user is not active"),
             Self::SubscriptionExpired => forbidden("subscription_expired", "subscription expired"),
+            Self::TooOften(excess) => too_often(excess),
+            Self::QuotaExceeded => forbidden("quota_exceeded", "message quota exceeded"),
+            Self::NotCharged(error) => of_database(error),
+            Self::NoSession => ApiError::new(StatusCode::NOT_FOUND, "session_not_found", "session not found"),
+            Self::NotSynced(error) => not_synced(error),
             Self::Path(Refusal::Invalid) => ApiError::bad_request("invalid_path", "invalid path"),
             Self::Path(Refusal::Admin) => forbidden("admin_not_exposed", "admin path is not exposed"),
             Self::Path(Refusal::NotExposed) => forbidden("path_not_exposed", "path is not exposed"),
             Self::Path(Refusal::Unknown) | Self::NoRoute => ApiError::no_route(path),
             Self::TooLarge => ApiError::too_large(),
             Self::BodyCutOff => ApiError::bad_request("body_cut_off", "The request body ended early"),
-            // The same text as below, but a code of its own: whoever sends may safely send again.
-            Self::Forward(ForwardError::Unreachable) => ApiError::new(
-                StatusCode::BAD_GATEWAY,
-                "upstream_unreachable",
-                "upstream unavailable",
-            ),
-            // A redirect of the WA server says as little to a caller as its absence.
-            Self::Forward(ForwardError::Unavailable | ForwardError::Redirected) => ApiError::new(
-                StatusCode::BAD_GATEWAY,
-                "upstream_unavailable",
-                "upstream unavailable",
-            ),
-            Self::Forward(ForwardError::TimedOut) => ApiError::new(
-                StatusCode::GATEWAY_TIMEOUT,
-                "upstream_timeout",
-                "upstream did not answer in time",
-            ),
+            Self::Forward(error) => of_forward(*error),
             Self::NotReady => ApiError::unavailable(RETRY_AFTER),
             Self::Database(error) => of_database(error),
             Self::Shared(error) => match &**error {
@@ -188,6 +198,51 @@ impl Error {
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         error.answer("")
+    }
+}
+
+fn of_forward(error: ForwardError) -> ApiError {
+    let unavailable = |code| ApiError::new(StatusCode::BAD_GATEWAY, code, "upstream unavailable");
+    match error {
+        // The same text as below, but a code of its own: whoever sends may safely send again.
+        ForwardError::Unreachable => unavailable("upstream_unreachable"),
+        // A redirect of the WA server says as little to a caller as its absence.
+        ForwardError::Unavailable | ForwardError::Redirected => unavailable("upstream_unavailable"),
+        ForwardError::TimedOut => ApiError::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "upstream_timeout",
+            "upstream did not answer in time",
+        ),
+    }
+}
+
+fn too_often(TooOften { excess, budget }: &TooOften) -> ApiError {
+    let code = match excess {
+        Excess::Blocked => "blocked",
+        Excess::Spam => "spam_detected",
+        Excess::OverLimit => "rate_limit_exceeded",
+    };
+    // Whole seconds, and never too early.
+    let wait = Duration::from_secs(budget.reset.as_secs() + 1);
+    ApiError::new(StatusCode::TOO_MANY_REQUESTS, code, excess.to_string()).retry_after(wait)
+}
+
+fn not_synced(error: &SyncError) -> ApiError {
+    match error {
+        SyncError::WaServer(ContactsError::Forward(error)) => of_forward(*error),
+        // Its own words are passed on where they can be read.
+        SyncError::WaServer(ContactsError::Refused { .. }) => of_forward(ForwardError::Unavailable),
+        SyncError::WaServer(ContactsError::Unreadable) => ApiError::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "invalid_contacts_response",
+            "invalid contacts response",
+        ),
+        SyncError::Database(error) => of_database(error),
+        SyncError::Busy => ApiError::unavailable(RETRY_AFTER),
+        SyncError::Encryption(_) | SyncError::Died => {
+            tracing::error!(error = %error, "a sync failed for our own fault");
+            ApiError::internal()
+        }
     }
 }
 

@@ -19,6 +19,7 @@ pub mod routes;
 mod secrets;
 mod state;
 mod store;
+mod traffic;
 pub mod wa_server;
 mod workers;
 

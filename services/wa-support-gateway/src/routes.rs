@@ -104,6 +104,8 @@ fn customer() -> Api {
             (503, "Come again after Retry-After"),
         ],
     });
+    api::contacts::routes(&mut api);
+    api::usage::routes(&mut api);
     api::me::customer_routes(&mut api);
     api
 }

@@ -18,7 +18,8 @@ use crate::flows::customer_key::CustomerKeys;
 use crate::flows::customers::Customers;
 use crate::flows::key_guard::KeyGuard;
 use crate::flows::standing::Standings;
-use crate::wa_server::{WaServer, WaServerAdmin};
+use crate::traffic::Traffic;
+use crate::wa_server::{Forwarder, WaServer, WaServerAdmin};
 
 /// Shared by all requests of a process. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -32,8 +33,10 @@ pub(crate) struct Gateway {
     pub(crate) key_guard: KeyGuard,
     pub(crate) standings: Standings,
     pub(crate) admissions: Admissions,
+    pub(crate) traffic: Traffic,
     pub(crate) keys: KeyRing,
     pub(crate) admin: WaServerAdmin,
+    pub(crate) forwarder: Forwarder,
     pub(crate) wa_server: WaServer,
     pub(crate) body_limit: u64,
     pub(crate) policies: PoliciesConfirmed,

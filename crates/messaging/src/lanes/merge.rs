@@ -2,9 +2,9 @@
 
 use database::DatabaseError;
 use diesel::sql_types::{Array, Text};
-use diesel_async::RunQueryDsl;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use domain::ids::TenantId;
-use tenant_isolation::GroupTransaction;
+use tenant_isolation::{GroupTransaction, TenantTransaction};
 
 /// Moves all work of a lane, and what waits in the outbox under its name, into another lane of the same tenant, and
 /// does away with it. Work stays in the order in which it was enqueued, across both lanes.
@@ -20,13 +20,31 @@ pub async fn merge(
     from: &str,
     into: &str,
 ) -> Result<(), DatabaseError> {
+    merge_lanes(tx.connection(), tenant, from, into).await
+}
+
+/// As [`merge`], for lanes of the transaction's tenant.
+///
+/// # Errors
+/// [`DatabaseError`]; the whole transaction is void then.
+pub async fn merge_one(tx: &mut TenantTransaction, from: &str, into: &str) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().clone();
+    merge_lanes(tx.connection(), &tenant, from, into).await
+}
+
+async fn merge_lanes(
+    connection: &mut AsyncPgConnection,
+    tenant: &TenantId,
+    from: &str,
+    into: &str,
+) -> Result<(), DatabaseError> {
     // Both rows, in one order, before anything else: a worker that begins a task holds one of them.
     diesel::sql_query(
         "SELECT lane FROM lanes WHERE tenant_id = $1 AND lane = ANY ($2) ORDER BY lane FOR UPDATE",
     )
     .bind::<Text, _>(tenant.as_str())
     .bind::<Array<Text>, _>(vec![from, into])
-    .execute(tx.connection())
+    .execute(&mut *connection)
     .await?;
     // A lane without work is not ready. Where both have work, the surviving one is ready when it would have been.
     diesel::sql_query(
@@ -37,7 +55,7 @@ pub async fn merge(
     .bind::<Text, _>(tenant.as_str())
     .bind::<Text, _>(from)
     .bind::<Text, _>(into)
-    .execute(tx.connection())
+    .execute(&mut *connection)
     .await?;
     for statement in [
         "UPDATE lane_tasks SET lane = $3 WHERE tenant_id = $1 AND lane = $2",
@@ -47,13 +65,13 @@ pub async fn merge(
             .bind::<Text, _>(tenant.as_str())
             .bind::<Text, _>(from)
             .bind::<Text, _>(into)
-            .execute(tx.connection())
+            .execute(&mut *connection)
             .await?;
     }
     diesel::sql_query("DELETE FROM lanes WHERE tenant_id = $1 AND lane = $2")
         .bind::<Text, _>(tenant.as_str())
         .bind::<Text, _>(from)
-        .execute(tx.connection())
+        .execute(&mut *connection)
         .await?;
     Ok(())
 }

@@ -11,7 +11,7 @@ mod table;
 mod upkeep;
 mod workers;
 
-pub use merge::merge;
+pub use merge::{merge, merge_one};
 pub use table::{
     LaneChoice, LaneError, Lease, NewTask, Task, Waits, delete_idle, discard, enqueue, enqueue_group, replay,
 };

@@ -1,5 +1,7 @@
 //! `/metrics` and who may read it.
 
+use std::time::Duration;
+
 use secrecy::SecretString;
 use web::{MetricsToken, ServerSettings};
 
@@ -50,6 +52,44 @@ async fn the_page_opens_for_the_token_and_for_nothing_else() {
         "{}",
         page.body
     );
+    server.end().await;
+}
+
+/// Requests that are being answered, in all servers of this process.
+fn in_flight() -> Option<f64> {
+    let page = runtime::telemetry::render_metrics();
+    let line = page
+        .lines()
+        .find(|line| line.starts_with("kanal_http_requests_in_flight"))?;
+    line.rsplit(' ').next()?.parse().ok()
+}
+
+async fn until(what: &str, holds: impl Fn(f64) -> bool) {
+    let waiting = async {
+        while !in_flight().is_some_and(&holds) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), waiting)
+        .await
+        .unwrap_or_else(|_| panic!("{what}: {:?}", in_flight()));
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_is_no_request_in_flight() {
+    runtime::telemetry::start_metrics();
+    let server = Server::start(ServerSettings {
+        cancel_when_caller_leaves: true,
+        ..settings()
+    });
+    server.get("/broken").await;
+    let open = server.open(&get("/slow", "")).await;
+    server.calls.until(&server.calls.begun, 1).await;
+    assert!(in_flight().is_some_and(|count| count >= 1.0), "{:?}", in_flight());
+    drop(open);
+    server.calls.until(&server.calls.dropped, 1).await;
+    // The tests beside this one have theirs in flight; what has drifted never comes back to nothing.
+    until("all are answered or gone", |count| count == 0.0).await;
     server.end().await;
 }
 

@@ -108,7 +108,7 @@ async fn list_all(
     state: Data<State>,
 ) -> Result<HttpResponse, ServiceError> {
     let filter = DeadLetterFilter {
-        reason: query.get("reason").map(str::to_owned),
+        reason: query.get("reason").map(plain),
         older_than: query
             .get("older_than")
             .map(|text| time("older_than", text))
@@ -180,7 +180,7 @@ async fn replay_all(
 ) -> Result<HttpResponse, ServiceError> {
     let scope = scope(&caller, &request, Some(&query), Some(&body))?;
     let filter = DeadLetterFilter {
-        reason: body.filled("reason")?.map(str::to_owned),
+        reason: body.filled("reason")?.map(plain),
         older_than: body
             .filled("older_than")?
             .map(|text| time("older_than", text))
@@ -218,6 +218,11 @@ fn scope(
 
 fn id(text: &str) -> Result<MessageId, ApiError> {
     text.parse().map_err(|_| not_found())
+}
+
+/// No reason holds a NUL, and Postgres takes none.
+fn plain(reason: &str) -> String {
+    reason.replace('\0', "")
 }
 
 fn limit(asked: Option<i64>) -> Result<i64, ApiError> {

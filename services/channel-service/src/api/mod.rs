@@ -6,6 +6,7 @@ pub(crate) mod channel_accounts;
 pub(crate) mod conversations;
 pub(crate) mod dead_letters;
 mod files;
+pub(crate) mod health;
 pub(crate) mod media;
 pub(crate) mod messages;
 pub(crate) mod person;

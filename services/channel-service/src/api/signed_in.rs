@@ -15,6 +15,7 @@ use actix_web::{FromRequest, HttpRequest, dev, web};
 use domain::ids::TenantId;
 use tenant_isolation::TenantScope;
 
+use super::village;
 use crate::app::State;
 use crate::error::ServiceError;
 use crate::flows::sign_in::{self, NotForThem, SessionSecret, SignedIn};
@@ -59,7 +60,7 @@ impl User {
     pub(crate) fn actor(&self, request: &HttpRequest) -> Actor {
         Actor {
             name: format!("user {}", self.who.email),
-            source: request.peer_addr().map(|address| address.ip().to_string()),
+            source: village::source_of(request),
         }
     }
 }

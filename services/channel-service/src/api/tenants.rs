@@ -118,7 +118,9 @@ fn superadmin(user: &User) -> Result<(), ApiError> {
 
 async fn list_all(user: User, query: Query, state: Data<State>) -> Result<HttpResponse, ServiceError> {
     superadmin(&user)?;
-    let tenants = tenant::list(&state.db, query.get("after"), MOST).await?;
+    // No id holds a NUL, and Postgres takes none.
+    let after = query.get("after").map(|after| after.replace('\0', ""));
+    let tenants = tenant::list(&state.db, after.as_deref(), MOST).await?;
     Ok(HttpResponse::Ok().json(json!({"success": true, "data": tenants})))
 }
 

@@ -3,6 +3,7 @@
 use ::web::{ApiError, Fields, Internal, Query, note_tenant};
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
+use actix_web::web::Data;
 use domain::address::ChatAddress;
 use domain::ids::TenantId;
 use tenant_isolation::TenantScope;
@@ -11,6 +12,7 @@ use crate::app::State;
 use crate::error::ServiceError;
 use crate::flows::find_tenant;
 use crate::flows::tenant::Actor;
+use crate::webhooks::source;
 
 /// The tenant's id as the caller gave it: query, then body, then header `x-village-id`. An empty one counts as not
 /// given.
@@ -62,8 +64,14 @@ pub(crate) fn actor(caller: &Internal, request: &HttpRequest, person: Option<&st
     };
     Actor {
         name: name.replace('\0', ""),
-        source: request.peer_addr().map(|address| address.ip().to_string()),
+        source: source_of(request),
     }
+}
+
+/// From where a request comes, for the audit log: as the throttle of signing in sees it.
+pub(super) fn source_of(request: &HttpRequest) -> Option<String> {
+    let state = request.app_data::<Data<State>>()?;
+    source::caller_or_peer(request, &state.webhook).map(|address| address.to_string())
 }
 
 /// The tenant of something that is done. It has to be named.

@@ -108,7 +108,7 @@ async fn failed(db: &Database, about: About<'_>, explanation: Option<&str>) -> R
 }
 
 /// A message of ours moved: if it is an answer of the AI, its chat shows what became of it. In the transaction that
-/// moved it.
+/// moved it, which holds the message's chat (see [`message_chat`](crate::store::message_chat)).
 ///
 /// # Errors
 /// [`DatabaseError`].
@@ -129,7 +129,6 @@ pub async fn follow_answer(
                 return Ok(());
             };
             let ids = message_ids(answer.message_ids.iter().map(String::as_str));
-            ai_chat::lock(tx, chat).await?;
             pending_message::answered(tx, chat, &ids).await?;
             ai_chat::settled(tx, chat, &ids, true).await?;
             ai_chat::show_answer(tx, chat, MessageId::from_uuid(message.id)).await?;
@@ -146,7 +145,6 @@ pub async fn follow_answer(
                 return Ok(());
             };
             let ids = message_ids(answer.message_ids.iter().map(String::as_str));
-            ai_chat::lock(tx, chat).await?;
             if held_back {
                 pending_message::answered(tx, chat, &ids).await?;
                 ai_chat::settled(tx, chat, &ids, true).await?;

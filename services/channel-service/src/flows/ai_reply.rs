@@ -30,7 +30,7 @@ use super::learn_lid;
 use super::send_message::Sender;
 use crate::store::ai_reply::{self, Adoption, ReplyKey};
 use crate::store::message::{Moved, NewMessage};
-use crate::store::{account, ai_chat, chat, message};
+use crate::store::{account, ai_chat, chat, message, message_chat};
 
 /// Task kind of a part of an answer. Its payload is that of any send, and says to which answer it belongs.
 pub const SEND_REPLY: &str = "send_ai_reply";
@@ -97,10 +97,11 @@ pub async fn take(
         .map_or_else(|| words_key(reply, &person), ReplyKey::Message);
 
     let mut tx = TenantTransaction::begin(db, &scope, "take AI reply").await?;
+    // The chat first: whoever shows in it what became of an answer has it, and then looks at the answer.
+    let (chat, account) = chat_with(&mut tx, &scope, &person, named.as_ref()).await?;
     if !ai_reply::claim(&mut tx, &key, &answers).await? {
         return Ok(false);
     }
-    let (chat, account) = chat_with(&mut tx, &scope, &person, named.as_ref()).await?;
     let key = key.as_text();
     let mut queued = Vec::with_capacity(parts.len());
     for (number, part) in parts.into_iter().enumerate() {
@@ -289,7 +290,7 @@ impl ReplySender {
     ) -> Result<Option<Next>, LaneError> {
         let mut tx = TenantTransaction::begin(&self.db, lease.scope(), "look at AI reply").await?;
         // Not the lane's: two chats of one person may have become one.
-        let Some(chat) = ai_reply::chat_of(&mut tx, part.message_id).await? else {
+        let Some(chat) = message_chat::lock(&mut tx, part.message_id).await? else {
             return Ok(None);
         };
         let mut reason = answers_are_kept_back(&mut tx, chat).await?;

@@ -11,7 +11,7 @@ use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTr
 use super::announce_status::announce;
 use super::tenant::Actor;
 use crate::store::dead_letter::{self, AttemptRow, DeadLetterFilter, DeadLetterRow, DeadLetterWords};
-use crate::store::{audit, message};
+use crate::store::{audit, message, message_chat};
 
 /// Most dead letters that one call lists or replays.
 pub const MOST: i64 = 1_000;
@@ -86,6 +86,7 @@ pub async fn replay(
     actor: &Actor,
 ) -> Result<bool, DatabaseError> {
     let mut tx = TenantTransaction::begin(db, scope, "replay message").await?;
+    message_chat::lock(&mut tx, id).await?;
     message::lock(&mut tx, id).await?;
     if !lanes::replay(&mut tx, id.as_uuid()).await? {
         return Ok(false);

@@ -34,7 +34,7 @@ use uuid::Uuid;
 use super::identifier::write_identifier;
 use crate::media::{MediaLinks, MediaUrls};
 use crate::store::ai_message::{self, AiMessageRow};
-use crate::store::{ai_chat, channel_account, media, pending_message, takeover, tenant};
+use crate::store::{ai_chat, channel_account, media, message_chat, pending_message, takeover, tenant};
 
 /// Task kind: a message wants to be handed over.
 pub const HAND_OVER: &str = "ai_hand_over";
@@ -65,18 +65,17 @@ struct ClearTask {
     chat_id: ChatId,
 }
 
-/// Puts a message on its chat's lane. Told twice about one message, it does so once while the first task is there; a
-/// later one finds that all is decided.
+/// Puts a message on its chat's lane: that of the chat it is in now, which two chats of one person may have become since
+/// the message was told of. Told twice about one message, it does so once while the first task is there; a later one
+/// finds that all is decided. A message that is gone is nobody's any more.
 ///
 /// # Errors
 /// [`DatabaseError`].
-pub async fn request(
-    db: &Database,
-    scope: &TenantScope,
-    chat: ChatId,
-    message: MessageId,
-) -> Result<(), DatabaseError> {
+pub async fn request(db: &Database, scope: &TenantScope, message: MessageId) -> Result<(), DatabaseError> {
     let mut tx = TenantTransaction::begin(db, scope, "request hand-over").await?;
+    let Some(chat) = message_chat::lock(&mut tx, message).await? else {
+        return Ok(());
+    };
     let task = NewTask {
         lane: lane(chat),
         id: Uuid::new_v5(&TASKS, message.as_uuid().as_bytes()),

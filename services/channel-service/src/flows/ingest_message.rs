@@ -187,8 +187,9 @@ async fn commit_group(db: &Database, jobs: &[IngestJob]) -> Result<Vec<Ingested>
     let mut kept = HashSet::new();
     if !fresh.is_empty() {
         let learned = learn_lid::learn(&mut tx, &mut fresh, &new).await?;
+        learned.lock_chats(&mut tx, &fresh).await?;
         let chats = upsert_chats(&mut tx, &fresh).await?;
-        learned.merge_chats(&mut tx, &chats).await?;
+        learned.merge_chats(&mut tx, &chats, &fresh).await?;
         let mut messages = Vec::with_capacity(fresh.len());
         for Fresh { job, id } in &fresh {
             messages.push(new_message(job, *id, &chats)?);
@@ -283,7 +284,7 @@ fn changes(fresh: &[Fresh<'_>], messages: &[NewMessage], kept: &HashSet<MessageI
     kept.filter_map(of).collect()
 }
 
-/// One row a chat, in the order of their keys, so that two groups lock in the same order.
+/// One row a chat, by tenant, account and address as text: the order in which chats are locked everywhere.
 async fn upsert_chats(
     tx: &mut GroupTransaction,
     fresh: &[Fresh<'_>],
@@ -296,7 +297,10 @@ async fn upsert_chats(
             std::collections::btree_map::Entry::Occupied(mut place) => place.get_mut().merge(update),
         }
     }
-    let updates: Vec<ChatUpdate> = updates.into_values().collect();
+    let mut updates: Vec<ChatUpdate> = updates.into_values().collect();
+    updates.sort_by(|a, b| {
+        (&a.tenant, a.account, a.address.as_str()).cmp(&(&b.tenant, b.account, b.address.as_str()))
+    });
     Ok(chat::upsert_group(tx, &updates).await?.into_iter().collect())
 }
 

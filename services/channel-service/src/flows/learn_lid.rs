@@ -3,10 +3,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use chrono::Utc;
 use database::DatabaseError;
 use domain::address::{ChatAddress, Lid, PhoneNumber};
 use domain::ids::{AccountId, ChatId};
+use messaging::Envelope;
+use messaging::events::chat_merged::ChatMerged;
 use messaging::lanes;
+use messaging::outbox::{NewRow, enqueue_group};
 use tenant_isolation::{GroupTransaction, TenantTransaction};
 
 use super::hand_over;
@@ -67,11 +71,31 @@ fn name_by_number(fresh: &mut Fresh<'_>, phone: PhoneNumber) {
 }
 
 impl Learned {
-    /// Makes one chat of two, where a number became known that had a chat under its hidden id. The chat of the number
-    /// survives; `chats` holds it, locked by this transaction.
+    /// Locks the chats of the group together with those that may become one with them. Costs nothing where nothing was
+    /// learned.
     ///
-    /// A chat under a hidden id is only ever taken hold of by whoever has the id's row (see [`contact_lid`]), so the
-    /// order of these locks among each other cannot cross anybody else's.
+    /// # Errors
+    /// [`DatabaseError`].
+    pub(super) async fn lock_chats(
+        &self,
+        tx: &mut GroupTransaction,
+        fresh: &[Fresh<'_>],
+    ) -> Result<(), DatabaseError> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let hidden = self.0.keys();
+        let hidden = hidden.map(|(tenant, account, lid)| (tenant.clone(), *account, lid.as_jid().to_owned()));
+        let shown = fresh.iter().map(|Fresh { job, .. }| {
+            let address = job.message.chat.as_str().to_owned();
+            (job.scope.tenant().clone(), job.account, address)
+        });
+        chat_merge::lock_group(tx, &hidden.chain(shown).collect::<Vec<_>>()).await
+    }
+
+    /// Makes one chat of two, where a number became known that had a chat under its hidden id. The chat of the number
+    /// survives; `chats` holds it, locked by this transaction like the other one, see [`Self::lock_chats`]. Whoever
+    /// holds on to chats is told.
     ///
     /// # Errors
     /// [`DatabaseError`].
@@ -79,16 +103,41 @@ impl Learned {
         &self,
         tx: &mut GroupTransaction,
         chats: &HashMap<ChatKey, ChatId>,
+        fresh: &[Fresh<'_>],
     ) -> Result<(), DatabaseError> {
         let mut learned: Vec<(&LidKey, &PhoneNumber)> = self.0.iter().collect();
         learned.sort();
         for ((tenant, account, lid), phone) in learned {
             let key = (tenant.clone(), *account, ChatAddress::Phone(phone.clone()));
             let Some(&into) = chats.get(&key) else { continue };
+            let teaches = |one: &&Fresh<'_>| {
+                let job = &one.job;
+                job.scope.tenant() == tenant && job.account == *account && job.message.chat == key.2
+            };
+            let Some(teacher) = fresh.iter().find(teaches) else {
+                continue;
+            };
             let merged = chat_merge::merge(tx, tenant, *account, lid.as_jid(), into).await?;
             if let Some(from) = merged {
                 lanes::merge(tx, tenant, &from.to_string(), &into.to_string()).await?;
                 lanes::merge(tx, tenant, &hand_over::lane(from), &hand_over::lane(into)).await?;
+                let event = ChatMerged {
+                    account_id: *account,
+                    chat_id: into,
+                    address: key.2.as_str().to_owned(),
+                    merged_chat_id: from,
+                    merged_address: lid.as_jid().to_owned(),
+                    at: Utc::now(),
+                };
+                let envelope = Envelope::new(&teacher.job.scope, &event)
+                    .map_err(|error| DatabaseError::Refused(error.into()))?
+                    .caused_by(teacher.job.request_id.clone());
+                // Behind everything that was told of either chat.
+                let row = NewRow {
+                    lane: into.to_string(),
+                    envelope,
+                };
+                enqueue_group(tx, vec![row]).await?;
                 metrics::counter!("kanal_chats_merged_total").increment(1);
                 tracing::info!(%tenant, chat = %from, %into, "two chats are one person");
             }

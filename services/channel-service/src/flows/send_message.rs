@@ -41,7 +41,7 @@ use super::pace::Pace;
 use super::queue_message::SendTask;
 use crate::store::message::OutboundRow;
 use crate::store::send_attempt::{self, SendAttempt};
-use crate::store::{account, message, message_change};
+use crate::store::{account, message, message_change, message_chat};
 
 /// A wait that is over sooner is not worth letting go of the lane; any longer one would hold a place that others need.
 const SHORT_WAIT: Duration = Duration::from_millis(5);
@@ -398,6 +398,7 @@ impl Sender {
         metrics::counter!("kanal_send_attempts_total", "outcome" => ruling.attempt).increment(1);
         let id = MessageId::from_uuid(row.id);
         let mut tx = TenantTransaction::begin(&self.db, lease.scope(), "record send").await?;
+        message_chat::lock(&mut tx, id).await?;
         let attempt = SendAttempt {
             message: id,
             outcome: ruling.attempt,
@@ -467,6 +468,7 @@ impl Sender {
     async fn fail(&self, lease: &Lease, task: &Task, reason: &'static str) -> Result<Next, LaneError> {
         let mut tx = TenantTransaction::begin(&self.db, lease.scope(), "fail message").await?;
         let (id, status) = (MessageId::from_uuid(task.id), DeliveryStatus::Failed);
+        message_chat::lock(&mut tx, id).await?;
         let moved = message::advance(&mut tx, id, status, Some(reason)).await?;
         let moved = moved.into_iter().collect();
         announce(&mut tx, moved, status, Some(reason), Utc::now()).await?;
@@ -485,6 +487,7 @@ impl Sender {
             DeliveryStatus::Parked
         };
         let id = MessageId::from_uuid(task.id);
+        message_chat::lock(&mut tx, id).await?;
         let moved = match message::advance(&mut tx, id, status, Some(reason)).await? {
             Some(moved) => Some(moved),
             None => message::give_reason(&mut tx, id, status, Some(reason)).await?,

@@ -96,26 +96,6 @@ pub async fn find(tx: &mut TenantTransaction, key: &str) -> Result<Option<ReplyR
     Ok(rows.pop())
 }
 
-/// The chat in which a part of an answer is now. `None`: the part is gone.
-///
-/// # Errors
-/// [`DatabaseError`].
-pub async fn chat_of(tx: &mut TenantTransaction, part: MessageId) -> Result<Option<ChatId>, DatabaseError> {
-    #[derive(diesel::QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = SqlUuid)]
-        chat_id: Uuid,
-    }
-    let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<Row> =
-        diesel::sql_query("SELECT chat_id FROM messages WHERE tenant_id = $1 AND id = $2")
-            .bind::<Text, _>(tenant)
-            .bind::<SqlUuid, _>(part.as_uuid())
-            .load(tx.connection())
-            .await?;
-    Ok(rows.pop().map(|row| ChatId::from_uuid(row.chat_id)))
-}
-
 /// Which of these messages have an answer that went out.
 ///
 /// # Errors

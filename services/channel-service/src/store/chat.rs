@@ -298,7 +298,7 @@ pub async fn ensure(tx: &mut TenantTransaction, new: &ChatUpdate) -> Result<Chat
 pub async fn lock(tx: &mut TenantTransaction, ids: &[Uuid]) -> Result<Vec<ChatId>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     let rows: Vec<IdRow> = diesel::sql_query(
-        "SELECT id FROM chats WHERE tenant_id = $1 AND id = ANY ($2) ORDER BY account_id, address FOR UPDATE",
+        "SELECT id FROM chats WHERE tenant_id = $1 AND id = ANY ($2) ORDER BY account_id, address COLLATE \"C\" FOR UPDATE",
     )
     .bind::<Text, _>(tenant)
     .bind::<Array<SqlUuid>, _>(ids)

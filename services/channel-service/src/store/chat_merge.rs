@@ -1,7 +1,7 @@
 //! `chats`: two of them turn out to be one person.
 
 use database::DatabaseError;
-use diesel::sql_types::{Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::ids::{AccountId, ChatId, TenantId};
 use tenant_isolation::GroupTransaction;
@@ -11,6 +11,42 @@ use uuid::Uuid;
 struct IdRow {
     #[diesel(sql_type = SqlUuid)]
     id: Uuid,
+}
+
+/// Locks those of these chats that are there until the commit, in the order in which chats are locked everywhere.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn lock_group(
+    tx: &mut GroupTransaction,
+    chats: &[(TenantId, AccountId, String)],
+) -> Result<(), DatabaseError> {
+    diesel::sql_query(
+        "SELECT c.id FROM chats c JOIN unnest($1, $2, $3) AS k (tenant_id, account_id, address) \
+             ON c.tenant_id = k.tenant_id AND c.account_id = k.account_id AND c.address = k.address \
+         ORDER BY c.tenant_id COLLATE \"C\", c.account_id, c.address COLLATE \"C\" FOR UPDATE OF c",
+    )
+    .bind::<Array<Text>, _>(
+        chats
+            .iter()
+            .map(|(tenant, ..)| tenant.as_str())
+            .collect::<Vec<_>>(),
+    )
+    .bind::<Array<SqlUuid>, _>(
+        chats
+            .iter()
+            .map(|(_, account, _)| account.as_uuid())
+            .collect::<Vec<_>>(),
+    )
+    .bind::<Array<Text>, _>(
+        chats
+            .iter()
+            .map(|(.., address)| address.as_str())
+            .collect::<Vec<_>>(),
+    )
+    .execute(tx.connection())
+    .await?;
+    Ok(())
 }
 
 /// Moves everything of the chat with this address into another chat of the same account, which the transaction has

@@ -556,7 +556,7 @@ pub async fn delete_of_chat(tx: &mut TenantTransaction, chat: ChatId) -> Result<
     Ok(gone.len())
 }
 
-fn predecessors(status: DeliveryStatus) -> Vec<&'static str> {
+pub(super) fn predecessors(status: DeliveryStatus) -> Vec<&'static str> {
     status
         .predecessors()
         .into_iter()

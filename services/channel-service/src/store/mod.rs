@@ -14,6 +14,7 @@ pub mod dead_letter;
 pub mod media;
 pub mod message;
 pub mod message_change;
+pub mod message_chat;
 pub mod pending_message;
 pub mod provider_event;
 pub mod quarantine;

@@ -24,7 +24,7 @@ impl HandleEvent for AiHandover {
             return Err(HandleError::poison("this kind of event is no received message"));
         };
         let scope = envelope.scope();
-        let requested = request(&self.db, &scope, message.chat_id, message.message_id);
+        let requested = request(&self.db, &scope, message.message_id);
         // Whatever Postgres' trouble is, the next message would meet it too.
         caused_by(envelope.request_id.clone(), &scope, requested)
             .await

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use database::{Database, DatabaseError};
+use messaging::lanes;
 use runtime::shutdown::Shutdown;
 use tenant_isolation::{PlatformScope, PlatformTransaction};
 
@@ -11,6 +12,8 @@ use crate::store::user_session;
 
 const EVERY: Duration = Duration::from_secs(60 * 60);
 const BATCH: i64 = 1_000;
+/// A lane's row is small and soon made again.
+const LANES_DAYS: f64 = 7.0;
 
 /// Sweeps at once and then every hour.
 pub async fn run(db: Database, age: Duration, shutdown: Shutdown) {
@@ -22,6 +25,9 @@ pub async fn run(db: Database, age: Duration, shutdown: Shutdown) {
         }
         if let Err(error) = sweep_sessions(&db, &shutdown).await {
             tracing::warn!(error = %crate::error::chain(&error), "sessions that are over could not be deleted");
+        }
+        if let Err(error) = sweep_lanes(&db, &shutdown).await {
+            tracing::warn!(error = %crate::error::chain(&error), "lanes without work could not be forgotten");
         }
         if !shutdown.sleep(EVERY).await {
             return;
@@ -39,6 +45,25 @@ async fn sweep_sessions(db: &Database, shutdown: &Shutdown) -> Result<(), Databa
         let more = i64::try_from(deleted).unwrap_or(BATCH) >= BATCH;
         if !more || !shutdown.sleep(Duration::from_millis(50)).await {
             return Ok(());
+        }
+    }
+}
+
+/// Forgets lanes that have nothing to do: there is one for each chat that ever was, and one more for its AI. Returns how
+/// many.
+///
+/// # Errors
+/// [`DatabaseError`]; what was forgotten until then stays forgotten.
+pub async fn sweep_lanes(db: &Database, shutdown: &Shutdown) -> Result<usize, DatabaseError> {
+    let mut all = 0;
+    loop {
+        let mut tx = PlatformTransaction::begin(db, PlatformScope::for_purpose("forget idle lanes")).await?;
+        let forgotten = lanes::forget_idle(&mut tx, LANES_DAYS, BATCH).await?;
+        tx.commit().await?;
+        all += forgotten;
+        let more = i64::try_from(forgotten).unwrap_or(BATCH) >= BATCH;
+        if !more || !shutdown.sleep(Duration::from_millis(50)).await {
+            return Ok(all);
         }
     }
 }

@@ -44,6 +44,35 @@ async fn every_route_of_the_document_is_there_and_knows_no_stranger() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_other_sites_page_may_read_an_answer() {
+    let app = TestApp::spawn().await;
+    for (method, path) in routes::served() {
+        let url = format!("{}{}", app.url, path.replace(['{', '}'], ""));
+        for asked in [method.parse().unwrap(), Method::OPTIONS] {
+            let answer = app
+                .http()
+                .request(asked.clone(), &url)
+                .header("origin", "https://elsewhere.example")
+                .header("access-control-request-method", &method)
+                .header("x-internal-api-key", INTERNAL_KEY)
+                .send()
+                .await
+                .unwrap();
+            let mut names = answer.headers().keys();
+            let allowed = names.find(|name| name.as_str().starts_with("access-control-"));
+            assert_eq!(allowed, None, "{asked} {path}");
+            if asked == Method::OPTIONS {
+                assert!(
+                    matches!(answer.status().as_u16(), 401 | 404),
+                    "{path}: {answer:?}"
+                );
+            }
+        }
+    }
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn people_can_read_it_in_the_browser() {
     let app = TestApp::spawn().await;
     assert_eq!(app.get("/api-docs.json").await.json(), routes::openapi());

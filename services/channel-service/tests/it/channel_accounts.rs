@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, LIMITED_KEY, TestApp};
+use crate::harness::{Answer, INTERNAL_KEY, LIMITED_KEY, TestApp, Wishes};
 
 const PATH: &str = "/channel-accounts";
 
@@ -189,5 +189,26 @@ async fn what_was_done_cannot_be_undone_in_the_log() {
         assert!(refused.is_err(), "{statement}");
     }
     assert_eq!(app.count("audit_log").await, 1);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn behind_a_listed_proxy_the_audit_names_the_caller_and_not_the_proxy() {
+    let app = TestApp::with(Wishes {
+        settings: &[("TRUSTED_PROXIES", "127.0.0.1")],
+        ..Wishes::default()
+    })
+    .await;
+    app.tenant("desa-satu").await;
+    let request = app
+        .http()
+        .put(format!("{}/internal{PATH}/desa-satu", app.url))
+        .header("x-internal-api-key", INTERNAL_KEY)
+        .header("x-forwarded-for", "203.0.113.7")
+        .json(&json!({"enabled_wa": false}));
+    let answer = request.send().await.unwrap();
+    assert!(answer.status().is_success(), "{}", answer.status());
+    let source = "SELECT source AS value FROM audit_log WHERE source IS NOT NULL";
+    assert_eq!(app.values(source).await, [json!("203.0.113.7")]);
     app.finish().await;
 }

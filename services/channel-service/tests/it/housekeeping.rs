@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use channel_service::MIGRATIONS;
 use channel_service::store::quarantine::Aging;
-use channel_service::workers::retention::sweep;
+use channel_service::workers::retention::{sweep, sweep_lanes};
 use database::migrate;
-use diesel_async::AsyncMigrationHarness;
+use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection as _};
 use diesel_migrations::MigrationHarness as _;
 use runtime::shutdown::Shutdown;
 use serde_json::json;
@@ -32,6 +32,8 @@ async fn the_sweep_takes_only_what_is_older() {
         app.order(&desa, RARA, &format!("umur {number}")).await;
         app.until_status(&format!("umur {number}"), "sent").await;
     }
+    // A message that was on its way to the AI would be noted as pending anew.
+    app.until_to_ai(3).await;
     app.run_sql(
         "UPDATE inbound_ledger SET received_at = now() - interval '14 days 1 minute' WHERE provider_message_id = '3EB0AGE0'; \
          UPDATE inbound_ledger SET received_at = now() - interval '13 days 23 hours' WHERE provider_message_id = '3EB0AGE1'; \
@@ -89,6 +91,45 @@ async fn the_sweep_takes_only_what_is_older() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lane_without_work_is_forgotten_and_made_again_with_a_higher_fence() {
+    // Without a service, which would sweep by itself.
+    let database = TestDatabase::create("channel", MIGRATIONS).await;
+    let mut admin = database.admin().await;
+    admin.batch_execute(
+        "INSERT INTO lanes (tenant_id, lane, fence, ready_at) VALUES ('desa-lain', 'old and idle', 7, NULL), \
+             ('desa-lain', 'old with a task put aside', 7, NULL), ('desa-lain', 'old with work', 7, now() + interval '1 hour'); \
+         INSERT INTO lanes (tenant_id, lane) VALUES ('desa-lain', 'young and idle'); \
+         INSERT INTO lanes (tenant_id, lane, fence) SELECT 'desa-lain', 'many ' || n, n FROM generate_series(1, 1500) n; \
+         INSERT INTO lane_tasks (tenant_id, lane, id, kind, payload, parked) VALUES \
+             ('desa-lain', 'old with a task put aside', gen_random_uuid(), 'x', '{}', true)",
+    )
+    .await
+    .unwrap();
+    let shutdown = Shutdown::new();
+    assert_eq!(sweep_lanes(&database.db, &shutdown).await.unwrap(), 1501);
+    assert_eq!(sweep_lanes(&database.db, &shutdown).await.unwrap(), 0);
+    let left = "SELECT string_agg(lane, ', ' ORDER BY lane) AS name FROM lanes";
+    assert_eq!(
+        name(&mut admin, left).await,
+        "old with a task put aside, old with work, young and idle"
+    );
+    let again = "INSERT INTO lanes (tenant_id, lane) VALUES ('desa-lain', 'old and idle') \
+                 RETURNING (fence > 1000000000000)::text AS name";
+    assert_eq!(name(&mut admin, again).await, "true");
+}
+
+#[derive(diesel::QueryableByName)]
+struct Name {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    name: String,
+}
+
+async fn name(admin: &mut AsyncPgConnection, query: &str) -> String {
+    let row: Name = diesel::sql_query(query).get_result(admin).await.unwrap();
+    row.name
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn migrations_go_down_and_up_and_twice_is_nothing() {
     let database = TestDatabase::create("channel", MIGRATIONS).await;
     let admin_url = environment("TEST_DATABASE_URL").parse().unwrap();
@@ -101,12 +142,7 @@ async fn migrations_go_down_and_up_and_twice_is_nothing() {
     let reverted = harness.revert_all_migrations(MIGRATIONS).unwrap().len();
     assert!(reverted > 3, "{reverted}");
     drop(harness);
-    #[derive(diesel::QueryableByName)]
-    struct Left {
-        #[diesel(sql_type = diesel::sql_types::Text)]
-        name: String,
-    }
-    let left: Vec<Left> = diesel_async::RunQueryDsl::load(
+    let left: Vec<Name> = RunQueryDsl::load(
         diesel::sql_query(
             "SELECT relname::text AS name FROM pg_class WHERE relnamespace = current_schema()::regnamespace \
                 AND relkind IN ('r', 'p', 'S', 'v') AND relname <> '__diesel_schema_migrations' \

@@ -1,7 +1,10 @@
 //! One person, one chat: under a hidden id, under a number, and when it becomes known which belongs to which.
 
+use channel_service::flows::hand_over::request;
+use domain::ids::{MessageId, TenantId};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use tenant_isolation::TenantScope;
 use test_support::eventually;
 
 use crate::harness::{Tenant, TestApp, Wishes, order, refusal, text};
@@ -71,6 +74,35 @@ async fn two_chats_become_one_when_the_number_becomes_known() {
 
     post(&app, &desa, &teaching("3EB0T1", "keduanya")).await;
     let lane = format!("ai:{}", phone_chat.as_str().unwrap());
+    assert_eq!(app.values(ai_lanes).await, [json!(lane)]);
+    app.until_published().await;
+    let merged = eventually("the merge is told", || async { app.data_of("chat.merged").pop() }).await;
+    assert_eq!(
+        json!([
+            merged["account_id"],
+            merged["chat_id"],
+            merged["merged_chat_id"],
+            merged["address"],
+            merged["merged_address"]
+        ]),
+        json!([
+            desa.account,
+            phone_chat,
+            lid_chat,
+            format!("{RARA}@s.whatsapp.net"),
+            format!("{LID}@lid")
+        ])
+    );
+    assert_eq!(app.data_of("chat.merged").len(), 1);
+    // Told once more of a message of the chat that is gone, the AI's lane is that of the surviving one.
+    let told = app
+        .data_of("message.received")
+        .into_iter()
+        .find(|data| data["provider_message_id"] == "3EB0L1" && data["chat_id"] == lid_chat)
+        .unwrap();
+    let id: MessageId = told["message_id"].as_str().unwrap().parse().unwrap();
+    let scope = TenantScope::named_by_operator(TenantId::parse(desa.id.clone()).unwrap());
+    request(&app.direct, &scope, id).await.unwrap();
     assert_eq!(app.values(ai_lanes).await, [json!(lane)]);
     assert_eq!(
         json!(chats(&app).await),

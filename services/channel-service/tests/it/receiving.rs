@@ -532,3 +532,71 @@ async fn the_real_servers_own_bytes_pass_in_both_formats() {
     );
     app.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_time_that_cannot_be_is_the_time_of_arrival() {
+    let app = TestApp::spawn().await;
+    let desa = app.tenant("desa-satu").await;
+    let times = [
+        json!("kemarin"),
+        json!(""),
+        json!(null),
+        json!({"at": 1}),
+        json!(-5),
+        json!("0001-01-01T00:00:00Z"),
+        json!("2099-01-01T00:00:00Z"),
+    ];
+    for (at, time) in times.iter().enumerate() {
+        let id = format!("3EB0TIME{at}");
+        let mut event = text("6281290000011", &id, "jam salah");
+        event["event"]["Info"]["Timestamp"] = time.clone();
+        let before = chrono::Utc::now().timestamp_millis();
+        app.post(&desa.json(&event)).await.assert_kept();
+        let after = chrono::Utc::now().timestamp_millis();
+        let sent = app
+            .values(&format!(
+                "SELECT floor(extract(epoch FROM sent_at) * 1000)::int8 AS value FROM messages \
+                 WHERE provider_message_id = '{id}'"
+            ))
+            .await[0]
+            .as_i64()
+            .unwrap();
+        assert!(
+            (before..=after).contains(&sent),
+            "{time}: {before} {sent} {after}"
+        );
+    }
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_text_that_comes_later_stays_behind_the_newer_one() {
+    let app = TestApp::spawn().await;
+    let desa = app.tenant("desa-satu").await;
+    let written = |id: &str, ago: i64| {
+        let mut event = text("6281290000011", id, id);
+        let at = chrono::Utc::now() - chrono::Duration::seconds(ago);
+        event["event"]["Info"]["Timestamp"] = json!(at.to_rfc3339());
+        event
+    };
+    let last = || async {
+        app.rows("SELECT last_text, unread, (SELECT count(*) FROM messages) AS kept FROM chats")
+            .await
+            .remove(0)
+    };
+    for (id, ago, shown) in [
+        ("3EB0MIDDLE", 60, "3EB0MIDDLE"),
+        ("3EB0NEWEST", 30, "3EB0NEWEST"),
+        ("3EB0OLDEST", 90, "3EB0NEWEST"),
+        ("3EB0LATE", 45, "3EB0NEWEST"),
+    ] {
+        app.post(&desa.json(&written(id, ago))).await.assert_kept();
+        assert_eq!(last().await["last_text"], shown, "after {id}");
+    }
+    assert_eq!(
+        last().await,
+        json!({"last_text": "3EB0NEWEST", "unread": 4, "kept": 4}),
+        "counted and kept all the same"
+    );
+    app.finish().await;
+}

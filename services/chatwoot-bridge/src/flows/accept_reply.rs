@@ -16,7 +16,7 @@ use super::reflect_status::refusals;
 use super::work::{ReplyWork, StatusWork, conversation_lane};
 use crate::store::agent_messages::{self, AgentMessage};
 use crate::store::inboxes::Inbox;
-use crate::store::message_links;
+use crate::store::{contacts, message_links};
 
 /// Longest text the sender takes, in characters.
 const LONGEST_TEXT: usize = 65_536;
@@ -103,10 +103,15 @@ pub async fn accept_reply(
     let request_id = request_id.as_deref();
     let (task, refusal) = match sendable(reply) {
         Ok((to, text)) => {
+            // In a conversation that began under a hidden id, the number may be known by now.
+            let surviving = match to.lid() {
+                Some(_) => contacts::surviving(&mut tx, inbox.id, to.as_str()).await?,
+                None => None,
+            };
             let order = SendRequested {
                 request_id: request,
                 account_id: AccountId::from_uuid(inbox.account_id),
-                to: to.as_str().to_owned(),
+                to: surviving.unwrap_or_else(|| to.as_str().to_owned()),
                 text,
                 content: None,
                 quoted: None,

@@ -4,6 +4,7 @@ pub mod accept_reply;
 pub mod chatwoot_contact;
 pub mod connect_inbox;
 pub mod deliver_message;
+pub mod merge_contact;
 pub mod order_replies;
 pub mod parked_tasks;
 pub mod reference;

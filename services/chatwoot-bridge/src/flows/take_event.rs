@@ -2,6 +2,7 @@
 
 use database::DatabaseError;
 use messaging::consumer::HandleError;
+use messaging::events::chat_merged::ChatMerged;
 use messaging::events::message_received::{MessageReceived, MessageSentElsewhere};
 use messaging::events::message_status_changed::MessageStatusChanged;
 use messaging::lanes::{self, NewTask};
@@ -11,7 +12,7 @@ use tenant_isolation::TenantTransaction;
 
 use super::Tools;
 use super::reference::Reference;
-use super::work::{StatusWork, chat_lane, incoming_task};
+use super::work::{StatusWork, chat_lane, incoming_task, merged_task};
 use crate::store::handled_events;
 
 /// An event whose type is not on the list of our queue.
@@ -28,7 +29,8 @@ pub async fn take_event(tools: &Tools, signal: &Signal, envelope: &Envelope) -> 
         metrics::counter!("kanal_bridge_events_ignored_total", "type" => envelope.kind.clone()).increment(1);
         return Ok(());
     };
-    match store(tools, envelope, &task).await {
+    let merged = envelope.event().map_err(HandleError::poison)?;
+    match store(tools, envelope, &task, merged.as_ref()).await {
         Ok(true) => signal.ring(),
         Ok(false) => metrics::counter!("kanal_bridge_events_repeated_total").increment(1),
         // Also what the database refuses is kept in hand: it is our mistake, and the event is not to blame.
@@ -70,16 +72,31 @@ fn task_of(envelope: &Envelope) -> Result<Option<NewTask>, HandleError> {
             .map(Some)
             .map_err(HandleError::poison);
     }
+    if let Some(merged) = envelope.event::<ChatMerged>().map_err(HandleError::poison)? {
+        return merged_task(&merged, id, request_id)
+            .map(Some)
+            .map_err(HandleError::poison);
+    }
     if envelope.kind == MessageSentElsewhere::TYPE {
         return Ok(None);
     }
     Err(HandleError::poison(UnknownType))
 }
 
-async fn store(tools: &Tools, envelope: &Envelope, task: &NewTask) -> Result<bool, DatabaseError> {
+/// Where two chats became one, what still waits in the lane of the one that is gone comes first.
+async fn store(
+    tools: &Tools,
+    envelope: &Envelope,
+    task: &NewTask,
+    merged: Option<&ChatMerged>,
+) -> Result<bool, DatabaseError> {
     let mut tx = TenantTransaction::begin(&tools.db, &envelope.scope(), "take event").await?;
     let new = handled_events::add(&mut tx, envelope.id).await?;
     if new {
+        if let Some(merged) = merged {
+            let gone = chat_lane(merged.account_id, merged.merged_chat_id);
+            lanes::merge_one(&mut tx, &gone, &task.lane).await?;
+        }
         lanes::enqueue(&mut tx, task).await?;
     }
     tx.commit().await?;

@@ -2,6 +2,7 @@
 
 use domain::delivery::DeliveryStatus;
 use domain::ids::{AccountId, ChatId, ProviderMessageId};
+use messaging::events::chat_merged::ChatMerged;
 use messaging::events::message_received::ChatMessage;
 use messaging::events::send_requested::SendRequested;
 use messaging::lanes::{NewTask, Task};
@@ -13,6 +14,7 @@ use super::reference::Reference;
 
 const INCOMING_MESSAGE: &str = "incoming_message";
 const STATUS: &str = "status";
+const CHAT_MERGED: &str = "chat_merged";
 /// The kind of agents' replies that wait for their neighbours.
 pub const REPLY: &str = "reply";
 
@@ -34,6 +36,8 @@ pub enum Work {
     Status(StatusWork),
     /// An agent's reply is sent when its neighbours had time to come.
     Reply(ReplyWork),
+    /// A person's conversation is found under another address from now on.
+    Merged(ChatMerged),
 }
 
 /// A reply that was accepted.
@@ -138,6 +142,19 @@ pub fn incoming_task(
     task(INCOMING_MESSAGE, lane, id, request_id, message)
 }
 
+/// The end of a chat as a task, on the lane of the surviving one.
+///
+/// # Errors
+/// Never, for this shape; the signature is serde's.
+pub fn merged_task(
+    merged: &ChatMerged,
+    id: Uuid,
+    request_id: Option<&str>,
+) -> Result<NewTask, serde_json::Error> {
+    let lane = chat_lane(merged.account_id, merged.chat_id);
+    task(CHAT_MERGED, lane, id, request_id, merged)
+}
+
 #[derive(Serialize)]
 struct Written<'a, T> {
     request_id: Option<&'a str>,
@@ -179,6 +196,7 @@ pub fn read(task: &Task) -> Result<Errand, Unreadable> {
         INCOMING_MESSAGE => Work::IncomingMessage(Box::new(serde_json::from_str(work)?)),
         STATUS => Work::Status(serde_json::from_str(work)?),
         REPLY => Work::Reply(serde_json::from_str(work)?),
+        CHAT_MERGED => Work::Merged(serde_json::from_str(work)?),
         _ => return Err(Unreadable::Kind),
     };
     Ok(Errand {

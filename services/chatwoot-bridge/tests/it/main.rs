@@ -6,6 +6,7 @@ mod broker;
 mod connect;
 mod incoming;
 mod isolation;
+mod merged;
 mod process;
 mod properties;
 mod replies;

@@ -14,7 +14,9 @@ use secrecy::SecretString;
 use tenant_isolation::TenantScope;
 use web::ApiError;
 
+use super::budget::announce;
 use crate::error::Error;
+use crate::flows::limit::Budget;
 use crate::state::Gateway;
 use crate::store::customers::Standing;
 
@@ -42,15 +44,42 @@ pub(crate) async fn look_at_key(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     if request.match_pattern().is_some() {
-        let judged = judge(request.request())
-            .await
-            .map_err(|error| error.answer(request.path()));
+        let (budget, judged) = judge(request.request()).await;
+        let judged = judged.map_err(|error| error.answer(request.path()));
         request.extensions_mut().insert(Judged(judged));
+        let mut response = next.call(request).await?;
+        if let Some(budget) = budget {
+            announce(response.response_mut(), &budget);
+        }
+        return Ok(response);
     }
     next.call(request).await
 }
 
-async fn judge(request: &HttpRequest) -> Result<Customer, Error> {
+async fn judge(request: &HttpRequest) -> (Option<Budget>, Result<Customer, Error>) {
+    let Some(gateway) = request.app_data::<Data<Gateway>>() else {
+        return (None, Err(Error::Internal("no gateway")));
+    };
+    if !gateway.policies.are_confirmed() {
+        return (None, Err(Error::NotReady));
+    }
+    let presented = presented(request);
+    let address = web::source::caller_or_peer(request, &gateway.callers.proxies);
+    let (keys, limits) = (gateway.customer_keys.clone(), gateway.traffic.limits.clone());
+    let entered = gateway
+        .on_process(async move { Ok(keys.enter(presented, address, &limits).await) })
+        .await;
+    match entered {
+        Ok((budget, Ok((scope, standing)))) => {
+            web::note_tenant(&scope);
+            (budget, Ok(Customer { scope, standing }))
+        }
+        Ok((budget, Err(error))) => (budget, Err(error)),
+        Err(error) => (None, Err(error)),
+    }
+}
+
+fn presented(request: &HttpRequest) -> Result<SecretString, Error> {
     let presented = request
         .headers()
         .get("x-api-key")
@@ -61,19 +90,7 @@ async fn judge(request: &HttpRequest) -> Result<Customer, Error> {
     let presented = std::str::from_utf8(presented)
         .ok()
         .filter(|key| key.len() <= MAX_LENGTH);
-    let presented = SecretString::from(presented.ok_or(Error::InvalidApiKey)?);
-    let gateway = request
-        .app_data::<Data<Gateway>>()
-        .ok_or(Error::Internal("no gateway"))?;
-    if !gateway.policies.are_confirmed() {
-        return Err(Error::NotReady);
-    }
-    let keys = gateway.customer_keys.clone();
-    let (scope, standing) = gateway
-        .on_process(async move { keys.customer(&presented).await })
-        .await?;
-    web::note_tenant(&scope);
-    Ok(Customer { scope, standing })
+    presented.map(SecretString::from).ok_or(Error::InvalidApiKey)
 }
 
 impl FromRequest for Customer {

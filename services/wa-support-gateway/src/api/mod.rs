@@ -1,7 +1,9 @@
 //! The HTTP edge, a file per noun.
 
 pub(crate) mod body;
+mod budget;
 pub(crate) mod caller;
+pub(crate) mod contacts;
 pub(crate) mod cors;
 pub(crate) mod customer;
 pub(crate) mod customers;
@@ -10,3 +12,4 @@ pub(crate) mod proxy;
 pub(crate) mod root;
 mod session_token;
 mod upload;
+pub(crate) mod usage;

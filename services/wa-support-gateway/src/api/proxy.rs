@@ -1,21 +1,25 @@
 //! `/wa/*` and `/v1/wa/*`: the token proxy (contract §8).
 
+use ::web::source;
 use actix_web::body::SizedStream;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{
-    ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
-};
+use actix_web::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use actix_web::web::{self, Data};
-use actix_web::{HttpRequest, HttpResponse};
-use futures_util::StreamExt as _;
+use actix_web::{HttpRequest, HttpResponse, ResponseError as _};
 use web::Payload;
 
+use super::budget::announce;
+use super::upload::UploadFault;
 use super::{session_token, upload};
 use crate::error::Error;
+use crate::flows::admit::Admitted;
+use crate::flows::limit::Budget;
 use crate::flows::proxy_path::ProxyPath;
 use crate::flows::proxy_query;
+use crate::flows::send_kind::SendKind;
+use crate::flows::sending::Sending;
 use crate::state::Gateway;
-use crate::wa_server::{ForwardError, ForwardRequest};
+use crate::wa_server::{Answer, AnswerBody, ForwardBody, ForwardError, ForwardRequest, announced};
 
 /// Where the proxy hangs. Matched against the raw path: another spelling of a prefix is another path.
 const PREFIXES: [&str; 2] = ["/wa", "/v1/wa"];
@@ -23,22 +27,25 @@ const PREFIXES: [&str; 2] = ["/wa", "/v1/wa"];
 /// What a caller may know of an answer besides its status and body.
 const RETURNED: [HeaderName; 3] = [CONTENT_TYPE, CONTENT_ENCODING, RETRY_AFTER];
 
-/// Passes a request on to the WA server, or says why not.
-pub(crate) async fn proxy(
-    request: HttpRequest,
-    payload: Payload,
-    gateway: Data<Gateway>,
-) -> Result<HttpResponse, ::web::ApiError> {
+/// Passes a request on to the WA server, or says why not. Either way the answer says where its caller stands with the
+/// limits.
+pub(crate) async fn proxy(request: HttpRequest, payload: Payload, gateway: Data<Gateway>) -> HttpResponse {
     let mut count = Count("caller_left");
-    let answered = pass_on(&request, payload, &gateway).await;
+    let mut budget = None;
+    let answered = pass_on(&request, payload, &gateway, &mut budget).await;
     count.0 = answered.as_ref().map_or_else(Error::outcome, |_| "forwarded");
-    answered.map_err(|error| error.answer(request.path()))
+    let mut response = answered.unwrap_or_else(|error| error.answer(request.path()).error_response());
+    if let Some(budget) = budget {
+        announce(&mut response, &budget);
+    }
+    response
 }
 
 async fn pass_on(
     request: &HttpRequest,
     payload: Payload,
     gateway: &Data<Gateway>,
+    budget: &mut Option<Budget>,
 ) -> Result<HttpResponse, Error> {
     let raw = request.uri().path();
     let rest = PREFIXES
@@ -49,41 +56,92 @@ async fn pass_on(
         return Err(Error::NoRoute);
     };
 
-    let presented = session_token::presented(request.headers())?;
+    let presented = session_token::presented(request.headers(), request.uri().query());
     if !gateway.policies.are_confirmed() {
         return Err(Error::NotReady);
     }
-    let admissions = gateway.admissions.clone();
-    let admitted = gateway
-        .on_process(async move { admissions.admit(&presented).await })
+    let address = source::caller_or_peer(request, &gateway.callers.proxies);
+    let (admissions, limits) = (gateway.admissions.clone(), gateway.traffic.limits.clone());
+    let entered = gateway
+        .on_process(async move { Ok(admissions.enter(presented, address, &limits).await) })
         .await?;
+    *budget = entered.budget;
+    let admitted = entered.admitted?;
     ::web::note_tenant(&admitted.scope);
 
     let path = ProxyPath::judge(method.as_str(), rest)?;
-    let (body, fault) = upload::begin(request, payload, gateway.body_limit)?;
+    let kind = SendKind::of(method.as_str(), &path);
+    let (body, fault) = upload::begin(request, payload, gateway.body_limit).await?;
     let outgoing = ForwardRequest {
         method,
         path,
         query: request.uri().query().and_then(proxy_query::without_tokens),
-        token: admitted.token,
+        token: admitted.token.clone(),
         content_type: upstream_header(request, &CONTENT_TYPE),
         accept: upstream_header(request, &ACCEPT),
         body,
     };
-    let wa_server = gateway.wa_server.clone();
+    let work = gateway.as_ref().clone();
     let answer = gateway
-        .on_process(async move { Ok(wa_server.forward(outgoing).await?) })
-        .await;
-    match answer {
-        Ok(answer) => passed_back(answer),
-        Err(error @ Error::Forward(_)) => Err(fault.error().unwrap_or(error)),
-        Err(error) => Err(error),
+        .on_process(async move {
+            match kind {
+                Some(kind) => send(&work, &admitted, outgoing, kind, &fault).await,
+                None => forward(&work, outgoing, &fault).await,
+            }
+        })
+        .await?;
+    passed_back(answer)
+}
+
+/// A send: charged before it goes out, settled when its outcome is known.
+async fn send(
+    gateway: &Gateway,
+    admitted: &Admitted,
+    outgoing: ForwardRequest,
+    kind: SendKind,
+    fault: &UploadFault,
+) -> Result<Answer, Error> {
+    let mut sending = Sending::begin(&gateway.traffic, admitted, kind).await?;
+    let typed = match &outgoing.body {
+        Some(ForwardBody::Whole(text)) if admitted.typing && kind == SendKind::Text => {
+            gateway.traffic.typing.begin(&admitted.token, text).await
+        }
+        _ => None,
+    };
+    sending.goes_out();
+    let forwarded = forward(gateway, outgoing, fault).await;
+    if let Some(typed) = typed {
+        // The answer does not wait for it.
+        drop(gateway.process.spawn(typed.end()));
+    }
+    match &forwarded {
+        Ok(answer) => sending.answered(answer.status.is_success()),
+        Err(Error::Forward(ForwardError::Redirected)) => sending.answered(false),
+        Err(Error::Forward(ForwardError::Unreachable) | Error::TooLarge | Error::BodyCutOff) => {
+            sending.did_not_happen();
+        }
+        // Nobody knows.
+        Err(_) => drop(sending),
+    }
+    forwarded
+}
+
+async fn forward(gateway: &Gateway, outgoing: ForwardRequest, fault: &UploadFault) -> Result<Answer, Error> {
+    let forwarded = gateway.forwarder.forward(outgoing).await;
+    forwarded.map_err(|error| blamed(error.into(), fault))
+}
+
+/// A request that broke off because its caller's body did is the caller's error.
+fn blamed(error: Error, fault: &UploadFault) -> Error {
+    match error {
+        Error::Forward(_) => fault.error().unwrap_or(error),
+        other => other,
     }
 }
 
 /// The methods of the contract (§8.1); with another one a path is as unknown as any.
-fn passed_on(method: &actix_web::http::Method) -> Option<reqwest::Method> {
-    use reqwest::Method;
+fn passed_on(method: &actix_web::http::Method) -> Option<hyper::Method> {
+    use hyper::Method;
     [
         Method::GET,
         Method::POST,
@@ -97,36 +155,29 @@ fn passed_on(method: &actix_web::http::Method) -> Option<reqwest::Method> {
 }
 
 /// actix and the client speak two generations of the http crate; bytes are what both understand.
-fn upstream_header(request: &HttpRequest, name: &HeaderName) -> Option<reqwest::header::HeaderValue> {
+fn upstream_header(request: &HttpRequest, name: &HeaderName) -> Option<hyper::header::HeaderValue> {
     let value = request.headers().get(name)?;
-    reqwest::header::HeaderValue::from_bytes(value.as_bytes()).ok()
+    hyper::header::HeaderValue::from_bytes(value.as_bytes()).ok()
 }
 
-fn passed_back(answer: reqwest::Response) -> Result<HttpResponse, Error> {
-    let status = StatusCode::from_u16(answer.status().as_u16())
+fn passed_back(answer: Answer) -> Result<HttpResponse, Error> {
+    let status = StatusCode::from_u16(answer.status.as_u16())
         .map_err(|_| Error::Forward(ForwardError::Unavailable))?;
     let mut response = HttpResponse::build(status);
     for name in RETURNED {
-        let value = answer.headers().get(name.as_str());
+        let value = answer.headers.get(name.as_str());
         if let Some(value) = value.and_then(|value| HeaderValue::from_bytes(value.as_bytes()).ok()) {
             response.insert_header((name, value));
         }
     }
-    // Read from the header: the answer to a HEAD announces the length of a body it does not have.
-    let length = answer
-        .headers()
-        .get(CONTENT_LENGTH.as_str())
-        .and_then(|length| length.to_str().ok()?.parse().ok());
-    let body = answer.bytes_stream().map(|piece| {
-        piece.map_err(|error| {
-            tracing::warn!(error = ?error.without_url(), "the WA server's answer broke off");
-            ForwardError::Unavailable
-        })
-    });
-    Ok(match length {
-        Some(length) => response.body(SizedStream::new(length, body)),
-        None if status == StatusCode::NO_CONTENT => response.finish(),
-        None => response.streaming(body),
+    Ok(match answer.body {
+        AnswerBody::Whole(body) => response.body(body),
+        // Read from the header: the answer to a HEAD announces the length of a body it does not have.
+        AnswerBody::Pieces(pieces) => match announced(&answer.headers) {
+            Some(length) => response.body(SizedStream::new(length, pieces)),
+            None if status == StatusCode::NO_CONTENT => response.finish(),
+            None => response.streaming(pieces),
+        },
     })
 }
 

@@ -1,6 +1,9 @@
 //! Which token a request presents (contract §3.3).
 
+use std::borrow::Cow;
+
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
 
 use crate::error::Error;
@@ -8,18 +11,12 @@ use crate::error::Error;
 /// No token of ours is longer than 47; longer ones are not worth a hash.
 const MAX_LENGTH: usize = 1024;
 
-/// The `token` header as it is; without it `Authorization`, with or without `Bearer`. The query is never looked at.
-pub(crate) fn presented(headers: &HeaderMap) -> Result<SecretString, Error> {
-    let direct = headers
-        .get("token")
-        .map(|value| value.as_bytes())
-        .filter(|value| !value.is_empty());
-    let token = match direct {
-        Some(token) => token,
-        None => headers
-            .get(AUTHORIZATION)
-            .map(|value| bare(value.as_bytes()))
-            .unwrap_or_default(),
+/// The `token` header as it is; without it `Authorization`, with or without `Bearer`; without both the first `token` of
+/// the query, as the WA server takes it. One of them is the request's token, and no other is looked at (W-02).
+pub(crate) fn presented(headers: &HeaderMap, query: Option<&str>) -> Result<SecretString, Error> {
+    let token = match in_headers(headers) {
+        [] => in_query(query.unwrap_or_default()),
+        token => Cow::Borrowed(token),
     };
     if token.is_empty() {
         return Err(Error::TokenRequired);
@@ -27,9 +24,32 @@ pub(crate) fn presented(headers: &HeaderMap) -> Result<SecretString, Error> {
     if token.len() > MAX_LENGTH {
         return Err(Error::InvalidToken);
     }
-    std::str::from_utf8(token)
+    std::str::from_utf8(&token)
         .map(SecretString::from)
         .map_err(|_| Error::InvalidToken)
+}
+
+fn in_query(query: &str) -> Cow<'_, [u8]> {
+    let token = query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(name, value)| percent_decode_str(name).eq(*b"token") && !value.is_empty())
+        .map(|(_, value)| value);
+    percent_decode_str(token.unwrap_or_default()).into()
+}
+
+fn in_headers(headers: &HeaderMap) -> &[u8] {
+    let direct = headers
+        .get("token")
+        .map(|value| value.as_bytes())
+        .filter(|value| !value.is_empty());
+    match direct {
+        Some(token) => token,
+        None => headers
+            .get(AUTHORIZATION)
+            .map(|value| bare(value.as_bytes()))
+            .unwrap_or_default(),
+    }
 }
 
 /// A credential of an `Authorization` header without its scheme.
@@ -69,12 +89,32 @@ mod tests {
                 .iter()
                 .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
                 .collect();
-            let found = presented(&map).ok();
+            let found = presented(&map, None).ok();
             assert_eq!(
                 found.as_ref().map(|found| found.expose_secret()),
                 token,
                 "{headers:?}"
             );
+        }
+    }
+
+    #[test]
+    fn the_query_is_looked_at_when_no_header_has_a_token() {
+        for (header, query, token) in [
+            (None, "token=A", Some("A")),
+            (None, "x=1&%74oken=%41&token=B", Some("A")),
+            (None, "token=&token=B", Some("B")),
+            (None, "TOKEN=A&tokens=B&token", None),
+            (None, "", None),
+            (Some("A"), "token=B", Some("A")),
+        ] {
+            let mut map = HeaderMap::new();
+            if let Some(header) = header {
+                map.insert(AUTHORIZATION, HeaderValue::from_static(header));
+            }
+            let found = presented(&map, Some(query)).ok();
+            let found = found.as_ref().map(|found| found.expose_secret());
+            assert_eq!(found, token, "{header:?} {query}");
         }
     }
 }

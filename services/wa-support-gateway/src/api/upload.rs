@@ -4,6 +4,7 @@
 //! pieces, so a slow WA server slows the caller down instead of filling our memory.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -15,8 +16,14 @@ use tokio::sync::mpsc;
 use crate::error::Error;
 use crate::wa_server::{BrokenBody, ForwardBody};
 
+/// A body that announces no more than this is taken whole before it is passed on, in bytes.
+const WHOLE: u64 = 64 * 1024;
+
 /// Pieces between the caller and the WA server. actix reads at most 64 KiB at a time.
 const PIECES_IN_FLIGHT: usize = 4;
+
+/// A caller that has not sent a small body by then is holding a place for nothing.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What went wrong with a body after it had begun to flow.
 #[derive(Debug, Clone, Default)]
@@ -46,7 +53,7 @@ enum Piece {
 
 /// Makes an upload of the request's body, if it has one. Sending a stream without need would turn a plain GET into a
 /// chunked one.
-pub(crate) fn begin(
+pub(crate) async fn begin(
     request: &HttpRequest,
     payload: Payload,
     limit: u64,
@@ -61,6 +68,13 @@ pub(crate) fn begin(
     if length.is_some_and(|length| length > limit) {
         return Err(Error::TooLarge);
     }
+    if length.is_some_and(|length| length <= WHOLE) {
+        let body = tokio::time::timeout(PATIENCE, payload.to_bytes()).await;
+        let Ok(Ok(body)) = body else {
+            return Err(Error::BodyCutOff);
+        };
+        return Ok((Some(ForwardBody::Whole(body)), fault));
+    }
     let (sender, receiver) = mpsc::channel(PIECES_IN_FLIGHT);
     actix_web::rt::spawn(pump(payload, sender, limit, fault.clone()));
     let pieces = stream::unfold(Some(receiver), |receiver| async move {
@@ -72,7 +86,7 @@ pub(crate) fn begin(
         }
     });
     Ok((
-        Some(ForwardBody {
+        Some(ForwardBody::Pieces {
             length,
             pieces: pieces.boxed(),
         }),

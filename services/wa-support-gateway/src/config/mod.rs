@@ -7,6 +7,7 @@ mod customer_chores;
 mod expiry;
 mod http;
 mod import;
+mod traffic;
 
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ pub use customer_chores::CustomerChoreSettings;
 pub use expiry::{ExpiredSessions, ExpirySettings};
 pub use http::{HttpSettings, InvalidOrigins, Origins};
 pub use import::ImportSettings;
+pub use traffic::TrafficSettings;
 
 /// The port of the contract (§14), for a command line and for documents.
 const DEFAULT_PORT: &str = "8070";
@@ -30,7 +32,7 @@ const DEFAULT_PORT: &str = "8070";
 const POOL_WAIT: Duration = Duration::from_secs(5);
 
 /// Every variable of this service. A settings file may name all of them, whichever command reads it.
-const VARIABLES: [&str; 25] = [
+const VARIABLES: [&str; 32] = [
     "HOST",
     "PORT",
     "HTTP_WORKERS",
@@ -52,6 +54,13 @@ const VARIABLES: [&str; 25] = [
     "TRUSTED_PROXIES",
     "API_DOCS",
     "CORS_ALLOWED_ORIGINS",
+    "PUBLIC_RATE_LIMIT_WINDOW_SECONDS",
+    "PUBLIC_RATE_LIMIT_MAX_REQUEST",
+    "PUBLIC_SPAM_MAX_PER_10S",
+    "PUBLIC_SPAM_BLOCK_MINUTES",
+    "PUBLIC_KEY_RATE_LIMIT_MAX_REQUEST",
+    "PUBLIC_KEY_SPAM_MAX_PER_10S",
+    "TYPING_MS",
     "BUSINESS_TIME_ZONE",
     "EXPIRY_CHECK_SECONDS",
     "EXPIRED_SESSION_POLICY",
@@ -95,6 +104,8 @@ pub struct Settings {
     pub callers: CallerSettings,
     /// What browsers and readers see.
     pub http: HttpSettings,
+    /// How much they may ask for.
+    pub traffic: TrafficSettings,
     /// Where a day begins.
     pub zone: BusinessZone,
     /// What happens when a subscription ends.
@@ -146,6 +157,7 @@ impl Settings {
         let redis = RedisSettings::read(reader);
         let callers = CallerSettings::read(reader);
         let http = HttpSettings::read(reader);
+        let traffic = TrafficSettings::read(reader);
         let zone = BusinessZone::read(reader);
         let expiry = ExpirySettings::read(reader);
         let keys = read_keys(reader);
@@ -162,6 +174,7 @@ impl Settings {
             redis: redis?,
             callers: callers?,
             http: http?,
+            traffic: traffic?,
             zone: zone?,
             expiry: expiry?,
             keys: keys?,

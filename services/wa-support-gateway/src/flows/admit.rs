@@ -3,6 +3,7 @@
 //! The directory leads from the token's hash to the session, and the customer's standing then says whether it may be
 //! used. Both are at hand for a second; a change is known to every process within it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use cache::{CacheKey, NotLoaded, ReadThrough, RedisLink};
@@ -14,6 +15,7 @@ use tenant_isolation::resolve::{ExternalId, Resolved, resolve};
 use tenant_isolation::{TenantScope, TenantTransaction};
 use uuid::Uuid;
 
+use super::limit::{Budget, Limits, OF_SESSION};
 use super::standing::Standings;
 use crate::error::Error;
 use crate::secrets;
@@ -36,6 +38,22 @@ pub(crate) struct Admitted {
     pub(crate) entitlement: Entitlement,
     /// Does the session show that it types before it sends?
     pub(crate) typing: bool,
+}
+
+/// A caller that has come in, or was turned away, and where it stands with the limits.
+#[derive(Debug)]
+pub(crate) struct Entered {
+    pub(crate) admitted: Result<Admitted, Error>,
+    pub(crate) budget: Option<Budget>,
+}
+
+impl Entered {
+    const fn turned_away(error: Error, budget: Option<Budget>) -> Self {
+        Self {
+            admitted: Err(error),
+            budget,
+        }
+    }
 }
 
 /// What a token stands for, as it is kept at hand: the token itself stays sealed.
@@ -71,17 +89,52 @@ impl Admissions {
         }
     }
 
-    /// Judges a presented token.
+    /// Judges a presented token, after its session was counted; whoever shows none that is known is counted by its
+    /// address (contract §8.2, §12).
     ///
-    /// # Errors
-    /// [`Error::InvalidToken`], [`Error::CustomerNotActive`], [`Error::SubscriptionExpired`]; a database that cannot
-    /// be asked is an error of its own and never "unknown".
-    pub(crate) async fn admit(&self, presented: &SecretString) -> Result<Admitted, Error> {
+    /// Errors of [`Entered::admitted`]: [`Error::TooOften`], [`Error::TokenRequired`], [`Error::InvalidToken`],
+    /// [`Error::CustomerNotActive`], [`Error::SubscriptionExpired`]; a database that cannot be asked is an error of its
+    /// own and never "unknown".
+    pub(crate) async fn enter(
+        &self,
+        presented: Result<SecretString, Error>,
+        address: Option<IpAddr>,
+        limits: &Limits,
+    ) -> Entered {
+        let pass = match presented {
+            Ok(token) => self.pass(&token).await,
+            Err(error) => Err(error),
+        };
+        let pass = match pass {
+            Ok(pass) => pass,
+            Err(stranger @ (Error::TokenRequired | Error::InvalidToken)) => {
+                return match limits.stranger(address).await {
+                    Ok(budget) => Entered::turned_away(stranger, Some(budget)),
+                    Err(excess) => Entered::turned_away(excess.into(), Some(excess.budget)),
+                };
+            }
+            // Our own trouble is nobody's request.
+            Err(error) => return Entered::turned_away(error, None),
+        };
+        let session = pass.resolved.subject().simple().to_string();
+        match limits.known(&pass.resolved.scope(), OF_SESSION, &session).await {
+            Ok(budget) => Entered {
+                admitted: self.admit(pass).await,
+                budget: Some(budget),
+            },
+            Err(excess) => Entered::turned_away(excess.into(), Some(excess.budget)),
+        }
+    }
+
+    async fn pass(&self, presented: &SecretString) -> Result<Pass, Error> {
         let hash = secrets::token_hash(presented);
         let external = ExternalId::new(directory::SESSION_TOKEN, &hash).ok_or(Error::InvalidToken)?;
         let key = CacheKey::of_external(&external);
         let pass = self.cache.get(&key, || self.load(&external)).await?;
-        let pass = pass.ok_or(Error::InvalidToken)?;
+        pass.ok_or(Error::InvalidToken)
+    }
+
+    async fn admit(&self, pass: Pass) -> Result<Admitted, Error> {
         let scope = pass.resolved.scope();
         let standing = self.standings.of(&scope).await?.ok_or(Error::InvalidToken)?;
         let entitlement = standing.entitled()?.clone();

@@ -3,6 +3,8 @@
 //! The directory leads from the key's hash to its row. Both are at hand for a second; a key that was replaced is known
 //! with the moment at which it ends, so no copy of it outlives that moment.
 
+use std::net::IpAddr;
+
 use cache::{CacheKey, ReadThrough, RedisLink};
 use chrono::{DateTime, Utc};
 use database::{Database, DatabaseError};
@@ -11,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tenant_isolation::resolve::{ExternalId, Resolved, resolve};
 use tenant_isolation::{TenantScope, TenantTransaction};
 
+use super::limit::{Budget, Limits, OF_KEY};
 use super::standing::Standings;
 use crate::error::Error;
 use crate::secrets;
@@ -50,19 +53,50 @@ impl CustomerKeys {
         }
     }
 
-    /// The active customer whose key this is.
+    /// The active customer whose key this is, after the key was counted; whoever shows none that is known is counted by
+    /// its address (contract §12).
     ///
-    /// # Errors
-    /// [`Error::InvalidApiKey`], [`Error::CustomerNotActive`]; a database that cannot be asked is an error of its own
-    /// and never "unknown".
-    pub(crate) async fn customer(&self, presented: &SecretString) -> Result<(TenantScope, Standing), Error> {
+    /// Errors of the second: [`Error::TooOften`], [`Error::ApiKeyRequired`], [`Error::InvalidApiKey`],
+    /// [`Error::CustomerNotActive`]; a database that cannot be asked is an error of its own and never "unknown".
+    pub(crate) async fn enter(
+        &self,
+        presented: Result<SecretString, Error>,
+        address: Option<IpAddr>,
+        limits: &Limits,
+    ) -> (Option<Budget>, Result<(TenantScope, Standing), Error>) {
+        let holder = match presented {
+            Ok(key) => self.holder(&key).await,
+            Err(error) => Err(error),
+        };
+        let holder = match holder {
+            Ok(holder) => holder,
+            Err(stranger @ (Error::ApiKeyRequired | Error::InvalidApiKey)) => {
+                return match limits.stranger(address).await {
+                    Ok(budget) => (Some(budget), Err(stranger)),
+                    Err(excess) => (Some(excess.budget), Err(excess.into())),
+                };
+            }
+            // Our own trouble is nobody's request.
+            Err(error) => return (None, Err(error)),
+        };
+        let scope = holder.resolved.scope();
+        let key = holder.resolved.subject().simple().to_string();
+        match limits.known(&scope, OF_KEY, &key).await {
+            Ok(budget) => (Some(budget), self.customer(scope).await),
+            Err(excess) => (Some(excess.budget), Err(excess.into())),
+        }
+    }
+
+    async fn holder(&self, presented: &SecretString) -> Result<Holder, Error> {
         let external = Self::external(&secrets::token_hash(presented)).ok_or(Error::InvalidApiKey)?;
         let key = CacheKey::of_external(&external);
         let holder = self.cache.get(&key, || self.load(&external)).await?;
-        let holder = holder
+        holder
             .filter(|holder| holder.valid_until.is_none_or(|end| Utc::now() < end))
-            .ok_or(Error::InvalidApiKey)?;
-        let scope = holder.resolved.scope();
+            .ok_or(Error::InvalidApiKey)
+    }
+
+    async fn customer(&self, scope: TenantScope) -> Result<(TenantScope, Standing), Error> {
         let standing = self.standings.of(&scope).await?.ok_or(Error::InvalidApiKey)?;
         standing.active()?;
         Ok((scope, standing))

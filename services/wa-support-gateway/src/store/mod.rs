@@ -3,6 +3,7 @@
 
 pub(crate) mod api_keys;
 pub(crate) mod audit;
+pub(crate) mod contacts;
 pub(crate) mod customer_list;
 pub(crate) mod customers;
 pub(crate) mod directory;
@@ -10,10 +11,12 @@ pub(crate) mod expired_sessions;
 pub(crate) mod import;
 pub(crate) mod original;
 pub(crate) mod ownership;
+pub(crate) mod quota;
 mod schema;
 pub(crate) mod sessions;
 pub(crate) mod subscriptions;
 pub(crate) mod terms;
+pub(crate) mod usage;
 
 /// The one provider there is. The column exists because subscriptions are sold per provider.
 pub(crate) const PROVIDER: &str = "genfity-wa";

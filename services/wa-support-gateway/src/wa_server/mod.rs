@@ -1,7 +1,9 @@
 //! The WA server: how it is reached, what is passed on to it, and the calls the gateway makes on its own.
 
+mod contacts;
 mod disconnect;
 mod forward;
+mod presence;
 mod provisioning;
 
 use std::time::Duration;
@@ -13,8 +15,11 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::config::WaServerSettings;
 
+pub use contacts::ContactsError;
+pub(crate) use contacts::ListedContact;
 pub use forward::ForwardError;
-pub(crate) use forward::{BrokenBody, ForwardBody, ForwardRequest};
+pub(crate) use forward::{Answer, AnswerBody, BrokenBody, ForwardBody, ForwardRequest, Forwarder, announced};
+pub(crate) use presence::Presence;
 pub use provisioning::{WaServerAdmin, WaServerError, WaUser};
 
 /// A liveness question is answered at once or not at all.
@@ -67,4 +72,18 @@ fn secret_header(secret: &SecretString) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(secret.expose_secret()).ok()?;
     value.set_sensitive(true);
     Some(value)
+}
+
+/// What became of a call of our own.
+fn classify(error: reqwest::Error) -> ForwardError {
+    // A connection that was never made is not a slow answer, even if making it ran out of time.
+    let (unreachable, timed_out) = (error.is_connect(), error.is_timeout());
+    tracing::warn!(error = ?error.without_url(), "the WA server did not answer");
+    if unreachable {
+        ForwardError::Unreachable
+    } else if timed_out {
+        ForwardError::TimedOut
+    } else {
+        ForwardError::Unavailable
+    }
 }

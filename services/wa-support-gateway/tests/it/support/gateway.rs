@@ -38,7 +38,7 @@ pub(crate) struct Gateway {
 }
 
 /// Settings for a WA server at `wa_server`.
-fn settings(wa_server: &str) -> Settings {
+pub(super) fn settings(wa_server: &str) -> Settings {
     Settings::from_reader(SettingsReader::from_map([
         ("DATABASE_URL", "postgres://not:used@127.0.0.1:1/here"),
         ("WA_SERVER_URL", wa_server),

@@ -3,9 +3,11 @@
 mod gateway;
 mod internal;
 mod raw;
+mod twin;
 mod wa_server;
 
 pub(crate) use gateway::{Gateway, Session, scope, session_at, try_session};
 pub(crate) use internal::{APP, Answer, DESK, GLOBAL, NO_END, Peer, wanted, with_callers};
 pub(crate) use raw::raw;
+pub(crate) use twin::Twin;
 pub(crate) use wa_server::{ADMIN_TOKEN, FakeWaServer, Seen};

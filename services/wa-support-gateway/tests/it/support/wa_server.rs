@@ -43,6 +43,8 @@ struct State {
     users: Mutex<Vec<Value>>,
     connected: Mutex<Vec<String>>,
     abandoned: AtomicUsize,
+    contacts: Mutex<(u16, String)>,
+    refuses_presence: AtomicBool,
     refuses_disconnects: AtomicBool,
 }
 
@@ -88,6 +90,16 @@ impl FakeWaServer {
     /// Requests whose caller went away before the answer.
     pub(crate) fn abandoned(&self) -> usize {
         self.state.abandoned.load(Ordering::SeqCst)
+    }
+
+    /// What it answers to the question for contacts from now on.
+    pub(crate) fn answer_contacts(&self, status: u16, body: impl Into<String>) {
+        *self.state.contacts.lock().unwrap() = (status, body.into());
+    }
+
+    /// Shows nobody any more that somebody types.
+    pub(crate) fn refuse_presence(&self) {
+        self.state.refuses_presence.store(true, Ordering::SeqCst);
     }
 
     pub(crate) fn users(&self) -> Vec<Value> {
@@ -156,6 +168,21 @@ async fn answer(request: HttpRequest, mut payload: Payload, state: Data<State>) 
     match (request.method().as_str(), path) {
         (_, "/admin/users") => admin_users(&seen, &state),
         ("POST", "/session/connect") => connect(&seen, &state),
+        ("POST", _) if path.starts_with("/chat/send/") && seen.json["Body"] == "refuse" => {
+            refused(500, "error sending message: refused")
+        }
+        ("POST", _) if path.starts_with("/chat/send/") && seen.json["Body"] == "refuse slowly" => {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            refused(500, "error sending message: refused")
+        }
+        ("POST", "/chat/presence") if state.refuses_presence.load(Ordering::SeqCst) => refused(500, "no"),
+        ("GET", "/user/contacts") => {
+            let (status, body) = state.contacts.lock().unwrap().clone();
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            HttpResponse::build(status.try_into().unwrap())
+                .content_type("application/json")
+                .body(body)
+        }
         ("POST", "/session/disconnect") if state.refuses_disconnects.load(Ordering::SeqCst) => {
             refused(500, "try later")
         }

@@ -11,8 +11,9 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
-use crate::load::{Measured, next};
-use crate::tenants::{BODY_BYTES, Tenant};
+use crate::measured::Measured;
+use crate::tenants::Tenant;
+use crate::webhooks::{BODY_BYTES, next};
 
 pub(crate) async fn measure(
     database: &TestProcessDatabase,
@@ -22,12 +23,7 @@ pub(crate) async fn measure(
 ) -> Measured {
     let mut clients = Vec::with_capacity(connections);
     for _ in 0..connections {
-        let (client, connection) = tokio_postgres::connect(&database.admin_url(), NoTls)
-            .await
-            .expect("Postgres");
-        tokio::spawn(connection);
-        client.batch_execute("SET search_path TO channel").await.unwrap();
-        clients.push(client);
+        clients.push(admin(database).await);
     }
     let started = Instant::now();
     let tasks: Vec<_> = clients
@@ -38,7 +34,7 @@ pub(crate) async fn measure(
     for task in tasks {
         times.extend(task.await.unwrap());
     }
-    Measured::new(connections, times, 0, started.elapsed())
+    Measured::new("straight", connections, times, 0, started.elapsed())
 }
 
 async fn one_connection(client: Client, tenants: Arc<Vec<Tenant>>, end: Instant) -> Vec<Duration> {
@@ -116,14 +112,19 @@ async fn one_connection(client: Client, tenants: Arc<Vec<Tenant>>, end: Instant)
 
 /// Takes everything that was written out again: the service's relay would find outbox rows that are no events.
 pub(crate) async fn clear(database: &TestProcessDatabase) {
+    admin(database)
+        .await
+        .batch_execute("TRUNCATE outbox, messages, chats, inbound_ledger CASCADE; CHECKPOINT")
+        .await
+        .unwrap();
+}
+
+/// Straight to the service's tables, past all policies.
+pub(crate) async fn admin(database: &TestProcessDatabase) -> Client {
     let (client, connection) = tokio_postgres::connect(&database.admin_url(), NoTls)
         .await
         .expect("Postgres");
     tokio::spawn(connection);
+    client.batch_execute("SET search_path TO channel").await.unwrap();
     client
-        .batch_execute(
-            "TRUNCATE channel.outbox, channel.messages, channel.chats, channel.inbound_ledger CASCADE; CHECKPOINT",
-        )
-        .await
-        .unwrap();
 }

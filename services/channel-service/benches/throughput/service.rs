@@ -7,23 +7,41 @@ use std::time::Duration;
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
 use lapin::{Connection, ConnectionProperties};
 use messaging::topology::{Queue, Topology};
+use tempfile::TempDir;
 use test_support::TestProcessDatabase;
 use tokio::process::{Child, Command};
 
+/// What callers of the internal routes show.
+pub(crate) const INTERNAL_KEY: (&str, &str) = ("x-internal-api-key", "bench-internal-key");
+
+/// How a measurement wants its service.
+#[derive(Default)]
+pub(crate) struct Wishes {
+    /// Nobody is where the broker should be.
+    pub(crate) broker_away: bool,
+    /// Prefix of the WhatsApp server's API, if it is called at all.
+    pub(crate) wa_api: Option<String>,
+    /// Settings besides the usual ones.
+    pub(crate) settings: &'static [(&'static str, &'static str)],
+}
+
 pub(crate) struct Service {
     child: Child,
+    /// Where files lie; gone with the service.
+    _uploads: TempDir,
     address: SocketAddr,
     topology: Topology,
 }
 
-pub(crate) async fn start(database: &TestProcessDatabase, no_relay: bool) -> Service {
+pub(crate) async fn start(database: &TestProcessDatabase, wishes: Wishes) -> Service {
     let address = web::bind("127.0.0.1:0".parse().unwrap())
         .unwrap()
         .local_addr()
         .unwrap();
     let prefix = test_support::unique_prefix("bench");
+    let uploads = tempfile::tempdir().expect("a directory for files");
     // A port nobody listens on: the broker is away, and accepting goes on.
-    let rabbitmq = if no_relay {
+    let rabbitmq = if wishes.broker_away {
         "amqp://127.0.0.1:9/%2f".to_owned()
     } else {
         test_support::rabbitmq_url()
@@ -38,14 +56,16 @@ pub(crate) async fn start(database: &TestProcessDatabase, no_relay: bool) -> Ser
         .env("RABBITMQ_URL", rabbitmq)
         .env("BROKER_PREFIX", &prefix)
         .env("ENCRYPTION_KEYS", test_support::ENCRYPTION_KEYS)
-        .env("INTERNAL_API_KEY", "bench-internal-key")
-        .env("WA_API_URL", "http://127.0.0.1:9")
+        .env("INTERNAL_API_KEY", INTERNAL_KEY.1)
         .env(
-            "MEDIA_STORAGE_PATH",
-            std::env::temp_dir().join("kanal-bench-uploads"),
+            "WA_API_URL",
+            wishes.wa_api.as_deref().unwrap_or("http://127.0.0.1:9"),
         )
-        .env("LOG_LEVEL", "error")
+        .env("MEDIA_STORAGE_PATH", uploads.path())
+        // What is refused is counted, and until it is ready the service refuses to say that it is.
+        .env("LOG_LEVEL", "error,web::server=off")
         .env("LOG_FORMAT", "pretty")
+        .envs(wishes.settings.iter().copied())
         .stdout(Stdio::null())
         .kill_on_drop(true)
         .spawn()
@@ -56,6 +76,7 @@ pub(crate) async fn start(database: &TestProcessDatabase, no_relay: bool) -> Ser
     .await;
     Service {
         child,
+        _uploads: uploads,
         address,
         topology: Topology::with_prefix(&prefix),
     }
@@ -86,25 +107,30 @@ impl Service {
         std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id().unwrap())).unwrap()
     }
 
-    pub(crate) async fn stop(&mut self) {
+    /// Ends the service. Returns how many events waited for chatwoot-bridge, which is away: all that were relayed to it.
+    pub(crate) async fn stop(&mut self) -> u32 {
         let pid = self.child.id().unwrap().to_string();
         Command::new("kill").arg(pid).status().await.unwrap();
         let stopped = tokio::time::timeout(Duration::from_secs(15), self.child.wait()).await;
         stopped.expect("it stops in time").unwrap();
-        self.clear_broker().await;
+        self.clear_broker().await
     }
 
     /// Takes away what the service declared, and all the events on it.
-    async fn clear_broker(&self) {
+    async fn clear_broker(&self) -> u32 {
         let properties = ConnectionProperties::default();
         let connection = Connection::connect(&test_support::rabbitmq_url(), properties)
             .await
             .unwrap();
         let channel = connection.create_channel().await.unwrap();
+        let mut waiting = 0;
         for queue in Queue::ALL {
             for name in [self.topology.queue(queue), self.topology.dead_letter_queue(queue)] {
                 let options = QueueDeleteOptions::default();
-                channel.queue_delete(name.into(), options).await.unwrap();
+                let messages = channel.queue_delete(name.as_str().into(), options).await.unwrap();
+                if name == self.topology.queue(Queue::BridgeEvents) {
+                    waiting = messages;
+                }
             }
         }
         for exchange in [self.topology.events_exchange(), self.topology.dead_exchange()] {
@@ -112,5 +138,6 @@ impl Service {
             channel.exchange_delete(exchange.into(), options).await.unwrap();
         }
         connection.close(200, "done".into()).await.unwrap();
+        waiting
     }
 }

@@ -1,0 +1,1 @@
+ALTER TABLE sessions DROP COLUMN contacts_synced_at;

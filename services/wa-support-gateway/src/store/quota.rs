@@ -1,0 +1,89 @@
+//! How many sends of a subscription's period are used.
+
+use chrono::{DateTime, Utc};
+use database::DatabaseError;
+use diesel::sql_types::{Array, BigInt, Text, Timestamptz};
+use diesel_async::RunQueryDsl as _;
+use tenant_isolation::GroupTransaction;
+
+use super::PROVIDER;
+
+/// What one customer gets of what it asked for.
+#[derive(Debug, Clone, diesel::QueryableByName)]
+pub(crate) struct Granted {
+    #[diesel(sql_type = Text)]
+    pub(crate) tenant_id: String,
+    #[diesel(sql_type = BigInt)]
+    pub(crate) granted: i64,
+    /// In which period they were charged: they are given back into this one, or not at all.
+    #[diesel(sql_type = Timestamptz)]
+    pub(crate) period_started_at: DateTime<Utc>,
+}
+
+/// Charges so many sends of each customer as it asks for and its period has left. Rows are locked in one order, and what
+/// is left is read from the locked row: no two callers of any process are ever granted the same send.
+pub(crate) async fn charge(
+    tx: &mut GroupTransaction,
+    wanted: &[(String, i64)],
+) -> Result<Vec<Granted>, DatabaseError> {
+    Ok(diesel::sql_query(
+        "WITH own AS MATERIALIZED ( \
+             SELECT s.tenant_id, s.id, \
+                    CASE WHEN s.max_messages <= 0 THEN w.n \
+                         ELSE LEAST(w.n, GREATEST(s.max_messages - s.messages_used, 0)) END AS granted \
+             FROM subscriptions s JOIN unnest($1, $2) AS w (tenant_id, n) ON w.tenant_id = s.tenant_id \
+             WHERE s.provider = $3 ORDER BY s.tenant_id FOR NO KEY UPDATE OF s) \
+         UPDATE subscriptions s SET messages_used = s.messages_used + own.granted FROM own \
+         WHERE s.tenant_id = own.tenant_id AND s.id = own.id \
+         RETURNING s.tenant_id, own.granted, s.period_started_at",
+    )
+    .bind::<Array<Text>, _>(
+        wanted
+            .iter()
+            .map(|(tenant, _)| tenant.as_str())
+            .collect::<Vec<_>>(),
+    )
+    .bind::<Array<BigInt>, _>(wanted.iter().map(|(_, count)| *count).collect::<Vec<_>>())
+    .bind::<Text, _>(PROVIDER)
+    .load(tx.connection())
+    .await?)
+}
+
+/// A number of charged sends that did not happen.
+#[derive(Debug, Clone)]
+pub(crate) struct Refund {
+    pub(crate) tenant_id: String,
+    pub(crate) period_started_at: DateTime<Utc>,
+    pub(crate) count: i64,
+}
+
+/// Gives charged sends back, unless their period is over.
+pub(crate) async fn give_back(tx: &mut GroupTransaction, refunds: &[Refund]) -> Result<(), DatabaseError> {
+    diesel::sql_query(
+        "WITH own AS MATERIALIZED ( \
+             SELECT s.tenant_id, s.id, r.n \
+             FROM subscriptions s \
+             JOIN unnest($1, $2, $3) AS r (tenant_id, period, n) \
+               ON r.tenant_id = s.tenant_id AND r.period = s.period_started_at \
+             WHERE s.provider = $4 ORDER BY s.tenant_id FOR NO KEY UPDATE OF s) \
+         UPDATE subscriptions s SET messages_used = GREATEST(s.messages_used - own.n, 0) FROM own \
+         WHERE s.tenant_id = own.tenant_id AND s.id = own.id",
+    )
+    .bind::<Array<Text>, _>(
+        refunds
+            .iter()
+            .map(|refund| refund.tenant_id.as_str())
+            .collect::<Vec<_>>(),
+    )
+    .bind::<Array<Timestamptz>, _>(
+        refunds
+            .iter()
+            .map(|refund| refund.period_started_at)
+            .collect::<Vec<_>>(),
+    )
+    .bind::<Array<BigInt>, _>(refunds.iter().map(|refund| refund.count).collect::<Vec<_>>())
+    .bind::<Text, _>(PROVIDER)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
