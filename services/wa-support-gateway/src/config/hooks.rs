@@ -48,7 +48,7 @@ pub struct BrokerSettings {
 }
 
 impl HookSettings {
-    pub(super) fn read(reader: &mut SettingsReader) -> Option<Self> {
+    pub(super) fn read(reader: &mut SettingsReader, outbound: OutboundPolicy) -> Option<Self> {
         let body_limit: Option<usize> = reader.with_default(
             "HOOK_BODY_LIMIT_BYTES",
             "33554432",
@@ -79,7 +79,6 @@ impl HookSettings {
         if retention_days.is_some_and(|days| !(1..=366).contains(&days)) {
             reader.problem("HOOK_RETENTION_DAYS", "must lie between 1 and 366");
         }
-        let outbound = read_outbound(reader);
         let broker = BrokerSettings::read(reader);
         let (body_limit, memory) = (body_limit?, memory?);
         if body_limit == 0 || memory / COPIES < body_limit {
@@ -127,15 +126,6 @@ impl BrokerSettings {
             topology: Topology::with_prefix(prefix.as_deref().unwrap_or_default()),
         })
     }
-}
-
-/// Which private hosts may be dialled.
-pub(super) fn read_outbound(reader: &mut SettingsReader) -> OutboundPolicy {
-    let outbound: Option<OutboundPolicy> = reader.optional(
-        "OUTBOUND_ALLOWED_PRIVATE_HOSTS",
-        "Hosts and IP addresses that customers' webhooks may go to although they are private, separated by commas",
-    );
-    outbound.unwrap_or_default()
 }
 
 fn read_workers(reader: &mut SettingsReader) -> Option<WorkerSettings> {
@@ -196,7 +186,7 @@ mod tests {
     #[test]
     fn the_defaults_are_possible_and_nothing_is_announced_without_a_broker() {
         let mut reader = SettingsReader::from_map([]);
-        let settings = HookSettings::read(&mut reader).unwrap();
+        let settings = HookSettings::read(&mut reader, OutboundPolicy::default()).unwrap();
         assert_eq!(settings.body_limit, 32 * 1024 * 1024);
         assert!(settings.bodies_at_once() >= settings.body_limit);
         assert!(settings.broker.is_none());
@@ -212,10 +202,9 @@ mod tests {
             ("HOOK_CONCURRENCY", "0"),
             ("HOOK_LEASE_MS", "10"),
             ("HOOK_RETENTION_DAYS", "0"),
-            ("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "a b"),
         ] {
             let mut reader = SettingsReader::from_map([(name, value)]);
-            let settings = HookSettings::read(&mut reader);
+            let settings = HookSettings::read(&mut reader, OutboundPolicy::default());
             let problems = reader.finish(|| settings).map(drop).unwrap_err().problems;
             assert!(
                 problems.iter().any(|problem| problem.name.contains(name)),

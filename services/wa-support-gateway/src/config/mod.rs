@@ -196,8 +196,10 @@ impl Settings {
             "Largest request body that the proxy passes on; media arrives as base64 inside JSON",
         );
         let relay = RelaySettings::read(reader);
-        let hooks = HookSettings::read(reader);
         let sessions = SessionSettings::read(reader);
+        // Customers may name what may be dialled for them.
+        let outbound = sessions.as_ref().map(|sessions| sessions.private_hosts.clone());
+        let hooks = HookSettings::read(reader, outbound.unwrap_or_default());
         Some(Self {
             relay: relay?,
             hooks: hooks?,
