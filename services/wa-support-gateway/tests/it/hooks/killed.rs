@@ -101,7 +101,7 @@ async fn a_killed_process_loses_nothing_and_swaps_nothing() {
             &receiver_url,
         ])
         .await;
-    let key = session["hmac_key"].as_str().unwrap().to_owned();
+    let key = wa.hmac_key_of(session["session_id"].as_str().unwrap());
     let webhook_key = WebhookKey::new(key.as_str()).unwrap();
     let (mut child, logs) = process.serve().await;
 

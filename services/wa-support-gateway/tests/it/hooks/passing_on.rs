@@ -59,7 +59,7 @@ async fn bodies_arrive_byte_for_byte_with_a_signature_that_consumers_accept() {
         // As channel-service checks it.
         let webhook = Unverified::read(Some(content_type), received.body.clone()).unwrap();
         assert_eq!(webhook.session_id(), Some(session.session_id.as_str()));
-        let keys = std::slice::from_ref(&session.key);
+        let keys = std::slice::from_ref(&session.customers_key);
         assert!(
             webhook
                 .verify(received.header(SIGNATURE_HEADER), keys)
@@ -99,7 +99,7 @@ async fn a_customers_own_key_signs_where_it_has_one() {
         webhook.verify(received[0].header(SIGNATURE_HEADER), std::slice::from_ref(key))
     };
     assert!(verify(&WebhookKey::new(own).unwrap()).is_ok());
-    assert!(verify(&session.key).is_err());
+    assert!(verify(&session.key).is_err() && verify(&session.customers_key).is_err());
     receiver.stop().await;
     gateway.stop().await;
 }

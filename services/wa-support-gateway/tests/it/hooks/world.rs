@@ -13,10 +13,11 @@ use domain::retry::RetrySchedule;
 use messaging::lanes::WorkerSettings;
 use messaging::topology::Topology;
 use runtime::config::Setting as _;
+use runtime::encryption::KeyRing;
 use runtime::shutdown::Shutdown;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
-use test_support::{TestDatabase, eventually, rabbitmq_url, unique_prefix};
+use test_support::{ENCRYPTION_KEYS, TestDatabase, eventually, rabbitmq_url, unique_prefix};
 use uuid::Uuid;
 use wa_support_gateway::MIGRATIONS;
 use wa_support_gateway::app::Application;
@@ -145,6 +146,8 @@ pub(crate) struct HookedSession {
     pub(crate) id: Uuid,
     pub(crate) session_id: String,
     pub(crate) key: WebhookKey,
+    /// What the customer expects as signature.
+    pub(crate) customers_key: WebhookKey,
 }
 
 /// Switches the relay on, with quick retries: three tries.
@@ -235,11 +238,20 @@ impl HookedSession {
             .get_result(&mut admin)
             .await
             .unwrap();
+        // Made where there was no relay, so the WA server was told the customer's key; behind one it is told ours.
+        let question = format!("SELECT hmac_key_sealed FROM sessions WHERE id = '{}'", found.id);
+        let sealed = ask(&gateway.database, &question).await;
+        let binding = format!("sessions/{customer}/{}/hmac_key", found.id);
+        let key = KeyRing::from_text(ENCRYPTION_KEYS)
+            .unwrap()
+            .open(&sealed, &binding)
+            .unwrap();
         Self {
             customer: customer.to_owned(),
             id: found.id,
             session_id: made.session_id,
-            key: WebhookKey::new(made.hmac_key.expose_secret()).unwrap(),
+            key: WebhookKey::new(key.expose_secret()).unwrap(),
+            customers_key: WebhookKey::new(made.hmac_key.expose_secret()).unwrap(),
         }
     }
 

@@ -120,6 +120,13 @@ impl FakeWaServer {
         self.state.users.lock().unwrap().clone()
     }
 
+    /// What a user's webhooks are signed with.
+    pub(crate) fn hmac_key_of(&self, session_id: &str) -> String {
+        let users = self.users();
+        let user = users.iter().find(|user| user["id"] == session_id).unwrap();
+        user["hmacKey"].as_str().unwrap().to_owned()
+    }
+
     /// From now on a disconnect fails, or no longer.
     pub(crate) fn refuse_disconnects(&self, refuse: bool) {
         self.state.refuses_disconnects.store(refuse, Ordering::SeqCst);
