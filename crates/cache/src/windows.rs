@@ -258,7 +258,6 @@ fn millis(time: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
     use std::net::{IpAddr, Ipv6Addr};
 

@@ -17,6 +17,7 @@ mod settings;
 mod stopped;
 mod tables;
 mod tenants;
+mod through_gateway;
 mod traffic;
 mod world;
 

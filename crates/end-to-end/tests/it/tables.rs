@@ -3,7 +3,9 @@
 use tokio_postgres::{Client, NoTls};
 
 /// What is counted to see whether work is left.
-pub(crate) const UNFINISHED: [&str; 4] = [
+pub(crate) const UNFINISHED: [&str; 6] = [
+    "wa_support.outbox",
+    "wa_support.lane_tasks",
     "channel.outbox",
     "channel.lane_tasks",
     "chatwoot_bridge.outbox",
@@ -30,8 +32,8 @@ impl Tables {
     }
 
     /// What is still to be published or to be done, by table.
-    pub(crate) async fn unfinished(&self) -> [i64; 4] {
-        let mut left = [0; 4];
+    pub(crate) async fn unfinished(&self) -> [i64; UNFINISHED.len()] {
+        let mut left = [0; UNFINISHED.len()];
         for (left, table) in left.iter_mut().zip(UNFINISHED) {
             *left = self.count(table).await;
         }
@@ -43,6 +45,7 @@ impl Tables {
         self.number(
             "SELECT (SELECT count(*) FROM channel.lane_tasks WHERE parked) \
                   + (SELECT count(*) FROM chatwoot_bridge.lane_tasks WHERE parked) \
+                  + (SELECT count(*) FROM wa_support.lane_tasks WHERE parked) \
                   + (SELECT count(*) FROM channel.quarantine \
                       WHERE convert_from(body, 'UTF8') ~ 'type...(Message|ReadReceipt)')",
         )

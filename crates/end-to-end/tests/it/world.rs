@@ -13,7 +13,7 @@ use simulator::{
 use test_support::{ENCRYPTION_KEYS, TestProcessDatabase, eventually_within, redis_url, unique_prefix};
 
 use crate::broker::Queues;
-use crate::tables::Tables;
+use crate::tables::{Tables, UNFINISHED};
 
 /// Long enough for a debug build on a machine that compiles at the same time.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
@@ -21,7 +21,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 pub(crate) const STOP_PATIENCE: Duration = Duration::from_secs(30);
 
 const WA_ADMIN_TOKEN: &str = "end-to-end-admin-token";
-const INTERNAL_API_KEY: &str = "end-to-end-internal-key";
+/// What channel-service is known to the gateway by.
+const GATEWAY_KEY: &str = "end-to-end-gateway-key";
+pub(crate) const INTERNAL_API_KEY: &str = "end-to-end-internal-key";
 
 /// What differs from test to test.
 pub(crate) struct Setup {
@@ -61,7 +63,7 @@ pub(crate) struct World {
     pub(crate) tables: Tables,
     pub(crate) queues: Queues,
     database: TestProcessDatabase,
-    http: reqwest::Client,
+    pub(crate) http: reqwest::Client,
 }
 
 impl World {
@@ -128,6 +130,19 @@ impl World {
                 ("WA_ADMIN_TOKEN", WA_ADMIN_TOKEN.to_owned()),
                 ("REDIS_URL", setup.redis_url.clone()),
                 ("REDIS_PREFIX", format!("{prefix}wa-support:")),
+                ("RABBITMQ_URL", setup.rabbitmq_url.clone()),
+                ("BROKER_PREFIX", prefix.clone()),
+                ("INTERNAL_API_KEYS", format!("govconnect:{GATEWAY_KEY}")),
+                // Webhooks pass through the gateway on their way to channel-service.
+                (
+                    "PUBLIC_GATEWAY_BASE_URL",
+                    format!("http://127.0.0.1:{gateway_port}"),
+                ),
+                ("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "127.0.0.1".to_owned()),
+                ("HOOK_LEASE_MS", "6000".to_owned()),
+                ("HOOK_RETRY_ATTEMPTS", "100".to_owned()),
+                ("HOOK_RETRY_FIRST_MS", "100".to_owned()),
+                ("HOOK_RETRY_LONGEST_MS", "1000".to_owned()),
             ]),
         );
         let channel = Process::new(
@@ -138,6 +153,12 @@ impl World {
                 .chain(shared())
                 .chain([
                     ("WA_API_URL", format!("http://127.0.0.1:{gateway_port}/v1/wa")),
+                    ("WA_SUPPORT_URL", format!("http://127.0.0.1:{gateway_port}")),
+                    ("WA_SUPPORT_INTERNAL_API_KEY", format!("govconnect:{GATEWAY_KEY}")),
+                    (
+                        "PUBLIC_CHANNEL_BASE_URL",
+                        format!("http://127.0.0.1:{channel_port}"),
+                    ),
                     ("MEDIA_STORAGE_PATH", logs.join("uploads").display().to_string()),
                     ("SEND_RATE_PER_ACCOUNT", "5000".to_owned()),
                     ("SEND_RATE_PER_TENANT", "5000".to_owned()),
@@ -212,6 +233,8 @@ impl World {
             "create",
             "--customer",
             id,
+            "--source",
+            "govconnect",
             "--name",
             &session,
             "--webhook-url",
@@ -297,12 +320,12 @@ impl World {
         let waiting = tokio::time::timeout(PATIENCE, async {
             loop {
                 let (tables, queues) = (self.tables.unfinished().await, self.queues.waiting().await);
-                let quiet = tables == [0; 4] && queues == 0;
+                let quiet = tables == [0; UNFINISHED.len()] && queues == 0;
                 if quiet && before {
                     return;
                 }
                 before = quiet;
-                left = format!("{:?}: {tables:?}, queues: {queues}", crate::tables::UNFINISHED);
+                left = format!("{UNFINISHED:?}: {tables:?}, queues: {queues}");
                 // Between a queue and a table a message is in nobody's count: look twice.
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
