@@ -49,7 +49,7 @@ PACKAGES_UNDO=()
 # The process group of the apt-get at work.
 APT_GROUP=''
 
-# Collects into MISSING. Arguments: any of postgres psql redis rabbitmq build python.
+# Collects into MISSING. Arguments: any of postgres psql redis rabbitmq build python nginx.
 find_missing_packages() {
     local part
     MISSING=()
@@ -61,6 +61,7 @@ find_missing_packages() {
             rabbitmq) rabbitmq_bin >/dev/null || MISSING+=(rabbitmq-server) ;;
             # Two crates compile C, and the Rust toolchain links through cc.
             build) command -v cc >/dev/null || MISSING+=(gcc libc6-dev) ;;
+            nginx) command -v nginx >/dev/null || MISSING+=(nginx-light) ;;
             # Debian's python3 makes no virtual environments by itself.
             python) python3 -c 'import ensurepip, venv' 2>/dev/null || MISSING+=(python3 python3-venv) ;;
         esac
