@@ -341,9 +341,10 @@ async fn errors_and_statuses_are_shown_under_either_name() {
         json!([row["pending_message_id"], row["ai_error_message"]]),
         json!(["3EB0Q2", null])
     );
-    // A late word about the old one changes nothing about it.
-    let late = json!({"village_id": "desa-satu", "wa_user_id": RARA, "error_message": "telat", "message_id": "3EB0Q1"});
-    say(&app, ERROR, &late).await;
+    // A late word about the old one changes nothing about it. On the queue of what follows: two queues have no order.
+    let late = json!({"village_id": "desa-satu", "wa_user_id": RARA, "error_message": "telat", "status": "failed",
+                      "message_ids": ["3EB0Q1"]});
+    say(&app, STATUS, &late).await;
     failed["status"] = json!("completed");
     failed["message_ids"] = json!(["3EB0Q2"]);
     say(&app, STATUS, &failed).await;
