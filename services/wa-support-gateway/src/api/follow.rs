@@ -42,6 +42,11 @@ impl Follow {
         }
     }
 
+    /// Will the session be connected by it?
+    pub(crate) fn connects(&self) -> bool {
+        self.meaning == Some(Meaning::Connected)
+    }
+
     /// The call was answered. `Some`: the answer's body is of interest.
     pub(crate) fn answered(self, gateway: &Gateway, succeeded: bool) -> Option<Watch> {
         match self.meaning.filter(|_| succeeded)? {

@@ -84,9 +84,12 @@ async fn pass_on(
         accept: upstream_header(request, &ACCEPT),
         body,
     };
-    let work = gateway.as_ref().clone();
+    let (work, connects) = (gateway.as_ref().clone(), follow.connects());
     let answer = gateway
         .on_process(async move {
+            if connects {
+                work.sessions.sign_first(&admitted.scope, admitted.session).await;
+            }
             match kind {
                 Some(kind) => send(&work, &admitted, outgoing, kind, &fault).await,
                 None => forward(&work, outgoing, &fault).await,

@@ -60,6 +60,7 @@ impl Entered {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Pass {
     resolved: Resolved,
+    token_hash: String,
     token_sealed: String,
     typing: bool,
 }
@@ -126,6 +127,14 @@ impl Admissions {
         }
     }
 
+    async fn sealed_anew(&self, pass: &Pass) -> Result<String, Error> {
+        let external =
+            ExternalId::new(directory::SESSION_TOKEN, &pass.token_hash).ok_or(Error::InvalidToken)?;
+        self.cache.forget(&CacheKey::of_external(&external)).await;
+        let fresh = self.load(&external).await?.ok_or(Error::InvalidToken)?;
+        Ok(fresh.token_sealed)
+    }
+
     async fn pass(&self, presented: &SecretString) -> Result<Pass, Error> {
         let hash = secrets::token_hash(presented);
         let external = ExternalId::new(directory::SESSION_TOKEN, &hash).ok_or(Error::InvalidToken)?;
@@ -139,9 +148,12 @@ impl Admissions {
         let standing = self.standings.of(&scope).await?.ok_or(Error::InvalidToken)?;
         let entitlement = standing.entitled()?.clone();
         let session = pass.resolved.subject();
-        let token = self
-            .keys
-            .open(&pass.token_sealed, &secrets::token_binding(&scope, session))?;
+        let binding = secrets::token_binding(&scope, session);
+        let token = match self.keys.open(&pass.token_sealed, &binding) {
+            Ok(token) => token,
+            // Sealed anew since, and the copy at hand is the old one.
+            Err(_) => self.keys.open(&self.sealed_anew(&pass).await?, &binding)?,
+        };
         Ok(Admitted {
             scope,
             session,
@@ -168,6 +180,7 @@ impl Admissions {
         tx.commit().await?;
         Ok(pass.map(|(token_sealed, typing)| Pass {
             resolved,
+            token_hash: external.id().to_owned(),
             token_sealed,
             typing,
         }))

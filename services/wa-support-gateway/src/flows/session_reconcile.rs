@@ -2,7 +2,7 @@
 //! server lost is made again under its old token, and users of ours that we know nothing of are reported.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
 use serde::Serialize;
@@ -140,6 +140,7 @@ impl Sessions {
     /// # Errors
     /// [`Error::Upstream`] when the WA server does not list its users, [`Error::Database`].
     pub async fn reconcile(&self, ready_for: Duration, repair: Repair) -> Result<Report, Error> {
+        let begun = Instant::now();
         let users = self.wa.admin.users().await?;
         let mut listed: HashMap<String, Vec<&WaUser>> = HashMap::new();
         for user in users.iter().filter(|user| secrets::is_ours(&user.token)) {
@@ -156,6 +157,8 @@ impl Sessions {
         let mut after = (String::new(), Uuid::nil());
         loop {
             let mut tx = platform(self, "compare sessions").await?;
+            // A session that was made after the list cannot stand in it, however long the comparison takes.
+            let ready_for = ready_for + begun.elapsed();
             let page = session_sweep::page(&mut tx, (&after.0, after.1), Some(ready_for), PAGE).await?;
             let page: Vec<(TenantScope, Ours)> = page
                 .into_iter()
@@ -268,7 +271,9 @@ impl Sessions {
         let made = async {
             let session_id = self.make_user(&session).await?;
             let mut tx = self.still_ours(&work, "note session id").await?;
-            sessions::set_made(&mut tx, id, &session_id).await?;
+            if session.row.session_id.as_deref() != Some(session_id.as_str()) {
+                sessions::set_made(&mut tx, id, &session_id).await?;
+            }
             sessions::set_upkeep_due(&mut tx, id).await?;
             self.commit_and_end(tx, &work).await
         };

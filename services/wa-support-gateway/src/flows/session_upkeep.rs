@@ -152,6 +152,29 @@ impl Sessions {
         self.commit_and_end(tx, work).await
     }
 
+    /// Tells the WA server what to sign with, just before a session is connected through the proxy: its very first events
+    /// are checked, too. That it could not be told is no reason not to connect; the upkeep behind it tells it again.
+    pub(crate) async fn sign_first(&self, scope: &TenantScope, session: Uuid) {
+        if let Err(error) = self.tell_key(scope, session).await {
+            tracing::warn!(error = %error, %session, "the WA server could not be told a session's key before its connect");
+        }
+    }
+
+    async fn tell_key(&self, scope: &TenantScope, session: Uuid) -> Result<(), Error> {
+        let mut tx = TenantTransaction::begin(&self.db, scope, "sign before connect").await?;
+        let row = sessions::find(&mut tx, session)
+            .await?
+            .ok_or(Error::SessionNotFound)?;
+        tx.commit().await?;
+        let session = self.open(scope, row)?;
+        let key = self.wa_webhook(&session).hmac_key;
+        Ok(self
+            .wa
+            .sessions
+            .set_hmac_key(&session.session_token()?, &key)
+            .await?)
+    }
+
     /// All that the WA server has to know of a session.
     ///
     /// # Errors
