@@ -134,10 +134,7 @@ impl Journey<'_> {
                 |attempt| format!("attempt {}: {}", attempt["attempt"], outcome(attempt)),
             )
             .await?;
-        self.tell(&format!(
-            "channel-service answered the webhook {}",
-            status["status"]
-        ));
+        self.tell(&format!("the webhook was answered {}", status["status"]));
 
         let contact = self
             .until(

@@ -67,7 +67,7 @@ async fn every_hop_is_told_until_the_reply_is_read() {
     assert!(output.status.success(), "{told}");
     let hops = [
         "sends \"Selamat pagi",
-        "channel-service answered the webhook 200",
+        "the webhook was answered 200",
         "contact \"Budi\" created",
         "conversation 1 opened",
         "arrived in Chatwoot",
