@@ -1,8 +1,9 @@
 //! wa-support-gateway: stands between customers and the WA server.
 //!
-//! What it does today: the token proxy (contract §8). A request is let through when its session token belongs to an
-//! active customer with a usable subscription, and when its path can be nothing but one of the WA server's session
-//! routes. Everything else of the contract builds on the same tables.
+//! Services make customers (`/internal`), customers make sessions (`/v1`), sessions send through the token proxy (`/wa`,
+//! `/v1/wa`), and the WA server's webhooks come back through the relay (`/hooks`). A request of the proxy is let through
+//! when its token belongs to an active customer with a usable subscription, and when its path can be nothing but one of the
+//! WA server's session routes.
 //!
 //! `api` calls `flows`, `flows` call `store` and `wa_server`; only `api` knows HTTP's server side, only `wa_server`
 //! knows what the WA server's wire looks like.
