@@ -2,7 +2,6 @@
 
 mod calls;
 mod contacts;
-mod disconnect;
 mod forward;
 mod presence;
 

@@ -12,7 +12,11 @@ use domain::ids::TenantId;
 use futures_util::{StreamExt as _, stream};
 use runtime::encryption::KeyRing;
 use runtime::shutdown::Shutdown;
+use secrecy::ExposeSecret as _;
 use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTransaction};
+use whatsapp::credentials::SessionToken;
+use whatsapp::genfity::GenfitySessions;
+use whatsapp::session::{FailureReason, ManageSession as _, SessionFailure};
 
 use crate::config::{BusinessZone, ExpiredSessions, ExpirySettings};
 use crate::flows::standing::Standings;
@@ -20,7 +24,6 @@ use crate::secrets;
 use crate::state::Gateway;
 use crate::store::expired_sessions::{self, DueRow};
 use crate::store::{api_keys, terms};
-use crate::wa_server::WaServer;
 
 const PURPOSE: PlatformScope = PlatformScope::for_purpose("expire subscriptions");
 
@@ -35,7 +38,7 @@ pub(crate) struct ExpireSubscriptions {
     db: Database,
     standings: Standings,
     keys: KeyRing,
-    wa_server: WaServer,
+    wa_sessions: GenfitySessions,
     zone: BusinessZone,
     settings: ExpirySettings,
     shutdown: Shutdown,
@@ -52,7 +55,7 @@ impl ExpireSubscriptions {
             db: gateway.db.clone(),
             standings: gateway.standings.clone(),
             keys: gateway.keys.clone(),
-            wa_server: gateway.wa_server.clone(),
+            wa_sessions: gateway.sessions.wa.sessions.clone(),
             zone,
             settings,
             shutdown,
@@ -149,14 +152,15 @@ impl ExpireSubscriptions {
             return Ok(());
         }
         let binding = secrets::token_binding(&scope, row.session);
-        let token = match self.keys.open(&row.token_sealed, &binding) {
-            Ok(token) => token,
-            Err(error) => {
-                tracing::error!(tenant = %scope.tenant(), %error, "a session's token does not open");
-                return Ok(());
-            }
+        let token = self.keys.open(&row.token_sealed, &binding);
+        let Some(token) = token
+            .ok()
+            .and_then(|token| SessionToken::new(token.expose_secret()).ok())
+        else {
+            tracing::error!(tenant = %scope.tenant(), session = %row.session, "a session's token does not open");
+            return Ok(());
         };
-        match self.wa_server.disconnect(&token).await {
+        match self.take_off(&token).await {
             Ok(()) => {
                 let mut tx = TenantTransaction::begin(&self.db, &scope, "session is disconnected").await?;
                 expired_sessions::done(&mut tx, row.session).await?;
@@ -169,6 +173,17 @@ impl ExpireSubscriptions {
             }
         }
         Ok(())
+    }
+
+    /// One that is off, or that the WA server does not know, is left so.
+    async fn take_off(&self, token: &SessionToken) -> Result<(), SessionFailure> {
+        use FailureReason::{NoSession, NotConnected, UnknownToken};
+        match self.wa_sessions.disconnect(token).await {
+            Err(failure) if !matches!(failure.reason, NoSession | NotConnected | UnknownToken) => {
+                Err(failure)
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn remove_ended_keys(&self) -> Result<(), DatabaseError> {
