@@ -11,11 +11,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use database::{Database, SchemaNames};
 use runtime::config::{InvalidSettings, SettingsReader, markdown_table};
-use runtime::process::{self, EXIT_CONFIG};
+use runtime::process::{self, EXIT_CONFIG, ProcessSettings};
 use runtime::telemetry::start_logs;
 
 use crate::app::{Application, ApplicationError};
-use crate::config::{self, HealthcheckSettings, MigrateSettings, Settings};
+use crate::config::{self, DatabaseSettings, HealthcheckSettings, MigrateSettings, Settings};
 use crate::{MIGRATIONS, SCHEMA, SERVICE};
 
 #[derive(Debug, Parser)]
@@ -128,6 +128,16 @@ pub async fn run() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What a chore begins with: logs, and our own rows.
+fn open(process: &ProcessSettings, database: &DatabaseSettings) -> Result<Database, CommandError> {
+    start_logs(&process.log_level, process.log_format);
+    Ok(Database::new(
+        &database.url,
+        SchemaNames::of_service(SCHEMA),
+        database.pool,
+    )?)
 }
 
 async fn serve() -> Result<(), CommandError> {

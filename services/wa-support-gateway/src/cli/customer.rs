@@ -5,16 +5,13 @@ use std::time::Duration;
 use cache::RedisLink;
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
-use database::{Database, SchemaNames};
 use domain::ids::TenantId;
 use runtime::config::SettingsReader;
-use runtime::telemetry::start_logs;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use tenant_isolation::TenantScope;
 
-use super::CommandError;
-use crate::SCHEMA;
+use super::{CommandError, open};
 use crate::api::customers::{item, wire};
 use crate::config::CustomerChoreSettings;
 use crate::error::Error;
@@ -79,12 +76,7 @@ pub(super) struct Rotate {
 
 pub(super) async fn run(command: CustomerCommand) -> Result<(), CommandError> {
     let settings = CustomerChoreSettings::from_reader(SettingsReader::from_process())?;
-    start_logs(&settings.process.log_level, settings.process.log_format);
-    let db = Database::new(
-        &settings.database.url,
-        SchemaNames::of_service(SCHEMA),
-        settings.database.pool,
-    )?;
+    let db = open(&settings.process, &settings.database)?;
     let redis = RedisLink::new(&settings.redis.url, &settings.redis.prefix)?;
     let standings = Standings::new(db.clone(), redis.clone());
     let keys = CustomerKeys::new(db.clone(), standings.clone(), redis);

@@ -1,16 +1,13 @@
 //! Chores about webhooks that could not be delivered.
 
 use clap::{Args, Subcommand};
-use database::{Database, SchemaNames};
 use domain::ids::TenantId;
 use runtime::config::SettingsReader;
-use runtime::telemetry::start_logs;
 use serde_json::json;
 use tenant_isolation::TenantScope;
 use uuid::Uuid;
 
-use super::CommandError;
-use crate::SCHEMA;
+use super::{CommandError, open};
 use crate::config::StoreSettings;
 use crate::flows::hooks::parked;
 
@@ -66,12 +63,7 @@ pub(super) struct Replay {
 
 pub(super) async fn run(command: HookCommand) -> Result<(), CommandError> {
     let settings = StoreSettings::from_reader(SettingsReader::from_process())?;
-    start_logs(&settings.process.log_level, settings.process.log_format);
-    let db = Database::new(
-        &settings.database.url,
-        SchemaNames::of_service(SCHEMA),
-        settings.database.pool,
-    )?;
+    let db = open(&settings.process, &settings.database)?;
     let answer = match command {
         HookCommand::Parked(Parked {
             customer,

@@ -1,13 +1,11 @@
 //! Taking over the original's customers.
 
 use clap::Args;
-use database::{Database, DatabaseUrl, SchemaNames};
+use database::DatabaseUrl;
 use runtime::config::SettingsReader;
-use runtime::telemetry::start_logs;
 use serde_json::json;
 
-use super::CommandError;
-use crate::SCHEMA;
+use super::{CommandError, open};
 use crate::config::ImportSettings;
 use crate::flows::import::{Import, ImportError};
 use crate::store::original::Original;
@@ -25,12 +23,7 @@ pub(super) struct ImportCommand {
 
 pub(super) async fn run(command: ImportCommand) -> Result<(), CommandError> {
     let settings = ImportSettings::from_reader(SettingsReader::from_process())?;
-    start_logs(&settings.process.log_level, settings.process.log_format);
-    let db = Database::new(
-        &settings.database.url,
-        SchemaNames::of_service(SCHEMA),
-        settings.database.pool,
-    )?;
+    let db = open(&settings.process, &settings.database)?;
     let from = command
         .from
         .or(settings.from)

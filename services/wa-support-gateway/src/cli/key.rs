@@ -1,13 +1,10 @@
 //! Chores about encryption keys.
 
 use clap::Subcommand;
-use database::{Database, SchemaNames};
 use runtime::config::SettingsReader;
-use runtime::telemetry::start_logs;
 use serde_json::json;
 
-use super::CommandError;
-use crate::SCHEMA;
+use super::{CommandError, open};
 use crate::config::KeySettings;
 use crate::flows::reencrypt::reencrypt;
 
@@ -20,12 +17,7 @@ pub(super) enum KeyCommand {
 pub(super) async fn run(command: KeyCommand) -> Result<(), CommandError> {
     let KeyCommand::Reencrypt = command;
     let settings = KeySettings::from_reader(SettingsReader::from_process())?;
-    start_logs(&settings.process.log_level, settings.process.log_format);
-    let db = Database::new(
-        &settings.database.url,
-        SchemaNames::of_service(SCHEMA),
-        settings.database.pool,
-    )?;
+    let db = open(&settings.process, &settings.database)?;
     let done = reencrypt(&db, &settings.keys).await?;
     runtime::process::print(&json!(done));
     match done.unreadable {

@@ -3,17 +3,14 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use database::{Database, SchemaNames};
 use domain::ids::TenantId;
 use runtime::config::SettingsReader;
-use runtime::telemetry::start_logs;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 use tenant_isolation::TenantScope;
 use url::Url;
 
-use super::CommandError;
-use crate::SCHEMA;
+use super::{CommandError, open};
 use crate::config::ChoreSettings;
 use crate::flows::provision_session::{Wanted, provision};
 use crate::flows::session_name::SessionName;
@@ -80,12 +77,7 @@ fn webhook_url(text: &str) -> Result<Url, InvalidWebhookUrl> {
 
 pub(super) async fn run(command: SessionCommand) -> Result<(), CommandError> {
     let settings = ChoreSettings::from_reader(SettingsReader::from_process())?;
-    start_logs(&settings.process.log_level, settings.process.log_format);
-    let db = Database::new(
-        &settings.database.url,
-        SchemaNames::of_service(SCHEMA),
-        settings.database.pool,
-    )?;
+    let db = open(&settings.process, &settings.database)?;
     let calls = WaCalls::new(&settings.wa_server, &settings.sessions, settings.admin_token)?;
     let sessions = Sessions::new(db, settings.keys, calls, settings.relay, &settings.sessions);
     match command {
