@@ -73,9 +73,6 @@ pub enum Error {
     /// A send could not be charged.
     #[error(transparent)]
     NotCharged(Arc<DatabaseError>),
-    /// The customer has no such session, whoever else may have it.
-    #[error("no such session")]
-    NoSession,
     /// A session's contacts were not synced.
     #[error(transparent)]
     NotSynced(Arc<SyncError>),
@@ -160,7 +157,6 @@ impl Error {
             Self::SubscriptionExpired => "subscription_expired",
             Self::TooOften(_) => "too_often",
             Self::QuotaExceeded => "quota_exceeded",
-            Self::NoSession => "no_session",
             Self::NotSynced(_) => "not_synced",
             Self::Path(Refusal::Invalid) => "invalid_path",
             Self::Path(Refusal::Admin) => "admin_refused",
@@ -213,7 +209,6 @@ impl Error {
             Self::TooOften(excess) => too_often(excess),
             Self::QuotaExceeded => forbidden("quota_exceeded", "message quota exceeded"),
             Self::NotCharged(error) => of_database(error),
-            Self::NoSession => ApiError::new(StatusCode::NOT_FOUND, "session_not_found", "session not found"),
             Self::NotSynced(error) => not_synced(error),
             Self::Path(Refusal::Invalid) => ApiError::bad_request("invalid_path", "invalid path"),
             Self::Path(Refusal::Admin) => forbidden("admin_not_exposed", "admin path is not exposed"),

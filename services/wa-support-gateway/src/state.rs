@@ -87,8 +87,16 @@ impl Gateway {
         &self,
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
-        let task = self.process.spawn(work.in_current_span());
-        task.await
-            .unwrap_or(Err(Error::Internal("the request's task died")))
+        to_the_end(&self.process, work).await
     }
+}
+
+/// Does work on the runtime of the process that is finished even when nobody waits for it any more.
+pub(crate) async fn to_the_end<T: Send + 'static>(
+    process: &Handle,
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    let task = process.spawn(work.in_current_span());
+    task.await
+        .unwrap_or(Err(Error::Internal("the request's task died")))
 }

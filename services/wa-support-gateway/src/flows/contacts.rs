@@ -87,16 +87,16 @@ impl Contacts {
     /// The customer's session with this id.
     ///
     /// # Errors
-    /// [`Error::NoSession`] when it has none, or another customer has it.
+    /// [`Error::SessionNotFound`] when it has none, or another customer has it.
     pub(crate) async fn owner(&self, scope: &TenantScope, session_id: &str) -> Result<Owner, Error> {
         // Postgres would refuse it; no session is called so.
         if session_id.contains('\0') {
-            return Err(Error::NoSession);
+            return Err(Error::SessionNotFound);
         }
         let mut tx = TenantTransaction::begin(&self.db, scope, "find session for contacts").await?;
         let owner = contacts::owner(&mut tx, session_id).await?;
         tx.commit().await?;
-        owner.ok_or(Error::NoSession)
+        owner.ok_or(Error::SessionNotFound)
     }
 
     /// A page of what is known, and how many there are on all pages.

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::sessions::{OpenSession, Sessions};
 use crate::error::Error;
+use crate::state::to_the_end;
 use crate::store::session_work;
 use crate::store::sessions::{self, Session};
 
@@ -145,9 +146,6 @@ impl Sessions {
         &self,
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
-        use tracing::Instrument as _;
-        let task = self.process.spawn(work.in_current_span());
-        task.await
-            .unwrap_or(Err(Error::Internal("the work on a session died")))
+        to_the_end(&self.process, work).await
     }
 }
