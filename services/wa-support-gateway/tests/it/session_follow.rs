@@ -32,8 +32,8 @@ async fn a_connect_is_followed_by_what_the_wa_server_forgets() {
         user["webhook"] = json!("");
     });
     gateway.wa.forget();
-    // It has a bad moment right then.
-    gateway.wa.fail("POST", "/session/hmac", Fault::Status(500), 1);
+    // It has a bad moment right then, before the connect and after it.
+    gateway.wa.fail("POST", "/session/hmac", Fault::Status(500), 2);
     let connect = gateway
         .client
         .post(gateway.url("/v1/wa/session/connect"))
@@ -61,6 +61,13 @@ async fn a_connect_is_followed_by_what_the_wa_server_forgets() {
     ] {
         assert!(calls.iter().any(|made| made == call), "{call} in {calls:?}");
     }
+
+    // The key comes before the session, so that its first events are signed.
+    let first = |call: &str| calls.iter().position(|made| made == call).unwrap();
+    assert!(
+        first("POST /session/hmac/config") < first("POST /session/connect"),
+        "{calls:?}"
+    );
 
     // One that was refused changes nothing there, so nothing is repeated.
     gateway.wa.forget();
