@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use test_support::{ENCRYPTION_KEYS, eventually};
+use test_support::{ENCRYPTION_KEYS, eventually, unique_prefix};
 use wa_support_gateway::flows::reencrypt::reencrypt;
 use wa_support_gateway::flows::session_reconcile::Repair;
 use wa_support_gateway::flows::sessions::Sessions;
 
-use crate::support::{ADMIN_TOKEN, Fault, Gateway, Owner, sessions_at, settings};
+use crate::support::{ADMIN_TOKEN, Fault, Gateway, Owner, Twin, sessions_at, settings};
 
 const HOOK: &str = "https://hook.invalid/a";
 const NOW: Duration = Duration::ZERO;
@@ -253,5 +253,34 @@ async fn every_secret_is_sealed_anew_and_still_opens() {
             (&user["token"], &user["hmacKey"])
         );
     }
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_of_a_token_that_was_sealed_under_a_key_that_is_gone_is_read_anew() {
+    const NEWER: &str = "newer:ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=";
+    let prefix = unique_prefix("wa-support");
+    let gateway = Gateway::start_with(|settings| settings.redis.prefix.clone_from(&prefix)).await;
+    let session = gateway.session("desa-a").await;
+    // The copy is in Redis from now on.
+    let answer = gateway.get("/wa/session/status", &session).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+
+    let ring =
+        |text: &str| <runtime::encryption::KeyRing as runtime::config::Setting>::from_text(text).unwrap();
+    let both = ring(&format!("{NEWER},{ENCRYPTION_KEYS}"));
+    let done = reencrypt(&gateway.database.db, &both).await.unwrap();
+    assert_eq!(done.sessions, 1);
+    let twin = Twin::of(&gateway, |settings| {
+        settings.redis.prefix.clone_from(&prefix);
+        settings.keys = ring(NEWER);
+    })
+    .await;
+    for _ in 0..3 {
+        let asked = gateway.client.get(twin.url("/wa/session/status"));
+        let answer = asked.header("token", &session.token).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+    }
+    twin.stop().await;
     gateway.stop().await;
 }
