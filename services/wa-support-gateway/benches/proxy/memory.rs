@@ -56,7 +56,8 @@ async fn one(address: SocketAddr, token: String) -> usize {
 /// Customers that do nothing, each with a session.
 pub(crate) async fn at_rest(database: &TestProcessDatabase, upstream: SocketAddr, customers: usize) {
     let rows = format!(
-        "INSERT INTO wa_support.customers (tenant_id, source_service) \
+        "SET search_path = wa_support, public; \
+             INSERT INTO wa_support.customers (tenant_id, source_service) \
              SELECT 'idle-' || n, 'bench' FROM generate_series(1, {customers}) n; \
              INSERT INTO wa_support.subscriptions (tenant_id, id, provider, expires_at) \
              SELECT 'idle-' || n, gen_random_uuid(), 'genfity-wa', '2099-12-31' FROM generate_series(1, {customers}) n; \

@@ -58,6 +58,9 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Body>, Infallible
         } else {
             format!(r#"{{"code":201,"data":{{"id":"{id:032x}"}},"success":true}}"#)
         }
+    } else if path.ends_with("/webhook") {
+        // What sessions without an address of their own were told.
+        r#"{"code":200,"data":{"webhook":"","subscribe":["All"]},"success":true}"#.to_owned()
     } else {
         r#"{"code":200,"data":{"Details":"Sent","Id":"3EB0A9253FA64269E11C9D","Timestamp":"2026-02-17T09:15:04Z"},"success":true}"#.to_owned()
     };
