@@ -71,6 +71,11 @@ where
         }
     }
 
+    /// The value of `key` if this process has it, without asking anybody.
+    pub async fn at_hand(&self, key: &CacheKey) -> Option<V> {
+        self.local.get(key).await
+    }
+
     /// The value of `key`, from the nearest place that has it; `None` when even the loader has none.
     ///
     /// # Errors

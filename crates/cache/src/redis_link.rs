@@ -20,6 +20,7 @@ const REST: Duration = Duration::from_secs(1);
 /// A shared connection. Cheap to clone.
 #[derive(Clone)]
 pub struct RedisLink {
+    client: Arc<Client>,
     connection: ConnectionManager,
     prefix: Arc<str>,
     born: Instant,
@@ -47,18 +48,24 @@ impl RedisLink {
     /// [`InvalidRedisUrl`].
     pub fn new(url: &SecretString, prefix: &str) -> Result<Self, InvalidRedisUrl> {
         let client = Client::open(url.expose_secret()).map_err(|_| InvalidRedisUrl)?;
-        let config = ConnectionManagerConfig::new()
-            .set_number_of_retries(1)
-            .set_connection_timeout(Some(Duration::from_millis(500)))
-            .set_response_timeout(Some(ANSWER_TIMEOUT))
-            .set_pipeline_buffer_size(1024);
-        let connection =
-            ConnectionManager::new_lazy_with_config(client, config).map_err(|_| InvalidRedisUrl)?;
         Ok(Self {
-            connection,
+            connection: lazy_connection(&client)?,
+            client: Arc::new(client),
             prefix: Arc::from(prefix),
             born: Instant::now(),
             resting_until: Arc::default(),
+        })
+    }
+
+    /// The same Redis over a connection of its own, for a thread whose runtime ends before others do: a connection
+    /// lives on the runtime that opened it. That Redis rests is known to all of them.
+    ///
+    /// # Errors
+    /// [`InvalidRedisUrl`]; cannot happen, as the URL was taken before.
+    pub fn over_own_connection(&self) -> Result<Self, InvalidRedisUrl> {
+        Ok(Self {
+            connection: lazy_connection(&self.client)?,
+            ..self.clone()
         })
     }
 
@@ -143,6 +150,15 @@ impl RedisLink {
     fn age(&self) -> u64 {
         u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
+}
+
+fn lazy_connection(client: &Client) -> Result<ConnectionManager, InvalidRedisUrl> {
+    let config = ConnectionManagerConfig::new()
+        .set_number_of_retries(1)
+        .set_connection_timeout(Some(Duration::from_millis(500)))
+        .set_response_timeout(Some(ANSWER_TIMEOUT))
+        .set_pipeline_buffer_size(1024);
+    ConnectionManager::new_lazy_with_config(client.clone(), config).map_err(|_| InvalidRedisUrl)
 }
 
 /// A text that a Redis pattern matches as it is.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use moka::future::Cache;
 use moka::policy::EvictionPolicy;
 use redis::Script;
+use tokio::sync::oneshot;
 
 use crate::keys::CacheKey;
 use crate::redis_link::RedisLink;
@@ -20,38 +21,45 @@ const BURST: Duration = Duration::from_secs(10);
 /// Callers that one process counts on its own. The one that was quiet for the longest is forgotten first.
 const COUNTED_HERE: u64 = 50_000;
 
-/// KEYS: the caller. ARGV: window, most in it, burst window, most in it, block; times in milliseconds. Returns outcome,
-/// what is left in the window, and milliseconds until the window, or the block, ends. A window begins with the first
-/// request after the one before it ended; while a block holds nothing is counted and nothing prolongs it.
-static HIT: LazyLock<Script> = LazyLock::new(|| {
+/// KEYS: callers, one for each request. ARGV: window, most in it, burst window, most in it, block; times in milliseconds.
+/// Returns for each outcome, what is left in the window, and milliseconds until the window, or the block, ends. A window
+/// begins with the first request after the one before it ended; while a block holds nothing is counted and nothing
+/// prolongs it.
+static HITS: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local window, most, burst, most_burst, block =
   tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local st = redis.call('HMGET', KEYS[1], 'x', 'w', 'we', 'b', 'be')
-local blocked_until = tonumber(st[1] or '0')
-if blocked_until > now then return {1, 0, blocked_until - now} end
-local w, w_end = tonumber(st[2] or '0'), tonumber(st[3] or '0')
-local b, b_end = tonumber(st[4] or '0'), tonumber(st[5] or '0')
-if w_end <= now then w, w_end = 0, now + window end
-if b_end <= now then b, b_end = 0, now + burst end
-w, b = w + 1, b + 1
-local outcome, left, wait = 0, most - w, w_end - now
-blocked_until = 0
-if b > most_burst then
-  blocked_until = now + block
-  outcome, left, wait = 2, 0, block
-elseif w > most then
-  outcome, left = 3, 0
+local answers = {}
+for i, key in ipairs(KEYS) do
+  local blocked_until, w, w_end, b, b_end = 0, 0, 0, 0, 0
+  local kept = redis.call('GET', key)
+  if kept then blocked_until, w, w_end, b, b_end = struct.unpack('ddddd', kept) end
+  local outcome, left, wait = 1, 0, blocked_until - now
+  if blocked_until <= now then
+    if w_end <= now then w, w_end = 0, now + window end
+    if b_end <= now then b, b_end = 0, now + burst end
+    w, b, blocked_until = w + 1, b + 1, 0
+    outcome, left, wait = 0, most - w, w_end - now
+    if b > most_burst then
+      blocked_until = now + block
+      outcome, left, wait = 2, 0, block
+    elseif w > most then
+      outcome, left = 3, 0
+    end
+    redis.call('SET', key, struct.pack('ddddd', blocked_until, w, w_end, b, b_end),
+      'PX', math.max(w_end, b_end, blocked_until) - now)
+  end
+  answers[3 * i - 2], answers[3 * i - 1], answers[3 * i] = outcome, left, wait
 end
-local text = function(number) return string.format('%.0f', number) end
-redis.call('HSET', KEYS[1], 'x', text(blocked_until), 'w', text(w), 'we', text(w_end), 'b', text(b), 'be', text(b_end))
-redis.call('PEXPIRE', KEYS[1], text(math.max(w_end, b_end, blocked_until) - now))
-return {outcome, left, wait}",
+return answers",
     )
 });
+
+/// Most requests that are counted by one question.
+const TOGETHER: usize = 64;
 
 /// How much is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +104,22 @@ pub struct Windows {
     redis: RedisLink,
     rules: WindowRules,
     here: Cache<CacheKey, Arc<Mutex<Counters>>>,
+    queue: Arc<Mutex<Queue>>,
+}
+
+/// Requests that wait to be counted. While one question is under way the next ones gather, so what many requests at once
+/// cost Redis is not many times what one costs.
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<(String, oneshot::Sender<Told>)>,
+    asking: bool,
+}
+
+/// What Redis says to one request.
+struct Told {
+    outcome: i64,
+    left: i64,
+    wait_ms: i64,
 }
 
 /// What one process knows of a caller.
@@ -125,7 +149,23 @@ impl Windows {
             .eviction_policy(EvictionPolicy::lru())
             .time_to_idle(longest)
             .build();
-        Self { redis, rules, here }
+        Self {
+            redis,
+            rules,
+            here,
+            queue: Arc::default(),
+        }
+    }
+
+    /// The same windows, asked for over another link.
+    #[must_use]
+    pub fn over(&self, redis: RedisLink) -> Self {
+        Self {
+            redis,
+            rules: self.rules,
+            here: self.here.clone(),
+            queue: Arc::default(),
+        }
     }
 
     /// The rules.
@@ -144,25 +184,34 @@ impl Windows {
                 reset: left,
             };
         }
-        let rules = self.rules;
-        let name = self.redis.key(key.as_str());
-        let answer: Option<(u8, i64, i64)> = self
-            .redis
-            .ask(|mut redis| async move {
-                HIT.key(name)
-                    .arg(millis(rules.window))
-                    .arg(rules.most)
-                    .arg(millis(BURST))
-                    .arg(rules.most_in_burst)
-                    .arg(millis(rules.block))
-                    .invoke_async(&mut redis)
-                    .await
-            })
-            .await;
-        match answer {
-            Some(answer) => self.told(key, answer).await,
+        match self.ask(key).await {
+            Some(told) => self.told(key, told).await,
             None => self.count_here(key).await,
         }
+    }
+
+    /// `None` when Redis is away.
+    async fn ask(&self, key: &CacheKey) -> Option<Told> {
+        let (answer, answered) = oneshot::channel();
+        // Not the name that other shapes of the counters had.
+        let name = format!("{}/windows", self.redis.key(key.as_str()));
+        let first = {
+            let mut queue = lock(&self.queue);
+            queue.waiting.push((name, answer));
+            !std::mem::replace(&mut queue.asking, true)
+        };
+        if first {
+            // A task, because whoever is first may leave while others wait for the same answer.
+            tokio::spawn(ask_for_all(
+                self.redis.clone(),
+                self.rules,
+                Asking {
+                    queue: Arc::clone(&self.queue),
+                    done: false,
+                },
+            ));
+        }
+        answered.await.ok()
     }
 
     /// How long the caller stays outside, as far as this process has seen.
@@ -173,9 +222,9 @@ impl Windows {
             .filter(|left| !left.is_zero())
     }
 
-    async fn told(&self, key: &CacheKey, (outcome, left, wait): (u8, i64, i64)) -> Hit {
-        let reset = Duration::from_millis(u64::try_from(wait).unwrap_or(0));
-        let outcome = match outcome {
+    async fn told(&self, key: &CacheKey, told: Told) -> Hit {
+        let reset = Duration::from_millis(u64::try_from(told.wait_ms).unwrap_or(0));
+        let outcome = match told.outcome {
             0 => HitOutcome::Passed,
             1 => HitOutcome::Blocked,
             2 => HitOutcome::Spam,
@@ -187,7 +236,7 @@ impl Windows {
         }
         Hit {
             outcome,
-            left: u32::try_from(left).unwrap_or(0),
+            left: u32::try_from(told.left).unwrap_or(0),
             reset,
         }
     }
@@ -210,6 +259,66 @@ impl Windows {
         let counters = self.counters(key).await;
         let mut counters = lock(&counters);
         counters.hit(&self.rules, Instant::now())
+    }
+}
+
+/// The one who asks. Whoever still waits when it ends, for whatever reason, counts on its own.
+struct Asking {
+    queue: Arc<Mutex<Queue>>,
+    done: bool,
+}
+
+impl Asking {
+    /// The next requests; with the last of them the asking is over.
+    fn take(&mut self) -> Vec<(String, oneshot::Sender<Told>)> {
+        let mut queue = lock(&self.queue);
+        let count = queue.waiting.len().min(TOGETHER);
+        queue.asking = count > 0;
+        self.done = count == 0;
+        queue.waiting.drain(..count).collect()
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        if !self.done {
+            *lock(&self.queue) = Queue::default();
+        }
+    }
+}
+
+async fn ask_for_all(redis: RedisLink, rules: WindowRules, mut asking: Asking) {
+    loop {
+        let group = asking.take();
+        if group.is_empty() {
+            return;
+        }
+        let answers: Option<Vec<i64>> = redis
+            .ask(|mut redis| {
+                let mut script = HITS.prepare_invoke();
+                for (name, _) in &group {
+                    script.key(name);
+                }
+                script
+                    .arg(millis(rules.window))
+                    .arg(rules.most)
+                    .arg(millis(BURST))
+                    .arg(rules.most_in_burst)
+                    .arg(millis(rules.block));
+                async move { script.invoke_async(&mut redis).await }
+            })
+            .await;
+        let answers = answers.unwrap_or_default();
+        for ((_, waiting), told) in group.into_iter().zip(answers.chunks_exact(3)) {
+            if let &[outcome, left, wait_ms] = told {
+                // Whoever left is counted all the same.
+                drop(waiting.send(Told {
+                    outcome,
+                    left,
+                    wait_ms,
+                }));
+            }
+        }
     }
 }
 
@@ -247,9 +356,9 @@ fn counted(window: &mut (u32, Instant), length: Duration, now: Instant) -> (u32,
     *window
 }
 
-fn lock(counters: &Mutex<Counters>) -> std::sync::MutexGuard<'_, Counters> {
-    // Numbers are whole whoever panicked beside them.
-    counters.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // What is in there is whole whoever panicked beside it.
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn millis(time: Duration) -> u64 {

@@ -136,12 +136,14 @@ impl Application {
             callers: Arc::new(settings.callers.clone()),
             standings,
             keys: settings.keys.clone(),
-            forwarder: Forwarder::new(&settings.wa_server).ok_or(ApplicationError::WaServerUrl)?,
+            forwarding: Arc::new(settings.wa_server.clone()),
             wa_server,
             body_limit: settings.body_limit,
             policies: PoliciesConfirmed::default(),
             process: Handle::current(),
         };
+        // Each worker makes one of its own, and would have to do without.
+        Forwarder::new(&settings.wa_server).ok_or(ApplicationError::WaServerUrl)?;
         let hooks = HookWork::new(settings, &gateway)?;
         let metrics = MetricsToken(settings.process.metrics_token.clone());
         let server = ServerParts {

@@ -22,6 +22,12 @@ use crate::state::Gateway;
 /// `/v1`.
 pub(crate) fn add(gateway: &Gateway, config: &mut ServiceConfig) {
     config.app_data(web::Data::new(gateway.clone()));
+    match gateway.worker_links() {
+        Ok(links) => {
+            config.app_data(web::Data::new(links));
+        }
+        Err(error) => tracing::error!(%error, "this worker cannot pass anything on"),
+    }
     // A path that is served is matched by its own pattern, so it has an `OPTIONS` of its own.
     config.service(web::resource("/").guard(guard::Options()).to(preflight));
     public().configure(config);

@@ -12,13 +12,14 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 use web::BodyBudget;
 
-use crate::config::{CallerSettings, HttpSettings};
+use crate::config::{CallerSettings, HttpSettings, WaServerSettings};
 use crate::error::Error;
 use crate::flows::admit::Admissions;
 use crate::flows::customer_key::CustomerKeys;
 use crate::flows::customers::Customers;
 use crate::flows::hooks::accept::Hooks;
 use crate::flows::key_guard::KeyGuard;
+use crate::flows::limit::Limits;
 use crate::flows::session_status::StatusNotes;
 use crate::flows::sessions::Sessions;
 use crate::flows::standing::Standings;
@@ -41,7 +42,7 @@ pub(crate) struct Gateway {
     pub(crate) keys: KeyRing,
     pub(crate) sessions: Sessions,
     pub(crate) status_notes: StatusNotes,
-    pub(crate) forwarder: Forwarder,
+    pub(crate) forwarding: Arc<WaServerSettings>,
     pub(crate) wa_server: WaServer,
     pub(crate) body_limit: u64,
     pub(crate) hooks: Hooks,
@@ -50,6 +51,15 @@ pub(crate) struct Gateway {
     pub(crate) hook_bodies: BodyBudget,
     pub(crate) policies: PoliciesConfirmed,
     pub(crate) process: Handle,
+}
+
+/// What one HTTP worker keeps for itself: connections that are opened, used and closed on its own thread, so that a
+/// request that needs no more than them never waits for another thread. They end with the worker, and nobody else is on
+/// them; see [`Gateway::on_process`] for everything else.
+#[derive(Debug)]
+pub(crate) struct WorkerLinks {
+    pub(crate) limits: Limits,
+    pub(crate) forwarder: Forwarder,
 }
 
 /// Whether the database was seen to keep tenants apart. Until then nobody is served.
@@ -67,9 +77,26 @@ impl PoliciesConfirmed {
 }
 
 impl Gateway {
+    /// For a worker that begins.
+    ///
+    /// # Errors
+    /// When the WA server's or Redis' address cannot be used, which is known since the service was put together.
+    pub(crate) fn worker_links(&self) -> Result<WorkerLinks, Error> {
+        let redis = self
+            .redis
+            .over_own_connection()
+            .map_err(|_| Error::Internal("Redis' address cannot be used"))?;
+        let forwarder = Forwarder::new(&self.forwarding);
+        Ok(WorkerLinks {
+            limits: self.traffic.limits.over(&redis),
+            forwarder: forwarder.ok_or(Error::Internal("the WA server's address cannot be used"))?,
+        })
+    }
+
     /// Does a request's work on the runtime of the process and gives it up when the request is given up.
     ///
-    /// Whatever dials has to go through here, down to the smallest probe. Connections are pooled for all workers but
+    /// Whatever dials has to go through here, down to the smallest probe, unless it dials over [`WorkerLinks`].
+    /// Connections are pooled for all workers but
     /// live on the runtime that opened them, and an HTTP worker's ends with the worker. At the end of the process an
     /// idle worker ends at once; it would take the connection with it that another worker's slow request waits on.
     pub(crate) async fn on_process<T: Send + 'static>(

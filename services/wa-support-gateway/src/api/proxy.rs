@@ -1,4 +1,9 @@
 //! `/wa/*` and `/v1/wa/*`: the token proxy (contract §8).
+//!
+//! A request stays on the thread that read it: what it needs of others is at hand or is asked for over the thread's own
+//! connections.
+
+use std::net::IpAddr;
 
 use ::web::source;
 use actix_web::body::SizedStream;
@@ -6,7 +11,9 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _};
+use bytes::Bytes;
 use futures_util::TryStreamExt as _;
+use secrecy::SecretString;
 use web::Payload;
 
 use super::budget::announce;
@@ -14,13 +21,14 @@ use super::follow::{Follow, Watch};
 use super::upload::UploadFault;
 use super::{session_token, upload};
 use crate::error::Error;
-use crate::flows::admit::Admitted;
-use crate::flows::limit::Budget;
+use crate::flows::admit::{Admitted, Known};
+use crate::flows::limit::{Budget, Limits, OF_SESSION};
 use crate::flows::proxy_path::ProxyPath;
 use crate::flows::proxy_query;
 use crate::flows::send_kind::SendKind;
 use crate::flows::sending::Sending;
-use crate::state::Gateway;
+use crate::flows::typing::Typed;
+use crate::state::{Gateway, WorkerLinks};
 use crate::wa_server::{Answer, AnswerBody, ForwardBody, ForwardError, ForwardRequest, announced};
 
 /// Where the proxy hangs. Matched against the raw path: another spelling of a prefix is another path.
@@ -31,10 +39,15 @@ const RETURNED: [HeaderName; 3] = [CONTENT_TYPE, CONTENT_ENCODING, RETRY_AFTER];
 
 /// Passes a request on to the WA server, or says why not. Either way the answer says where its caller stands with the
 /// limits.
-pub(crate) async fn proxy(request: HttpRequest, payload: Payload, gateway: Data<Gateway>) -> HttpResponse {
+pub(crate) async fn proxy(
+    request: HttpRequest,
+    payload: Payload,
+    gateway: Data<Gateway>,
+    links: Data<WorkerLinks>,
+) -> HttpResponse {
     let mut count = Count("caller_left");
     let mut budget = None;
-    let answered = pass_on(&request, payload, &gateway, &mut budget).await;
+    let answered = pass_on(&request, payload, &gateway, &links, &mut budget).await;
     count.0 = answered.as_ref().map_or_else(Error::outcome, |_| "forwarded");
     let mut response = answered.unwrap_or_else(|error| error.answer(request.path()).error_response());
     if let Some(budget) = budget {
@@ -46,7 +59,8 @@ pub(crate) async fn proxy(request: HttpRequest, payload: Payload, gateway: Data<
 async fn pass_on(
     request: &HttpRequest,
     payload: Payload,
-    gateway: &Data<Gateway>,
+    gateway: &Gateway,
+    links: &WorkerLinks,
     budget: &mut Option<Budget>,
 ) -> Result<HttpResponse, Error> {
     let raw = request.uri().path();
@@ -63,12 +77,7 @@ async fn pass_on(
         return Err(Error::NotReady);
     }
     let address = source::caller_or_peer(request, &gateway.callers.proxies);
-    let (admissions, limits) = (gateway.admissions.clone(), gateway.traffic.limits.clone());
-    let entered = gateway
-        .on_process(async move { Ok(admissions.enter(presented, address, &limits).await) })
-        .await?;
-    *budget = entered.budget;
-    let admitted = entered.admitted?;
+    let admitted = enter(gateway, &links.limits, presented, address, budget).await?;
     ::web::note_tenant(&admitted.scope);
 
     let path = ProxyPath::judge(method.as_str(), rest)?;
@@ -84,25 +93,76 @@ async fn pass_on(
         accept: upstream_header(request, &ACCEPT),
         body,
     };
-    let (work, connects) = (gateway.as_ref().clone(), follow.connects());
-    let answer = gateway
-        .on_process(async move {
-            if connects {
-                work.sessions.sign_first(&admitted.scope, admitted.session).await;
-            }
-            match kind {
-                Some(kind) => send(&work, &admitted, outgoing, kind, &fault).await,
-                None => forward(&work, outgoing, &fault).await,
-            }
-        })
-        .await?;
+    if follow.connects() {
+        let (sessions, scope, session) = (gateway.sessions.clone(), admitted.scope.clone(), admitted.session);
+        let signing = async move {
+            sessions.sign_first(&scope, session).await;
+            Ok(())
+        };
+        gateway.on_process(signing).await?;
+    }
+    let answer = match kind {
+        Some(kind) => send(gateway, links, &admitted, outgoing, kind, &fault).await?,
+        None => forward(links, outgoing, &fault).await?,
+    };
     let watch = follow.answered(gateway, answer.status.is_success());
     passed_back(answer, watch)
+}
+
+/// Judges a presented token, after its session was counted; whoever shows none that is known is counted by its address
+/// (contract §8.2, §12).
+async fn enter(
+    gateway: &Gateway,
+    limits: &Limits,
+    presented: Result<SecretString, Error>,
+    address: Option<IpAddr>,
+    budget: &mut Option<Budget>,
+) -> Result<Admitted, Error> {
+    let known = match presented {
+        Ok(token) => known(gateway, token).await,
+        Err(error) => Err(error),
+    };
+    let (counted, known) = match known {
+        Ok(known) => {
+            let session = known.session().simple().to_string();
+            (
+                limits.known(&known.scope(), OF_SESSION, &session).await,
+                Ok(known),
+            )
+        }
+        Err(stranger @ (Error::TokenRequired | Error::InvalidToken)) => {
+            (limits.stranger(address).await, Err(stranger))
+        }
+        // Our own trouble is nobody's request.
+        Err(error) => return Err(error),
+    };
+    *budget = Some(counted.unwrap_or_else(|excess| excess.budget));
+    counted?;
+    let known = known?;
+    if let Some(admitted) = gateway.admissions.admit(&known)? {
+        return Ok(admitted);
+    }
+    let admissions = gateway.admissions.clone();
+    gateway
+        .on_process(async move { admissions.admit_anew(&known).await })
+        .await
+}
+
+/// Whose token it is: nearly always at hand, else somebody has to be asked.
+async fn known(gateway: &Gateway, token: SecretString) -> Result<Known, Error> {
+    if let Some(known) = gateway.admissions.at_hand(&token).await {
+        return Ok(known);
+    }
+    let admissions = gateway.admissions.clone();
+    gateway
+        .on_process(async move { admissions.look_up(&token).await })
+        .await
 }
 
 /// A send: charged before it goes out, settled when its outcome is known.
 async fn send(
     gateway: &Gateway,
+    links: &WorkerLinks,
     admitted: &Admitted,
     outgoing: ForwardRequest,
     kind: SendKind,
@@ -111,12 +171,12 @@ async fn send(
     let mut sending = Sending::begin(&gateway.traffic, admitted, kind).await?;
     let typed = match &outgoing.body {
         Some(ForwardBody::Whole(text)) if admitted.typing && kind == SendKind::Text => {
-            gateway.traffic.typing.begin(&admitted.token, text).await
+            begin_typing(gateway, &admitted.token, text).await
         }
         _ => None,
     };
     sending.goes_out();
-    let forwarded = forward(gateway, outgoing, fault).await;
+    let forwarded = forward(links, outgoing, fault).await;
     if let Some(typed) = typed {
         // The answer does not wait for it.
         drop(gateway.process.spawn(typed.end()));
@@ -133,8 +193,18 @@ async fn send(
     forwarded
 }
 
-async fn forward(gateway: &Gateway, outgoing: ForwardRequest, fault: &UploadFault) -> Result<Answer, Error> {
-    let forwarded = gateway.forwarder.forward(outgoing).await;
+async fn begin_typing(gateway: &Gateway, token: &SecretString, text: &Bytes) -> Option<Typed> {
+    let (typing, token, text) = (gateway.traffic.typing.clone(), token.clone(), text.clone());
+    let shown = gateway.on_process(async move { Ok(typing.begin(&token, &text).await) });
+    shown.await.ok().flatten()
+}
+
+async fn forward(
+    links: &WorkerLinks,
+    outgoing: ForwardRequest,
+    fault: &UploadFault,
+) -> Result<Answer, Error> {
+    let forwarded = links.forwarder.forward(outgoing).await;
     forwarded.map_err(|error| blamed(error.into(), fault))
 }
 

@@ -3,7 +3,6 @@
 //! The directory leads from the token's hash to the session, and the customer's standing then says whether it may be
 //! used. Both are at hand for a second; a change is known to every process within it.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use cache::{CacheKey, NotLoaded, ReadThrough, RedisLink};
@@ -15,10 +14,10 @@ use tenant_isolation::resolve::{ExternalId, Resolved, resolve};
 use tenant_isolation::{TenantScope, TenantTransaction};
 use uuid::Uuid;
 
-use super::limit::{Budget, Limits, OF_SESSION};
 use super::standing::Standings;
 use crate::error::Error;
 use crate::secrets;
+use crate::store::customers::Standing;
 use crate::store::subscriptions::Entitlement;
 use crate::store::{directory, sessions};
 
@@ -40,19 +39,32 @@ pub(crate) struct Admitted {
     pub(crate) typing: bool,
 }
 
-/// A caller that has come in, or was turned away, and where it stands with the limits.
+/// Whose token was presented, before anybody has said what it may do.
 #[derive(Debug)]
-pub(crate) struct Entered {
-    pub(crate) admitted: Result<Admitted, Error>,
-    pub(crate) budget: Option<Budget>,
+pub(crate) struct Known {
+    pass: Pass,
+    standing: Standing,
 }
 
-impl Entered {
-    const fn turned_away(error: Error, budget: Option<Budget>) -> Self {
-        Self {
-            admitted: Err(error),
-            budget,
-        }
+impl Known {
+    fn admitted(&self, token: SecretString) -> Result<Admitted, Error> {
+        Ok(Admitted {
+            scope: self.scope(),
+            session: self.session(),
+            token,
+            entitlement: self.standing.entitled()?.clone(),
+            typing: self.pass.typing,
+        })
+    }
+
+    /// Whose session it is.
+    pub(crate) fn scope(&self) -> TenantScope {
+        self.pass.resolved.scope()
+    }
+
+    /// Which session.
+    pub(crate) fn session(&self) -> Uuid {
+        self.pass.resolved.subject()
     }
 }
 
@@ -90,41 +102,48 @@ impl Admissions {
         }
     }
 
-    /// Judges a presented token, after its session was counted; whoever shows none that is known is counted by its
-    /// address (contract §8.2, §12).
+    /// Whose token it is, if this process has that at hand. Asks nobody outside, so it may be called on any runtime.
+    pub(crate) async fn at_hand(&self, presented: &SecretString) -> Option<Known> {
+        let external = external(presented).ok()?;
+        let pass = self.cache.at_hand(&CacheKey::of_external(&external)).await?;
+        let standing = self.standings.at_hand(&pass.resolved.scope()).await?;
+        Some(Known { pass, standing })
+    }
+
+    /// Whose token it is.
     ///
-    /// Errors of [`Entered::admitted`]: [`Error::TooOften`], [`Error::TokenRequired`], [`Error::InvalidToken`],
-    /// [`Error::CustomerNotActive`], [`Error::SubscriptionExpired`]; a database that cannot be asked is an error of its
-    /// own and never "unknown".
-    pub(crate) async fn enter(
-        &self,
-        presented: Result<SecretString, Error>,
-        address: Option<IpAddr>,
-        limits: &Limits,
-    ) -> Entered {
-        let pass = match presented {
-            Ok(token) => self.pass(&token).await,
-            Err(error) => Err(error),
-        };
-        let pass = match pass {
-            Ok(pass) => pass,
-            Err(stranger @ (Error::TokenRequired | Error::InvalidToken)) => {
-                return match limits.stranger(address).await {
-                    Ok(budget) => Entered::turned_away(stranger, Some(budget)),
-                    Err(excess) => Entered::turned_away(excess.into(), Some(excess.budget)),
-                };
-            }
-            // Our own trouble is nobody's request.
-            Err(error) => return Entered::turned_away(error, None),
-        };
-        let session = pass.resolved.subject().simple().to_string();
-        match limits.known(&pass.resolved.scope(), OF_SESSION, &session).await {
-            Ok(budget) => Entered {
-                admitted: self.admit(pass).await,
-                budget: Some(budget),
-            },
-            Err(excess) => Entered::turned_away(excess.into(), Some(excess.budget)),
-        }
+    /// # Errors
+    /// [`Error::InvalidToken`]; a database that cannot be asked is an error of its own and never "unknown".
+    pub(crate) async fn look_up(&self, presented: &SecretString) -> Result<Known, Error> {
+        let external = external(presented)?;
+        let key = CacheKey::of_external(&external);
+        let pass = self.cache.get(&key, || self.load(&external)).await?;
+        let pass = pass.ok_or(Error::InvalidToken)?;
+        let standing = self.standings.of(&pass.resolved.scope()).await?;
+        let standing = standing.ok_or(Error::InvalidToken)?;
+        Ok(Known { pass, standing })
+    }
+
+    /// What the token's owner may do with its session. `None`: the copy at hand is sealed under a key that is gone; see
+    /// [`admit_anew`](Self::admit_anew).
+    ///
+    /// # Errors
+    /// [`Error::CustomerNotActive`], [`Error::SubscriptionExpired`].
+    pub(crate) fn admit(&self, known: &Known) -> Result<Option<Admitted>, Error> {
+        known.standing.entitled()?;
+        let binding = secrets::token_binding(&known.scope(), known.session());
+        let opened = self.keys.open(&known.pass.token_sealed, &binding).ok();
+        opened.map(|token| known.admitted(token)).transpose()
+    }
+
+    /// As [`admit`](Self::admit), with the token as it is sealed now.
+    ///
+    /// # Errors
+    /// Those of `admit`; a token that does not open.
+    pub(crate) async fn admit_anew(&self, known: &Known) -> Result<Admitted, Error> {
+        let binding = secrets::token_binding(&known.scope(), known.session());
+        let sealed = self.sealed_anew(&known.pass).await?;
+        known.admitted(self.keys.open(&sealed, &binding)?)
     }
 
     async fn sealed_anew(&self, pass: &Pass) -> Result<String, Error> {
@@ -133,34 +152,6 @@ impl Admissions {
         self.cache.forget(&CacheKey::of_external(&external)).await;
         let fresh = self.load(&external).await?.ok_or(Error::InvalidToken)?;
         Ok(fresh.token_sealed)
-    }
-
-    async fn pass(&self, presented: &SecretString) -> Result<Pass, Error> {
-        let hash = secrets::token_hash(presented);
-        let external = ExternalId::new(directory::SESSION_TOKEN, &hash).ok_or(Error::InvalidToken)?;
-        let key = CacheKey::of_external(&external);
-        let pass = self.cache.get(&key, || self.load(&external)).await?;
-        pass.ok_or(Error::InvalidToken)
-    }
-
-    async fn admit(&self, pass: Pass) -> Result<Admitted, Error> {
-        let scope = pass.resolved.scope();
-        let standing = self.standings.of(&scope).await?.ok_or(Error::InvalidToken)?;
-        let entitlement = standing.entitled()?.clone();
-        let session = pass.resolved.subject();
-        let binding = secrets::token_binding(&scope, session);
-        let token = match self.keys.open(&pass.token_sealed, &binding) {
-            Ok(token) => token,
-            // Sealed anew since, and the copy at hand is the old one.
-            Err(_) => self.keys.open(&self.sealed_anew(&pass).await?, &binding)?,
-        };
-        Ok(Admitted {
-            scope,
-            session,
-            token,
-            entitlement,
-            typing: pass.typing,
-        })
     }
 
     /// Makes a change of the session known to every process within a second. Called after the commit of whoever
@@ -185,6 +176,11 @@ impl Admissions {
             typing,
         }))
     }
+}
+
+fn external(presented: &SecretString) -> Result<ExternalId, Error> {
+    let hash = secrets::token_hash(presented);
+    ExternalId::new(directory::SESSION_TOKEN, &hash).ok_or(Error::InvalidToken)
 }
 
 impl From<Arc<NotLoaded<DatabaseError>>> for Error {

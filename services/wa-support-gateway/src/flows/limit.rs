@@ -62,6 +62,14 @@ impl Limits {
         }
     }
 
+    /// The same limits, asked for over another link.
+    pub(crate) fn over(&self, redis: &RedisLink) -> Self {
+        Self {
+            addresses: self.addresses.over(redis.clone()),
+            keys: self.keys.over(redis.clone()),
+        }
+    }
+
     /// Counts a request that shows no valid credential.
     ///
     /// # Errors

@@ -53,6 +53,11 @@ impl Standings {
             .await
     }
 
+    /// As [`of`](Self::of), if this process has it at hand: asks nobody.
+    pub(crate) async fn at_hand(&self, scope: &TenantScope) -> Option<Standing> {
+        self.cache.at_hand(&Self::key(scope)).await
+    }
+
     /// Makes a change of the customer or its subscription known to every process within a second. Called after the
     /// commit of whoever changed it.
     pub(crate) async fn forget(&self, scope: &TenantScope) {
