@@ -76,6 +76,38 @@ async fn a_window_is_exact_over_processes() {
 }
 
 #[tokio::test]
+async fn many_at_once_count_each_and_who_leaves_keeps_nobody_waiting() {
+    let rules = WindowRules { most: 150, ..RULES };
+    let windows = Windows::new(link(&unique_prefix("windows")).await, rules);
+    let (one, other) = (address("203.0.113.7"), address("203.0.113.8"));
+    let hits: Vec<_> = (0..400)
+        .map(|number| {
+            let (windows, key) = (
+                windows.clone(),
+                if number % 2 == 0 { one.clone() } else { other.clone() },
+            );
+            tokio::spawn(async move { windows.hit(&key).await.outcome })
+        })
+        .collect();
+    let mut passed = 0;
+    for hit in hits {
+        passed += usize::from(hit.await.unwrap() == HitOutcome::Passed);
+    }
+    assert_eq!(passed, 300);
+
+    // The first asks for all; it leaves before there is an answer.
+    let third = address("203.0.113.9");
+    let (first, asked) = (windows.clone(), third.clone());
+    let leaving = tokio::spawn(async move { first.hit(&asked).await });
+    tokio::task::yield_now().await;
+    leaving.abort();
+    let stayed = windows.hit(&third).await;
+    assert_eq!(stayed.outcome, HitOutcome::Passed);
+    assert!(stayed.left >= 148);
+    assert!(leaving.await.is_err());
+}
+
+#[tokio::test]
 async fn a_window_ends_and_a_new_one_begins() {
     let rules = WindowRules {
         window: Duration::from_millis(700),
