@@ -19,7 +19,7 @@ use super::sessions::{OpenSession, Sessions, did_nothing, is_over};
 use crate::error::Error;
 use crate::secrets;
 use crate::store::sessions::{self, Session, Wishes};
-use crate::store::{self, customers, directory, session_work};
+use crate::store::{self, customers, directory, session_connects, session_work};
 
 /// How often an order is begun anew because what an earlier one had begun came in its way.
 const ANEW: usize = 2;
@@ -260,6 +260,7 @@ impl Sessions {
         sessions::set_made(&mut tx, work.session, session_id).await?;
         if connecting {
             sessions::set_upkeep_due(&mut tx, work.session).await?;
+            session_connects::want(&mut tx, work.session).await?;
         }
         let row = sessions::find(&mut tx, work.session)
             .await?

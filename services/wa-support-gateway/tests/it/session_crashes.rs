@@ -314,23 +314,3 @@ async fn a_name_is_free_again_even_when_the_removal_of_its_session_was_not_finis
     assert_eq!(gateway.count("SELECT count(*) FROM sessions").await, 1);
     gateway.stop().await;
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rename_that_fails_frees_the_name() {
-    let (gateway, owner) = start(false).await;
-    let (_, made) = gateway.ask(&owner, "POST", NEW, body()).await;
-    let path = format!("{NEW}/{}", made["session"]["session_id"].as_str().unwrap());
-    gateway.wa.fail("PUT", "/admin/users", Fault::Status(500), 1);
-    let (status, _) = gateway
-        .ask(&owner, "PUT", &path, json!({"session_name": "wanted"}))
-        .await;
-    assert_eq!(status, 502);
-    let stranger = gateway.owner("desa-b", 1).await;
-    let (status, _) = gateway
-        .ask(&stranger, "POST", NEW, json!({"session_name": "wanted"}))
-        .await;
-    assert_eq!(status, 201);
-    let (status, _) = gateway.ask(&stranger, "POST", NEW, body()).await;
-    assert_ne!(status, 201, "the session keeps its own");
-    gateway.stop().await;
-}
