@@ -16,6 +16,8 @@ const STATUS_LIMIT: usize = 128 * 1024;
 enum Meaning {
     /// The session was connected, and the WA server has forgotten things.
     Connected,
+    /// The session is not to be connected any more, whatever was wanted before.
+    Disconnected,
     /// The answer says where the session stands.
     Status,
 }
@@ -34,6 +36,7 @@ impl Follow {
         Self {
             meaning: match (method.as_str(), path.as_str()) {
                 ("POST", "/session/connect") => Some(Meaning::Connected),
+                ("POST", "/session/disconnect" | "/session/logout") => Some(Meaning::Disconnected),
                 ("GET", "/session/status") => Some(Meaning::Status),
                 _ => None,
             },
@@ -49,9 +52,16 @@ impl Follow {
 
     /// The call was answered. `Some`: the answer's body is of interest.
     pub(crate) fn answered(self, gateway: &Gateway, succeeded: bool) -> Option<Watch> {
-        match self.meaning.filter(|_| succeeded)? {
+        match self.meaning? {
+            // Also when it was refused: a session that does not run yet is refused, and must not begin to run later.
+            Meaning::Disconnected => {
+                gateway.sessions.end_connect_wish_soon(self.scope, self.session);
+                None
+            }
+            _ if !succeeded => None,
             Meaning::Connected => {
-                gateway.sessions.keep_soon(self.scope, self.session, false);
+                // Wanted or not, it is connected now.
+                gateway.sessions.keep_soon(self.scope, self.session, true);
                 None
             }
             Meaning::Status => Some(Watch {

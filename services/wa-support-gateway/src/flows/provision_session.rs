@@ -126,7 +126,6 @@ async fn ensure_customer(sessions: &Sessions, wanted: &Wanted) -> Result<(), Dat
 async fn attempt(sessions: &Sessions, wanted: &Wanted) -> Result<Provisioned, Error> {
     match own(sessions, wanted).await? {
         Some(row) if row.phase == sessions::READY => repair(sessions, wanted, row.id).await,
-        Some(row) if row.phase == sessions::REMOVING => Err(Error::SessionBusy),
         _ => create(sessions, wanted).await,
     }
 }

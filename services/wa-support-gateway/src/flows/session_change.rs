@@ -1,6 +1,7 @@
 //! Changing what a customer chose of a session: the WA server first, read back, and only then the row (contract §7.4,
 //! §7.7, W-06, W-16).
 
+use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use tenant_isolation::TenantScope;
 use tenant_isolation::resolve::ExternalId;
@@ -8,8 +9,9 @@ use url::Url;
 use whatsapp::genfity::{EventList, WaUserEdit};
 
 use super::session_name::SessionName;
+use super::session_upkeep::Told;
 use super::session_work::{Which, Work};
-use super::sessions::{OpenSession, Sessions};
+use super::sessions::{OpenSession, Sessions, did_nothing};
 use crate::error::Error;
 use crate::secrets;
 use crate::store::directory;
@@ -35,8 +37,8 @@ impl Sessions {
     ///
     /// # Errors
     /// [`Error::SessionNotFound`], [`Error::SessionNameTaken`], [`Error::SessionBusy`]; [`Error::Upstream`] and
-    /// [`Error::NotTaken`] when the WA server does not have it so: the row is as it was then, and a sweep tells the
-    /// server again what is in it.
+    /// [`Error::NotTaken`] when the WA server does not have it so: the row is as it was then, and the server is told
+    /// again what is in it.
     pub(crate) async fn change(
         &self,
         scope: &TenantScope,
@@ -63,16 +65,116 @@ impl Sessions {
     ) -> Result<Session, Error> {
         let mut wanted = session.clone();
         wanted.apply(change);
-        let renamed = wanted.row.session_name != session.row.session_name;
-        if renamed {
-            self.claim_name(work, &wanted.row.session_name).await?;
+        let telling = self.telling(session, &wanted, change);
+        let noted = self.note_change(work, session, &wanted, telling).await?;
+        let changed = async {
+            let told = self.tell(session, &wanted, change, telling).await?;
+            self.write_change(work, session, &wanted, change, (noted, telling, told))
+                .await
+        };
+        let changed = changed.await;
+        if let Err(error) = &changed
+            && telling.is_something()
+        {
+            self.set_right(work, session, error).await;
         }
-        let told = self.tell(session, &wanted, change).await;
-        if let Err(error) = told {
-            self.set_right(work, session).await;
-            return Err(error);
-        }
+        changed
+    }
 
+    /// What of a change the WA server has to hear.
+    fn telling(&self, before: &OpenSession, wanted: &OpenSession, change: &Change) -> Telling {
+        let (was, is) = (self.wa_webhook(before), self.wa_webhook(wanted));
+        let renamed = wanted.row.session_name != before.row.session_name;
+        Telling {
+            key: change.hmac_key.is_some(),
+            webhook: change.webhook_url.is_some()
+                || change.events.is_some()
+                || was.events != is.events
+                || was.url != is.url,
+            record: renamed || change.expiration_sec.is_some() || change.history.is_some(),
+            history: change.history.is_some(),
+        }
+    }
+
+    /// Before the WA server hears of it: that it may have half of a change is in the row until the change is, so whoever
+    /// comes after a failure, or after a death, tells it again what the row says. Names are taken here, so that no two
+    /// sessions are ever called the same there.
+    async fn note_change(
+        &self,
+        work: &Work,
+        session: &OpenSession,
+        wanted: &OpenSession,
+        telling: Telling,
+    ) -> Result<Option<DateTime<Utc>>, Error> {
+        if !telling.is_something() {
+            return Ok(None);
+        }
+        let mut tx = self.still_ours(work, "note session change").await?;
+        let name = wanted.row.session_name.as_str();
+        if name != session.row.session_name {
+            let name = ExternalId::new(directory::SESSION_NAME, name).ok_or(Error::SessionNameTaken)?;
+            let ours = directory::claim(&mut tx, &name, work.session).await?
+                || directory::holds(&mut tx, &name, work.session).await?;
+            if !ours {
+                return Err(Error::SessionNameTaken);
+            }
+        }
+        sessions::set_upkeep_due(&mut tx, work.session).await?;
+        if telling.record {
+            let history = telling.history || session.row.history_due;
+            sessions::set_record_due(&mut tx, work.session, true, history).await?;
+        }
+        let row = sessions::find(&mut tx, work.session).await?;
+        tx.commit().await?;
+        Ok(row.and_then(|row| row.upkeep_due))
+    }
+
+    /// What can be refused comes first. The name comes last, in one call with whatever else is on the server's record.
+    async fn tell(
+        &self,
+        before: &OpenSession,
+        wanted: &OpenSession,
+        change: &Change,
+        telling: Telling,
+    ) -> Result<Told, Error> {
+        let (token, webhook) = (before.session_token()?, self.wa_webhook(wanted));
+        if telling.key {
+            self.wa.sessions.set_hmac_key(&token, &webhook.hmac_key).await?;
+        }
+        if telling.webhook {
+            self.tell_webhook(&token, &webhook).await?;
+        }
+        if !telling.record {
+            return Ok(Told::All);
+        }
+        let (was, is) = (&before.row, &wanted.row);
+        let told = if change.history == Some(0) && (was.history != 0 || was.history_due) {
+            self.tell_no_history(&token).await?
+        } else {
+            Told::All
+        };
+        let all = was.record_due;
+        let edit = WaUserEdit {
+            name: Some(is.session_name.as_str()).filter(|name| all || *name != was.session_name),
+            expiration: Some(is.expiration_sec).filter(|_| all || change.expiration_sec.is_some()),
+            history: Some(i64::from(is.history)).filter(|_| all || change.history.is_some()),
+        };
+        let id = was.session_id.as_deref().unwrap_or_default();
+        if edit.is_something() && !self.wa.admin.edit_user(id, edit).await? {
+            // It lost the session; the sweep makes it anew.
+            return Err(Error::NotTaken);
+        }
+        Ok(told)
+    }
+
+    async fn write_change(
+        &self,
+        work: &Work,
+        session: &OpenSession,
+        wanted: &OpenSession,
+        change: &Change,
+        (noted, telling, told): (Option<DateTime<Utc>>, Telling, Told),
+    ) -> Result<Session, Error> {
         let mut tx = self.still_ours(work, "change session").await?;
         let mut wishes = wanted.wishes();
         if let Some(key) = &change.hmac_key {
@@ -80,71 +182,58 @@ impl Sessions {
             wishes.customer_hmac_key_sealed = Some(Some(self.keys.seal(key, &binding)?));
         }
         sessions::change(&mut tx, work.session, wishes).await?;
-        if renamed {
+        if telling.record {
+            let history = if telling.history {
+                told == Told::AllButHistory
+            } else {
+                session.row.history_due
+            };
+            sessions::set_record_due(&mut tx, work.session, false, history).await?;
             let kept = (directory::SESSION_NAME, wanted.row.session_name.as_str());
             directory::release(&mut tx, work.session, Some(kept)).await?;
+        }
+        if session.row.upkeep_due.is_none() {
+            sessions::set_upkept(&mut tx, work.session, noted).await?;
         }
         let row = sessions::find(&mut tx, work.session).await?;
         self.commit_and_end(tx, work).await?;
         row.ok_or(Error::SessionNotFound)
     }
 
-    /// Names are taken before the WA server hears of them, so that no two sessions are ever called the same there.
-    async fn claim_name(&self, work: &Work, name: &str) -> Result<(), Error> {
-        let name = ExternalId::new(directory::SESSION_NAME, name).ok_or(Error::SessionNameTaken)?;
-        let mut tx = self.still_ours(work, "claim session name").await?;
-        let ours = directory::claim(&mut tx, &name, work.session).await?
-            || directory::holds(&mut tx, &name, work.session).await?;
-        if !ours {
-            return Err(Error::SessionNameTaken);
+    /// The WA server may have taken half of a change: it is told again what the row says, at once, and by a sweep where
+    /// it does not listen now. A name that it certainly did not hear of is free again; any other one is free when it was
+    /// told.
+    async fn set_right(&self, work: &Work, session: &OpenSession, error: &Error) {
+        let unheard = matches!(error, Error::Upstream(error) if did_nothing(error));
+        if unheard && !session.row.record_due {
+            let freed = async {
+                let mut tx = self.still_ours(work, "free session name").await?;
+                let kept = (directory::SESSION_NAME, session.row.session_name.as_str());
+                directory::release(&mut tx, work.session, Some(kept)).await?;
+                tx.commit().await?;
+                Ok::<(), Error>(())
+            };
+            if let Err(error) = freed.await {
+                tracing::warn!(error = %error, session = %work.session, "a name that is not used could not be freed");
+            }
         }
-        Ok(tx.commit().await?)
+        self.keep_soon(work.scope.clone(), work.session, false);
     }
+}
 
-    async fn tell(&self, before: &OpenSession, wanted: &OpenSession, change: &Change) -> Result<(), Error> {
-        let (id, token) = (before.row.session_id.as_deref(), before.session_token()?);
-        let edit = WaUserEdit {
-            name: Some(wanted.row.session_name.as_str()).filter(|name| *name != before.row.session_name),
-            expiration: change.expiration_sec,
-            history: change.history.map(i64::from),
-        };
-        if let (true, Some(id)) = (edit.is_something(), id)
-            && !self.wa.admin.edit_user(id, edit).await?
-        {
-            // It lost the session; the sweep makes it anew.
-            return Err(Error::NotTaken);
-        }
-        if change.history == Some(0) && before.row.history != 0 {
-            self.wa.sessions.set_history(&token, 0).await?;
-        }
-        let webhook = self.wa_webhook(wanted);
-        if change.hmac_key.is_some() {
-            self.wa.sessions.set_hmac_key(&token, &webhook.hmac_key).await?;
-        }
-        let concerns_events = change.webhook_url.is_some()
-            || change.events.is_some()
-            || self.wa_webhook(before).events != webhook.events
-            || self.wa_webhook(before).url != webhook.url;
-        if concerns_events {
-            self.tell_webhook(&token, &webhook).await?;
-        }
-        Ok(())
-    }
+/// What the WA server has to be told.
+#[derive(Debug, Clone, Copy)]
+struct Telling {
+    key: bool,
+    webhook: bool,
+    /// Name, expiration or history.
+    record: bool,
+    history: bool,
+}
 
-    /// The WA server may have taken half of a change: it is told again what the row says, by a sweep where it does not
-    /// listen now. A name that was claimed is free again.
-    async fn set_right(&self, work: &Work, session: &OpenSession) {
-        let noted = async {
-            let mut tx = self.still_ours(work, "note session upkeep").await?;
-            let kept = (directory::SESSION_NAME, session.row.session_name.as_str());
-            directory::release(&mut tx, work.session, Some(kept)).await?;
-            sessions::set_upkeep_due(&mut tx, work.session).await?;
-            tx.commit().await?;
-            Ok::<(), Error>(())
-        };
-        if let Err(error) = noted.await {
-            tracing::warn!(error = %error, session = %work.session, "a session could not be marked for upkeep");
-        }
+impl Telling {
+    const fn is_something(self) -> bool {
+        self.key || self.webhook || self.record
     }
 }
 

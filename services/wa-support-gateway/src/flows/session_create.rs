@@ -2,7 +2,8 @@
 //!
 //! The intent is a row with sealed token and keys, committed under the lock of the customer's row, which makes the limit
 //! exact. The WA server hears of the session afterwards, so whatever breaks leaves a row that says what to look for. A
-//! second order of the same name finishes it; what nobody finishes, a sweep takes back.
+//! second order of the same name finishes it, with its own wishes; what nobody finishes, a sweep takes back. A name whose
+//! last session is still on its way out is free once that is finished, which is done first.
 
 use database::DatabaseError;
 use secrecy::SecretString;
@@ -18,7 +19,10 @@ use super::sessions::{OpenSession, Sessions, did_nothing, is_over};
 use crate::error::Error;
 use crate::secrets;
 use crate::store::sessions::{self, Session, Wishes};
-use crate::store::{self, customers, directory, session_work};
+use crate::store::{self, customers, directory, session_connects, session_work};
+
+/// How often an order is begun anew because what an earlier one had begun came in its way.
+const ANEW: usize = 2;
 
 /// What a customer wants of a new session.
 #[derive(Debug, Clone)]
@@ -42,12 +46,21 @@ pub(crate) struct Created {
     pub(crate) token: SecretString,
 }
 
+/// What there is to be done about an order.
+enum Intent {
+    /// Its row is there, to be worked on, and whether it is new.
+    Begun(Work, Box<OpenSession>, bool),
+    /// The customer's last session of this name is to be removed first.
+    Leaving(Uuid),
+}
+
 impl Sessions {
     /// Makes a session, to the end even when its customer does not wait.
     ///
     /// # Errors
     /// [`Error::SessionNameTaken`], [`Error::SessionLimit`], [`Error::SessionBusy`], those of the customer's standing,
-    /// and [`Error::Upstream`]: then the session is taken back, or at the latest a sweep does it.
+    /// and [`Error::Upstream`]: then the session is taken back, or at the latest a sweep does it; or one of this name is
+    /// still on its way out, because the WA server does not let it go.
     pub(crate) async fn create(&self, scope: &TenantScope, new: NewSession) -> Result<Created, Error> {
         let (this, scope) = (self.clone(), scope.clone());
         self.to_the_end(async move { this.create_now(&scope, &new).await })
@@ -55,7 +68,7 @@ impl Sessions {
     }
 
     async fn create_now(&self, scope: &TenantScope, new: &NewSession) -> Result<Created, Error> {
-        let (work, intent, fresh) = self.intend(scope, new).await?;
+        let (work, intent, fresh) = self.begin_order(scope, new).await?;
         let made = self.make(&work, &intent, fresh).await;
         let session_id = self.ended_if_failed(&work, made).await?;
         let completed = self.complete(&work, &session_id, new.auto_connect).await;
@@ -69,11 +82,25 @@ impl Sessions {
         })
     }
 
-    async fn intend(
+    async fn begin_order(
         &self,
         scope: &TenantScope,
         new: &NewSession,
     ) -> Result<(Work, OpenSession, bool), Error> {
+        for _ in 0..ANEW {
+            match self.intend(scope, new).await? {
+                Intent::Begun(work, open, fresh) => return Ok((work, *open, fresh)),
+                Intent::Leaving(id) => match self.finish_removal(scope, id).await {
+                    // Somebody else has finished it.
+                    Ok(()) | Err(Error::SessionNotFound) => {}
+                    Err(error) => return Err(error),
+                },
+            }
+        }
+        Err(Error::SessionBusy)
+    }
+
+    async fn intend(&self, scope: &TenantScope, new: &NewSession) -> Result<Intent, Error> {
         let mut tx = TenantTransaction::begin(&self.db, scope, "intend session").await?;
         if !customers::lock(&mut tx).await? {
             return Err(Error::InvalidApiKey);
@@ -83,6 +110,7 @@ impl Sessions {
         let limit = standing.entitled()?.max_sessions;
         let (id, fresh) = match sessions::find_by_name(&mut tx, new.name.as_str()).await? {
             Some(row) if row.phase == sessions::CREATING => (row.id, false),
+            Some(row) if row.phase == sessions::REMOVING => return Ok(Intent::Leaving(row.id)),
             Some(_) => return Err(Error::SessionNameTaken),
             None if sessions::count(&mut tx).await? >= i64::from(limit) => {
                 return Err(Error::SessionLimit(limit));
@@ -103,7 +131,7 @@ impl Sessions {
             .ok_or(DatabaseError::NotFound)?;
         let open = self.open(scope, row)?;
         tx.commit().await?;
-        Ok((work, open, fresh))
+        Ok(Intent::Begun(work, Box::new(open), fresh))
     }
 
     async fn add(
@@ -157,12 +185,22 @@ impl Sessions {
         })
     }
 
-    /// The WA server's user of the intended session: made, or found where an earlier try made it.
+    /// The WA server's user of the intended session.
     async fn make(&self, work: &Work, intent: &OpenSession, fresh: bool) -> Result<String, Error> {
-        if !fresh && let Some(id) = self.wa.admin.find_user(&intent.token).await? {
-            return Ok(id);
+        if !fresh {
+            // What an earlier order may have made has that order's wishes. Nobody knows its token, so nobody uses it.
+            self.delete_users_of(&intent.token).await?;
         }
-        match self.make_user(intent).await {
+        let made = match self.make_one(intent).await {
+            // The earlier order's call arrived only now.
+            Ok(None) => {
+                self.delete_users_of(&intent.token).await?;
+                self.make_user(intent).await
+            }
+            Ok(Some(id)) => Ok(id),
+            Err(error) => Err(error),
+        };
+        match made {
             Ok(id) => Ok(id),
             Err(Error::Upstream(error)) => {
                 let made = if did_nothing(&error) {
@@ -189,6 +227,20 @@ impl Sessions {
     /// # Errors
     /// [`Error::Upstream`].
     pub(crate) async fn make_user(&self, session: &OpenSession) -> Result<String, Error> {
+        match self.make_one(session).await? {
+            Some(id) => Ok(id),
+            // It does not say which, or somebody made it with the token of this very row.
+            None => self
+                .wa
+                .admin
+                .find_user(&session.token)
+                .await?
+                .ok_or(Error::BadProvisioning),
+        }
+    }
+
+    /// `None`: there is one with this token, or it does not say which it made.
+    async fn make_one(&self, session: &OpenSession) -> Result<Option<String>, Error> {
         let webhook = self.wa_webhook(session);
         let user = NewWaUser {
             name: &session.row.session_name,
@@ -199,16 +251,8 @@ impl Sessions {
             expiration: session.row.expiration_sec,
             history: i64::from(session.row.history),
         };
-        match self.wa.admin.create_user(&user).await? {
-            Some(id) if !id.is_empty() => Ok(id),
-            // It does not say which, or somebody made it with the token of this very row.
-            _ => self
-                .wa
-                .admin
-                .find_user(&session.token)
-                .await?
-                .ok_or(Error::BadProvisioning),
-        }
+        let made = self.wa.admin.create_user(&user).await?;
+        Ok(made.filter(|id| !id.is_empty()))
     }
 
     async fn complete(&self, work: &Work, session_id: &str, connecting: bool) -> Result<Session, Error> {
@@ -216,6 +260,7 @@ impl Sessions {
         sessions::set_made(&mut tx, work.session, session_id).await?;
         if connecting {
             sessions::set_upkeep_due(&mut tx, work.session).await?;
+            session_connects::want(&mut tx, work.session).await?;
         }
         let row = sessions::find(&mut tx, work.session)
             .await?

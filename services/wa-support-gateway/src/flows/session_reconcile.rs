@@ -8,18 +8,19 @@ use secrecy::SecretString;
 use serde::Serialize;
 use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope};
 use uuid::Uuid;
-use whatsapp::genfity::{EventList, WaUser, WaUserEdit};
+use whatsapp::genfity::{EventList, WaUser};
 
 use super::session_webhook::{SessionWebhook, wa_webhook};
-use super::session_work::Which;
-use super::sessions::Sessions;
+use super::session_work::{Which, Work};
+use super::sessions::{OpenSession, Sessions};
 use crate::error::Error;
 use crate::secrets;
 use crate::store::session_sweep::{self, Ours, Swept};
 use crate::store::sessions;
 
-/// What one pass takes on at most.
+/// What is taken on at once, and how often one pass does that at most.
 const BATCH: i64 = 50;
+const BATCHES: usize = 20;
 
 /// Sessions that are looked at together.
 const PAGE: i64 = 500;
@@ -80,7 +81,6 @@ impl Sessions {
     pub(crate) async fn sweep(&self, left_behind: Duration) -> Result<(), Error> {
         let mut tx = platform(self, "sweep sessions").await?;
         let unfinished = session_sweep::unfinished(&mut tx, left_behind, BATCH).await?;
-        let due = session_sweep::upkeep_due(&mut tx, left_behind, BATCH).await?;
         tx.commit().await?;
         for swept in unfinished {
             let done = self.finish(&swept).await;
@@ -88,9 +88,32 @@ impl Sessions {
                 return Ok(());
             }
         }
+        for _ in 0..BATCHES {
+            let mut tx = platform(self, "sweep session upkeep").await?;
+            let due = session_sweep::upkeep_due(&mut tx, left_behind, BATCH).await?;
+            tx.commit().await?;
+            let last = due.len() < usize::try_from(BATCH).unwrap_or_default();
+            for swept in due {
+                let done = self.keep(&swept.scope, swept.id, false).await.map(drop);
+                if !self.note_swept(&swept, "keep", done).await? {
+                    return Ok(());
+                }
+            }
+            if last {
+                break;
+            }
+        }
+        self.sweep_connects(left_behind).await
+    }
+
+    async fn sweep_connects(&self, left_behind: Duration) -> Result<(), Error> {
+        self.give_up_connecting().await?;
+        let mut tx = platform(self, "sweep sessions to connect").await?;
+        let due = session_sweep::connect_due(&mut tx, left_behind, BATCH).await?;
+        tx.commit().await?;
         for swept in due {
-            let done = self.keep(&swept.scope, swept.id, false).await;
-            if !self.note_swept(&swept, "keep", done).await? {
+            let done = self.keep(&swept.scope, swept.id, true).await.map(drop);
+            if !self.note_swept(&swept, "connect", done).await? {
                 return Ok(());
             }
         }
@@ -279,28 +302,41 @@ impl Sessions {
         };
         let made = made.await;
         self.ended_if_failed(&work, made).await?;
-        self.keep(scope, id, false).await
+        self.keep(scope, id, false).await.map(drop)
     }
 
+    /// Tells the WA server what the row says: the one that is read now, while nobody else works on the session. What was
+    /// compared is older, and somebody may have changed the session since.
     async fn straighten(&self, scope: &TenantScope, ours: &Ours, user: &WaUser) -> Result<(), Error> {
-        if ours.session_id.as_deref() != Some(user.id.as_str()) {
-            let (work, _) = self.begin_work(scope, Which::Id(ours.id)).await?;
-            let noted = async {
-                let mut tx = self.still_ours(&work, "note session id").await?;
-                sessions::set_made(&mut tx, ours.id, &user.id).await?;
-                self.commit_and_end(tx, &work).await
-            };
-            let noted = noted.await;
-            self.ended_if_failed(&work, noted).await?;
+        let (work, session) = self.begin_work(scope, Which::Id(ours.id)).await?;
+        let straightened = self.straighten_now(&work, session, ours, user).await;
+        self.ended_if_failed(&work, straightened).await
+    }
+
+    async fn straighten_now(
+        &self,
+        work: &Work,
+        mut session: OpenSession,
+        ours: &Ours,
+        user: &WaUser,
+    ) -> Result<(), Error> {
+        let row = &session.row;
+        if row.phase != sessions::READY || row.session_id != ours.session_id {
+            // On its way out, or made anew under an id that is newer than the list of users.
+            return Err(Error::SessionNotFound);
         }
-        if user.name != ours.session_name {
-            let edit = WaUserEdit {
-                name: Some(&ours.session_name),
-                ..WaUserEdit::default()
-            };
-            self.wa.admin.edit_user(&user.id, edit).await?;
+        let known = session.row.session_id.as_deref() == Some(user.id.as_str());
+        if !known || user.name != session.row.session_name {
+            let mut tx = self.still_ours(work, "note what drifted").await?;
+            if !known {
+                sessions::set_made(&mut tx, work.session, &user.id).await?;
+            }
+            sessions::set_record_due(&mut tx, work.session, true, session.row.history_due).await?;
+            let row = sessions::find(&mut tx, work.session).await?;
+            tx.commit().await?;
+            session.row = row.ok_or(Error::SessionNotFound)?;
         }
-        self.keep(scope, ours.id, false).await
+        self.keep_now(work, &session, false).await.map(drop)
     }
 
     async fn look_for_orphans(

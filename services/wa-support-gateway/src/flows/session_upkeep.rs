@@ -1,7 +1,8 @@
 //! Telling the WA server again what it forgets: the key, inline media, where events go and which of them (contract §9.1).
 //!
 //! A connect overwrites the server's list of events, and its cache loses key and media at odd moments, so all of it is
-//! repeated after every connect. The row remembers that it is due until it was done.
+//! repeated after every connect. The row remembers that it is due until it was done; with it, whatever a change that
+//! failed may have left on the server's record is told again.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,11 +12,13 @@ use tenant_isolation::{TenantScope, TenantTransaction};
 use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 use uuid::Uuid;
+use whatsapp::credentials::SessionToken;
+use whatsapp::genfity::WaUserEdit;
 
 use super::session_work::{Which, Work};
 use super::sessions::{OpenSession, Sessions, is_worth_another_try};
 use crate::error::Error;
-use crate::store::sessions;
+use crate::store::{directory, sessions};
 
 /// Waits between tries. After the last one it is the sweep's.
 const TRIES: [Duration; 4] = [
@@ -30,6 +33,15 @@ const AT_ONCE: usize = 32;
 
 /// Sessions that may wait for it. Of more the next comparison with the WA server takes care.
 const WAITING: usize = 10_000;
+
+/// What came of telling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// The WA server knows all of it.
+    All,
+    /// All but that it is to keep no history: it takes that for running sessions only, so it is told with a connect.
+    AllButHistory,
+}
 
 /// Which sessions are being kept in the background by this process.
 #[derive(Debug, Clone)]
@@ -86,7 +98,8 @@ impl Keeper {
 }
 
 impl Sessions {
-    /// Tells the WA server in the background, and connects the session first where that is wanted.
+    /// Tells the WA server in the background. With `connect`, and as long as its customer wants that, the session is
+    /// connected first.
     pub(crate) fn keep_soon(&self, scope: TenantScope, session: Uuid, connect: bool) {
         if !self.keeper.begin(session) {
             return;
@@ -111,9 +124,17 @@ impl Sessions {
         }
         let mut waits = TRIES.into_iter();
         loop {
-            let Err(error) = self.keep(scope, session, connect).await else {
-                metrics::counter!("kanal_session_upkeep_total", "outcome" => "done").increment(1);
-                return;
+            let error = match self.keep(scope, session, connect).await {
+                Ok(told) => {
+                    metrics::counter!("kanal_session_upkeep_total", "outcome" => "done").increment(1);
+                    // A session that was just connected may not run yet.
+                    match waits.next().filter(|_| told == Told::AllButHistory) {
+                        Some(wait) => tokio::time::sleep(wait).await,
+                        None => return,
+                    }
+                    continue;
+                }
+                Err(error) => error,
             };
             let wait = waits.next().filter(|_| is_worth_another_try(&error));
             tracing::warn!(error = %error, %session, again = wait.is_some(), "the WA server was not told what it forgets");
@@ -131,25 +152,95 @@ impl Sessions {
         Ok(tx.commit().await?)
     }
 
-    /// Tells the WA server now.
+    /// Tells the WA server now. With `connect`, and as long as its customer wants that, the session is connected first.
     ///
     /// # Errors
     /// [`Error::SessionNotFound`] when the session went away meanwhile, [`Error::SessionBusy`], [`Error::Upstream`],
     /// [`Error::NotTaken`].
-    pub(crate) async fn keep(&self, scope: &TenantScope, session: Uuid, connect: bool) -> Result<(), Error> {
+    pub(crate) async fn keep(
+        &self,
+        scope: &TenantScope,
+        session: Uuid,
+        connect: bool,
+    ) -> Result<Told, Error> {
         let (work, open) = self.begin_work(scope, Which::Id(session)).await?;
         let kept = self.keep_now(&work, &open, connect).await;
         self.ended_if_failed(&work, kept).await
     }
 
-    async fn keep_now(&self, work: &Work, session: &OpenSession, connect: bool) -> Result<(), Error> {
-        if session.row.phase != sessions::READY {
+    /// As [`Self::keep`], for whoever works on the session; the work has ended when it succeeds.
+    ///
+    /// # Errors
+    /// As [`Self::keep`].
+    pub(super) async fn keep_now(
+        &self,
+        work: &Work,
+        session: &OpenSession,
+        connect: bool,
+    ) -> Result<Told, Error> {
+        let row = &session.row;
+        if row.phase != sessions::READY {
             return Err(Error::SessionNotFound);
         }
-        self.tell_all(session, connect).await?;
+        let connected = match row.connect_wanted.filter(|_| connect) {
+            Some(since) => self.connect_as_wanted(work, session, since).await,
+            None => Ok(()),
+        };
+        match connected {
+            // It answers: what it has to know of the session besides does not wait until it can be connected.
+            Err(Error::Upstream(ref refusal)) if refusal.status().is_some() => {}
+            Err(error) => return Err(error),
+            Ok(()) => {}
+        }
+        if row.record_due {
+            self.tell_record(session).await?;
+        }
+        let told = if row.history_due && row.history == 0 {
+            self.tell_no_history(&session.session_token()?).await?
+        } else {
+            Told::All
+        };
+        self.tell_all(session, false).await?;
         let mut tx = self.still_ours(work, "session upkeep done").await?;
-        sessions::set_upkept(&mut tx, work.session, session.row.upkeep_due).await?;
-        self.commit_and_end(tx, work).await
+        sessions::set_upkept(&mut tx, work.session, row.upkeep_due).await?;
+        if row.record_due || row.history_due {
+            sessions::set_record_due(&mut tx, work.session, false, told == Told::AllButHistory).await?;
+        }
+        if row.record_due {
+            // The server calls it by this name and by no other, so the others are free.
+            let kept = (directory::SESSION_NAME, row.session_name.as_str());
+            directory::release(&mut tx, work.session, Some(kept)).await?;
+        }
+        self.commit_and_end(tx, work).await?;
+        connected.map(|()| told)
+    }
+
+    /// Tells the WA server again what it keeps on record of a session.
+    async fn tell_record(&self, session: &OpenSession) -> Result<(), Error> {
+        let row = &session.row;
+        let edit = WaUserEdit {
+            name: Some(&row.session_name),
+            expiration: Some(row.expiration_sec),
+            history: Some(i64::from(row.history)),
+        };
+        let id = row.session_id.as_deref().unwrap_or_default();
+        if !self.wa.admin.edit_user(id, edit).await? {
+            // It lost the session, or has it under another id; the next comparison finds out.
+            return Err(Error::NotTaken);
+        }
+        Ok(())
+    }
+
+    /// Tells the WA server to keep no history, which it takes for running sessions only.
+    ///
+    /// # Errors
+    /// [`Error::Upstream`].
+    pub(super) async fn tell_no_history(&self, token: &SessionToken) -> Result<Told, Error> {
+        match self.wa.sessions.set_history(token, 0).await {
+            Ok(()) => Ok(Told::All),
+            Err(error) if error.said() == Some("no session") => Ok(Told::AllButHistory),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Tells the WA server what to sign with, just before a session is connected through the proxy: its very first events

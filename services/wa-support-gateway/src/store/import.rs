@@ -86,7 +86,7 @@ pub(crate) struct Sealed {
     pub(crate) hmac_key: String,
 }
 
-/// Adds a session.
+/// Adds a session. The WA server does not know its key yet: it is told by the first sweep, whenever that is.
 pub(crate) async fn add_session(
     tx: &mut TenantTransaction,
     id: Uuid,
@@ -97,8 +97,9 @@ pub(crate) async fn add_session(
     diesel::sql_query(
         "INSERT INTO sessions (tenant_id, id, provider, session_id, session_name, token_hash, token_sealed, \
              hmac_key_sealed, webhook_url, connected, logged_in, jid, status, auto_read_enabled, typing_enabled, \
-             last_synced_at, last_activity_at, sent_total, failed_total, created_at, updated_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)",
+             last_synced_at, last_activity_at, sent_total, failed_total, created_at, updated_at, upkeep_due) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, \
+             now() - interval '1 day')",
     )
     .bind::<Text, _>(tenant)
     .bind::<SqlUuid, _>(id)

@@ -16,6 +16,7 @@ pub(crate) mod original;
 pub(crate) mod ownership;
 pub(crate) mod quota;
 mod schema;
+pub(crate) mod session_connects;
 pub(crate) mod session_sweep;
 pub(crate) mod session_work;
 pub(crate) mod sessions;

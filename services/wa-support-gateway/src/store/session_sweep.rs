@@ -64,11 +64,38 @@ pub(crate) async fn upkeep_due(
     swept(tx, rows)
 }
 
-/// Puts a session behind the others that wait, so that one that cannot be finished now holds up nobody.
+/// Sessions that have been wanting to be connected for so long and are to be tried again now, those of customers that
+/// may be served.
+pub(crate) async fn connect_due(
+    tx: &mut PlatformTransaction,
+    for_at_least: Duration,
+    limit: i64,
+) -> Result<Vec<Swept>, DatabaseError> {
+    let rows: Vec<Row> = diesel::sql_query(
+        "SELECT sessions.tenant_id, sessions.id FROM sessions JOIN customers USING (tenant_id) \
+             JOIN subscriptions USING (tenant_id, provider) \
+         WHERE connect_next_try_at <= now() AND connect_wanted < now() - $1 * interval '1 second' \
+           AND phase = 'ready' AND (busy_until IS NULL OR busy_until < now()) \
+           AND customers.status = 'active' \
+           AND subscriptions.status = 'active' AND subscriptions.expires_at > now() \
+         ORDER BY connect_next_try_at LIMIT $2",
+    )
+    .bind::<Double, _>(for_at_least.as_secs_f64())
+    .bind::<BigInt, _>(limit)
+    .load(tx.connection())
+    .await?;
+    swept(tx, rows)
+}
+
+/// Puts a session behind the others that wait, so that one that cannot be finished now holds up nobody. One that is to
+/// be connected waits for as long again as it has waited, within bounds.
 pub(crate) async fn put_off(tx: &mut PlatformTransaction, id: Uuid) -> Result<(), DatabaseError> {
     diesel::sql_query(
         "UPDATE sessions SET phase_since = CASE WHEN phase = 'ready' THEN phase_since ELSE now() END, \
-         upkeep_due = CASE WHEN upkeep_due IS NULL THEN NULL ELSE now() END WHERE id = $1",
+         upkeep_due = CASE WHEN upkeep_due IS NULL THEN NULL ELSE now() END, \
+         connect_next_try_at = CASE WHEN connect_wanted IS NULL THEN NULL \
+             ELSE now() + LEAST(GREATEST(now() - connect_wanted, interval '1 second'), interval '15 minutes') END \
+         WHERE id = $1",
     )
     .bind::<SqlUuid, _>(id)
     .execute(tx.connection())

@@ -59,6 +59,12 @@ pub(crate) struct Session {
     pub(crate) webhook_url: Option<String>,
     /// Since when the WA server is to be told again what it forgets.
     pub(crate) upkeep_due: Option<DateTime<Utc>>,
+    /// Since when it is to be connected because its customer wanted that when it was made.
+    pub(crate) connect_wanted: Option<DateTime<Utc>>,
+    /// What the WA server has on record of it (name, expiration, history) may not be what is here.
+    pub(crate) record_due: bool,
+    /// That it is to keep no history may not have been taken yet.
+    pub(crate) history_due: bool,
     pub(crate) phase: String,
     pub(crate) events: String,
     pub(crate) history: i32,
@@ -307,6 +313,25 @@ pub(crate) async fn set_upkeep_due(tx: &mut TenantTransaction, id: Uuid) -> Resu
     )
     .bind::<Text, _>(tx.scope().tenant().as_str().to_owned())
     .bind::<SqlUuid, _>(id)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// Is what the WA server has on record of the session to be told again, and that it is to keep no history?
+pub(crate) async fn set_record_due(
+    tx: &mut TenantTransaction,
+    id: Uuid,
+    record: bool,
+    history: bool,
+) -> Result<(), DatabaseError> {
+    diesel::sql_query(
+        "UPDATE sessions SET record_due = $3, history_due = $4 WHERE tenant_id = $1 AND id = $2",
+    )
+    .bind::<Text, _>(tx.scope().tenant().as_str().to_owned())
+    .bind::<SqlUuid, _>(id)
+    .bind::<Bool, _>(record)
+    .bind::<Bool, _>(history)
     .execute(tx.connection())
     .await?;
     Ok(())

@@ -23,7 +23,7 @@ use crate::flows::standing::Standings;
 use crate::secrets;
 use crate::state::Gateway;
 use crate::store::expired_sessions::{self, DueRow};
-use crate::store::{api_keys, terms};
+use crate::store::{api_keys, session_connects, terms};
 
 const PURPOSE: PlatformScope = PlatformScope::for_purpose("expire subscriptions");
 
@@ -147,6 +147,9 @@ impl ExpireSubscriptions {
         // Asked again right before: a customer may have been renewed while others' sessions were taken off.
         let mut tx = TenantTransaction::begin(&self.db, &scope, "is session to be disconnected").await?;
         let due = expired_sessions::is_due(&mut tx, row.session).await?;
+        if due {
+            session_connects::end(&mut tx, row.session).await?;
+        }
         tx.commit().await?;
         if !due {
             return Ok(());

@@ -1,4 +1,5 @@
-//! Finishes sessions that were left behind, and compares them with the WA server now and then.
+//! Finishes sessions that were left behind, connects those that are still to be connected, and compares them with the WA
+//! server now and then.
 //!
 //! One of several processes does it at a time. Where a slow pass outlives its lease, two of them work on different
 //! sessions: each is worked on under a lease of its own.

@@ -269,6 +269,14 @@ async fn customers_keep_their_keys_and_sessions_and_everything_else_is_told() {
         assert_eq!(now["skipped"], first["skipped"], "{table}");
     }
 
+    // The WA server signs with a key of ours from the first sweep on.
+    wa.add_user(json!({
+        "id": "sid-a", "name": "desa-a", "token": "wat_token-of-a", "events": "All",
+        "webhook": "https://channel.example.id/webhook",
+    }));
+    stdout(&process.run(&["session", "reconcile"]).await);
+    assert!(wa.hmac_key_of("sid-a").len() >= 32);
+
     // The customer goes on with its key and its token, and the WA server gets the very same token.
     let mut child = process
         .command(&[])

@@ -20,6 +20,8 @@ mod process;
 mod provisioning;
 mod quota;
 mod routes;
+mod session_changes;
+mod session_connects;
 mod session_crashes;
 mod session_follow;
 mod session_sweep;

@@ -1,5 +1,6 @@
 //! The chore that makes sessions: row first, and any number of times.
 
+use diesel_async::{RunQueryDsl as _, SimpleAsyncConnection as _};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 use test_support::TestDatabase;
@@ -79,12 +80,25 @@ async fn running_it_again_changes_nothing_and_repairs_what_is_missing() {
     let first = try_session(&database.db, &wa, "desa-a", "desa-contoh", |_| {})
         .await
         .unwrap();
+    database
+        .admin()
+        .await
+        .batch_execute(
+            "UPDATE sessions SET status = 'connected', connected = true, jid = '62811@s.whatsapp.net'",
+        )
+        .await
+        .unwrap();
     let second = try_session(&database.db, &wa, "desa-a", "desa-contoh", |wanted| {
         wanted.webhook_url = None;
     })
     .await
     .unwrap();
     assert!(!second.created);
+    // The WA server has it under the id it had, so it is as connected as it was.
+    let mut admin = database.admin().await;
+    let rows = "SELECT 1 FROM sessions WHERE status = 'connected' AND jid <> ''";
+    let kept = diesel::sql_query(rows).execute(&mut admin).await.unwrap();
+    assert_eq!(kept, 1);
     assert_eq!(second.session_id, first.session_id);
     assert_eq!(second.token.expose_secret(), first.token.expose_secret());
     assert_eq!(second.hmac_key.expose_secret(), first.hmac_key.expose_secret());

@@ -228,22 +228,89 @@ async fn a_session_that_the_wa_server_lost_can_be_removed_with_all_that_hangs_on
     gateway.stop().await;
 }
 
+/// The second order's wishes count, whatever the first one's are and whenever its call arrives.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rename_that_fails_frees_the_name() {
+async fn a_second_order_has_its_own_wishes() {
+    let (gateway, owner) = start(false).await;
+    let first = json!({
+        "session_name": "desa-a", "webhook_url": "https://hook.invalid/first", "events": "Message",
+        "history": 5, "expiration_sec": 60, "hmac_key": "the-first-orders-key-of-32-characters",
+    });
+    let key = "the-second-orders-key-of-32-characters";
+    let second = json!({
+        "session_name": "desa-a", "webhook_url": "https://hook.invalid/second", "events": "QR", "hmac_key": key,
+    });
+    for arrives_late in [false, true] {
+        gateway.wa.fail("POST", "/admin/users", Fault::LostAnswer, 1);
+        gateway.wa.fail("GET", "/admin/users", Fault::Hang, 1);
+        let (status, _) = gateway.ask(&owner, "POST", NEW, first.clone()).await;
+        assert_eq!((status, gateway.wa.users().len()), (502, 1));
+        if arrives_late {
+            // As if the first order's user were made only after the second order looked for it.
+            gateway.wa.fail("GET", "/admin/users", Fault::Nobody, 1);
+        }
+        let (status, answer) = gateway.ask(&owner, "POST", NEW, second.clone()).await;
+        assert_eq!(status, 201, "{answer}");
+        let session = &answer["session"];
+        let user = gateway.wa.user("desa-a");
+        assert_eq!(
+            (
+                &user["webhook"],
+                &user["events"],
+                &user["hmacKey"],
+                &user["token"]
+            ),
+            (
+                &json!("https://hook.invalid/second"),
+                &json!("QR"),
+                &json!(key),
+                &session["session_token"]
+            )
+        );
+        // What is nothing is not told at all.
+        assert_eq!(
+            (&user["history"], &user["expiration"]),
+            (&Value::Null, &Value::Null)
+        );
+        assert_eq!(
+            (
+                &session["session_id"],
+                &session["webhook_url"],
+                &session["history"]
+            ),
+            (&user["id"], &user["webhook"], &json!(0))
+        );
+        assert_eq!(gateway.wa.users().len(), 1);
+        let path = format!("{NEW}/{}", session["session_id"].as_str().unwrap());
+        assert_eq!(gateway.ask(&owner, "DELETE", &path, Value::Null).await.0, 200);
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_is_free_again_even_when_the_removal_of_its_session_was_not_finished() {
     let (gateway, owner) = start(false).await;
     let (_, made) = gateway.ask(&owner, "POST", NEW, body()).await;
-    let path = format!("{NEW}/{}", made["session"]["session_id"].as_str().unwrap());
-    gateway.wa.fail("PUT", "/admin/users", Fault::Status(500), 1);
-    let (status, _) = gateway
-        .ask(&owner, "PUT", &path, json!({"session_name": "wanted"}))
-        .await;
-    assert_eq!(status, 502);
+    let old = made["session"].clone();
+    let path = format!("{NEW}/{}", old["session_id"].as_str().unwrap());
+    gateway
+        .wa
+        .fail("DELETE", "/admin/users", Fault::Status(500), 10_000);
+    assert_eq!(gateway.ask(&owner, "DELETE", &path, Value::Null).await.0, 502);
+
+    // As long as the WA server does not let it go, that is what is wrong.
+    let (status, answer) = gateway.ask(&owner, "POST", NEW, body()).await;
+    assert_eq!((status, &answer["code"]), (502, &json!("upstream_refused")));
     let stranger = gateway.owner("desa-b", 1).await;
-    let (status, _) = gateway
-        .ask(&stranger, "POST", NEW, json!({"session_name": "wanted"}))
-        .await;
-    assert_eq!(status, 201);
-    let (status, _) = gateway.ask(&stranger, "POST", NEW, body()).await;
-    assert_ne!(status, 201, "the session keeps its own");
+    let (status, answer) = gateway.ask(&stranger, "POST", NEW, body()).await;
+    assert_eq!((status, &answer["code"]), (409, &json!("session_name_taken")));
+
+    gateway.wa.recover();
+    let (status, answer) = gateway.ask(&owner, "POST", NEW, body()).await;
+    assert_eq!(status, 201, "{answer}");
+    let user = gateway.wa.user("desa-a");
+    assert_eq!(answer["session"]["session_id"], user["id"]);
+    assert!(user["id"] != old["session_id"] && user["token"] != old["session_token"]);
+    assert_eq!(gateway.count("SELECT count(*) FROM sessions").await, 1);
     gateway.stop().await;
 }

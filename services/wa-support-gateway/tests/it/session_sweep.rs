@@ -284,3 +284,145 @@ async fn a_copy_of_a_token_that_was_sealed_under_a_key_that_is_gone_is_read_anew
     twin.stop().await;
     gateway.stop().await;
 }
+
+/// What was compared is older than what a customer did since: the name of the row counts that is read while nobody else
+/// works on the session.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_is_renamed_during_a_comparison_keeps_its_new_name() {
+    let gateway = Gateway::start().await;
+    let (one, two) = (gateway.owner("desa-a", 1).await, gateway.owner("desa-b", 1).await);
+    session(&gateway, &one).await;
+    let second = session(&gateway, &two).await;
+    for name in ["desa-a", "desa-b"] {
+        gateway
+            .wa
+            .change_user(name, |user| user["webhook"] = json!("https://elsewhere.example/"));
+    }
+    gateway
+        .wa
+        .change_user("desa-b", |user| user["name"] = json!("drifted"));
+    // The first one is being mended while the second one's customer renames it.
+    gateway.wa.fail("PUT", "/webhook", Fault::Late, 1);
+    let chore = chore(&gateway);
+    let comparing = chore.reconcile(NOW, MEND);
+    let renaming = async {
+        eventually("the first one is being mended", || async {
+            (gateway.wa.called("PUT /webhook") > 0).then_some(())
+        })
+        .await;
+        let path = format!("/v1/sessions/{}", second["session_id"].as_str().unwrap());
+        let renamed = gateway
+            .ask(&two, "PUT", &path, json!({"session_name": "renamed"}))
+            .await;
+        gateway.wa.let_go();
+        renamed
+    };
+    let (report, (status, answer)) = tokio::join!(comparing, renaming);
+    assert_eq!((status, report.unwrap().drifted.len()), (200, 2), "{answer}");
+    let user = gateway.wa.user("renamed");
+    assert_eq!(
+        (&user["id"], &user["webhook"]),
+        (&second["session_id"], &json!(HOOK))
+    );
+    let (_, listed) = gateway.ask(&two, "GET", "/v1/sessions", Value::Null).await;
+    assert_eq!(listed["sessions"][0]["session_name"], "renamed");
+    gateway.stop().await;
+}
+
+/// A name is told under the session's lease: not while somebody else is telling the WA server another one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_is_being_changed_is_not_renamed_by_a_comparison() {
+    let gateway = Gateway::start().await;
+    let (one, two) = (gateway.owner("desa-a", 1).await, gateway.owner("desa-b", 1).await);
+    session(&gateway, &one).await;
+    session(&gateway, &two).await;
+    gateway.wa.change_user("desa-a", |user| {
+        user["webhook"] = json!("https://elsewhere.example/");
+    });
+    gateway
+        .wa
+        .change_user("desa-b", |user| user["name"] = json!("drifted"));
+    gateway.wa.fail("PUT", "/webhook", Fault::Late, 1);
+    let chore = chore(&gateway);
+    let comparing = chore.reconcile(NOW, MEND);
+    let changing = async {
+        eventually("the first one is being mended", || async {
+            (gateway.wa.called("PUT /webhook") > 0).then_some(())
+        })
+        .await;
+        gateway
+            .sql(
+                "UPDATE sessions SET busy_holder = gen_random_uuid(), busy_until = now() + interval '1 hour' \
+                 WHERE tenant_id = 'desa-b'",
+            )
+            .await;
+        gateway.wa.let_go();
+    };
+    let (report, ()) = tokio::join!(comparing, changing);
+    let report = report.unwrap();
+    assert_eq!((report.drifted.len(), report.mended, report.failed), (2, 1, 0));
+    assert_eq!(gateway.wa.called("PUT /admin/users"), 0);
+    gateway.stop().await;
+}
+
+/// A session that was made after the WA server listed its users cannot stand in the list.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_is_made_during_a_comparison_is_not_missing() {
+    let gateway = Gateway::start().await;
+    let (one, two) = (gateway.owner("desa-a", 1).await, gateway.owner("desa-b", 1).await);
+    session(&gateway, &one).await;
+    gateway.wa.fail("GET", "/admin/users", Fault::Late, 1);
+    let chore = chore(&gateway);
+    let comparing = chore.reconcile(NOW, MEND);
+    let making = async {
+        eventually("the users are listed", || async {
+            (gateway.wa.called("GET /admin/users") > 0).then_some(())
+        })
+        .await;
+        session(&gateway, &two).await;
+        gateway.wa.let_go();
+    };
+    let (report, ()) = tokio::join!(comparing, making);
+    let report = report.unwrap();
+    assert_eq!(
+        (report.sessions, report.missing.len(), report.mended),
+        (1, 0, 0),
+        "only the one that was there before"
+    );
+    gateway.stop().await;
+}
+
+/// A list that does not name a session is no proof that the session is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_was_only_left_out_of_the_list_stays_as_connected_as_it_is() {
+    let gateway = Gateway::start().await;
+    let owner = gateway.owner("desa-a", 1).await;
+    let made = session(&gateway, &owner).await;
+    gateway
+        .sql("UPDATE sessions SET connected = true, logged_in = true, jid = '62811@s.whatsapp.net', status = 'connected'")
+        .await;
+    gateway.wa.fail("GET", "/admin/users", Fault::Nobody, 1);
+    let report = chore(&gateway).reconcile(NOW, MEND).await.unwrap();
+    assert_eq!(
+        (report.missing.len(), report.mended, gateway.wa.users().len()),
+        (1, 1, 1)
+    );
+    let (_, listed) = gateway.ask(&owner, "GET", "/v1/sessions", Value::Null).await;
+    let row = &listed["sessions"][0];
+    assert_eq!(row["session_id"], made["session_id"]);
+    assert_eq!(
+        (&row["status"], &row["connected"], &row["jid"]),
+        (&json!("connected"), &json!(true), &json!("62811@s.whatsapp.net"))
+    );
+
+    // One that is made anew is not connected.
+    gateway.wa.lose_users();
+    chore(&gateway).reconcile(NOW, MEND).await.unwrap();
+    let (_, listed) = gateway.ask(&owner, "GET", "/v1/sessions", Value::Null).await;
+    let row = &listed["sessions"][0];
+    assert_eq!(
+        (&row["status"], &row["connected"], &row["jid"]),
+        (&json!("created"), &json!(false), &json!(""))
+    );
+    gateway.stop().await;
+}

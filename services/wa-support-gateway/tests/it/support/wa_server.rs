@@ -41,11 +41,11 @@ impl Seen {
 pub(super) struct State {
     seen: Mutex<Vec<Seen>>,
     pub(super) users: Mutex<Vec<Value>>,
-    connected: Mutex<Vec<String>>,
+    pub(super) connected: Mutex<Vec<String>>,
     abandoned: AtomicUsize,
     contacts: Mutex<(u16, String)>,
     refuses_presence: AtomicBool,
-    refuses_disconnects: AtomicBool,
+    pub(super) refuses_disconnects: AtomicBool,
     refused_marks: AtomicUsize,
     pub(super) sessions: super::wa_sessions::Sessions,
 }
@@ -191,7 +191,6 @@ async fn answer(request: HttpRequest, mut payload: Payload, state: Data<State>) 
     }
     match (request.method().as_str(), path) {
         (_, "/admin/users") => admin_users(&seen, &state),
-        ("POST", "/session/connect") => connect(&seen, &state),
         ("POST", _) if path.starts_with("/chat/send/") && seen.json["Body"] == "refuse" => {
             refused(500, "error sending message: refused")
         }
@@ -285,14 +284,4 @@ pub(super) fn admin_users(seen: &Seen, state: &State) -> HttpResponse {
     user["id"] = json!(uuid::Uuid::now_v7().simple().to_string());
     users.push(user.clone());
     HttpResponse::Created().json(json!({"code": 201, "data": user, "success": true}))
-}
-
-fn connect(seen: &Seen, state: &State) -> HttpResponse {
-    let token = seen.header("token").unwrap_or_default().to_owned();
-    let mut connected = state.connected.lock().unwrap();
-    if connected.contains(&token) {
-        return refused(500, "already connected");
-    }
-    connected.push(token);
-    success(&json!({"details": "Connected!"}))
 }

@@ -1,6 +1,7 @@
 //! What the fake WA server keeps of its users, and what may go wrong with it.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::HttpResponse;
@@ -19,12 +20,17 @@ pub(crate) enum Fault {
     Garbage,
     /// It does what it is asked and never answers.
     LostAnswer,
+    /// It does what it is asked and answers when it is let go.
+    Late,
+    /// It answers with an empty list and does nothing.
+    Nobody,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     faults: Mutex<Vec<(String, String, Fault, usize)>>,
     status: Mutex<Option<Value>>,
+    let_go: AtomicBool,
 }
 
 impl Sessions {
@@ -41,6 +47,9 @@ impl Sessions {
 impl FakeWaServer {
     /// The next calls of this method whose path begins like this go wrong.
     pub(crate) fn fail(&self, method: &str, prefix: &str, fault: Fault, times: usize) {
+        if fault == Fault::Late {
+            self.state.sessions.let_go.store(false, Ordering::SeqCst);
+        }
         let fault = (method.to_owned(), prefix.to_owned(), fault, times);
         self.state.sessions.faults.lock().unwrap().push(fault);
     }
@@ -48,6 +57,22 @@ impl FakeWaServer {
     /// Nothing goes wrong any more.
     pub(crate) fn recover(&self) {
         self.state.sessions.faults.lock().unwrap().clear();
+    }
+
+    /// Answers that are late are given now.
+    pub(crate) fn let_go(&self) {
+        self.state.sessions.let_go.store(true, Ordering::SeqCst);
+    }
+
+    /// Does a session with this token run?
+    pub(crate) fn runs(&self, token: &str) -> bool {
+        let connected = self.state.connected.lock().unwrap();
+        connected.iter().any(|known| known == token)
+    }
+
+    /// How often it was called like this, `METHOD /path`.
+    pub(crate) fn called(&self, call: &str) -> usize {
+        self.calls().iter().filter(|made| made.starts_with(call)).count()
     }
 
     /// The one user of this name.
@@ -93,12 +118,16 @@ pub(super) async fn answer(seen: &Seen, path: &str, state: &State) -> Option<Htt
     match fault {
         Some(Fault::Status(status)) => return Some(refused(status, "out of order: admin-s3cret")),
         Some(Fault::Garbage) => return Some(HttpResponse::Ok().body("<html>")),
+        Some(Fault::Nobody) => return Some(success(&json!([]))),
         Some(Fault::Hang) => hang().await,
-        Some(Fault::LostAnswer) | None => {}
+        Some(Fault::LostAnswer | Fault::Late) | None => {}
     }
     let answer = work(seen, path, state);
     if fault == Some(Fault::LostAnswer) {
         hang().await;
+    }
+    while fault == Some(Fault::Late) && !state.sessions.let_go.load(Ordering::SeqCst) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     answer
 }
@@ -116,6 +145,13 @@ fn work(seen: &Seen, path: &str, state: &State) -> Option<HttpResponse> {
             status.as_ref().map(success)
         }
         ("POST", ["session", "hmac", "config"]) => Some(set_key(seen, state)),
+        ("POST", ["session", "history"]) => Some(set_history(seen, state)),
+        ("POST", ["session", "connect"]) => Some(connect(seen, state)),
+        ("POST", ["session", "disconnect" | "logout"])
+            if !state.refuses_disconnects.load(Ordering::SeqCst) =>
+        {
+            Some(disconnect(seen, state))
+        }
         _ => None,
     }
 }
@@ -186,4 +222,38 @@ fn set_key(seen: &Seen, state: &State) -> HttpResponse {
         HttpResponse::Ok().json(json!({"Details": "HMAC configuration saved successfully"}))
     });
     set.unwrap_or_else(|| refused(401, "unauthorized"))
+}
+
+/// For running sessions only.
+fn set_history(seen: &Seen, state: &State) -> HttpResponse {
+    let token = seen.header("token").unwrap_or_default();
+    if !state.connected.lock().unwrap().iter().any(|known| known == token) {
+        return refused(400, "no session");
+    }
+    let set = by_token(seen, state, |user| {
+        user["history"] = seen.json["history"].clone();
+        success(&json!({"Details": "History updated"}))
+    });
+    set.unwrap_or_else(|| refused(401, "unauthorized"))
+}
+
+fn connect(seen: &Seen, state: &State) -> HttpResponse {
+    let token = seen.header("token").unwrap_or_default().to_owned();
+    let mut connected = state.connected.lock().unwrap();
+    if connected.contains(&token) {
+        return refused(500, "already connected");
+    }
+    connected.push(token);
+    success(&json!({"details": "Connected!"}))
+}
+
+fn disconnect(seen: &Seen, state: &State) -> HttpResponse {
+    let token = seen.header("token").unwrap_or_default();
+    let mut connected = state.connected.lock().unwrap();
+    let before = connected.len();
+    connected.retain(|known| known != token);
+    if connected.len() == before {
+        return refused(500, "no session");
+    }
+    success(&json!({"Details": "Disconnected"}))
 }
