@@ -50,6 +50,11 @@ impl Follow {
         self.meaning == Some(Meaning::Connected)
     }
 
+    /// Is the session to be disconnected by it?
+    pub(crate) fn disconnects(&self) -> bool {
+        self.meaning == Some(Meaning::Disconnected)
+    }
+
     /// The call was answered. `Some`: the answer's body is of interest.
     pub(crate) fn answered(self, gateway: &Gateway, succeeded: bool) -> Option<Watch> {
         match self.meaning? {

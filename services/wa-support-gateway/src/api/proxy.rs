@@ -93,13 +93,19 @@ async fn pass_on(
         accept: upstream_header(request, &ACCEPT),
         body,
     };
-    if follow.connects() {
-        let (sessions, scope, session) = (gateway.sessions.clone(), admitted.scope.clone(), admitted.session);
-        let signing = async move {
-            sessions.sign_first(&scope, session).await;
+    if follow.connects() || follow.disconnects() {
+        let (sessions, connects) = (gateway.sessions.clone(), follow.connects());
+        let (scope, session) = (admitted.scope.clone(), admitted.session);
+        let preparing = async move {
+            if connects {
+                sessions.sign_first(&scope, session).await;
+            } else {
+                // Before it goes out, so that no death of ours leaves a wish behind that would undo it.
+                sessions.end_connect_wish(&scope, session).await?;
+            }
             Ok(())
         };
-        gateway.on_process(signing).await?;
+        gateway.on_process(preparing).await?;
     }
     let answer = match kind {
         Some(kind) => send(gateway, links, &admitted, outgoing, kind, &fault).await?,

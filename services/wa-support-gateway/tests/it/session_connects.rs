@@ -150,6 +150,33 @@ async fn a_disconnect_is_the_last_word() {
     gateway.stop().await;
 }
 
+/// The wish has ended before the WA server hears of the disconnect, so nothing that breaks from then on undoes it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disconnect_ends_the_wish_before_it_goes_out() {
+    let gateway = start(false).await;
+    let owner = gateway.owner("desa-a", 1).await;
+    let token = session(&gateway, &owner, false).await;
+    wish(&gateway, "desa-a", "1 minute").await;
+    gateway.wa.fail("POST", "/session/disconnect", Fault::Late, 1);
+    let call = gateway
+        .client
+        .post(gateway.url("/wa/session/disconnect"))
+        .header("token", &token)
+        .body("{}");
+    let looking = async {
+        eventually("the WA server hears of it", || async {
+            (gateway.wa.called("POST /session/disconnect") > 0).then_some(())
+        })
+        .await;
+        let wishes = gateway.count(WISHES).await;
+        gateway.wa.let_go();
+        wishes
+    };
+    let (answer, wishes) = tokio::join!(call.send(), looking);
+    assert_eq!((answer.unwrap().status().as_u16(), wishes), (500, 0));
+    gateway.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_is_disconnected_while_it_is_being_connected_is_taken_off_again() {
     let gateway = start(false).await;
