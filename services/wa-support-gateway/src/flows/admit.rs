@@ -16,6 +16,7 @@ use tenant_isolation::{TenantScope, TenantTransaction};
 use uuid::Uuid;
 
 use super::limit::{Budget, Limits, OF_SESSION};
+use super::look_guard::LookGuard;
 use super::standing::Standings;
 use crate::error::Error;
 use crate::secrets;
@@ -72,6 +73,7 @@ pub(crate) struct Admissions {
     keys: KeyRing,
     standings: Standings,
     cache: ReadThrough<Pass>,
+    looks: LookGuard,
 }
 
 impl std::fmt::Debug for Admissions {
@@ -87,6 +89,7 @@ impl Admissions {
             keys,
             standings,
             cache: ReadThrough::new(redis, CACHED),
+            looks: LookGuard::default(),
         }
     }
 
@@ -94,7 +97,7 @@ impl Admissions {
     /// address (contract §8.2, §12).
     ///
     /// Errors of [`Entered::admitted`]: [`Error::TooOften`], [`Error::TokenRequired`], [`Error::InvalidToken`],
-    /// [`Error::CustomerNotActive`], [`Error::SubscriptionExpired`]; a database that cannot be asked is an error of its
+    /// [`Error::TooManyWrongKeys`], [`Error::CustomerNotActive`], [`Error::SubscriptionExpired`]; a database that cannot be asked is an error of its
     /// own and never "unknown".
     pub(crate) async fn enter(
         &self,
@@ -103,12 +106,12 @@ impl Admissions {
         limits: &Limits,
     ) -> Entered {
         let pass = match presented {
-            Ok(token) => self.pass(&token).await,
+            Ok(token) => self.pass(&token, address).await,
             Err(error) => Err(error),
         };
         let pass = match pass {
             Ok(pass) => pass,
-            Err(stranger @ (Error::TokenRequired | Error::InvalidToken)) => {
+            Err(stranger @ (Error::TokenRequired | Error::InvalidToken | Error::TooManyWrongKeys(_))) => {
                 return match limits.stranger(address).await {
                     Ok(budget) => Entered::turned_away(stranger, Some(budget)),
                     Err(excess) => Entered::turned_away(excess.into(), Some(excess.budget)),
@@ -135,11 +138,12 @@ impl Admissions {
         Ok(fresh.token_sealed)
     }
 
-    async fn pass(&self, presented: &SecretString) -> Result<Pass, Error> {
+    async fn pass(&self, presented: &SecretString, address: Option<IpAddr>) -> Result<Pass, Error> {
         let hash = secrets::token_hash(presented);
         let external = ExternalId::new(directory::SESSION_TOKEN, &hash).ok_or(Error::InvalidToken)?;
         let key = CacheKey::of_external(&external);
-        let pass = self.cache.get(&key, || self.load(&external)).await?;
+        let look = || self.looks.look(&key, address, || self.load(&external));
+        let pass = self.cache.get(&key, look).await?;
         pass.ok_or(Error::InvalidToken)
     }
 
@@ -167,7 +171,9 @@ impl Admissions {
     /// changed or removed it.
     pub(crate) async fn forget(&self, token_hash: &str) {
         if let Some(external) = ExternalId::new(directory::SESSION_TOKEN, token_hash) {
-            self.cache.forget(&CacheKey::of_external(&external)).await;
+            let key = CacheKey::of_external(&external);
+            self.looks.forget(&key).await;
+            self.cache.forget(&key).await;
         }
     }
 

@@ -14,6 +14,7 @@ use tenant_isolation::resolve::{ExternalId, Resolved, resolve};
 use tenant_isolation::{TenantScope, TenantTransaction};
 
 use super::limit::{Budget, Limits, OF_KEY};
+use super::look_guard::LookGuard;
 use super::standing::Standings;
 use crate::error::Error;
 use crate::secrets;
@@ -36,6 +37,7 @@ pub(crate) struct CustomerKeys {
     db: Database,
     standings: Standings,
     cache: ReadThrough<Holder>,
+    looks: LookGuard,
 }
 
 impl std::fmt::Debug for CustomerKeys {
@@ -50,6 +52,7 @@ impl CustomerKeys {
             db,
             standings,
             cache: ReadThrough::new(redis, CACHED),
+            looks: LookGuard::default(),
         }
     }
 
@@ -57,7 +60,7 @@ impl CustomerKeys {
     /// its address (contract §12).
     ///
     /// Errors of the second: [`Error::TooOften`], [`Error::ApiKeyRequired`], [`Error::InvalidApiKey`],
-    /// [`Error::CustomerNotActive`]; a database that cannot be asked is an error of its own and never "unknown".
+    /// [`Error::TooManyWrongKeys`], [`Error::CustomerNotActive`]; a database that cannot be asked is an error of its own and never "unknown".
     pub(crate) async fn enter(
         &self,
         presented: Result<SecretString, Error>,
@@ -65,12 +68,12 @@ impl CustomerKeys {
         limits: &Limits,
     ) -> (Option<Budget>, Result<(TenantScope, Standing), Error>) {
         let holder = match presented {
-            Ok(key) => self.holder(&key).await,
+            Ok(key) => self.holder(&key, address).await,
             Err(error) => Err(error),
         };
         let holder = match holder {
             Ok(holder) => holder,
-            Err(stranger @ (Error::ApiKeyRequired | Error::InvalidApiKey)) => {
+            Err(stranger @ (Error::ApiKeyRequired | Error::InvalidApiKey | Error::TooManyWrongKeys(_))) => {
                 return match limits.stranger(address).await {
                     Ok(budget) => (Some(budget), Err(stranger)),
                     Err(excess) => (Some(excess.budget), Err(excess.into())),
@@ -87,10 +90,11 @@ impl CustomerKeys {
         }
     }
 
-    async fn holder(&self, presented: &SecretString) -> Result<Holder, Error> {
+    async fn holder(&self, presented: &SecretString, address: Option<IpAddr>) -> Result<Holder, Error> {
         let external = Self::external(&secrets::token_hash(presented)).ok_or(Error::InvalidApiKey)?;
         let key = CacheKey::of_external(&external);
-        let holder = self.cache.get(&key, || self.load(&external)).await?;
+        let look = || self.looks.look(&key, address, || self.load(&external));
+        let holder = self.cache.get(&key, look).await?;
         holder
             .filter(|holder| holder.valid_until.is_none_or(|end| Utc::now() < end))
             .ok_or(Error::InvalidApiKey)
@@ -106,7 +110,9 @@ impl CustomerKeys {
     /// ended or removed it.
     pub(crate) async fn forget(&self, key_hash: &str) {
         if let Some(external) = Self::external(key_hash) {
-            self.cache.forget(&CacheKey::of_external(&external)).await;
+            let key = CacheKey::of_external(&external);
+            self.looks.forget(&key).await;
+            self.cache.forget(&key).await;
         }
     }
 

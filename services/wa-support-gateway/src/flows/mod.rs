@@ -8,6 +8,7 @@ pub mod hooks;
 pub(crate) mod import;
 pub(crate) mod key_guard;
 pub mod limit;
+pub(crate) mod look_guard;
 pub mod provision_session;
 pub mod proxy_path;
 pub(crate) mod proxy_query;

@@ -8,6 +8,7 @@ mod callers;
 mod contacts;
 mod customer_chores;
 mod customers;
+mod guesses;
 mod hooks;
 mod import;
 mod isolation;
