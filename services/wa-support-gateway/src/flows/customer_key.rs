@@ -12,6 +12,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use tenant_isolation::resolve::{ExternalId, Resolved, resolve};
 use tenant_isolation::{TenantScope, TenantTransaction};
+use uuid::Uuid;
 
 use super::limit::{Budget, Limits, OF_KEY};
 use super::look_guard::LookGuard;
@@ -29,6 +30,15 @@ const CACHED: u64 = 100_000;
 struct Holder {
     resolved: Resolved,
     valid_until: Option<DateTime<Utc>>,
+}
+
+/// A customer that was let in.
+#[derive(Debug)]
+pub(crate) struct KeyHolder {
+    pub(crate) scope: TenantScope,
+    pub(crate) standing: Standing,
+    /// The key's row.
+    pub(crate) key: Uuid,
 }
 
 /// Judges customers' keys. Cheap to clone.
@@ -66,7 +76,7 @@ impl CustomerKeys {
         presented: Result<SecretString, Error>,
         address: Option<IpAddr>,
         limits: &Limits,
-    ) -> (Option<Budget>, Result<(TenantScope, Standing), Error>) {
+    ) -> (Option<Budget>, Result<KeyHolder, Error>) {
         let holder = match presented {
             Ok(key) => self.holder(&key, address).await,
             Err(error) => Err(error),
@@ -83,9 +93,9 @@ impl CustomerKeys {
             Err(error) => return (None, Err(error)),
         };
         let scope = holder.resolved.scope();
-        let key = holder.resolved.subject().simple().to_string();
-        match limits.known(&scope, OF_KEY, &key).await {
-            Ok(budget) => (Some(budget), self.customer(scope).await),
+        let key = holder.resolved.subject();
+        match limits.known(&scope, OF_KEY, &key.simple().to_string()).await {
+            Ok(budget) => (Some(budget), self.customer(scope, key).await),
             Err(excess) => (Some(excess.budget), Err(excess.into())),
         }
     }
@@ -100,10 +110,10 @@ impl CustomerKeys {
             .ok_or(Error::InvalidApiKey)
     }
 
-    async fn customer(&self, scope: TenantScope) -> Result<(TenantScope, Standing), Error> {
+    async fn customer(&self, scope: TenantScope, key: Uuid) -> Result<KeyHolder, Error> {
         let standing = self.standings.of(&scope).await?.ok_or(Error::InvalidApiKey)?;
         standing.active()?;
-        Ok((scope, standing))
+        Ok(KeyHolder { scope, standing, key })
     }
 
     /// Makes a change of the key known to every process within a second. Called after the commit of whoever made,

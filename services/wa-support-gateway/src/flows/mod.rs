@@ -16,6 +16,7 @@ pub(crate) mod quota;
 pub mod reencrypt;
 pub(crate) mod send_kind;
 pub(crate) mod sending;
+pub(crate) mod session_audit;
 pub(crate) mod session_change;
 pub(crate) mod session_create;
 pub mod session_name;

@@ -21,6 +21,7 @@ mod process;
 mod provisioning;
 mod quota;
 mod routes;
+mod session_acts;
 mod session_crashes;
 mod session_follow;
 mod session_sweep;
