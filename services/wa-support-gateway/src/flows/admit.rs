@@ -177,6 +177,11 @@ impl Admissions {
         }
     }
 
+    /// Waits until every change is known everywhere, for a process that ends soon after it made one.
+    pub(crate) async fn settled(&self) {
+        self.cache.settled().await;
+    }
+
     async fn load(&self, external: &ExternalId) -> Result<Option<Pass>, DatabaseError> {
         let Some(resolved) = resolve(&self.db, external).await? else {
             return Ok(None);

@@ -70,8 +70,8 @@ impl Sessions {
         }
     }
 
-    /// With what is known of tokens at hand, to be told of changes. A chore has none; what others know ends by itself
-    /// within a second.
+    /// With what is known of tokens at hand, to be told of changes. A chore without Redis has none; what others know ends
+    /// by itself within a minute.
     pub(crate) fn with_admissions(mut self, admissions: Admissions) -> Self {
         self.admissions = Some(admissions);
         self

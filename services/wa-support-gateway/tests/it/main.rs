@@ -5,6 +5,7 @@
 mod access;
 mod bodies;
 mod callers;
+mod commands_told;
 mod contacts;
 mod customer_chores;
 mod customers;
@@ -20,6 +21,7 @@ mod paths;
 mod process;
 mod provisioning;
 mod quota;
+mod reencrypt;
 mod routes;
 mod session_acts;
 mod session_crashes;
