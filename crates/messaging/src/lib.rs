@@ -2,6 +2,7 @@
 //!
 //! - [`outbox`]: what must reach the broker is a row in the transaction that caused it; a relay publishes it.
 //! - [`lanes`]: work that must be done in order within one chat, with leases and retries, in Postgres.
+//! - [`leases`]: which of several processes does what only one may do at a time.
 //! - [`consumer`]: takes events off a queue, one after the other, until each is durable here.
 //!
 //! A crash sends an event twice, never zero times; consumers recognise the second one by the envelope's id.
@@ -13,6 +14,7 @@ mod envelope;
 pub mod events;
 mod handshake;
 pub mod lanes;
+pub mod leases;
 pub mod outbox;
 mod publisher;
 pub mod topology;

@@ -5,8 +5,12 @@
 //! an HTTP client never asks a resolver about `http://127.0.0.1`; [`CheckedResolver`] looks at what a name leads to, and
 //! since the client dials exactly what the resolver hands it, the address that was checked is the address that is
 //! dialled. The client must follow no redirects and use no proxy.
+//!
+//! What is private and may be dialled all the same is listed with its port: whoever may name a machine's web server has
+//! no business with its database. A resolver is not told of ports, so they are judged with the URL, and a name that is
+//! not listed itself leads to a listed address only where every port of that is open.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,9 +27,18 @@ pub struct OutboundPolicy {
 
 #[derive(Debug, Default)]
 struct Allowed {
-    names: BTreeSet<String>,
-    addresses: BTreeSet<IpAddr>,
+    names: BTreeMap<String, Ports>,
+    addresses: BTreeMap<IpAddr, Ports>,
 }
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Ports {
+    These(BTreeSet<u16>),
+    Every,
+}
+
+/// What an entry without a port means: the schemes' own.
+const USUAL_PORTS: [u16; 2] = [80, 443];
 
 /// Endings of names that mean something else, or something private, in every network.
 const OWN_NAMES: [&str; 5] = [".localhost", ".local", ".internal", ".lan", ".home.arpa"];
@@ -69,20 +82,31 @@ impl OutboundPolicy {
             return Err(OutboundRefusal::Scheme);
         }
         let plain = fits && url.username().is_empty() && url.password().is_none();
+        // Both schemes have a port of their own.
+        let port = url.port_or_known_default().ok_or(OutboundRefusal::Form)?;
         // The parser has already turned `0x7f000001` and `2130706433` into plain addresses.
         let address = match url.host() {
             Some(Host::Ipv4(address)) => IpAddr::V4(address),
             Some(Host::Ipv6(address)) => IpAddr::V6(address),
-            Some(Host::Domain(_)) if plain => return Ok(()),
+            Some(Host::Domain(name)) if plain => return self.check_name(name, port),
             Some(Host::Domain(_)) | None => return Err(OutboundRefusal::Form),
         };
         if !plain {
             return Err(OutboundRefusal::Form);
         }
-        if self.may_dial(address) {
+        if self.may_dial(address, port) {
             Ok(())
         } else {
             Err(OutboundRefusal::Private)
+        }
+    }
+
+    /// A listed name is trusted wherever it leads to, so its port has to be listed, too. What any other name leads to, the
+    /// resolver finds out.
+    fn check_name(&self, name: &str, port: u16) -> Result<(), OutboundRefusal> {
+        match self.allowed.names.get(&bare(name)) {
+            Some(ports) if !ports.have(port) => Err(OutboundRefusal::Private),
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -97,53 +121,110 @@ impl OutboundPolicy {
         let Some(Host::Domain(name)) = url.host() else {
             return Ok(());
         };
-        let bare = name.trim_end_matches('.');
-        if self.trusts_name(bare) {
+        if self.trusts_name(name) {
             return Ok(());
         }
+        let bare = bare(name);
         // Names that lead into the network they are asked in, whatever they lead to from here.
-        if !bare.contains('.')
-            || OWN_NAMES
-                .iter()
-                .any(|own| bare.to_ascii_lowercase().ends_with(own))
-        {
+        if !bare.contains('.') || OWN_NAMES.iter().any(|own| bare.ends_with(own)) {
             return Err(OutboundRefusal::Private);
         }
-        let Ok(Ok(mut found)) = tokio::time::timeout(LOOKUP, tokio::net::lookup_host((bare, 0))).await else {
+        let Ok(Ok(mut found)) =
+            tokio::time::timeout(LOOKUP, tokio::net::lookup_host((bare.as_str(), 0))).await
+        else {
             return Ok(());
         };
-        if found.all(|address| self.may_dial(address.ip())) {
+        if found.all(|address| self.may_dial_everywhere(address.ip())) {
             Ok(())
         } else {
             Err(OutboundRefusal::Private)
         }
     }
 
-    /// May this very address be dialled?
-    #[must_use]
-    pub fn may_dial(&self, address: IpAddr) -> bool {
-        is_public(address) || self.allowed.addresses.contains(&address.to_canonical())
+    fn may_dial(&self, address: IpAddr, port: u16) -> bool {
+        let listed = self.allowed.addresses.get(&address.to_canonical());
+        is_public(address) || listed.is_some_and(|ports| ports.have(port))
+    }
+
+    /// Whatever the port.
+    fn may_dial_everywhere(&self, address: IpAddr) -> bool {
+        is_public(address) || self.allowed.addresses.get(&address.to_canonical()) == Some(&Ports::Every)
     }
 
     fn trusts_name(&self, name: &str) -> bool {
-        self.allowed
-            .names
-            .contains(name.trim_end_matches('.').to_ascii_lowercase().as_str())
+        self.allowed.names.contains_key(&bare(name))
     }
 }
 
+/// A name as it is listed.
+fn bare(name: &str) -> String {
+    name.trim_end_matches('.').to_ascii_lowercase()
+}
+
+impl Ports {
+    fn have(&self, port: u16) -> bool {
+        match self {
+            Self::These(ports) => ports.contains(&port),
+            Self::Every => true,
+        }
+    }
+
+    /// Of a host that is listed twice, both count.
+    fn add(&mut self, more: Self) {
+        match (&mut *self, more) {
+            (Self::These(ports), Self::These(more)) => ports.extend(more),
+            (_, Self::Every) => *self = Self::Every,
+            (Self::Every, Self::These(_)) => {}
+        }
+    }
+}
+
+/// `host`, `host:port` or `host:*`. An IPv6 address with a port stands in brackets.
+fn entry(text: &str) -> Option<(&str, Ports)> {
+    let usual = || Ports::These(USUAL_PORTS.into());
+    if text.parse::<IpAddr>().is_ok() {
+        return Some((text, usual()));
+    }
+    if let Some((address, behind)) = text.strip_prefix('[').and_then(|text| text.split_once(']')) {
+        let ports = match behind.strip_prefix(':') {
+            Some(port) => ports(port)?,
+            None if behind.is_empty() => usual(),
+            None => return None,
+        };
+        return Some((address, ports));
+    }
+    match text.rsplit_once(':') {
+        Some((host, port)) => Some((host, ports(port)?)),
+        None => Some((text, usual())),
+    }
+}
+
+fn ports(text: &str) -> Option<Ports> {
+    if text == "*" {
+        return Some(Ports::Every);
+    }
+    let port = text.parse().ok().filter(|port| *port != 0)?;
+    Some(Ports::These([port].into()))
+}
+
 impl Setting for OutboundPolicy {
-    const EXPECTED: &'static str = "must be host names or IP addresses separated by commas";
+    const EXPECTED: &'static str = "must be host names or IP addresses, each with its port where that is neither 80 nor 443, separated by commas";
 
     fn from_text(text: &str) -> Option<Self> {
         let mut allowed = Allowed::default();
-        for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
-            let bare = entry.trim_start_matches('[').trim_end_matches(']');
-            match (bare.parse::<IpAddr>(), Host::parse(entry)) {
-                (Ok(address), _) => allowed.addresses.insert(address.to_canonical()),
-                (_, Ok(Host::Domain(name))) => allowed.names.insert(name.trim_end_matches('.').to_owned()),
+        for text in text.split(',').map(str::trim).filter(|text| !text.is_empty()) {
+            let (host, ports) = entry(text)?;
+            let listed = match (host.parse::<IpAddr>(), Host::parse(host)) {
+                (Ok(address), _) => allowed
+                    .addresses
+                    .entry(address.to_canonical())
+                    .or_insert(ports.clone()),
+                (_, Ok(Host::Domain(name))) if !name.contains('*') => {
+                    allowed.names.entry(bare(&name)).or_insert(ports.clone())
+                }
                 _ => return None,
             };
+            listed.add(ports);
         }
         Some(Self {
             allowed: Arc::new(allowed),
@@ -169,7 +250,7 @@ impl CheckedResolver {
         let trusted = self.policy.trusts_name(name);
         let dialled: Vec<SocketAddr> = found
             .into_iter()
-            .filter(|address| trusted || self.policy.may_dial(address.ip()))
+            .filter(|address| trusted || self.policy.may_dial_everywhere(address.ip()))
             .collect();
         Ok(if dialled.is_empty() {
             Err(OutboundRefusal::Private)
@@ -302,13 +383,54 @@ mod tests {
 
     #[test]
     fn what_is_listed_may_be_dialled() {
-        let policy = OutboundPolicy::from_text("127.0.0.1, [::1],chatwoot.internal").unwrap();
+        let policy = OutboundPolicy::from_text("127.0.0.1:3000, [::1],chatwoot.internal").unwrap();
         assert_eq!(check(&policy, "http://127.0.0.1:3000"), Ok(()));
         assert_eq!(check(&policy, "http://[::ffff:127.0.0.1]:3000"), Ok(()));
         assert_eq!(check(&policy, "http://[::1]"), Ok(()));
         assert_eq!(check(&policy, "http://127.0.0.2"), Err(OutboundRefusal::Private));
         assert!(policy.trusts_name("Chatwoot.Internal."));
-        assert!(OutboundPolicy::from_text("a b").is_none());
+        for wrong in [
+            "a b", "a:0", "a:x", "a:65536", "a:", ":80", "[::1", "[::1]x", "[::1]:", "*", "a:b:1",
+        ] {
+            assert!(OutboundPolicy::from_text(wrong).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_listed_may_be_dialled_on_its_ports() {
+        let listed = "127.0.0.1:3000,127.0.0.1:3001,::1,[fd00::1]:8080,[fd00::2]:*,chat:3000,plain,Open.:*,open:9,10.0.0.1:*";
+        let policy = OutboundPolicy::from_text(listed).unwrap();
+        for (url, allowed) in [
+            ("http://127.0.0.1:3000/", true),
+            ("http://127.0.0.1:3001/", true),
+            ("http://127.0.0.1/", false),
+            ("http://127.0.0.1:5432/", false),
+            ("https://[::1]/", true),
+            ("http://[::1]:443/", true),
+            ("http://[::1]:8080/", false),
+            ("http://[fd00::1]:8080/", true),
+            ("http://[fd00::1]/", false),
+            ("http://[fd00::2]:1/", true),
+            ("http://chat:3000/", true),
+            ("http://CHAT.:3000/", true),
+            ("http://chat/", false),
+            ("http://chat:5432/", false),
+            ("http://plain/", true),
+            ("https://plain/", true),
+            ("https://plain:80/", true),
+            ("http://plain:8080/", false),
+            ("http://open:1/", true),
+            ("http://10.0.0.1:1/", true),
+            // Not listed, and a name: the resolver says where it leads to.
+            ("http://elsewhere:5432/", true),
+        ] {
+            let expected = if allowed {
+                Ok(())
+            } else {
+                Err(OutboundRefusal::Private)
+            };
+            assert_eq!(check(&policy, url), expected, "{url}");
+        }
     }
 
     #[tokio::test]
@@ -334,10 +456,18 @@ mod tests {
             refused("", "https://u:p@hook.invalid/").await,
             Some(OutboundRefusal::Form)
         );
-        assert_eq!(
-            refused("channel-service", "http://channel-service:3001/hook").await,
-            None
-        );
+        let (listed, url) = ("channel-service:3001", "http://channel-service:3001/hook");
+        assert_eq!(refused(listed, url).await, None);
+        for (listed, url) in [
+            ("channel-service", url),
+            (listed, "http://channel-service:5432/hook"),
+            (listed, "http://channel-service/hook"),
+            // Whoever lists an address and one port of it has not opened the others under another name.
+            ("127.0.0.1:3001", "http://localhost:3001/hook"),
+        ] {
+            let refusal = refused(listed, url).await;
+            assert_eq!(refusal, Some(OutboundRefusal::Private), "{listed} {url}");
+        }
     }
 
     #[tokio::test]
@@ -347,8 +477,17 @@ mod tests {
             strict.addresses("localhost").await.unwrap(),
             Err(OutboundRefusal::Private)
         );
-        let open = CheckedResolver::new(OutboundPolicy::from_text("localhost").unwrap());
-        assert!(open.addresses("localhost").await.unwrap().is_ok());
+        for (listed, is_open) in [
+            ("localhost", true),
+            ("127.0.0.1:*,[::1]:*", true),
+            // No port is known here: a name must not be a way to the ports that are not listed.
+            ("127.0.0.1,::1", false),
+            ("127.0.0.1:3000,[::1]:3000", false),
+        ] {
+            let resolver = CheckedResolver::new(OutboundPolicy::from_text(listed).unwrap());
+            let found = resolver.addresses("localhost").await.unwrap();
+            assert_eq!(found.is_ok(), is_open, "{listed}");
+        }
     }
 
     #[tokio::test]

@@ -201,6 +201,12 @@ impl SettingsReader {
         self.parse(name, Some(value))
     }
 
+    /// Did somebody say anything about this one, or does its default count?
+    #[must_use]
+    pub fn is_set(&self, name: &str) -> bool {
+        self.text(name).is_some()
+    }
+
     /// Notes a rule over several settings that does not hold.
     pub fn problem(&mut self, name: &str, rule: &str) {
         self.problems.push(Problem {

@@ -31,7 +31,7 @@ channel_env() {
     printf 'MEDIA_STORAGE_PATH=%s/uploads\n' "$STACK_DIR"
     printf 'MEDIA_PUBLIC_URL=%s/uploads\nMEDIA_INTERNAL_URL=%s/uploads\n' "$CHANNEL_URL" "$CHANNEL_URL"
     # The simulator's bucket is on the loopback, where outbound calls are otherwise refused.
-    printf 'OUTBOUND_ALLOWED_PRIVATE_HOSTS=%s\n' "${OUTBOUND_ALLOWED_PRIVATE_HOSTS:-127.0.0.1}"
+    printf 'OUTBOUND_ALLOWED_PRIVATE_HOSTS=%s\n' "${OUTBOUND_ALLOWED_PRIVATE_HOSTS:-127.0.0.1:$(url_port "$SIMULATOR_URL")}"
     common_env
 }
 
@@ -48,7 +48,7 @@ wa_support_env() {
     printf 'PUBLIC_GATEWAY_BASE_URL=%s\n' "$WA_SUPPORT_URL"
     printf 'API_DOCS=true\n'
     # The customer's webhooks go to channel-service on the loopback, where outbound calls are otherwise refused.
-    printf 'OUTBOUND_ALLOWED_PRIVATE_HOSTS=%s\n' "${OUTBOUND_ALLOWED_PRIVATE_HOSTS:-127.0.0.1}"
+    printf 'OUTBOUND_ALLOWED_PRIVATE_HOSTS=%s\n' "${OUTBOUND_ALLOWED_PRIVATE_HOSTS:-127.0.0.1:$(url_port "$CHANNEL_URL")}"
     common_env
 }
 
@@ -59,7 +59,7 @@ chatwoot_bridge_env() {
     printf 'RABBITMQ_URL=%s\n' "$RABBITMQ_URL"
     printf 'ENCRYPTION_KEYS=%s\n' "$ENCRYPTION_KEYS"
     # The simulator's Chatwoot is on the loopback, where outbound calls are otherwise refused.
-    printf 'OUTBOUND_ALLOWED_PRIVATE_HOSTS=%s\n' "${OUTBOUND_ALLOWED_PRIVATE_HOSTS:-127.0.0.1}"
+    printf 'OUTBOUND_ALLOWED_PRIVATE_HOSTS=%s\n' "${OUTBOUND_ALLOWED_PRIVATE_HOSTS:-127.0.0.1:$(url_port "$SIMULATOR_URL")}"
     common_env
 }
 

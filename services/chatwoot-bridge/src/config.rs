@@ -245,7 +245,7 @@ impl StorageSettings {
         );
         let outbound: Option<OutboundPolicy> = reader.optional(
             "OUTBOUND_ALLOWED_PRIVATE_HOSTS",
-            "Hosts and IP addresses that may be dialled although they are private, separated by commas",
+            "Hosts and IP addresses that may be dialled although they are private: `host:port`, or `host` for ports 80 and 443, or `host:*`, separated by commas",
         );
         let timeout: Option<Milliseconds> = reader.with_default(
             "FETCH_TIMEOUT_MS",

@@ -4,6 +4,7 @@ mod customer;
 mod hook;
 mod import;
 mod key;
+mod known;
 mod session;
 
 use std::process::ExitCode;
@@ -93,6 +94,10 @@ enum CommandError {
     OutOfOrder(usize),
     #[error("{0} session(s) have a secret that does not open; keep the old keys")]
     Unreadable(u64),
+    #[error(
+        "{0} session(s) were changed each time they were to be sealed anew; run it again before an old key goes"
+    )]
+    Unsealed(u64),
     #[error("work was still in hand when the grace period ended")]
     Unfinished,
 }

@@ -43,7 +43,7 @@ pub enum Error {
     /// A key was presented that is no service's.
     #[error("unknown service's key")]
     InvalidInternalKey,
-    /// Too many wrong keys came from one address.
+    /// Too many wrong keys, tokens or hooks came from one address.
     #[error("too many wrong keys")]
     TooManyWrongKeys(Duration),
     /// A service speaks for another one.
@@ -130,6 +130,9 @@ pub enum Error {
     /// The same, for everybody who waited for one look.
     #[error(transparent)]
     Shared(Arc<NotLoaded<DatabaseError>>),
+    /// Nobody could be asked whose token, key or hook it is.
+    #[error(transparent)]
+    NotLooked(Arc<DatabaseError>),
     /// A stored secret cannot be used.
     #[error(transparent)]
     Encryption(#[from] EncryptionError),
@@ -176,7 +179,11 @@ impl Error {
             Self::Upstream(_) | Self::NotTaken | Self::BadProvisioning => "upstream_failed",
             Self::HookRefused => "hook_refused",
             Self::HookFull => "hook_full",
-            Self::NotReady | Self::Database(_) | Self::Shared(_) | Self::NotCharged(_) => "database",
+            Self::NotReady
+            | Self::Database(_)
+            | Self::Shared(_)
+            | Self::NotCharged(_)
+            | Self::NotLooked(_) => "database",
             Self::Encryption(_) | Self::Internal(_) => "internal",
         }
     }
@@ -208,7 +215,7 @@ impl Error {
             Self::SubscriptionExpired => forbidden("subscription_expired", "subscription expired"),
             Self::TooOften(excess) => too_often(excess),
             Self::QuotaExceeded => forbidden("quota_exceeded", "message quota exceeded"),
-            Self::NotCharged(error) => of_database(error),
+            Self::NotCharged(error) | Self::NotLooked(error) => of_database(error),
             Self::NotSynced(error) => not_synced(error),
             Self::Path(Refusal::Invalid) => ApiError::bad_request("invalid_path", "invalid path"),
             Self::Path(Refusal::Admin) => forbidden("admin_not_exposed", "admin path is not exposed"),

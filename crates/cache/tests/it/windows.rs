@@ -84,7 +84,11 @@ async fn many_at_once_count_each_and_who_leaves_keeps_nobody_waiting() {
         .map(|number| {
             let (windows, key) = (
                 windows.clone(),
-                if number % 2 == 0 { one.clone() } else { other.clone() },
+                if number % 2 == 0 {
+                    one.clone()
+                } else {
+                    other.clone()
+                },
             );
             tokio::spawn(async move { windows.hit(&key).await.outcome })
         })

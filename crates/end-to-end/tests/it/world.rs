@@ -138,7 +138,7 @@ impl World {
                     "PUBLIC_GATEWAY_BASE_URL",
                     format!("http://127.0.0.1:{gateway_port}"),
                 ),
-                ("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "127.0.0.1".to_owned()),
+                ("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "127.0.0.1:*".to_owned()),
                 ("HOOK_LEASE_MS", "6000".to_owned()),
                 ("HOOK_RETRY_ATTEMPTS", "100".to_owned()),
                 ("HOOK_RETRY_FIRST_MS", "100".to_owned()),
@@ -174,7 +174,7 @@ impl World {
                 .into_iter()
                 .chain(shared())
                 .chain([
-                    ("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "127.0.0.1".to_owned()),
+                    ("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "127.0.0.1:*".to_owned()),
                     ("RETRY_ATTEMPTS", "100".to_owned()),
                     ("RETRY_FIRST_MS", "100".to_owned()),
                     ("RETRY_LONGEST_MS", "1000".to_owned()),

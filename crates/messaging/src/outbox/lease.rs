@@ -3,10 +3,12 @@
 use std::time::{Duration, Instant};
 
 use database::{Database, DatabaseError};
-use diesel::sql_types::{Double, Uuid as SqlUuid};
-use diesel_async::RunQueryDsl;
 use tenant_isolation::{PlatformScope, PlatformTransaction};
 use uuid::Uuid;
+
+use crate::leases;
+
+const NAME: &str = "outbox relay";
 
 /// How long a relay that fell silent keeps the others waiting.
 const LENGTH: Duration = Duration::from_secs(5);
@@ -41,17 +43,7 @@ impl RelayLease {
         }
         let asked = Instant::now();
         let mut tx = self.platform().await?;
-        let held = diesel::sql_query(
-            "INSERT INTO leases AS l (name, holder, until) \
-             VALUES ('outbox relay', $1, now() + $2 * interval '1 second') \
-             ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until \
-             WHERE l.holder = excluded.holder OR l.until < now()",
-        )
-        .bind::<SqlUuid, _>(self.holder)
-        .bind::<Double, _>(LENGTH.as_secs_f64())
-        .execute(tx.connection())
-        .await?
-            == 1;
+        let held = leases::hold(tx.connection(), NAME, self.holder, LENGTH).await?;
         tx.commit().await?;
         self.renew_at = held.then(|| asked + LENGTH / 3);
         Ok(held)
@@ -74,10 +66,7 @@ impl RelayLease {
     /// Lets another relay begin at once.
     pub(super) async fn release(&self) -> Result<(), DatabaseError> {
         let mut tx = self.platform().await?;
-        diesel::sql_query("DELETE FROM leases WHERE name = 'outbox relay' AND holder = $1")
-            .bind::<SqlUuid, _>(self.holder)
-            .execute(tx.connection())
-            .await?;
+        leases::release(tx.connection(), NAME, self.holder).await?;
         tx.commit().await
     }
 

@@ -90,7 +90,7 @@ impl MediaSettings {
         );
         let outbound: Option<OutboundPolicy> = reader.optional(
             "OUTBOUND_ALLOWED_PRIVATE_HOSTS",
-            "Private hosts and addresses that links in webhooks may lead to, separated by commas",
+            "Private hosts and addresses that links in webhooks may lead to: `host:port`, or `host` for ports 80 and 443, or `host:*`, separated by commas",
         );
         if limit == Some(0) || concurrency == Some(0) || lifetime == Some(0) {
             reader.problem(

@@ -776,7 +776,7 @@ fn settings(wishes: &Wishes, proxies: &Proxies, prefix: &str, simulator: &str, h
         ("MEDIA_RETRY_FIRST_MS", "50"),
         ("MEDIA_RETRY_CAP_MS", "200"),
         // The simulator is here; everything else that is private is not.
-        ("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "127.0.0.1"),
+        ("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "127.0.0.1:*"),
     ];
     let reader = SettingsReader::from_map(usual.into_iter().chain(wishes.settings.iter().copied()));
     Settings::read(reader).unwrap()

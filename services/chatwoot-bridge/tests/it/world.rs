@@ -65,7 +65,7 @@ pub(crate) fn quick_retries() -> RetrySchedule {
 }
 
 pub(crate) fn open_policy() -> OutboundPolicy {
-    OutboundPolicy::from_text("127.0.0.1").unwrap()
+    OutboundPolicy::from_text("127.0.0.1:*").unwrap()
 }
 
 pub(crate) fn keys() -> KeyRing {
@@ -120,7 +120,7 @@ impl World {
             ("RABBITMQ_URL", rabbitmq_url),
             ("BROKER_PREFIX", prefix),
             ("ENCRYPTION_KEYS", ENCRYPTION_KEYS),
-            ("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "127.0.0.1"),
+            ("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "127.0.0.1:*"),
             ("HTTP_WORKERS", "1"),
             ("DATABASE_POOL_SIZE", "4"),
         ]);

@@ -4,6 +4,7 @@
 //! without a key, and no body is read for somebody who is not let in.
 
 use std::future::{Ready, ready};
+use std::net::IpAddr;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
@@ -12,6 +13,7 @@ use actix_web::web::Data;
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
 use secrecy::SecretString;
 use tenant_isolation::TenantScope;
+use uuid::Uuid;
 use web::ApiError;
 
 use super::budget::announce;
@@ -30,6 +32,10 @@ pub(crate) struct Customer {
     pub(crate) scope: TenantScope,
     /// What it may do now.
     pub(crate) standing: Standing,
+    /// The row of the key that was shown.
+    pub(crate) key: Uuid,
+    /// From where, as far as trusted proxies tell.
+    pub(crate) address: Option<IpAddr>,
 }
 
 #[derive(Clone)]
@@ -70,9 +76,15 @@ async fn judge(request: &HttpRequest) -> (Option<Budget>, Result<Customer, Error
         .on_process(async move { Ok(keys.enter(presented, address, &limits).await) })
         .await;
     match entered {
-        Ok((budget, Ok((scope, standing)))) => {
-            web::note_tenant(&scope);
-            (budget, Ok(Customer { scope, standing }))
+        Ok((budget, Ok(entered))) => {
+            web::note_tenant(&entered.scope);
+            let customer = Customer {
+                scope: entered.scope,
+                standing: entered.standing,
+                key: entered.key,
+                address,
+            };
+            (budget, Ok(customer))
         }
         Ok((budget, Err(error))) => (budget, Err(error)),
         Err(error) => (None, Err(error)),

@@ -28,6 +28,7 @@ pub(crate) fn routes(api: &mut Api) {
             ),
             (408, "The body did not come in time"),
             (413, "The body is too large"),
+            (429, "Too many hooks of no session from this address"),
             (503, "Nothing was accepted; Retry-After says when to come again"),
         ],
     });
@@ -76,8 +77,9 @@ async fn accept(
     let limit = gateway.hook_body_limit.ok_or(Error::NoRoute)?;
     // Whose hook it is comes first: what strangers send is not even read.
     let (hooks, name) = (gateway.hooks.clone(), hook.to_owned());
+    let address = ::web::source::caller_or_peer(request, &gateway.callers.proxies);
     let sender = gateway
-        .on_process(async move { hooks.sender(&name).await })
+        .on_process(async move { hooks.sender(&name, address).await })
         .await?
         .ok_or(Error::HookRefused)?;
     ::web::note_tenant(&sender.scope);

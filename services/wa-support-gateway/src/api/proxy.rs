@@ -125,7 +125,7 @@ async fn enter(
     budget: &mut Option<Budget>,
 ) -> Result<Admitted, Error> {
     let known = match presented {
-        Ok(token) => known(gateway, token).await,
+        Ok(token) => known(gateway, token, address).await,
         Err(error) => Err(error),
     };
     let (counted, known) = match known {
@@ -136,7 +136,7 @@ async fn enter(
                 Ok(known),
             )
         }
-        Err(stranger @ (Error::TokenRequired | Error::InvalidToken)) => {
+        Err(stranger @ (Error::TokenRequired | Error::InvalidToken | Error::TooManyWrongKeys(_))) => {
             (limits.stranger(address).await, Err(stranger))
         }
         // Our own trouble is nobody's request.
@@ -155,13 +155,13 @@ async fn enter(
 }
 
 /// Whose token it is: nearly always at hand, else somebody has to be asked.
-async fn known(gateway: &Gateway, token: SecretString) -> Result<Known, Error> {
+async fn known(gateway: &Gateway, token: SecretString, address: Option<IpAddr>) -> Result<Known, Error> {
     if let Some(known) = gateway.admissions.at_hand(&token).await {
         return Ok(known);
     }
     let admissions = gateway.admissions.clone();
     gateway
-        .on_process(async move { admissions.look_up(&token).await })
+        .on_process(async move { admissions.look_up(&token, address).await })
         .await
 }
 

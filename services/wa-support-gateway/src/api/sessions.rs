@@ -11,10 +11,11 @@ use whatsapp::genfity::EventList;
 use super::body::JsonFields;
 use super::customer::Customer;
 use crate::error::Error;
+use crate::flows::session_audit::SessionActor;
 use crate::flows::session_change::Change;
 use crate::flows::session_create::NewSession;
 use crate::flows::session_name::SessionName;
-use crate::flows::sessions::PAGE_LIMIT;
+use crate::flows::sessions::{PAGE_LIMIT, Sessions};
 use crate::state::Gateway;
 use crate::store::sessions::Session;
 
@@ -120,7 +121,7 @@ async fn create(
         typing: change.typing.unwrap_or_default(),
         hmac_key: change.hmac_key,
     };
-    let (sessions, scope) = (gateway.sessions.clone(), customer.scope.clone());
+    let (sessions, scope) = (acting(&gateway, &customer), customer.scope.clone());
     let created = gateway
         .on_process(async move { sessions.create(&scope, new).await })
         .await
@@ -145,7 +146,7 @@ async fn remove(
     session_id: Path<String>,
     gateway: Data<Gateway>,
 ) -> Result<HttpResponse, ApiError> {
-    let (sessions, session_id) = (gateway.sessions.clone(), session_id.into_inner());
+    let (sessions, session_id) = (acting(&gateway, &customer), session_id.into_inner());
     let row = gateway
         .on_process(async move { sessions.remove(&customer.scope, &session_id).await })
         .await
@@ -203,11 +204,17 @@ async fn change_session(
     session_id: String,
     change: Change,
 ) -> Result<Session, ApiError> {
-    let (sessions, scope) = (gateway.sessions.clone(), customer.scope.clone());
+    let (sessions, scope) = (acting(gateway, customer), customer.scope.clone());
     gateway
         .on_process(async move { sessions.change(&scope, &session_id, change).await })
         .await
         .map_err(answer)
+}
+
+/// What this customer does is noted under its key.
+fn acting(gateway: &Gateway, customer: &Customer) -> Sessions {
+    let by = SessionActor::Key(customer.key, customer.address);
+    gateway.sessions.clone().acting_for(by)
 }
 
 async fn read_change(gateway: &Gateway, fields: &Fields) -> Result<Change, ApiError> {

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use tenant_isolation::TenantScope;
 
-use super::{CommandError, open};
+use super::{CommandError, known, open};
 use crate::api::customers::{item, wire};
 use crate::config::CustomerChoreSettings;
 use crate::error::Error;
@@ -82,7 +82,7 @@ pub(super) async fn run(command: CustomerCommand) -> Result<(), CommandError> {
     let keys = CustomerKeys::new(db.clone(), standings.clone(), redis);
     let customers = Customers::new(db, standings, keys);
     let answer = work(&customers, command).await?;
-    customers.settled().await;
+    known::settled(customers.settled()).await;
     runtime::process::print(&answer);
     Ok(())
 }

@@ -5,6 +5,7 @@ use database::DatabaseUrl;
 use runtime::config::SettingsReader;
 use serde_json::json;
 
+use super::known::Known;
 use super::{CommandError, open};
 use crate::config::ImportSettings;
 use crate::flows::import::{Import, ImportError};
@@ -29,9 +30,22 @@ pub(super) async fn run(command: ImportCommand) -> Result<(), CommandError> {
         .or(settings.from)
         .ok_or(CommandError::ImportFromWhere)?;
     let original = Original::open(&from).await.map_err(ImportError::Original)?;
-    let report = Import::new(&db, &settings.keys, settings.zone, original, command.dry_run)
-        .run()
-        .await?;
+    let known = Known::to_processes(settings.redis.as_ref(), &db, &settings.keys)?;
+    let standings = known.as_ref().map(Known::standings);
+    let import = Import::new(
+        &db,
+        &settings.keys,
+        settings.zone,
+        original,
+        standings,
+        command.dry_run,
+    );
+    let done = import.run().await;
+    // Also after half of it.
+    if let Some(known) = known {
+        known.settled().await;
+    }
+    let report = done?;
     runtime::process::print(&json!(report));
     Ok(())
 }

@@ -20,8 +20,9 @@ pub(super) async fn run(command: KeyCommand) -> Result<(), CommandError> {
     let db = open(&settings.process, &settings.database)?;
     let done = reencrypt(&db, &settings.keys).await?;
     runtime::process::print(&json!(done));
-    match done.unreadable {
-        0 => Ok(()),
-        unreadable => Err(CommandError::Unreadable(unreadable)),
+    match (done.unreadable, done.left) {
+        (0, 0) => Ok(()),
+        (0, left) => Err(CommandError::Unsealed(left)),
+        (unreadable, _) => Err(CommandError::Unreadable(unreadable)),
     }
 }

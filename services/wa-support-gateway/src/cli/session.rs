@@ -10,6 +10,7 @@ use serde_json::json;
 use tenant_isolation::TenantScope;
 use url::Url;
 
+use super::known::Known;
 use super::{CommandError, open};
 use crate::config::ChoreSettings;
 use crate::flows::provision_session::{Wanted, provision};
@@ -79,15 +80,29 @@ pub(super) async fn run(command: SessionCommand) -> Result<(), CommandError> {
     let settings = ChoreSettings::from_reader(SettingsReader::from_process())?;
     let db = open(&settings.process, &settings.database)?;
     let calls = WaCalls::new(&settings.wa_server, &settings.sessions, settings.admin_token)?;
-    let sessions = Sessions::new(db, settings.keys, calls, settings.relay, &settings.sessions);
-    match command {
-        SessionCommand::Create(wanted) => create(&sessions, wanted).await,
-        SessionCommand::List { customer } => list(&sessions, customer.as_ref()).await,
-        SessionCommand::Reconcile(how) => reconcile(&sessions, how, settings.sessions.unfinished_after).await,
+    let (keys, relay) = (settings.keys.clone(), settings.relay);
+    let sessions = Sessions::new(db.clone(), keys, calls, relay, &settings.sessions);
+    if let SessionCommand::List { customer } = &command {
+        return list(&sessions, customer.as_ref()).await;
     }
+    let known = Known::to_processes(settings.redis.as_ref(), &db, &settings.keys)?;
+    let sessions = match &known {
+        Some(known) => known.tell_of(sessions),
+        None => sessions,
+    };
+    let done = match command {
+        SessionCommand::Create(wanted) => create(&sessions, known.as_ref(), wanted).await,
+        SessionCommand::Reconcile(how) => reconcile(&sessions, how, settings.sessions.unfinished_after).await,
+        SessionCommand::List { .. } => Ok(()),
+    };
+    // Also after half of it.
+    if let Some(known) = known {
+        known.settled().await;
+    }
+    done
 }
 
-async fn create(sessions: &Sessions, create: Create) -> Result<(), CommandError> {
+async fn create(sessions: &Sessions, known: Option<&Known>, create: Create) -> Result<(), CommandError> {
     let wanted = Wanted {
         scope: TenantScope::named_by_operator(create.customer),
         name: create.name,
@@ -95,7 +110,12 @@ async fn create(sessions: &Sessions, create: Create) -> Result<(), CommandError>
         source: create.source,
         max_sessions: create.max_sessions,
     };
-    let session = provision(sessions, &wanted).await?;
+    let provisioned = provision(sessions, &wanted).await;
+    // The customer may be another one also where its session is not made.
+    if let Some(known) = known {
+        known.forget(&wanted.scope).await;
+    }
+    let session = provisioned?;
     let answer = json!({
         "customer": wanted.scope.tenant(),
         "session_id": session.session_id,

@@ -5,7 +5,7 @@ use runtime::config::{InvalidSettings, SettingsReader};
 use runtime::encryption::KeyRing;
 use runtime::process::ProcessSettings;
 
-use super::{BusinessZone, DEFAULT_PORT, DatabaseSettings, finish, read_keys};
+use super::{BusinessZone, DEFAULT_PORT, DatabaseSettings, RedisSettings, finish, read_keys};
 
 /// What the import of the original's tables uses.
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub struct ImportSettings {
     pub zone: BusinessZone,
     /// The original's database.
     pub from: Option<DatabaseUrl>,
+    /// Redis, where running processes hear of changes.
+    pub redis: Option<RedisSettings>,
 }
 
 impl ImportSettings {
@@ -33,6 +35,7 @@ impl ImportSettings {
         let keys = read_keys(&mut reader);
         let zone = BusinessZone::read(&mut reader);
         let from = read_import_url(&mut reader);
+        let redis = RedisSettings::read_if_set(&mut reader);
         let settings = (|| {
             Some(Self {
                 process: process?,
@@ -40,6 +43,7 @@ impl ImportSettings {
                 keys: keys?,
                 zone: zone?,
                 from,
+                redis: redis?,
             })
         })();
         finish(reader, settings)

@@ -166,6 +166,15 @@ impl RedisSettings {
             prefix: prefix?,
         })
     }
+
+    /// For a command that does its work without it, too. The inner `None`: nobody says where it is.
+    fn read_if_set(reader: &mut SettingsReader) -> Option<Option<Self>> {
+        if reader.is_set("REDIS_URL") {
+            Self::read(reader).map(Some)
+        } else {
+            Some(None)
+        }
+    }
 }
 
 impl Settings {
@@ -326,6 +335,8 @@ pub struct ChoreSettings {
     pub relay: RelaySettings,
     /// Making sessions and keeping them.
     pub sessions: SessionSettings,
+    /// Redis, where running processes hear of changes.
+    pub redis: Option<RedisSettings>,
 }
 
 impl ChoreSettings {
@@ -341,8 +352,10 @@ impl ChoreSettings {
         let keys = read_keys(&mut reader);
         let relay = RelaySettings::read(&mut reader);
         let sessions = SessionSettings::read(&mut reader);
+        let redis = RedisSettings::read_if_set(&mut reader);
         let settings = (|| {
             Some(Self {
+                redis: redis?,
                 relay: relay?,
                 sessions: sessions?,
                 process: process?,

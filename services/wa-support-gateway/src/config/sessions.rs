@@ -34,7 +34,7 @@ impl SessionSettings {
         );
         let private_hosts: Option<OutboundPolicy> = reader.optional(
             "OUTBOUND_ALLOWED_PRIVATE_HOSTS",
-            "Private hosts and addresses that customers may name as webhooks, separated by commas",
+            "Private hosts and addresses that customers may name as webhooks: `host:port`, or `host` for ports 80 and 443, or `host:*`, separated by commas",
         );
         let minutes: Option<u32> = reader.with_default(
             "SESSION_RECONCILE_MINUTES",

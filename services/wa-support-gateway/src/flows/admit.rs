@@ -3,6 +3,7 @@
 //! The directory leads from the token's hash to the session, and the customer's standing then says whether it may be
 //! used. Both are at hand for a second; a change is known to every process within it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use cache::{CacheKey, NotLoaded, ReadThrough, RedisLink};
@@ -14,6 +15,7 @@ use tenant_isolation::resolve::{ExternalId, Resolved, resolve};
 use tenant_isolation::{TenantScope, TenantTransaction};
 use uuid::Uuid;
 
+use super::look_guard::LookGuard;
 use super::standing::Standings;
 use crate::error::Error;
 use crate::secrets;
@@ -84,6 +86,7 @@ pub(crate) struct Admissions {
     keys: KeyRing,
     standings: Standings,
     cache: ReadThrough<Pass>,
+    looks: LookGuard,
 }
 
 impl std::fmt::Debug for Admissions {
@@ -99,6 +102,7 @@ impl Admissions {
             keys,
             standings,
             cache: ReadThrough::new(redis, CACHED),
+            looks: LookGuard::default(),
         }
     }
 
@@ -113,11 +117,17 @@ impl Admissions {
     /// Whose token it is.
     ///
     /// # Errors
-    /// [`Error::InvalidToken`]; a database that cannot be asked is an error of its own and never "unknown".
-    pub(crate) async fn look_up(&self, presented: &SecretString) -> Result<Known, Error> {
+    /// [`Error::InvalidToken`]; [`Error::TooManyWrongKeys`] when the address has shown too many of those; a database that
+    /// cannot be asked is an error of its own and never "unknown".
+    pub(crate) async fn look_up(
+        &self,
+        presented: &SecretString,
+        address: Option<IpAddr>,
+    ) -> Result<Known, Error> {
         let external = external(presented)?;
         let key = CacheKey::of_external(&external);
-        let pass = self.cache.get(&key, || self.load(&external)).await?;
+        let look = || self.looks.look(&key, address, || self.load(&external));
+        let pass = self.cache.get(&key, look).await?;
         let pass = pass.ok_or(Error::InvalidToken)?;
         let standing = self.standings.of(&pass.resolved.scope()).await?;
         let standing = standing.ok_or(Error::InvalidToken)?;
@@ -158,8 +168,15 @@ impl Admissions {
     /// changed or removed it.
     pub(crate) async fn forget(&self, token_hash: &str) {
         if let Some(external) = ExternalId::new(directory::SESSION_TOKEN, token_hash) {
-            self.cache.forget(&CacheKey::of_external(&external)).await;
+            let key = CacheKey::of_external(&external);
+            self.looks.forget(&key).await;
+            self.cache.forget(&key).await;
         }
+    }
+
+    /// Waits until every change is known everywhere, for a process that ends soon after it made one.
+    pub(crate) async fn settled(&self) {
+        self.cache.settled().await;
     }
 
     async fn load(&self, external: &ExternalId) -> Result<Option<Pass>, DatabaseError> {

@@ -26,7 +26,7 @@ use crate::wa_server::{ContactsError, ListedContact, WaServer};
 /// Syncs of one process at once: each may hold a long list in memory.
 const AT_ONCE: usize = 4;
 /// How long a sync may take before another process takes the session: longer than the WA server may.
-const LEASE_SECONDS: i64 = 180;
+const LEASE: Duration = Duration::from_secs(180);
 /// How long a sync waits for the one of another process.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often it looks.
@@ -174,7 +174,7 @@ impl Contacts {
         let started = Instant::now();
         loop {
             let mut tx = TenantTransaction::begin(&self.db, scope, "lease contacts").await?;
-            let taken = contacts::lease(&mut tx, session, holder, LEASE_SECONDS).await?;
+            let taken = contacts::lease(&mut tx, session, holder, LEASE).await?;
             tx.commit().await?;
             if taken {
                 return Ok(());

@@ -12,8 +12,10 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use tenant_isolation::resolve::{ExternalId, Resolved, resolve};
 use tenant_isolation::{TenantScope, TenantTransaction};
+use uuid::Uuid;
 
 use super::limit::{Budget, Limits, OF_KEY};
+use super::look_guard::LookGuard;
 use super::standing::Standings;
 use crate::error::Error;
 use crate::secrets;
@@ -30,12 +32,22 @@ struct Holder {
     valid_until: Option<DateTime<Utc>>,
 }
 
+/// A customer that was let in.
+#[derive(Debug)]
+pub(crate) struct KeyHolder {
+    pub(crate) scope: TenantScope,
+    pub(crate) standing: Standing,
+    /// The key's row.
+    pub(crate) key: Uuid,
+}
+
 /// Judges customers' keys. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct CustomerKeys {
     db: Database,
     standings: Standings,
     cache: ReadThrough<Holder>,
+    looks: LookGuard,
 }
 
 impl std::fmt::Debug for CustomerKeys {
@@ -50,6 +62,7 @@ impl CustomerKeys {
             db,
             standings,
             cache: ReadThrough::new(redis, CACHED),
+            looks: LookGuard::default(),
         }
     }
 
@@ -57,20 +70,20 @@ impl CustomerKeys {
     /// its address (contract §12).
     ///
     /// Errors of the second: [`Error::TooOften`], [`Error::ApiKeyRequired`], [`Error::InvalidApiKey`],
-    /// [`Error::CustomerNotActive`]; a database that cannot be asked is an error of its own and never "unknown".
+    /// [`Error::TooManyWrongKeys`], [`Error::CustomerNotActive`]; a database that cannot be asked is an error of its own and never "unknown".
     pub(crate) async fn enter(
         &self,
         presented: Result<SecretString, Error>,
         address: Option<IpAddr>,
         limits: &Limits,
-    ) -> (Option<Budget>, Result<(TenantScope, Standing), Error>) {
+    ) -> (Option<Budget>, Result<KeyHolder, Error>) {
         let holder = match presented {
-            Ok(key) => self.holder(&key).await,
+            Ok(key) => self.holder(&key, address).await,
             Err(error) => Err(error),
         };
         let holder = match holder {
             Ok(holder) => holder,
-            Err(stranger @ (Error::ApiKeyRequired | Error::InvalidApiKey)) => {
+            Err(stranger @ (Error::ApiKeyRequired | Error::InvalidApiKey | Error::TooManyWrongKeys(_))) => {
                 return match limits.stranger(address).await {
                     Ok(budget) => (Some(budget), Err(stranger)),
                     Err(excess) => (Some(excess.budget), Err(excess.into())),
@@ -80,33 +93,36 @@ impl CustomerKeys {
             Err(error) => return (None, Err(error)),
         };
         let scope = holder.resolved.scope();
-        let key = holder.resolved.subject().simple().to_string();
-        match limits.known(&scope, OF_KEY, &key).await {
-            Ok(budget) => (Some(budget), self.customer(scope).await),
+        let key = holder.resolved.subject();
+        match limits.known(&scope, OF_KEY, &key.simple().to_string()).await {
+            Ok(budget) => (Some(budget), self.customer(scope, key).await),
             Err(excess) => (Some(excess.budget), Err(excess.into())),
         }
     }
 
-    async fn holder(&self, presented: &SecretString) -> Result<Holder, Error> {
+    async fn holder(&self, presented: &SecretString, address: Option<IpAddr>) -> Result<Holder, Error> {
         let external = Self::external(&secrets::token_hash(presented)).ok_or(Error::InvalidApiKey)?;
         let key = CacheKey::of_external(&external);
-        let holder = self.cache.get(&key, || self.load(&external)).await?;
+        let look = || self.looks.look(&key, address, || self.load(&external));
+        let holder = self.cache.get(&key, look).await?;
         holder
             .filter(|holder| holder.valid_until.is_none_or(|end| Utc::now() < end))
             .ok_or(Error::InvalidApiKey)
     }
 
-    async fn customer(&self, scope: TenantScope) -> Result<(TenantScope, Standing), Error> {
+    async fn customer(&self, scope: TenantScope, key: Uuid) -> Result<KeyHolder, Error> {
         let standing = self.standings.of(&scope).await?.ok_or(Error::InvalidApiKey)?;
         standing.active()?;
-        Ok((scope, standing))
+        Ok(KeyHolder { scope, standing, key })
     }
 
     /// Makes a change of the key known to every process within a second. Called after the commit of whoever made,
     /// ended or removed it.
     pub(crate) async fn forget(&self, key_hash: &str) {
         if let Some(external) = Self::external(key_hash) {
-            self.cache.forget(&CacheKey::of_external(&external)).await;
+            let key = CacheKey::of_external(&external);
+            self.looks.forget(&key).await;
+            self.cache.forget(&key).await;
         }
     }
 

@@ -14,6 +14,7 @@ use tenant_isolation::resolve::ExternalId;
 use tenant_isolation::{TenantScope, TenantTransaction};
 use uuid::Uuid;
 
+use super::standing::Standings;
 use crate::config::BusinessZone;
 use crate::secrets;
 use crate::store::import::{self, Sealed};
@@ -125,6 +126,8 @@ pub(crate) struct Import<'a> {
     keys: &'a KeyRing,
     zone: BusinessZone,
     original: Original,
+    /// Where running processes hear of changed customers.
+    standings: Option<Standings>,
     report: Report,
     /// Names that sessions of this import have taken: without a commit nobody else remembers them.
     names: HashSet<String>,
@@ -136,6 +139,7 @@ impl<'a> Import<'a> {
         keys: &'a KeyRing,
         zone: BusinessZone,
         original: Original,
+        standings: Option<Standings>,
         dry_run: bool,
     ) -> Self {
         Self {
@@ -143,6 +147,7 @@ impl<'a> Import<'a> {
             keys,
             zone,
             original,
+            standings,
             report: Report {
                 dry_run,
                 ..Report::default()
@@ -242,6 +247,9 @@ impl<'a> Import<'a> {
             drop(tx);
         } else {
             tx.commit().await?;
+            if let Some(standings) = &self.standings {
+                standings.forget(&scope).await;
+            }
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use tenant_isolation::{TenantScope, TenantTransaction};
 use uuid::Uuid;
 use whatsapp::genfity::{CallError, EventList};
 
+use super::session_audit::SessionActor;
 use super::session_create::NewSession;
 use super::session_name::SessionName;
 use super::session_work::{Which, Work};
@@ -85,6 +86,7 @@ pub enum ProvisionError {
 /// # Errors
 /// [`ProvisionError`]; after its cause is mended, running it again goes on where it stopped.
 pub async fn provision(sessions: &Sessions, wanted: &Wanted) -> Result<Provisioned, ProvisionError> {
+    let sessions = &sessions.clone().acting_for(SessionActor::Operator);
     ensure_customer(sessions, wanted).await?;
     let (patience, look) = PATIENCE;
     let deadline = tokio::time::Instant::now() + patience;
@@ -203,6 +205,7 @@ async fn repair_now(
     };
     let mut tx = sessions.still_ours(work, "repair session").await?;
     sessions::change(&mut tx, work.session, wishes).await?;
+    sessions.audit_repair(&mut tx, &session.row).await?;
     if session.row.session_id.as_deref() != Some(session_id.as_str()) {
         sessions::set_made(&mut tx, work.session, &session_id).await?;
     }

@@ -22,6 +22,10 @@ pub struct Resealed {
     pub sessions: u64,
     /// Sessions with a secret that does not open.
     pub unreadable: u64,
+    /// Sessions that somebody changed meanwhile, and that were come back to.
+    pub changed_meanwhile: u64,
+    /// Those of them that were changed again: they may still be sealed under an older key.
+    pub left: u64,
 }
 
 /// Seals what is not sealed under the newest key. May be stopped and begun again at any time.
@@ -33,19 +37,33 @@ pub async fn reencrypt(db: &Database, keys: &KeyRing) -> Result<Resealed, Databa
         key: keys.newest_id().to_owned(),
         ..Resealed::default()
     };
+    pass(db, keys, &mut done).await?;
+    // One that somebody changed meanwhile was sealed by a process that may not know the newest key yet.
+    if done.left > 0 {
+        done.changed_meanwhile = done.left;
+        done.left = 0;
+        // Those are met again.
+        done.unreadable = 0;
+        pass(db, keys, &mut done).await?;
+    }
+    Ok(done)
+}
+
+/// Once through all sessions.
+async fn pass(db: &Database, keys: &KeyRing, done: &mut Resealed) -> Result<(), DatabaseError> {
     let mut after = (String::new(), Uuid::nil());
     loop {
         let mut tx = PlatformTransaction::begin(db, PlatformScope::for_purpose("seal secrets anew")).await?;
         let batch = session_sweep::sealed_otherwise(&mut tx, &done.key, (&after.0, after.1), BATCH).await?;
         let Some(last) = batch.last() else {
-            return Ok(done);
+            return Ok(());
         };
         after = last.place();
         for old in &batch {
             let scope = old.scope(&tx)?;
             match seal_anew(keys, &scope, old) {
-                // One that somebody changed meanwhile was sealed by a process that may not know the newest key yet.
-                Ok(new) => done.sessions += u64::from(session_sweep::reseal(&mut tx, old, &new).await?),
+                Ok(new) if session_sweep::reseal(&mut tx, old, &new).await? => done.sessions += 1,
+                Ok(_) => done.left += 1,
                 Err(error) => {
                     tracing::error!(error = %error, session = %old.id, tenant = %scope.tenant(), "a sealed secret does not open");
                     done.unreadable += 1;

@@ -177,6 +177,7 @@ impl Sessions {
     ) -> Result<Session, Error> {
         let mut tx = self.still_ours(work, "change session").await?;
         let mut wishes = wanted.wishes();
+        self.audit_change(&mut tx, session, change).await?;
         if let Some(key) = &change.hmac_key {
             let binding = secrets::customer_hmac_key_binding(&work.scope, work.session);
             wishes.customer_hmac_key_sealed = Some(Some(self.keys.seal(key, &binding)?));

@@ -265,6 +265,7 @@ impl Sessions {
         let row = sessions::find(&mut tx, work.session)
             .await?
             .ok_or(DatabaseError::NotFound)?;
+        self.audit_creation(&mut tx, &row, connecting).await?;
         self.commit_and_end(tx, work).await?;
         Ok(row)
     }

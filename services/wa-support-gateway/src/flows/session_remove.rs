@@ -49,6 +49,7 @@ impl Sessions {
     async fn remove_now(&self, work: &Work, session: &OpenSession) -> Result<(), Error> {
         let mut tx = self.still_ours(work, "begin session removal").await?;
         sessions::set_removing(&mut tx, work.session).await?;
+        self.audit_removal(&mut tx, &session.row).await?;
         tx.commit().await?;
         self.forget(&session.row).await;
 

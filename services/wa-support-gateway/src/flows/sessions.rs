@@ -14,6 +14,7 @@ use whatsapp::credentials::SessionToken;
 use whatsapp::genfity::{CallError, EventList};
 
 use super::admit::Admissions;
+use super::session_audit::SessionActor;
 use super::session_upkeep::Keeper;
 use super::session_webhook::{SessionWebhook, WaWebhook, wa_webhook};
 use crate::config::{RelaySettings, SessionSettings};
@@ -38,6 +39,8 @@ pub struct Sessions {
     pub(crate) keeper: Keeper,
     pub(crate) process: Handle,
     admissions: Option<Admissions>,
+    /// Who is noted for what is done.
+    pub(super) actor: SessionActor,
 }
 
 /// Calls that one piece of work makes at most, one after the other.
@@ -63,11 +66,12 @@ impl Sessions {
             keeper: Keeper::default(),
             process: Handle::current(),
             admissions: None,
+            actor: SessionActor::default(),
         }
     }
 
-    /// With what is known of tokens at hand, to be told of changes. A chore has none; what others know ends by itself
-    /// within a second.
+    /// With what is known of tokens at hand, to be told of changes. A chore without Redis has none; what others know ends
+    /// by itself within a minute.
     pub(crate) fn with_admissions(mut self, admissions: Admissions) -> Self {
         self.admissions = Some(admissions);
         self

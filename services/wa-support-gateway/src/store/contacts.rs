@@ -1,10 +1,13 @@
 //! People a session knows.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use database::DatabaseError;
 use diesel::OptionalExtension as _;
 use diesel::sql_types::{Array, BigInt, Bool, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl as _;
+use messaging::leases;
 use serde_json::Value;
 use tenant_isolation::TenantTransaction;
 use uuid::Uuid;
@@ -200,18 +203,9 @@ pub(crate) async fn lease(
     tx: &mut TenantTransaction,
     session: Uuid,
     holder: Uuid,
-    seconds: i64,
+    length: Duration,
 ) -> Result<bool, DatabaseError> {
-    let taken = diesel::sql_query(
-        "INSERT INTO leases AS l (name, holder, until) VALUES ($1, $2, now() + make_interval(secs => $3)) \
-         ON CONFLICT (name) DO UPDATE SET holder = EXCLUDED.holder, until = EXCLUDED.until WHERE l.until <= now()",
-    )
-    .bind::<Text, _>(lease_name(session))
-    .bind::<SqlUuid, _>(holder)
-    .bind::<BigInt, _>(seconds)
-    .execute(tx.connection())
-    .await?;
-    Ok(taken == 1)
+    leases::hold(tx.connection(), &lease_name(session), holder, length).await
 }
 
 /// Is the session still this holder's? Until the end of the transaction nobody else gets it.
@@ -235,12 +229,7 @@ pub(crate) async fn release(
     session: Uuid,
     holder: Uuid,
 ) -> Result<(), DatabaseError> {
-    diesel::sql_query("DELETE FROM leases WHERE name = $1 AND holder = $2")
-        .bind::<Text, _>(lease_name(session))
-        .bind::<SqlUuid, _>(holder)
-        .execute(tx.connection())
-        .await?;
-    Ok(())
+    leases::release(tx.connection(), &lease_name(session), holder).await
 }
 
 fn lease_name(session: Uuid) -> String {

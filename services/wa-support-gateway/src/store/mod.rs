@@ -11,7 +11,6 @@ pub(crate) mod expired_sessions;
 pub(crate) mod hook_events;
 pub(crate) mod hooked_sessions;
 pub(crate) mod import;
-pub(crate) mod leases;
 pub(crate) mod original;
 pub(crate) mod ownership;
 pub(crate) mod quota;

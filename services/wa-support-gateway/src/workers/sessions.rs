@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use database::DatabaseError;
+use messaging::leases;
 use runtime::shutdown::Shutdown;
 use tenant_isolation::{PlatformScope, PlatformTransaction};
 use tokio::time::Instant;
@@ -17,7 +18,6 @@ use crate::error::Error;
 use crate::flows::session_reconcile::Repair;
 use crate::flows::sessions::Sessions;
 use crate::state::PoliciesConfirmed;
-use crate::store::leases;
 
 const LEASE: &str = "session sweep";
 
@@ -83,14 +83,14 @@ async fn compare(sessions: &Sessions, ready_for: Duration) -> Result<(), Error> 
 
 async fn hold(sessions: &Sessions, holder: Uuid, length: Duration) -> Result<bool, DatabaseError> {
     let mut tx = platform(sessions).await?;
-    let held = leases::hold(&mut tx, LEASE, holder, length).await?;
+    let held = leases::hold(tx.connection(), LEASE, holder, length).await?;
     tx.commit().await?;
     Ok(held)
 }
 
 async fn release(sessions: &Sessions, holder: Uuid) -> Result<(), DatabaseError> {
     let mut tx = platform(sessions).await?;
-    leases::release(&mut tx, LEASE, holder).await?;
+    leases::release(tx.connection(), LEASE, holder).await?;
     tx.commit().await
 }
 

@@ -10,7 +10,7 @@ use crate::process::{Process, stdout, terminate};
 use crate::support::{ADMIN_TOKEN, FakeWaServer};
 
 /// The original's tables, as its ORM makes them.
-const TABLES: &str = "
+pub(crate) const TABLES: &str = "
 CREATE TABLE wa_service_users (id varchar(64) PRIMARY KEY, source_service varchar(64) NOT NULL,
     customer_api_key varchar(128) NOT NULL, created_by varchar(128), status varchar(32) DEFAULT 'active',
     provider_mapping jsonb, created_at timestamptz, updated_at timestamptz);
@@ -33,7 +33,7 @@ CREATE TABLE wa_session_contacts (id bigserial PRIMARY KEY, user_id varchar(64) 
 ";
 
 /// Three customers that are well, one that is switched off, and everything that no key forbids.
-fn rows(key_hash: &str) -> String {
+pub(crate) fn rows(key_hash: &str) -> String {
     format!(
         "
 INSERT INTO wa_service_users VALUES

@@ -409,11 +409,11 @@ async fn what_cannot_be_is_refused_before_anybody_hears_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_private_host_that_is_listed_may_be_named() {
+async fn a_private_host_that_is_listed_may_be_named_with_its_port() {
     let gateway = Gateway::start_with(|settings| {
         use runtime::config::Setting as _;
         settings.sessions.private_hosts =
-            outbound_url::OutboundPolicy::from_text("127.0.0.1,channel").unwrap();
+            outbound_url::OutboundPolicy::from_text("127.0.0.1:3001,channel:3001").unwrap();
     })
     .await;
     let owner = gateway.owner("desa-a", 2).await;
@@ -428,6 +428,15 @@ async fn a_private_host_that_is_listed_may_be_named() {
         )
         .await;
         assert_eq!(made["webhook_url"], url);
+    }
+    for url in ["http://127.0.0.1:5432/webhook", "http://channel/webhook"] {
+        let body = json!({"session_name": "c", "webhook_url": url});
+        let (status, refusal) = gateway.ask(&owner, "POST", "/v1/sessions", body).await;
+        assert_eq!(
+            (status, &refusal["code"]),
+            (400, &json!("invalid_webhook_url")),
+            "{url}"
+        );
     }
     gateway.stop().await;
 }

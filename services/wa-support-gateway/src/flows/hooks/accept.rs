@@ -1,5 +1,7 @@
 //! Taking a webhook of the WA server in: whose it is, whether it is genuine, and then all of it in one transaction.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use cache::{CacheKey, ReadThrough, RedisLink};
 use chrono::Utc;
@@ -19,6 +21,7 @@ use whatsapp::genfity::{EventList, SignatureCheck, Unverified, Verified};
 
 use super::{HookErrand, ReadErrand};
 use crate::error::Error;
+use crate::flows::look_guard::LookGuard;
 use crate::secrets;
 use crate::store::hooked_sessions::{self, Standing};
 use crate::store::{directory, hook_events};
@@ -41,6 +44,7 @@ pub(crate) struct Hooks {
     db: Database,
     keys: KeyRing,
     cache: ReadThrough<Hook>,
+    looks: LookGuard,
     /// Most bytes held for one session.
     queue_bytes: i64,
     /// Rung when there is something to pass on.
@@ -112,17 +116,18 @@ impl Hooks {
             db,
             keys,
             cache: ReadThrough::short_lived(redis, CACHED, FRESH),
+            looks: LookGuard::default(),
             queue_bytes,
             waiting: Signal::default(),
             unread: Signal::default(),
         }
     }
 
-    /// Who posts to the hook of this name. `None`: no session has it.
+    /// Who posts to the hook of this name, calling from this address. `None`: no session has it.
     ///
     /// # Errors
-    /// [`Error`]; a database that cannot be asked is never "unknown".
-    pub(crate) async fn sender(&self, hook: &str) -> Result<Option<Sender>, Error> {
+    /// [`Error::TooManyWrongKeys`]; a database that cannot be asked is never "unknown".
+    pub(crate) async fn sender(&self, hook: &str, address: Option<IpAddr>) -> Result<Option<Sender>, Error> {
         // One spelling: an id in capitals is another name.
         let Some(external) = Uuid::try_parse(hook)
             .ok()
@@ -132,7 +137,8 @@ impl Hooks {
             return Ok(None);
         };
         let key = CacheKey::of_external(&external);
-        let Some(hook) = self.cache.get(&key, || self.load(&external)).await? else {
+        let look = || self.looks.look(&key, address, || self.load(&external));
+        let Some(hook) = self.cache.get(&key, look).await? else {
             return Ok(None);
         };
         let (scope, session) = (hook.resolved.scope(), hook.resolved.subject());

@@ -81,7 +81,7 @@ async fn a_killed_process_loses_nothing_and_swaps_nothing() {
             ("REDIS_PREFIX", unique_prefix("wa-support")),
             ("ENCRYPTION_KEYS", ENCRYPTION_KEYS.to_owned()),
             ("PUBLIC_GATEWAY_BASE_URL", format!("http://127.0.0.1:{port}")),
-            ("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "127.0.0.1".to_owned()),
+            ("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "127.0.0.1:*".to_owned()),
             ("HOOK_LEASE_MS", "1000".to_owned()),
             ("HOOK_RETRY_FIRST_MS", "100".to_owned()),
             ("HOOK_RETRY_ATTEMPTS", "2".to_owned()),

@@ -7,4 +7,4 @@ mod read_marks;
 mod standing;
 mod taking_in;
 mod trouble;
-mod world;
+pub(crate) mod world;

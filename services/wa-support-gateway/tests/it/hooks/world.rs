@@ -153,7 +153,7 @@ pub(crate) struct HookedSession {
 /// Switches the relay on, with quick retries: three tries.
 pub(crate) fn relayed(settings: &mut Settings) {
     settings.relay.public_base = runtime::config::BaseUrl::from_text("http://gateway.example.id");
-    settings.hooks.outbound = outbound_url::OutboundPolicy::from_text("127.0.0.1").unwrap();
+    settings.hooks.outbound = outbound_url::OutboundPolicy::from_text("127.0.0.1:*").unwrap();
     settings.hooks.retry = schedule(3);
     settings.hooks.workers = WorkerSettings {
         concurrency: 16,

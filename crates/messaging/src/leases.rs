@@ -1,16 +1,19 @@
-//! Which process does a thing that only one may do at a time.
+//! Which of several processes does what only one may do at a time: table `leases (name, holder, until)` in each service's
+//! schema. A lease ends by itself, by the database's clock.
 
 use std::time::Duration;
 
 use database::DatabaseError;
 use diesel::sql_types::{Double, Text, Uuid as SqlUuid};
-use diesel_async::RunQueryDsl as _;
-use tenant_isolation::PlatformTransaction;
+use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use uuid::Uuid;
 
-/// Takes the lease of this name for so long, or keeps it. False while somebody else has it.
-pub(crate) async fn hold(
-    tx: &mut PlatformTransaction,
+/// Takes the lease of this name for so long, or keeps it. False while another holder has it.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn hold(
+    connection: &mut AsyncPgConnection,
     name: &str,
     holder: Uuid,
     length: Duration,
@@ -23,21 +26,24 @@ pub(crate) async fn hold(
     .bind::<Text, _>(name)
     .bind::<SqlUuid, _>(holder)
     .bind::<Double, _>(length.as_secs_f64())
-    .execute(tx.connection())
+    .execute(connection)
     .await?;
     Ok(held == 1)
 }
 
 /// Lets somebody else begin at once.
-pub(crate) async fn release(
-    tx: &mut PlatformTransaction,
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn release(
+    connection: &mut AsyncPgConnection,
     name: &str,
     holder: Uuid,
 ) -> Result<(), DatabaseError> {
     diesel::sql_query("DELETE FROM leases WHERE name = $1 AND holder = $2")
         .bind::<Text, _>(name)
         .bind::<SqlUuid, _>(holder)
-        .execute(tx.connection())
+        .execute(connection)
         .await?;
     Ok(())
 }
