@@ -71,6 +71,11 @@ impl WebhookKey {
         Ok(Self(SecretString::from(key)))
     }
 
+    /// The key as it is told to a provider. Do not log it.
+    pub(crate) fn text(&self) -> &str {
+        self.0.expose_secret()
+    }
+
     /// The key's bytes.
     pub(crate) fn bytes(&self) -> &[u8] {
         self.0.expose_secret().as_bytes()

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::message::{DownloadKeys, MediaKind};
+use domain::message::{DownloadKeys, MediaKind, ServerFile};
 use domain::text::Text;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
@@ -30,8 +30,17 @@ pub struct WantedFile {
     pub kind: MediaKind,
     /// The type its sender declared.
     pub mime_type: Option<Text>,
-    /// What it takes to fetch and decrypt it.
-    pub keys: DownloadKeys,
+    /// How the provider knows it.
+    pub held: HeldFile,
+}
+
+/// How a provider knows a file.
+#[derive(Debug, Clone)]
+pub enum HeldFile {
+    /// By what it takes to fetch and decrypt it from WhatsApp.
+    Keys(DownloadKeys),
+    /// By its place on the provider's own server.
+    Server(ServerFile),
 }
 
 /// Why a file did not come.

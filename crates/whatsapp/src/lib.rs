@@ -12,5 +12,8 @@ pub mod dry_run;
 pub mod error;
 pub mod event;
 pub mod genfity;
+pub mod gowa;
+mod loose;
+mod place;
 pub mod port;
 pub mod session;

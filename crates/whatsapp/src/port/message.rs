@@ -139,6 +139,11 @@ impl FileBytes {
     pub fn as_slice(&self) -> &[u8] {
         &self.0
     }
+
+    /// The same memory once more, for a body that is not JSON.
+    pub(crate) fn share(&self) -> Bytes {
+        self.0.clone()
+    }
 }
 
 impl OutboundContent {

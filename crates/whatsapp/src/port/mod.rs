@@ -147,6 +147,8 @@ reasons! {
         Redirected = "redirected",
         /// The server could not put the file where WhatsApp reads it, which comes before sending.
         UploadFailed = "upload_failed",
+        /// WhatsApp lets the number write to nobody new for a while.
+        ReachoutTimelock = "reachout_timelock",
         /// The request could not be built.
         NotSendable = "not_sendable",
     }

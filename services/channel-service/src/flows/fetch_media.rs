@@ -24,7 +24,7 @@ use secrecy::ExposeSecret as _;
 use tenant_isolation::TenantTransaction;
 use tokio_util::sync::CancellationToken;
 use whatsapp::credentials::SessionToken;
-use whatsapp::download::{DownloadError, DownloadMedia, WantedFile};
+use whatsapp::download::{DownloadError, DownloadMedia, HeldFile, WantedFile};
 
 use super::fetch_url::FileClient;
 use super::media::FetchTask;
@@ -143,23 +143,14 @@ impl MediaFetcher {
                         Err(error) => error.into(),
                     }
                 }
-                MediaSource::WhatsApp(keys) => match &wanted.token {
-                    None => Fetched::Later {
-                        reason: "no_session",
-                        after: None,
-                    },
-                    Some(token) => {
-                        let file = WantedFile {
-                            kind: media.media_kind,
-                            mime_type: media.mime_type.clone(),
-                            keys: keys.clone(),
-                        };
-                        match self.provider.download(token, &file).await {
-                            Ok(bytes) => self.keep(tenant, bytes).await,
-                            Err(error) => error.into(),
-                        }
-                    }
-                },
+                MediaSource::WhatsApp(keys) => {
+                    let held = HeldFile::Keys(keys.clone());
+                    self.from_provider(tenant, wanted, media, held).await
+                }
+                MediaSource::Server(file) => {
+                    let held = HeldFile::Server(file.clone());
+                    self.from_provider(tenant, wanted, media, held).await
+                }
                 // It was there while the webhook was in hand.
                 MediaSource::Inline { .. } => continue,
             };
@@ -170,6 +161,30 @@ impl MediaFetcher {
             }
         }
         outcome
+    }
+
+    async fn from_provider(
+        &self,
+        tenant: &TenantId,
+        wanted: &Wanted,
+        media: &Media,
+        held: HeldFile,
+    ) -> Fetched {
+        let Some(token) = &wanted.token else {
+            return Fetched::Later {
+                reason: "no_session",
+                after: None,
+            };
+        };
+        let file = WantedFile {
+            kind: media.media_kind,
+            mime_type: media.mime_type.clone(),
+            held,
+        };
+        match self.provider.download(token, &file).await {
+            Ok(bytes) => self.keep(tenant, bytes).await,
+            Err(error) => error.into(),
+        }
     }
 
     async fn keep(

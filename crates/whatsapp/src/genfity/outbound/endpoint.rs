@@ -60,15 +60,15 @@ impl Endpoint {
         self
     }
 
-    pub(in crate::genfity) const fn total_timeout(&self) -> Duration {
+    pub(crate) const fn total_timeout(&self) -> Duration {
         self.total_timeout
     }
 
-    pub(in crate::genfity) const fn connect_timeout(&self) -> Duration {
+    pub(crate) const fn connect_timeout(&self) -> Duration {
         self.connect_timeout
     }
 
-    pub(in crate::genfity) fn address(&self, path: &[&str]) -> Result<Url, InvalidEndpoint> {
+    pub(crate) fn address(&self, path: &[&str]) -> Result<Url, InvalidEndpoint> {
         let mut url = self.base.clone();
         url.path_segments_mut()
             .map_err(|()| InvalidEndpoint::BaseUrl)?
