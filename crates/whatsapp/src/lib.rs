@@ -16,4 +16,6 @@ pub mod gowa;
 mod loose;
 mod place;
 pub mod port;
+pub mod probe;
 pub mod session;
+pub mod unserved;
