@@ -70,6 +70,8 @@ pub enum FaultTarget {
     WaWebhook,
     /// Webhooks of Chatwoot.
     ChatwootWebhook,
+    /// Webhooks of the GoWA.
+    GowaWebhook,
 }
 
 /// What a fault does.
@@ -98,6 +100,19 @@ pub enum FaultKind {
     LostAnswer,
     /// As `lost_answer`, but the client is left waiting for this long before the connection closes.
     LostAnswerDelay {
+        /// Milliseconds.
+        ms: u64,
+    },
+    /// Requests only: do the work, then answer with this status all the same.
+    LateStatus {
+        /// HTTP status.
+        status: u16,
+        /// Body; JSON values as JSON, a string as plain text.
+        #[serde(default)]
+        body: Option<serde_json::Value>,
+    },
+    /// Requests only: do the work, and answer only after this long.
+    SlowAnswer {
         /// Milliseconds.
         ms: u64,
     },
@@ -143,7 +158,9 @@ pub enum FaultError {
     #[error("faults under /_sim are not possible")]
     ControlPlane,
     /// A kind that makes no sense for that selector.
-    #[error("this kind does not fit: duplicate and reorder need target, status needs path_prefix")]
+    #[error(
+        "this kind does not fit: duplicate and reorder need target, status, late_status and slow_answer need path_prefix"
+    )]
     Kind,
     /// As many as there may be are switched on already.
     #[error("too many faults are switched on; remove some")]
@@ -157,6 +174,10 @@ pub(crate) struct RequestFate {
     pub(crate) instead: Option<Instead>,
     /// The work is done, the answer withheld, and the connection closed after this long.
     pub(crate) lose_answer_after: Option<Duration>,
+    /// The work is done and the answer replaced.
+    pub(crate) answer_with: Option<(u16, Option<serde_json::Value>)>,
+    /// The work is done and its answer held back for so long.
+    pub(crate) answer_after: Duration,
 }
 
 #[derive(Debug)]
@@ -202,7 +223,12 @@ impl Faults {
                 return Err(FaultError::ControlPlane);
             }
             (Some(_), None) if webhook_only => return Err(FaultError::Kind),
-            (None, Some(_)) if matches!(spec.kind, FaultKind::Status { .. }) => {
+            (None, Some(_))
+                if matches!(
+                    spec.kind,
+                    FaultKind::Status { .. } | FaultKind::LateStatus { .. } | FaultKind::SlowAnswer { .. }
+                ) =>
+            {
                 return Err(FaultError::Kind);
             }
             (Some(_), None) | (None, Some(_)) => {}
@@ -249,8 +275,12 @@ impl Faults {
                 .method
                 .as_ref()
                 .is_some_and(|wanted| !wanted.eq_ignore_ascii_case(method));
-            let decided = fate.instead.is_some() || fate.lose_answer_after.is_some();
-            let only_delays = matches!(fault.spec.kind, FaultKind::Delay { .. });
+            let decided =
+                fate.instead.is_some() || fate.lose_answer_after.is_some() || fate.answer_with.is_some();
+            let only_delays = matches!(
+                fault.spec.kind,
+                FaultKind::Delay { .. } | FaultKind::SlowAnswer { .. }
+            );
             if !path.starts_with(prefix.as_str()) || other_method || (decided && !only_delays) {
                 continue;
             }
@@ -275,6 +305,10 @@ impl Faults {
                 FaultKind::LostAnswerDelay { ms } => {
                     fate.lose_answer_after = Some(Duration::from_millis(*ms));
                 }
+                FaultKind::LateStatus { status, body } => {
+                    fate.answer_with = Some((*status, body.clone()));
+                }
+                FaultKind::SlowAnswer { ms } => fate.answer_after += Duration::from_millis(*ms),
                 FaultKind::Duplicate { .. } | FaultKind::Reorder { .. } => {}
             }
         }

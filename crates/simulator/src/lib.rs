@@ -18,6 +18,7 @@ mod graph;
 mod http;
 mod hub;
 mod journal;
+mod multipart;
 mod s3;
 mod server;
 mod signature;
@@ -39,7 +40,8 @@ pub use chatwoot::state::{
     AccountCreated, ChatwootDelivery, ContactView, ConversationView, MessageView, StatusUpdate,
 };
 pub use faults::{FaultError, FaultKind, FaultSpec, FaultTarget, FaultView};
-pub use gowa::GowaSend;
+pub use gowa::control::{GowaConfigChange, GowaInbound, GowaMedia, GowaReceipt, NewGowaDevice};
+pub use gowa::state::{GowaDelivery, GowaDevice, GowaFile, GowaMessage, GowaSend, GowaSettings, GowaWebhook};
 pub use graph::GraphSend;
 pub use hub::{Moment, RequestEntry};
 pub use journal::JOURNAL_LIMIT;

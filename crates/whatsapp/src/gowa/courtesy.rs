@@ -96,7 +96,8 @@ impl ShowCourtesy for GowaCourtesy {
             };
             let newest = messages.len().saturating_sub(MOST_MARKS);
             for message in messages.iter().skip(newest) {
-                self.post(&["message", message.as_str(), "read"], device, &body).await?;
+                self.post(&["message", message.as_str(), "read"], device, &body)
+                    .await?;
             }
             Ok(())
         }

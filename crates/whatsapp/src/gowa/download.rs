@@ -61,9 +61,12 @@ impl GowaDownloads {
         let path = static_path(told).ok_or(DownloadError::Never {
             reason: "path_refused",
         })?;
-        let request = self.http.request(Method::GET, &path).ok_or(DownloadError::Never {
-            reason: "not_sendable",
-        })?;
+        let request = self
+            .http
+            .request(Method::GET, &path)
+            .ok_or(DownloadError::Never {
+                reason: "not_sendable",
+            })?;
         let response = request.send().await.map_err(|error| broken(&error))?;
         match response.status() {
             StatusCode::OK => Ok(response.bytes_stream().map_err(|error| broken(&error)).boxed()),

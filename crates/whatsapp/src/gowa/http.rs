@@ -40,7 +40,12 @@ pub(super) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    pub(super) const fn new(name: &'static str, method: Method, path: &'a [&'a str], timeout: Duration) -> Self {
+    pub(super) const fn new(
+        name: &'static str,
+        method: Method,
+        path: &'a [&'a str],
+        timeout: Duration,
+    ) -> Self {
         Self {
             name,
             method,
@@ -98,7 +103,10 @@ impl Http {
         if !call.query.is_empty() {
             url.query_pairs_mut().extend_pairs(call.query);
         }
-        let mut request = self.to(call.method, url).ok_or_else(unsendable)?.timeout(call.timeout);
+        let mut request = self
+            .to(call.method, url)
+            .ok_or_else(unsendable)?
+            .timeout(call.timeout);
         if let Some(device) = call.device {
             request = request.header(DEVICE_HEADER, device_header(device).ok_or_else(unsendable)?);
         }
@@ -214,7 +222,11 @@ mod tests {
             ("http://other.example/file.jpg", None),
             ("", None),
         ] {
-            assert_eq!(static_path(told).map(|parts| parts.join("/")).as_deref(), path, "{told}");
+            assert_eq!(
+                static_path(told).map(|parts| parts.join("/")).as_deref(),
+                path,
+                "{told}"
+            );
         }
     }
 

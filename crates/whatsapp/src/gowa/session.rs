@@ -133,8 +133,9 @@ impl GowaSessions {
             let name = "POST /devices/:id/reconnect";
             match self.post(id, name, "reconnect", "Reconnect requested").await {
                 // Unlinked from the phone meanwhile: only a new pairing helps.
-                Err(CallError::Refused { status: 401, code, .. })
-                    if code.as_deref() == Some("AUTHENTICATION_ERROR") => {}
+                Err(CallError::Refused {
+                    status: 401, code, ..
+                }) if code.as_deref() == Some("AUTHENTICATION_ERROR") => {}
                 done => return done,
             }
         }

@@ -90,7 +90,10 @@ fn message(
             } else {
                 alternative(&jid, &event.from, &event.from_lid)
             };
-            Partner::new(&jid, alternative(&jid, &event.chat_lid, &event.chat_lid).or(writer))?
+            Partner::new(
+                &jid,
+                alternative(&jid, &event.chat_lid, &event.chat_lid).or(writer),
+            )?
         }
     };
     let provider_message_id = message_id(&event.id)?;
@@ -213,7 +216,7 @@ fn ack(payload: &Payload, now: DateTime<Utc>) -> Result<InboundEvent, Unusable> 
 }
 
 fn unknown(payload: &Payload) -> Result<InboundEvent, Unusable> {
-    let raw = RawValue::from_string(payload.text().to_owned()).map_err(|_| Unusable::Shape)?;
+    let raw = RawValue::from_string(payload.text().trim().to_owned()).map_err(|_| Unusable::Shape)?;
     let type_name = Text::label(&payload.event, MessageContent::MAX_TYPE_NAME).unwrap_or_default();
     Ok(InboundEvent::Unknown(UnknownEvent { type_name, raw }))
 }

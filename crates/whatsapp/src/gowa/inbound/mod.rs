@@ -240,7 +240,9 @@ fn name(claimed: &wire::Loose<'_>) -> Result<Option<String>, MalformedWebhook> {
 // Both hold people's words.
 impl fmt::Debug for Unverified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Unverified").field("payload", &self.payload).finish()
+        f.debug_struct("Unverified")
+            .field("payload", &self.payload)
+            .finish()
     }
 }
 

@@ -198,12 +198,7 @@ const fn unavailable(after: Option<Duration>, detail: OperatorText) -> SendOutco
 }
 
 /// Success was said; believe it only when the rest can be read.
-fn judge_success(
-    body: &Body,
-    ours: &ProviderMessageId,
-    id_of: IdOf,
-    endpoint: &GowaEndpoint,
-) -> SendOutcome {
+fn judge_success(body: &Body, ours: &ProviderMessageId, id_of: IdOf, endpoint: &GowaEndpoint) -> SendOutcome {
     let unreadable = |detail: &str| SendOutcome::Unknown {
         reason: UnknownReason::UnreadableAnswer,
         detail: endpoint.keep(detail),
