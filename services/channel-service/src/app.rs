@@ -20,7 +20,6 @@ use tenant_isolation::policy::{self, PolicyError};
 use tokio::sync::Semaphore;
 use web::health::{Health, Need};
 use web::{ErrorField, MetricsToken, ServerSettings};
-use whatsapp::genfity::{Endpoint, GenfityDownloads};
 
 use crate::chats::Chats;
 use crate::config::{Settings, WebhookSettings};
@@ -99,7 +98,6 @@ pub struct Application {
     sender: Arc<Sender>,
     sessions: Arc<Sessions>,
     media: MediaFlow,
-    downloads: GenfityDownloads,
     files: FileClient,
     relay: Signal,
     workers: Signal,
@@ -139,9 +137,12 @@ impl Application {
             topology,
             settings.govconnect,
         );
+<<<<<<< HEAD
         let endpoint = Endpoint::new(settings.wa_api.url().clone())
             .context("WA_API_URL")?
             .with_total_timeout(settings.sending.timeout);
+=======
+>>>>>>> e1
         let calls = CallSettings {
             timeout: settings.sending.timeout,
             dry_run: settings.sessions.dry_run,
@@ -153,7 +154,7 @@ impl Application {
         let sender = Sender {
             db: db.clone(),
             keys: settings.keys.clone(),
-            provider: wiring::sender(&settings.sessions, &endpoint)?,
+            endpoints: endpoints.clone(),
             fallback_token: settings.sessions.access_token.clone(),
             files: OutboundFiles::new(Arc::new(LinkedFiles::new(files.clone(), settings.media.timeout))),
             account_pace: Pace::new(redis.clone(), settings.sending.account_rate),
@@ -161,7 +162,7 @@ impl Application {
             retries: settings.sending.retries,
             relay: relay.clone(),
         };
-        let sessions = Arc::new(wiring::sessions(&settings, &endpoint, &db, &redis, &routes)?);
+        let sessions = Arc::new(wiring::sessions(&settings, &endpoints, &db, &redis, &routes));
         let media = MediaFlow::open(db.clone(), &settings.keys, &settings.media)?;
         Ok(Self {
             settings,
@@ -173,7 +174,6 @@ impl Application {
             sender: Arc::new(sender),
             sessions,
             media,
-            downloads: GenfityDownloads::new(&endpoint).context("the HTTP client cannot be built")?,
             files,
             relay,
             workers: Signal::default(),
@@ -211,6 +211,7 @@ impl Application {
         let server = self.server_settings();
         let chats = Chats::build(
             &self.settings,
+            &self.endpoints,
             &self.db,
             &self.relay,
             &self.workers,
@@ -411,7 +412,7 @@ impl Application {
             db: self.db.clone(),
             keys: self.settings.keys.clone(),
             storage: self.media.storage.clone(),
-            provider: Arc::new(self.downloads.clone()),
+            endpoints: self.endpoints.clone(),
             files: self.files.clone(),
             limit: media.limit,
             timeout: media.timeout,

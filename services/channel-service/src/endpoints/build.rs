@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use url::Url;
+use whatsapp::credentials::BasicAuth;
 use whatsapp::dry_run::DryRun;
 use whatsapp::genfity::{
     Endpoint, GenfityCourtesy, GenfityDownloads, GenfitySender, GenfitySessions, InternalKey,
     InvalidEndpoint, SupportGateway, WaAdmin,
 };
+use whatsapp::gowa::{GowaCourtesy, GowaDownloads, GowaEndpoint, GowaSender, GowaSessions};
 use whatsapp::probe::{HttpProbe, ProbeEndpoint};
 use whatsapp::unserved::Unserved;
 
@@ -22,10 +24,7 @@ impl LiveEndpoint {
             ProviderSettings::Genfity { gateway, server } => {
                 Self::genfity(settings, calls, gateway.as_ref(), server.as_ref())?
             }
-            ProviderSettings::Gowa { auth } => Self {
-                probe: Arc::new(HttpProbe::gowa(settings.api_url.url(), auth.as_ref())?),
-                ..Self::unserved(settings)
-            },
+            ProviderSettings::Gowa { auth } => Self::gowa(settings, calls, auth.as_ref())?,
             ProviderSettings::Cloud(_) => Self::unserved(settings),
         };
         Ok(if calls.dry_run { live.silenced() } else { live })
@@ -56,6 +55,23 @@ impl LiveEndpoint {
             downloads: Arc::new(GenfityDownloads::new(&endpoint)?),
             probe: Arc::new(genfity_probe(settings.api_url.url(), gateway, server)?),
             makers,
+            ..Self::unserved(settings)
+        })
+    }
+
+    fn gowa(
+        settings: &EndpointSettings,
+        calls: CallSettings,
+        auth: Option<&BasicAuth>,
+    ) -> Result<Self, InvalidEndpoint> {
+        let endpoint =
+            GowaEndpoint::new(settings.api_url.url().clone(), auth)?.with_total_timeout(calls.timeout);
+        Ok(Self {
+            sender: Arc::new(GowaSender::new(&endpoint)?),
+            sessions: Arc::new(GowaSessions::new(&endpoint)?),
+            courtesy: Arc::new(GowaCourtesy::new(&endpoint)?),
+            downloads: Arc::new(GowaDownloads::new(&endpoint)?),
+            probe: Arc::new(HttpProbe::gowa(settings.api_url.url(), auth)?),
             ..Self::unserved(settings)
         })
     }

@@ -19,7 +19,9 @@ impl Sessions {
     pub async fn connect(&self, scope: &TenantScope, actor: &Actor) -> Result<Details, SessionError> {
         let row = self.of(scope).await?;
         let token = self.token(scope, &row)?;
-        let details = self.provider.connect(&token, &self.upkeep(scope, &row)?).await?;
+        let endpoint = self.endpoint(&row)?;
+        let upkeep = self.upkeep(scope, &row)?;
+        let details = endpoint.sessions.connect(&token, &upkeep).await?;
         self.after(scope, &row, actor, "session.connect").await?;
         Ok(details)
     }
@@ -31,7 +33,7 @@ impl Sessions {
     pub async fn disconnect(&self, scope: &TenantScope, actor: &Actor) -> Result<Details, SessionError> {
         let row = self.of(scope).await?;
         let token = self.token(scope, &row)?;
-        let details = self.provider.disconnect(&token).await?;
+        let details = self.endpoint(&row)?.sessions.disconnect(&token).await?;
         self.after(scope, &row, actor, "session.disconnect").await?;
         Ok(details)
     }
@@ -43,7 +45,7 @@ impl Sessions {
     pub async fn logout(&self, scope: &TenantScope, actor: &Actor) -> Result<Details, SessionError> {
         let row = self.of(scope).await?;
         let token = self.token(scope, &row)?;
-        let details = self.provider.logout(&token).await?;
+        let details = self.endpoint(&row)?.sessions.logout(&token).await?;
         self.after(scope, &row, actor, "session.logout").await?;
         Ok(details)
     }
@@ -60,7 +62,7 @@ impl Sessions {
     ) -> Result<LinkingCode, SessionError> {
         let row = self.of(scope).await?;
         let token = self.token(scope, &row)?;
-        let code = self.provider.pair_phone(&token, phone).await?;
+        let code = self.endpoint(&row)?.sessions.pair_phone(&token, phone).await?;
         self.note(scope, actor, "session.pair_phone", &row).await?;
         Ok(code)
     }
@@ -71,7 +73,7 @@ impl Sessions {
             let row = self.of(scope).await?;
             let token = self.token(scope, &row)?;
             let upkeep = self.upkeep(scope, &row)?;
-            self.provider.connect(&token, &upkeep).await?;
+            self.endpoint(&row)?.sessions.connect(&token, &upkeep).await?;
             self.changed(scope, row.account()).await;
             Ok::<(), SessionError>(())
         };
