@@ -137,12 +137,6 @@ impl Application {
             topology,
             settings.govconnect,
         );
-<<<<<<< HEAD
-        let endpoint = Endpoint::new(settings.wa_api.url().clone())
-            .context("WA_API_URL")?
-            .with_total_timeout(settings.sending.timeout);
-=======
->>>>>>> e1
         let calls = CallSettings {
             timeout: settings.sending.timeout,
             dry_run: settings.sessions.dry_run,

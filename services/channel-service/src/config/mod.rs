@@ -59,11 +59,6 @@ pub struct Settings {
     pub sessions: SessionSettings,
     /// From where webhooks are taken.
     pub webhook: WebhookSettings,
-<<<<<<< HEAD
-    /// Prefix of the provider's API.
-    pub wa_api: BaseUrl,
-=======
->>>>>>> e1
     /// The WhatsApp API servers.
     pub endpoints: EndpointsSettings,
     /// Serve GovConnect's exchange too.
@@ -148,14 +143,8 @@ impl Settings {
         );
         let sessions = SessionSettings::take(reader);
         let endpoints = wa_api
-<<<<<<< HEAD
-            .as_ref()
-            .zip(sessions.as_ref())
-            .map(|(wa_api, sessions)| EndpointsSettings::primary(wa_api, sessions));
-=======
             .zip(sessions.as_ref())
             .map(|(wa_api, sessions)| EndpointsSettings::primary(&wa_api, sessions));
->>>>>>> e1
         let govconnect = reader.with_default(
             "GOVCONNECT_EVENTS",
             "false",
@@ -190,10 +179,6 @@ impl Settings {
             ai_service,
             sessions: sessions?,
             webhook: webhook?,
-<<<<<<< HEAD
-            wa_api: wa_api?,
-=======
->>>>>>> e1
             endpoints: endpoints?,
             govconnect: govconnect?,
             spam_guard: spam_guard?,

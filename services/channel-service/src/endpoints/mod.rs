@@ -19,11 +19,7 @@ use whatsapp::port::SendMessage;
 use whatsapp::probe::ProbeEndpoint;
 use whatsapp::session::ManageSession;
 
-<<<<<<< HEAD
-use crate::config::{CloudSettings, EndpointSettings, EndpointsSettings};
-=======
 use crate::config::{CloudSettings, EndpointSettings, EndpointsSettings, PRIMARY};
->>>>>>> e1
 use crate::flows::session::Makers;
 
 /// All configured endpoints, as they are now. Cheap to clone; a reload replaces the whole table, for every clone.
@@ -133,8 +129,6 @@ impl Endpoints {
         self.now().by_name.get(name).map(Arc::clone)
     }
 
-<<<<<<< HEAD
-=======
     /// The endpoint of an account. `None`: it is not configured (any more), or another kind of API goes by its name now,
     /// which must not be shown what the account has at the first.
     #[must_use]
@@ -160,7 +154,6 @@ impl Endpoints {
         self.calls.dry_run
     }
 
->>>>>>> e1
     /// Takes another configuration, as a whole or not at all. An endpoint whose settings are as they were keeps its
     /// connections. Whoever is calling through one that changed or went finishes the call.
     ///

@@ -77,6 +77,10 @@ pub struct Registered {
 }
 
 impl Registered {
+    pub(super) const fn of(id: AccountId, names: Vec<(&'static str, String)>) -> Self {
+        Self { id, names }
+    }
+
     /// Makes the change known everywhere within a second. Call it after the commit.
     pub async fn make_known(&self, routes: &AccountRoutes) {
         for (kind, name) in &self.names {

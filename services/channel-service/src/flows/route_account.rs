@@ -164,6 +164,15 @@ impl AccountRoutes {
         Ok(found)
     }
 
+    /// The account that an outside id of any kind leads to. `None`: nobody's.
+    pub(super) async fn find_external(
+        &self,
+        external: &ExternalId,
+    ) -> Result<Option<AccountRoute>, Arc<NotLoaded<DatabaseError>>> {
+        let key = CacheKey::of_external(external);
+        self.cache.get(&key, || self.load(external)).await
+    }
+
     /// Makes a change of the account known everywhere within a second.
     pub async fn forget(&self, kind: &'static str, external_id: &str) {
         if let Some(external) = ExternalId::new(kind, external_id) {

@@ -21,7 +21,7 @@ use cache::CacheKey;
 use chrono::{DateTime, Utc};
 use database::{Database, DatabaseError};
 use domain::delivery::DeliveryStatus;
-use domain::ids::{AccountId, MessageId};
+use domain::ids::{AccountId, MessageId, ProviderMessageId};
 use domain::message::MessageKind;
 use domain::retry::RetrySchedule;
 use domain::tenant::TenantStatus;
@@ -36,6 +36,7 @@ use whatsapp::credentials::SessionToken;
 use whatsapp::port::{FileBytes, OutboundMessage, ResendSafety, SendMessage, SendOutcome};
 
 use super::announce_status::{announce, announce_put_aside};
+use super::early_receipt;
 use super::load_media::{LoadMedia, MediaNotLoaded, Wanted};
 use super::outbound_message::{self, Draft, Obstacle};
 use super::pace::Pace;
@@ -136,6 +137,8 @@ struct Ruling {
     status: Option<DeliveryStatus>,
     at: DateTime<Utc>,
     task: TaskRuling,
+    /// The id it went out under.
+    sent_as: Option<ProviderMessageId>,
 }
 
 enum TaskRuling {
@@ -334,6 +337,7 @@ impl Sender {
     ) -> Ruling {
         let wait = self.wait_after(task);
         Ruling {
+            sent_as: None,
             attempt: "retry_later",
             reason: Some(reason),
             detail,
@@ -359,7 +363,11 @@ impl Sender {
         let now = Utc::now();
         let detail = |text: &whatsapp::port::OperatorText| Some(text.as_str().to_owned());
         match outcome {
-            SendOutcome::Accepted { at, .. } => Ruling {
+            SendOutcome::Accepted {
+                at,
+                provider_message_id,
+            } => Ruling {
+                sent_as: Some(provider_message_id),
                 attempt: "accepted",
                 reason: None,
                 detail: None,
@@ -373,6 +381,7 @@ impl Sender {
                 detail: text,
             } => self.try_later(task, reason.as_str(), after, detail(&text)),
             SendOutcome::RateLimited { after, detail: text } => Ruling {
+                sent_as: None,
                 attempt: RATE_LIMITED,
                 reason: Some("rate_limited"),
                 detail: detail(&text),
@@ -384,6 +393,7 @@ impl Sender {
                 },
             },
             SendOutcome::Rejected { reason, detail: text } => Ruling {
+                sent_as: None,
                 attempt: "rejected",
                 reason: Some(reason.as_str()),
                 detail: detail(&text),
@@ -392,6 +402,7 @@ impl Sender {
                 task: TaskRuling::Done,
             },
             SendOutcome::Unknown { reason, detail: text } => Ruling {
+                sent_as: None,
                 attempt: "unknown",
                 reason: Some(reason.as_str()),
                 detail: detail(&text),
@@ -416,7 +427,21 @@ impl Sender {
         metrics::counter!("kanal_send_attempts_total", "outcome" => ruling.attempt).increment(1);
         let id = MessageId::from_uuid(row.id);
         let mut tx = TenantTransaction::begin(&self.db, lease.scope(), "record send").await?;
+        let theirs = ruling
+            .sent_as
+            .as_ref()
+            .filter(|theirs| theirs.as_str() != row.provider_message_id);
+        let learned = match theirs {
+            Some(theirs) => {
+                let account = AccountId::from_uuid(row.account_id);
+                Some(early_receipt::learn(&mut tx, account, id, theirs).await?)
+            }
+            None => None,
+        };
         message_chat::lock(&mut tx, id).await?;
+        if let Some(learned) = &learned {
+            learned.adopt(&mut tx, id).await?;
+        }
         let attempt = SendAttempt {
             message: id,
             outcome: ruling.attempt,
@@ -445,6 +470,9 @@ impl Sender {
                 let moved = moved.into_iter().collect();
                 announce(&mut tx, moved, status, ruling.reason, ruling.at).await?;
             }
+        }
+        if let Some(learned) = &learned {
+            learned.confirm(&mut tx, id).await?;
         }
         if let (TaskRuling::Wait { time, counts: false }, true) =
             (&ruling.task, ruling.attempt == RATE_LIMITED)

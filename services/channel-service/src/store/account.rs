@@ -4,14 +4,18 @@ use database::DatabaseError;
 use diesel::sql_types::{Array, Double, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::account::AccountStatus;
-use domain::ids::AccountId;
-use tenant_isolation::TenantTransaction;
+use domain::ids::{AccountId, TenantId};
+use tenant_isolation::{PlatformTransaction, TenantTransaction};
 use uuid::Uuid;
 
 /// Directory kind of `instanceName`.
 pub const INSTANCE: &str = "genfity_instance";
 /// Directory kind of `userID`, the WhatsApp server's id of the session.
 pub const SESSION: &str = "genfity_session";
+/// Directory kind of a GoWA's device: `{endpoint}/{device}`.
+pub const GOWA_DEVICE: &str = "gowa_device";
+/// Directory kind of the number such a device has: `{endpoint}/{address}`. Learned, never told by people.
+pub const GOWA_NUMBER: &str = "gowa_number";
 
 /// A row of `accounts`, credentials still sealed.
 #[derive(Debug, Clone, diesel::QueryableByName)]
@@ -237,7 +241,8 @@ pub async fn outside_ids(tx: &mut TenantTransaction) -> Result<Vec<(&'static str
             .bind::<Text, _>(tenant)
             .load(tx.connection())
             .await?;
-    let kind_of = |name: &str| [INSTANCE, SESSION].into_iter().find(|kind| *kind == name);
+    let kinds = [INSTANCE, SESSION, GOWA_DEVICE, GOWA_NUMBER];
+    let kind_of = |name: &str| kinds.into_iter().find(|kind| *kind == name);
     Ok(rows
         .into_iter()
         .filter_map(|row| Some((kind_of(&row.kind)?, row.external_id)))
@@ -260,6 +265,52 @@ pub async fn unregister(
         .bind::<Text, _>(tenant)
         .execute(tx.connection())
         .await?;
+    Ok(())
+}
+
+/// Takes back the outside ids of this kind that lead to the account, but for one.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn unregister_others(
+    tx: &mut TenantTransaction,
+    kind: &'static str,
+    kept: &str,
+    account: AccountId,
+) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    diesel::sql_query(
+        "DELETE FROM tenant_directory WHERE kind = $1 AND external_id <> $2 AND tenant_id = $3 AND subject_id = $4",
+    )
+    .bind::<Text, _>(kind)
+    .bind::<Text, _>(kept)
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(account.as_uuid())
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// Points an outside id at another account, of whichever tenant.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn move_outside_id(
+    tx: &mut PlatformTransaction,
+    kind: &'static str,
+    external_id: &str,
+    tenant: &TenantId,
+    account: AccountId,
+) -> Result<(), DatabaseError> {
+    diesel::sql_query(
+        "UPDATE tenant_directory SET tenant_id = $3, subject_id = $4 WHERE kind = $1 AND external_id = $2",
+    )
+    .bind::<Text, _>(kind)
+    .bind::<Text, _>(external_id)
+    .bind::<Text, _>(tenant.as_str())
+    .bind::<SqlUuid, _>(account.as_uuid())
+    .execute(tx.connection())
+    .await?;
     Ok(())
 }
 

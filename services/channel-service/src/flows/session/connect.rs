@@ -1,6 +1,7 @@
 //! What people do with a session that is there: connect it, pair it, take it off the network, unlink it.
 
 use domain::address::PhoneNumber;
+use domain::endpoint::Provider;
 use secrecy::ExposeSecret as _;
 use tenant_isolation::TenantScope;
 use whatsapp::credentials::WebhookKey;
@@ -91,8 +92,18 @@ impl Sessions {
             .map(|sealed| self.keys.open(sealed, &binding))
             .transpose()?;
         Ok(Upkeep {
-            webhook_url: self.webhook_url.clone(),
+            webhook_url: self.webhook_url_of(row),
             webhook_key: key.and_then(|key| WebhookKey::new(key.expose_secret()).ok()),
+        })
+    }
+
+    /// Where the session's events are to go. Those of a GoWA have a road of their own, which says whose they are.
+    fn webhook_url_of(&self, row: &SessionRow) -> Option<String> {
+        let url = self.webhook_url.as_deref()?;
+        Some(if row.provider == Provider::Gowa.as_str() {
+            format!("{url}/gowa/{}", row.endpoint)
+        } else {
+            url.to_owned()
         })
     }
 
