@@ -6,6 +6,7 @@
 
 mod api;
 pub mod app;
+pub mod aws_secrets;
 mod chats;
 pub mod cli;
 pub mod config;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use channel_service::app::Application;
+use channel_service::aws_secrets;
 use channel_service::cli::{self, AccountCommand, DeadLetterCommand, TenantCommand, UserCommand};
 use channel_service::config::{ChoreSettings, MigrateSettings, Settings, reference};
 use channel_service::routes;
@@ -69,7 +70,10 @@ async fn main() -> ExitCode {
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     let reader = SettingsReader::from_process();
     match command {
-        Command::Serve => return serve(Settings::read(reader)?).await,
+        Command::Serve => {
+            let secrets = aws_secrets::fetch_for(&reader).await;
+            return serve(Settings::read_with(reader, &secrets)?).await;
+        }
         Command::Migrate => print(&cli::migrate(MigrateSettings::read(reader)?).await?),
         Command::Tenant(command) => print(&cli::tenant(ChoreSettings::read(reader)?, command).await?),
         Command::User(command) => print(&cli::user(ChoreSettings::read(reader)?, command).await?),

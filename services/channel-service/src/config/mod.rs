@@ -23,7 +23,8 @@ use secrecy::SecretString;
 pub use ai_service::AiServiceSettings;
 pub use dashboard::DashboardSettings;
 pub use endpoints::{
-    ApiKey, CloudSettings, EndpointSettings, EndpointsSettings, InvalidApiKey, PRIMARY, ProviderSettings,
+    ApiKey, CloudSettings, EndpointSettings, EndpointsSettings, FetchedSecrets, InvalidApiKey, LIST, PRIMARY,
+    ProviderSettings, SecretTrouble, aws_paths, gateway_base,
 };
 pub use internal::InternalSettings;
 pub use media::{MediaSettings, S3Settings, StorageSettings};
@@ -112,12 +113,20 @@ impl Settings {
     ///
     /// # Errors
     /// [`InvalidSettings`] with every mistake.
-    pub fn read(mut reader: SettingsReader) -> Result<Self, InvalidSettings> {
-        let settings = Self::take(&mut reader);
+    pub fn read(reader: SettingsReader) -> Result<Self, InvalidSettings> {
+        Self::read_with(reader, &FetchedSecrets::default())
+    }
+
+    /// As [`Self::read`], with the secrets of AWS that the settings refer to.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_with(mut reader: SettingsReader, secrets: &FetchedSecrets) -> Result<Self, InvalidSettings> {
+        let settings = Self::take(&mut reader, secrets);
         reader.finish(|| settings)
     }
 
-    fn take(reader: &mut SettingsReader) -> Option<Self> {
+    fn take(reader: &mut SettingsReader, secrets: &FetchedSecrets) -> Option<Self> {
         let process = ProcessSettings::read(reader, "3001");
         let database = database(reader);
         let pool = pool(reader);
@@ -136,15 +145,8 @@ impl Settings {
         let dashboard = DashboardSettings::take(reader);
         let ai_service = AiServiceSettings::take(reader);
         let webhook = WebhookSettings::take(reader);
-        let wa_api = reader.with_default(
-            "WA_API_URL",
-            "https://api-wa.genfity.com/v1/wa",
-            "Prefix of the WhatsApp API, normally wa-support-gateway's `/v1/wa`",
-        );
         let sessions = SessionSettings::take(reader);
-        let endpoints = wa_api
-            .zip(sessions.as_ref())
-            .map(|(wa_api, sessions)| EndpointsSettings::primary(&wa_api, sessions));
+        let endpoints = EndpointsSettings::take(reader, sessions.as_ref(), secrets);
         let govconnect = reader.with_default(
             "GOVCONNECT_EVENTS",
             "false",
@@ -399,7 +401,7 @@ impl ChoreSettings {
 #[must_use]
 pub fn reference() -> String {
     let mut reader = SettingsReader::from_map([]);
-    drop(Settings::take(&mut reader));
+    drop(Settings::take(&mut reader, &FetchedSecrets::default()));
     let mut variables = reader.variables().to_vec();
     let mut reader = SettingsReader::from_map([]);
     drop(reader.required_as::<DatabaseUrl>(

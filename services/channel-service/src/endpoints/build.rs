@@ -14,7 +14,7 @@ use whatsapp::probe::{HttpProbe, ProbeEndpoint};
 use whatsapp::unserved::Unserved;
 
 use super::{CallSettings, LiveEndpoint};
-use crate::config::{ApiKey, EndpointSettings, ProviderSettings};
+use crate::config::{ApiKey, EndpointSettings, ProviderSettings, gateway_base};
 use crate::flows::session::Makers;
 use runtime::config::BaseUrl;
 
@@ -125,36 +125,5 @@ fn genfity_probe(
             Some(base) => HttpProbe::gateway(&base, None),
             None => HttpProbe::wa_server(api, None),
         },
-    }
-}
-
-/// The gateway's own base, when this is the prefix under which it serves the WhatsApp API.
-pub(crate) fn gateway_base(api: &Url) -> Option<Url> {
-    let path = api.path().trim_end_matches('/');
-    let base = path.strip_suffix("/wa")?;
-    let mut url = api.clone();
-    url.set_path(base.strip_suffix("/v1").unwrap_or(base));
-    Some(url)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::gateway_base;
-
-    #[test]
-    fn the_gateway_is_where_its_prefix_begins() {
-        for (api, base) in [
-            ("https://api.example/v1/wa", Some("https://api.example/")),
-            ("https://api.example/wa/", Some("https://api.example/")),
-            (
-                "http://10.0.0.1:8090/support/v1/wa",
-                Some("http://10.0.0.1:8090/support"),
-            ),
-            ("http://10.0.0.1:8080", None),
-            ("http://10.0.0.1:8080/api", None),
-        ] {
-            let found = gateway_base(&api.parse().unwrap());
-            assert_eq!(found.as_ref().map(url::Url::as_str), base, "{api}");
-        }
     }
 }

@@ -1,15 +1,25 @@
 //! The WhatsApp API servers that tenants are assigned to, by name.
 
+mod json;
+mod parse;
+mod references;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::str::FromStr;
 
 use domain::endpoint::{EndpointName, Provider};
-use runtime::config::BaseUrl;
+use runtime::config::{BaseUrl, InvalidSettings, SettingsReader};
 use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
 use whatsapp::credentials::{BasicAuth, WebhookKey};
 use whatsapp::genfity::InternalKey;
 
 use super::sessions::SessionSettings;
+
+pub use parse::aws_paths;
+pub use references::{FetchedSecrets, SecretTrouble};
 
 /// Every configured endpoint, in the order of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,10 +137,52 @@ impl ProviderSettings {
 /// The endpoint that there is without a list, and that old accounts are bound to.
 pub const PRIMARY: &str = "Primary";
 
+/// The variable with the list.
+pub const LIST: &str = "WHATSAPP_ENDPOINTS";
+
 impl EndpointsSettings {
-    /// The one endpoint of an installation without a list.
-    #[must_use]
-    pub fn primary(wa_api: &BaseUrl, sessions: &SessionSettings) -> Self {
+    /// Reads the endpoints and nothing else, as a reload does.
+    ///
+    /// # Errors
+    /// [`InvalidSettings`] with every mistake.
+    pub fn read(mut reader: SettingsReader, secrets: &FetchedSecrets) -> Result<Self, InvalidSettings> {
+        let sessions = SessionSettings::take(&mut reader);
+        let endpoints = Self::take(&mut reader, sessions.as_ref(), secrets);
+        reader.finish_part(|| endpoints)
+    }
+
+    /// The list, or the one endpoint of an installation without one.
+    pub(super) fn take(
+        reader: &mut SettingsReader,
+        sessions: Option<&SessionSettings>,
+        secrets: &FetchedSecrets,
+    ) -> Option<Self> {
+        let list = reader.optional_text(
+            LIST,
+            "WhatsApp API servers by name, instead of the one that `WA_API_URL`, `WA_SUPPORT_URL` and `WA_SERVER_URL` \
+             describe: a JSON list, see [Endpoints](#endpoints)",
+        );
+        let wa_api: Option<BaseUrl> = reader.with_default(
+            "WA_API_URL",
+            "https://api-wa.genfity.com/v1/wa",
+            "Prefix of the WhatsApp API, normally wa-support-gateway's `/v1/wa`",
+        );
+        let Some(list) = list else {
+            return Some(Self::primary(&wa_api?, sessions?));
+        };
+        let sources = references::Sources { reader, secrets };
+        match parse::parse(&list, &sources) {
+            Ok(endpoints) => Some(endpoints),
+            Err(mistakes) => {
+                for mistake in mistakes {
+                    reader.problem(&mistake.name, &mistake.rule);
+                }
+                None
+            }
+        }
+    }
+
+    fn primary(wa_api: &BaseUrl, sessions: &SessionSettings) -> Self {
         let list = EndpointName::parse(PRIMARY)
             .map(|name| EndpointSettings {
                 name,
@@ -145,4 +197,19 @@ impl EndpointsSettings {
             .collect();
         Self { list }
     }
+}
+
+/// Is this the prefix under which wa-support-gateway serves the WhatsApp API?
+fn address_is_gateways(api: &Url) -> bool {
+    gateway_base(api).is_some()
+}
+
+/// The gateway's own base, when this is the prefix under which it serves the WhatsApp API.
+#[must_use]
+pub fn gateway_base(api: &Url) -> Option<Url> {
+    let path = api.path().trim_end_matches('/');
+    let base = path.strip_suffix("/wa")?;
+    let mut url = api.clone();
+    url.set_path(base.strip_suffix("/v1").unwrap_or(base));
+    Some(url)
 }
