@@ -65,7 +65,7 @@ pub(crate) struct Wishes {
     pub(crate) access_token: String,
     /// Sessions that are made post their events to the service itself.
     pub(crate) events_come_here: bool,
-    /// Settings besides the usual ones, or in their place.
+    /// Settings besides the usual ones, or in their place; `{simulator}` stands for the simulator's address.
     pub(crate) settings: &'static [(&'static str, &'static str)],
     /// Where files come from that go out with messages.
     pub(crate) files: Option<Arc<dyn LoadMedia>>,
@@ -778,7 +778,13 @@ fn settings(wishes: &Wishes, proxies: &Proxies, prefix: &str, simulator: &str, h
         // The simulator is here; everything else that is private is not.
         ("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "127.0.0.1"),
     ];
-    let reader = SettingsReader::from_map(usual.into_iter().chain(wishes.settings.iter().copied()));
+    let wished: Vec<(&str, String)> = wishes
+        .settings
+        .iter()
+        .map(|(name, value)| (*name, value.replace("{simulator}", simulator)))
+        .collect();
+    let wished = wished.iter().map(|(name, value)| (*name, value.as_str()));
+    let reader = SettingsReader::from_map(usual.into_iter().chain(wished));
     Settings::read(reader).unwrap()
 }
 
