@@ -36,6 +36,7 @@ use crate::flows::pace::Pace;
 use crate::flows::route_account::AccountRoutes;
 use crate::flows::send_message::{OutboundFiles, Sender};
 use crate::flows::session::Sessions;
+use crate::flows::tenant_config::TenantConfigs;
 use crate::routes::routes;
 use crate::webhooks::body::{BodyLimits, LONG_AT_ONCE};
 use crate::wiring;
@@ -43,7 +44,7 @@ use crate::workers::ai_events::AiEvents;
 use crate::workers::ai_handover::AiHandover;
 use crate::workers::commands::Commands;
 use crate::workers::lanes::LaneWork;
-use crate::workers::{committer, media as media_workers, retention, session_intents};
+use crate::workers::{committer, endpoint_tenants, media as media_workers, retention, session_intents};
 
 /// What request handlers share.
 pub(crate) struct State {
@@ -77,6 +78,8 @@ pub(crate) struct State {
     pub(crate) chats: Chats,
     /// The WhatsApp API servers.
     pub(crate) endpoints: Endpoints,
+    /// Which of them a tenant was given.
+    pub(crate) configs: TenantConfigs,
     open: Arc<AtomicBool>,
 }
 
@@ -104,6 +107,7 @@ pub struct Application {
     outcomes: Outcomes,
     endpoints: Endpoints,
     reread: Option<(reload::ReadSettings, tokio::signal::unix::Signal)>,
+    configs: TenantConfigs,
     open: Arc<AtomicBool>,
 }
 
@@ -143,6 +147,7 @@ impl Application {
             dry_run: settings.sessions.dry_run,
         };
         let endpoints = Endpoints::build(&settings.endpoints, calls)?;
+        let configs = TenantConfigs::new(db.clone(), redis.clone());
         let relay = Signal::default();
         let routes = AccountRoutes::new(db.clone(), redis.clone());
         let files = FileClient::new(settings.media.outbound.clone())?;
@@ -155,9 +160,13 @@ impl Application {
             account_pace: Pace::new(redis.clone(), settings.sending.account_rate),
             tenant_pace: Pace::new(redis.clone(), settings.sending.tenant_rate),
             retries: settings.sending.retries,
+            timeout: settings.sending.timeout,
+            configs: configs.clone(),
             relay: relay.clone(),
         };
-        let sessions = Arc::new(wiring::sessions(&settings, &endpoints, &db, &redis, &routes));
+        let sessions = Arc::new(wiring::sessions(
+            &settings, &endpoints, &configs, &db, &redis, &routes,
+        ));
         let media = MediaFlow::open(db.clone(), &settings.keys, &settings.media)?;
         Ok(Self {
             settings,
@@ -175,6 +184,7 @@ impl Application {
             outcomes: Outcomes::default(),
             endpoints,
             reread: None,
+            configs,
             open: Arc::default(),
         })
     }
@@ -254,6 +264,7 @@ impl Application {
             logins_of_user: Buckets::every(self.redis.clone(), LOGIN_OF_USER.0, LOGIN_OF_USER.1),
             chats,
             endpoints: self.endpoints.clone(),
+            configs: self.configs.clone(),
             open: Arc::clone(&self.open),
         });
         let budget = web::BodyBudget::of(ingest_settings.body_budget);
@@ -369,6 +380,9 @@ impl Application {
             self.start_ai_workers(shutdown);
         }
 
+        let counting = endpoint_tenants::run(self.db.clone(), self.endpoints.clone(), shutdown.clone());
+        shutdown.spawn("endpoint tenants", counting);
+
         let taking_back = session_intents::run(Arc::clone(&self.sessions), shutdown.clone());
         shutdown.spawn("session intents", taking_back);
 
@@ -428,6 +442,7 @@ impl Application {
             keys: self.settings.keys.clone(),
             storage: self.media.storage.clone(),
             endpoints: self.endpoints.clone(),
+            configs: self.configs.clone(),
             files: self.files.clone(),
             limit: media.limit,
             timeout: media.timeout,

@@ -10,10 +10,11 @@ use whatsapp::error::{MalformedWebhook, SignatureError};
 use whatsapp::session::FailureReason;
 
 use crate::flows::register_account::RegisterError;
-use crate::flows::session::SessionError;
+use crate::flows::session::{AssignError, SessionError};
 
 use crate::api::village;
 use crate::flows::chat::ChatError;
+use crate::store::tenant_move::InFlight;
 
 /// A request that was not served.
 #[derive(Debug, thiserror::Error)]
@@ -151,6 +152,39 @@ fn session(error: &SessionError) -> ApiError {
         }
     };
     answer.with("success", false)
+}
+
+impl From<AssignError> for ServiceError {
+    fn from(error: AssignError) -> Self {
+        let in_flight = |code, text: &str, counts: InFlight| {
+            ApiError::new(StatusCode::CONFLICT, code, text.to_owned())
+                .with("success", false)
+                .with("queued", counts.queued)
+                .with("unknown", counts.unknown)
+        };
+        let answer = match error {
+            AssignError::Session(error) => return Self::Session(error),
+            AssignError::NoSuchTenant => village::unknown(),
+            AssignError::InFlight(counts) => in_flight(
+                "messages_in_flight",
+                "Messages are on their way through the endpoint that the village would leave; `force` puts them aside",
+                counts,
+            ),
+            AssignError::TooMany(counts) => in_flight(
+                "too_many_messages_in_flight",
+                "More messages are on their way than can be put aside at once; suspend the village and try again later",
+                counts,
+            ),
+            AssignError::HasSessions(count) => ApiError::new(
+                StatusCode::CONFLICT,
+                "devices_present",
+                "The village has devices on its endpoint; `force=true` leaves them there and makes new ones elsewhere",
+            )
+            .with("success", false)
+            .with("devices", count),
+        };
+        Self::Api(answer)
+    }
 }
 
 fn filled<'a>(said: &'a str, fallback: &'a str) -> &'a str {

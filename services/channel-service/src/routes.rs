@@ -98,6 +98,7 @@ fn dashboard() -> Api {
     api::auth::routes(&mut api);
     api::tenants::routes(&mut api);
     api::sessions::dashboard_routes(&mut api);
+    api::tenant_config::routes(&mut api);
     api
 }
 

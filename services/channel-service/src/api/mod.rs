@@ -16,6 +16,7 @@ pub(crate) mod sessions;
 pub(crate) mod signed_in;
 pub(crate) mod spam_guard;
 pub(crate) mod takeovers;
+pub(crate) mod tenant_config;
 pub(crate) mod tenants;
 pub(crate) mod upload;
 pub(crate) mod village;

@@ -9,7 +9,10 @@ use domain::tenant_config::TenantSettings;
 use serde::{Deserialize, Serialize};
 use tenant_isolation::{TenantScope, TenantTransaction};
 
-use crate::store::tenant_config;
+use crate::endpoints::{Endpoints, LiveEndpoint};
+use crate::store::endpoint_health::{self, EndpointHealth};
+use crate::store::tenant;
+use crate::store::tenant_config::{self, TenantConfigRow};
 
 /// What calls of a provider need to know of the tenant they are made for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +90,81 @@ impl TenantConfigs {
             endpoint: Some(row.endpoint_name),
         })))
     }
+}
+
+/// Where a tenant's next device is made.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// What the endpoint is called. `None`: the tenant was given none, and there is no telling which of several.
+    pub name: Option<String>,
+    /// The endpoint. `None`: it is not configured.
+    pub endpoint: Option<Arc<LiveEndpoint>>,
+}
+
+/// Where the tenant's next device is made.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn place_of(tx: &mut TenantTransaction, endpoints: &Endpoints) -> Result<Place, DatabaseError> {
+    Ok(place(tenant_config::find(tx).await?.as_ref(), endpoints))
+}
+
+fn place(row: Option<&TenantConfigRow>, endpoints: &Endpoints) -> Place {
+    match row {
+        Some(row) => Place {
+            name: Some(row.endpoint_name.clone()),
+            endpoint: endpoints.find(&row.endpoint_name),
+        },
+        None => {
+            let endpoint = endpoints.fallback();
+            Place {
+                name: endpoint.as_ref().map(|endpoint| endpoint.name.to_string()),
+                endpoint,
+            }
+        }
+    }
+}
+
+/// A tenant's configuration as it is shown.
+#[derive(Debug, Clone)]
+pub struct ConfigView {
+    /// What was chosen. `None`: nothing, what is usual holds.
+    pub row: Option<TenantConfigRow>,
+    /// Where its devices are made.
+    pub endpoint: Option<String>,
+    /// The endpoint is configured.
+    pub is_available: bool,
+    /// What was found when the endpoint was last looked at.
+    pub health: Option<EndpointHealth>,
+}
+
+/// The tenant's configuration. `None`: nobody is registered under this id.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn show(
+    db: &Database,
+    endpoints: &Endpoints,
+    scope: &TenantScope,
+) -> Result<Option<ConfigView>, DatabaseError> {
+    let mut tx = TenantTransaction::begin(db, scope, "show tenant config").await?;
+    if tenant::find(&mut tx).await?.is_none() {
+        return Ok(None);
+    }
+    let row = tenant_config::find(&mut tx).await?;
+    let Place { name, endpoint } = place(row.as_ref(), endpoints);
+    // What was found of an endpoint before it went says nothing any more.
+    let health = match &endpoint {
+        Some(endpoint) => endpoint_health::of(&mut tx, endpoint.name.as_str()).await?,
+        None => None,
+    };
+    tx.commit().await?;
+    Ok(Some(ConfigView {
+        row,
+        endpoint: name,
+        is_available: endpoint.is_some(),
+        health,
+    }))
 }
 
 fn key(scope: &TenantScope) -> CacheKey {

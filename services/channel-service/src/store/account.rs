@@ -1,7 +1,8 @@
 //! `accounts` and their entries in `tenant_directory`.
 
+use chrono::{DateTime, Utc};
 use database::DatabaseError;
-use diesel::sql_types::{Array, Double, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, Double, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::account::AccountStatus;
 use domain::ids::AccountId;
@@ -237,11 +238,15 @@ pub async fn outside_ids(tx: &mut TenantTransaction) -> Result<Vec<(&'static str
             .bind::<Text, _>(tenant)
             .load(tx.connection())
             .await?;
-    let kind_of = |name: &str| [INSTANCE, SESSION].into_iter().find(|kind| *kind == name);
     Ok(rows
         .into_iter()
         .filter_map(|row| Some((kind_of(&row.kind)?, row.external_id)))
         .collect())
+}
+
+/// The directory kind of this name, if it is one of accounts.
+pub(super) fn kind_of(name: &str) -> Option<&'static str> {
+    [INSTANCE, SESSION].into_iter().find(|kind| *kind == name)
 }
 
 /// Takes an outside id of the account back.
@@ -263,30 +268,45 @@ pub async fn unregister(
     Ok(())
 }
 
-/// For how long the provider still wants to hear nothing of the account. `None`: it may send.
+/// What stands between an account and its next message.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SendState {
+    /// For how long the provider still wants to hear nothing of the account. `None`: it may send.
+    pub pause: Option<std::time::Duration>,
+    /// When it was last bound to another endpoint. `None`: never.
+    pub moved_at: Option<DateTime<Utc>>,
+}
+
+/// What stands between the account and its next message. To be asked after [`find`]: who is shown the account as it was
+/// after a move is told of the move here.
 ///
 /// # Errors
 /// [`DatabaseError`].
-pub async fn send_pause(
-    tx: &mut TenantTransaction,
-    id: AccountId,
-) -> Result<Option<std::time::Duration>, DatabaseError> {
+pub async fn send_state(tx: &mut TenantTransaction, id: AccountId) -> Result<SendState, DatabaseError> {
     #[derive(diesel::QueryableByName)]
-    struct PauseRow {
-        #[diesel(sql_type = Double)]
-        seconds: f64,
+    struct Row {
+        #[diesel(sql_type = Nullable<Double>)]
+        seconds: Option<f64>,
+        #[diesel(sql_type = Nullable<Timestamptz>)]
+        moved_at: Option<DateTime<Utc>>,
     }
     let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<PauseRow> = diesel::sql_query(
-        "SELECT extract(epoch FROM send_paused_until - now())::double precision AS seconds FROM accounts \
-         WHERE tenant_id = $1 AND id = $2 AND send_paused_until > now()",
+    let mut rows: Vec<Row> = diesel::sql_query(
+        "SELECT extract(epoch FROM send_paused_until - now())::double precision AS seconds, moved_at FROM accounts \
+         WHERE tenant_id = $1 AND id = $2",
     )
     .bind::<Text, _>(tenant)
     .bind::<SqlUuid, _>(id.as_uuid())
     .load(tx.connection())
     .await?;
-    let left = rows.pop().map(|row| row.seconds);
-    Ok(left.and_then(|seconds| std::time::Duration::try_from_secs_f64(seconds).ok()))
+    let Some(row) = rows.pop() else {
+        return Ok(SendState::default());
+    };
+    let left = row.seconds.filter(|seconds| *seconds > 0.0);
+    Ok(SendState {
+        pause: left.and_then(|seconds| std::time::Duration::try_from_secs_f64(seconds).ok()),
+        moved_at: row.moved_at,
+    })
 }
 
 /// Lets the account send nothing for a while. A pause that lasts longer stands.

@@ -29,5 +29,6 @@ pub mod takeover;
 pub mod tenant;
 pub mod tenant_config;
 pub mod tenant_data;
+pub mod tenant_move;
 pub mod user;
 pub mod user_session;

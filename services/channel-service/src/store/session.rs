@@ -111,6 +111,27 @@ pub async fn find(tx: &mut TenantTransaction) -> Result<Option<SessionRow>, Data
     Ok(rows.pop())
 }
 
+/// The sessions that these accounts of the tenant have.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn of_accounts(
+    tx: &mut TenantTransaction,
+    accounts: &[AccountId],
+) -> Result<Vec<SessionRow>, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let accounts: Vec<Uuid> = accounts.iter().map(|account| account.as_uuid()).collect();
+    let rows = diesel::sql_query(format!(
+        "SELECT {COLUMNS} FROM accounts WHERE tenant_id = $1 AND id = ANY ($2) AND token_sealed IS NOT NULL \
+         ORDER BY id"
+    ))
+    .bind::<Text, _>(tenant)
+    .bind::<Array<SqlUuid>, _>(accounts)
+    .load(tx.connection())
+    .await?;
+    Ok(rows)
+}
+
 /// How many sessions the tenant has.
 ///
 /// # Errors

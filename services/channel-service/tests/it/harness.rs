@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use channel_service::app::Application;
-use channel_service::config::{Settings, StorageSettings};
+use channel_service::config::{EndpointSettings, ProviderSettings, Settings, StorageSettings};
 use channel_service::flows::load_media::LoadMedia;
 use channel_service::flows::media::MediaFlow;
 use channel_service::flows::register_account::{NewAccount, register};
@@ -14,6 +14,7 @@ use channel_service::flows::tenant::{Actor, create};
 use database::{Database, DatabaseUrl, PoolSettings};
 use diesel::sql_types::Text;
 use diesel_async::{RunQueryDsl as _, SimpleAsyncConnection as _};
+use domain::endpoint::EndpointName;
 use domain::ids::{AccountId, EventId, TenantId};
 use futures_util::StreamExt as _;
 use lapin::options::{
@@ -27,7 +28,7 @@ use messaging::events::send_requested::SendRequested;
 use messaging::topology::{GovconnectQueue, Queue, Topology};
 use messaging::{Envelope, Event, Publication, Publisher};
 use reqwest::Method;
-use runtime::config::SettingsReader;
+use runtime::config::{BaseUrl, Setting as _, SettingsReader};
 use runtime::encryption::KeyRing;
 use runtime::shutdown::Shutdown;
 use secrecy::SecretString;
@@ -69,6 +70,8 @@ pub(crate) struct Wishes {
     pub(crate) settings: &'static [(&'static str, &'static str)],
     /// Where files come from that go out with messages.
     pub(crate) files: Option<Arc<dyn LoadMedia>>,
+    /// Endpoints besides `Primary`: their names, and the simulators behind them.
+    pub(crate) endpoints: Vec<(&'static str, String)>,
 }
 
 /// How a test wants its files to be treated.
@@ -117,6 +120,7 @@ impl Default for Wishes {
             events_come_here: false,
             settings: &[],
             files: None,
+            endpoints: Vec::new(),
         }
     }
 }
@@ -228,6 +232,8 @@ impl TestApp {
         let address = listener.local_addr().unwrap();
         let mut settings = settings(&wishes, &proxies, &prefix, &simulator.base_url(), address);
         settings.media.storage = StorageSettings::Directory(uploads.path().to_owned());
+        let besides = wishes.endpoints.iter().map(|(name, url)| genfity(name, url));
+        settings.endpoints.list.extend(besides);
         let keys = settings.keys.clone();
         let media = MediaFlow::open(direct.clone(), &keys, &settings.media).unwrap();
         let redis = cache::RedisLink::new(&settings.redis, &settings.redis_prefix).unwrap();
@@ -780,6 +786,20 @@ fn settings(wishes: &Wishes, proxies: &Proxies, prefix: &str, simulator: &str, h
     ];
     let reader = SettingsReader::from_map(usual.into_iter().chain(wishes.settings.iter().copied()));
     Settings::read(reader).unwrap()
+}
+
+/// An endpoint whose sessions are made at the simulator's WhatsApp server.
+fn genfity(name: &str, simulator: &str) -> EndpointSettings {
+    let api = BaseUrl::from_text(&format!("{simulator}/wa")).unwrap();
+    EndpointSettings {
+        name: EndpointName::parse(name).unwrap(),
+        api_url: api.clone(),
+        provider: ProviderSettings::Genfity {
+            gateway: None,
+            server: Some((api, "simulator-admin-token".parse().unwrap())),
+        },
+        webhook_keys: Vec::new(),
+    }
 }
 
 async fn connect(topology: &Topology) -> (Connection, Channel) {

@@ -106,6 +106,16 @@ impl Route {
         }
     }
 
+    /// May only superadmins use it, or name a village to it?
+    pub(crate) fn is_for_superadmins(&self) -> bool {
+        let theirs = [
+            "/api/tenants",
+            "/api/whatsapp/tenant-config",
+            "/api/whatsapp/available-endpoints",
+        ];
+        theirs.iter().any(|path| self.path.starts_with(path))
+    }
+
     pub(crate) fn is_webhook(&self) -> bool {
         self.guard == Guard::Nothing && self.takes_body && !self.path.starts_with("/api")
     }
@@ -262,6 +272,7 @@ fn good_value(name: &str) -> Option<Value> {
         "email" => format!("{}@desa.id", fresh("warga")).into(),
         // Nobody is erased.
         "confirm" => "bukan desa ini".into(),
+        "endpoint_name" => "Primary".into(),
         _ => return None,
     })
 }

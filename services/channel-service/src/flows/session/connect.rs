@@ -6,6 +6,7 @@ use tenant_isolation::TenantScope;
 use whatsapp::credentials::WebhookKey;
 use whatsapp::session::{Details, LinkingCode, Upkeep};
 
+use super::call::SessionCall;
 use super::{SessionError, Sessions};
 use crate::flows::tenant::Actor;
 use crate::store::account;
@@ -21,7 +22,14 @@ impl Sessions {
         let token = self.token(scope, &row)?;
         let endpoint = self.endpoint(&row)?;
         let upkeep = self.upkeep(scope, &row)?;
-        let details = endpoint.sessions.connect(&token, &upkeep).await?;
+        let details = self
+            .call(
+                scope,
+                &endpoint,
+                SessionCall::Connect,
+                endpoint.sessions.connect(&token, &upkeep),
+            )
+            .await?;
         self.after(scope, &row, actor, "session.connect").await?;
         Ok(details)
     }
@@ -33,7 +41,15 @@ impl Sessions {
     pub async fn disconnect(&self, scope: &TenantScope, actor: &Actor) -> Result<Details, SessionError> {
         let row = self.of(scope).await?;
         let token = self.token(scope, &row)?;
-        let details = self.endpoint(&row)?.sessions.disconnect(&token).await?;
+        let endpoint = self.endpoint(&row)?;
+        let details = self
+            .call(
+                scope,
+                &endpoint,
+                SessionCall::Disconnect,
+                endpoint.sessions.disconnect(&token),
+            )
+            .await?;
         self.after(scope, &row, actor, "session.disconnect").await?;
         Ok(details)
     }
@@ -45,7 +61,15 @@ impl Sessions {
     pub async fn logout(&self, scope: &TenantScope, actor: &Actor) -> Result<Details, SessionError> {
         let row = self.of(scope).await?;
         let token = self.token(scope, &row)?;
-        let details = self.endpoint(&row)?.sessions.logout(&token).await?;
+        let endpoint = self.endpoint(&row)?;
+        let details = self
+            .call(
+                scope,
+                &endpoint,
+                SessionCall::Logout,
+                endpoint.sessions.logout(&token),
+            )
+            .await?;
         self.after(scope, &row, actor, "session.logout").await?;
         Ok(details)
     }
@@ -62,7 +86,15 @@ impl Sessions {
     ) -> Result<LinkingCode, SessionError> {
         let row = self.of(scope).await?;
         let token = self.token(scope, &row)?;
-        let code = self.endpoint(&row)?.sessions.pair_phone(&token, phone).await?;
+        let endpoint = self.endpoint(&row)?;
+        let code = self
+            .call(
+                scope,
+                &endpoint,
+                SessionCall::PairPhone,
+                endpoint.sessions.pair_phone(&token, phone),
+            )
+            .await?;
         self.note(scope, actor, "session.pair_phone", &row).await?;
         Ok(code)
     }
@@ -73,7 +105,14 @@ impl Sessions {
             let row = self.of(scope).await?;
             let token = self.token(scope, &row)?;
             let upkeep = self.upkeep(scope, &row)?;
-            self.endpoint(&row)?.sessions.connect(&token, &upkeep).await?;
+            let endpoint = self.endpoint(&row)?;
+            self.call(
+                scope,
+                &endpoint,
+                SessionCall::Connect,
+                endpoint.sessions.connect(&token, &upkeep),
+            )
+            .await?;
             self.changed(scope, row.account()).await;
             Ok::<(), SessionError>(())
         };

@@ -16,9 +16,11 @@ use super::{SessionError, Sessions, random_secret};
 use crate::endpoints::LiveEndpoint;
 use crate::flows::register_account::{NewAccount, RegisterError, register_in};
 use crate::flows::tenant::Actor;
+use crate::flows::tenant_config::{Place, place_of};
 use crate::store::account::{self, AccountRow, INSTANCE};
 use crate::store::session::{self, SessionVia};
 use crate::store::session_intent::{self, IntentRow};
+use crate::store::tenant_move::{self, Binding};
 use crate::store::{audit, tenant};
 
 /// What came of the wish for a session.
@@ -138,7 +140,7 @@ impl Sessions {
             tx.commit().await?;
             return Ok(Intended::Make(intent));
         }
-        let endpoint = self.endpoint_named(&row.provider, &row.endpoint)?;
+        let (row, endpoint) = self.place_new(&mut tx, row).await?;
         let limit = tenant.map_or(0, |tenant| i64::from(tenant.session_limit));
         if session::count(&mut tx).await? >= limit {
             return Err(SessionError::LimitReached);
@@ -147,6 +149,25 @@ impl Sessions {
         tx.commit().await?;
         self.routes.forget(INSTANCE, &intent.name).await;
         Ok(Intended::Make(intent))
+    }
+
+    /// Where the account's new session is made: where its tenant was put last.
+    async fn place_new(
+        &self,
+        tx: &mut TenantTransaction,
+        row: AccountRow,
+    ) -> Result<(AccountRow, Arc<LiveEndpoint>), SessionError> {
+        let Place { name, endpoint } = place_of(tx, &self.endpoints).await?;
+        let Some(endpoint) = endpoint else {
+            return Err(SessionError::EndpointMissing(name.unwrap_or(row.endpoint)));
+        };
+        let to = Binding {
+            endpoint: &endpoint.name,
+            provider: endpoint.provider,
+        };
+        let account = AccountId::from_uuid(row.id);
+        tenant_move::bind(tx, &[account], to).await?;
+        Ok((account::find(tx, account).await?, endpoint))
     }
 
     fn open(&self, scope: &TenantScope, known: &IntentRow, row: &AccountRow) -> Result<Intent, SessionError> {

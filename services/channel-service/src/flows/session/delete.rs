@@ -5,6 +5,7 @@ use tenant_isolation::TenantScope;
 use whatsapp::genfity::{Removal, SupportGateway, WaAdmin};
 use whatsapp::session::FailureReason;
 
+use super::call::SessionCall;
 use super::work::Work;
 use super::{SessionError, Sessions};
 use crate::endpoints::LiveEndpoint;
@@ -56,7 +57,7 @@ impl Sessions {
         Ok(true)
     }
 
-    async fn remove_outside(&self, work: &Work<'_>, row: &SessionRow) -> Result<(), SessionError> {
+    pub(super) async fn remove_outside(&self, work: &Work<'_>, row: &SessionRow) -> Result<(), SessionError> {
         let endpoint = self.endpoint(row)?;
         let logged_out = self.log_out(work, &endpoint, row).await?;
         let Some(via) = row.session_via.as_deref() else {
@@ -89,7 +90,15 @@ impl Sessions {
         let Ok(token) = self.token(work.scope(), row) else {
             return Ok(false);
         };
-        match endpoint.sessions.logout(&token).await {
+        match self
+            .call(
+                work.scope(),
+                endpoint,
+                SessionCall::Logout,
+                endpoint.sessions.logout(&token),
+            )
+            .await
+        {
             Ok(_) => Ok(true),
             Err(failure) => Ok(matches!(
                 failure.reason,

@@ -5,8 +5,11 @@
 //! | one is made at a time, and what is half made is finished or taken back | [`create`], `session_intents` |
 //! | it goes here only when it is gone there | [`delete`] |
 //! | asking often costs one call a second | [`watch`] |
+//! | it moves with its tenant to another endpoint, and no message goes out twice | [`assign`] |
 //! | what the provider forgets is told again at every connect | [`connect`] |
 
+mod assign;
+mod call;
 mod connect;
 mod create;
 mod customer;
@@ -30,10 +33,12 @@ use whatsapp::session::SessionFailure;
 use super::register_account::RegisterError;
 use super::route_account::AccountRoutes;
 use super::tenant::Actor;
+use super::tenant_config::TenantConfigs;
 use crate::endpoints::{Endpoints, LiveEndpoint};
 use crate::store::session::{self, SessionRow, SessionVia};
 use crate::store::{account, audit};
 
+pub use assign::{AssignError, Assignment, ENDPOINT_CHANGED, Moved};
 pub use create::Created;
 pub use customer::{CustomerView, PAGE, SummaryItem, plain_status};
 pub use watch::{QrView, StatusView};
@@ -44,6 +49,7 @@ pub struct Sessions {
     keys: KeyRing,
     routes: AccountRoutes,
     endpoints: Endpoints,
+    configs: TenantConfigs,
     webhook_url: Option<String>,
     statuses: ReadThrough<StatusView>,
     qr_codes: ReadThrough<QrView>,
@@ -96,6 +102,8 @@ pub struct Tools {
     pub redis: RedisLink,
     /// Where they live, and who can make them there.
     pub endpoints: Endpoints,
+    /// What tenants have chosen for themselves.
+    pub configs: TenantConfigs,
     /// Where their events are to go.
     pub webhook_url: Option<String>,
 }
@@ -159,6 +167,7 @@ impl Sessions {
             keys: tools.keys,
             routes: tools.routes,
             endpoints: tools.endpoints,
+            configs: tools.configs,
             webhook_url: tools.webhook_url,
             statuses: ReadThrough::short_lived(tools.redis.clone(), WATCHED, watch::FRESH),
             qr_codes: ReadThrough::short_lived(tools.redis, WATCHED, watch::FRESH),

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use whatsapp::credentials::SessionToken;
 use whatsapp::session::{FailureReason, SessionState};
 
+use super::call::SessionCall;
 use super::{SessionError, Sessions, qr_key, status_key};
 use crate::endpoints::LiveEndpoint;
 use crate::store::channel_account;
@@ -127,7 +128,15 @@ impl Sessions {
             return StatusView::Unknown;
         }
         metrics::counter!("kanal_session_status_calls_total").increment(1);
-        let state = match endpoint.sessions.status(&token).await {
+        let state = match self
+            .call(
+                scope,
+                &endpoint,
+                SessionCall::Status,
+                endpoint.sessions.status(&token),
+            )
+            .await
+        {
             Ok(state) => state,
             Err(failure) => {
                 if failure.reason == FailureReason::RateLimited {
@@ -192,7 +201,7 @@ impl Sessions {
         let asked = self
             .qr_codes
             .get(&key, || async {
-                Ok::<_, SessionError>(Some(self.ask_qr(&endpoint, &token).await))
+                Ok::<_, SessionError>(Some(self.ask_qr(scope, &endpoint, &token).await))
             })
             .await;
         Ok(asked.ok().flatten().unwrap_or(QrView::NoSession))
@@ -200,7 +209,7 @@ impl Sessions {
 }
 
 impl Sessions {
-    async fn ask_qr(&self, endpoint: &LiveEndpoint, token: &SessionToken) -> QrView {
+    async fn ask_qr(&self, scope: &TenantScope, endpoint: &LiveEndpoint, token: &SessionToken) -> QrView {
         if self.pause.is_on(&endpoint.name) {
             return QrView::Failed {
                 code: FailureReason::RateLimited.as_str().to_owned(),
@@ -208,7 +217,10 @@ impl Sessions {
             };
         }
         metrics::counter!("kanal_session_qr_calls_total").increment(1);
-        let failure = match endpoint.sessions.qr(token).await {
+        let failure = match self
+            .call(scope, endpoint, SessionCall::Qr, endpoint.sessions.qr(token))
+            .await
+        {
             Ok(code) => return QrView::Code(code.0),
             Err(failure) => failure,
         };
