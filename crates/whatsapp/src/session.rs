@@ -138,6 +138,20 @@ pub enum FailureReason {
 }
 
 impl FailureReason {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::NoSession,
+        Self::NotConnected,
+        Self::NotLoggedIn,
+        Self::AlreadyLoggedIn,
+        Self::UnknownToken,
+        Self::RateLimited,
+        Self::Refused,
+        Self::Unreachable,
+        Self::NoAnswer,
+        Self::Unreadable,
+    ];
+
     /// The stable code, for answers and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

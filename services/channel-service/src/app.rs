@@ -21,9 +21,11 @@ use tokio::sync::Semaphore;
 use web::health::{Health, Need};
 use web::{ErrorField, MetricsToken, ServerSettings};
 
+use crate::api::qr_stream::QrStreams;
 use crate::chats::Chats;
 use crate::config::{Settings, WebhookSettings};
-use crate::endpoints::{CallSettings, Endpoints, reload};
+use crate::endpoints::reload::{self, Hangups};
+use crate::endpoints::{CallSettings, Endpoints};
 use crate::flows::ai_reply::ReplySender;
 use crate::flows::fetch_media::MediaFetcher;
 use crate::flows::fetch_url::FileClient;
@@ -36,6 +38,7 @@ use crate::flows::pace::Pace;
 use crate::flows::route_account::AccountRoutes;
 use crate::flows::send_message::{OutboundFiles, Sender};
 use crate::flows::session::Sessions;
+use crate::flows::tenant_config::TenantConfigs;
 use crate::routes::routes;
 use crate::webhooks::body::{BodyLimits, LONG_AT_ONCE};
 use crate::wiring;
@@ -43,7 +46,7 @@ use crate::workers::ai_events::AiEvents;
 use crate::workers::ai_handover::AiHandover;
 use crate::workers::commands::Commands;
 use crate::workers::lanes::LaneWork;
-use crate::workers::{committer, media as media_workers, retention, session_intents};
+use crate::workers::{committer, endpoint_tenants, media as media_workers, retention, session_intents};
 
 /// What request handlers share.
 pub(crate) struct State {
@@ -77,6 +80,10 @@ pub(crate) struct State {
     pub(crate) chats: Chats,
     /// The WhatsApp API servers.
     pub(crate) endpoints: Endpoints,
+    /// Who watches devices being paired.
+    pub(crate) qr_streams: QrStreams,
+    /// Which of them a tenant was given.
+    pub(crate) configs: TenantConfigs,
     open: Arc<AtomicBool>,
 }
 
@@ -103,7 +110,8 @@ pub struct Application {
     workers: Signal,
     outcomes: Outcomes,
     endpoints: Endpoints,
-    reread: Option<(reload::ReadSettings, tokio::signal::unix::Signal)>,
+    reread: Option<(Hangups, reload::ReadSettings)>,
+    configs: TenantConfigs,
     open: Arc<AtomicBool>,
 }
 
@@ -143,6 +151,7 @@ impl Application {
             dry_run: settings.sessions.dry_run,
         };
         let endpoints = Endpoints::build(&settings.endpoints, calls)?;
+        let configs = TenantConfigs::new(db.clone(), redis.clone());
         let relay = Signal::default();
         let routes = AccountRoutes::new(db.clone(), redis.clone());
         let files = FileClient::new(settings.media.outbound.clone())?;
@@ -155,9 +164,13 @@ impl Application {
             account_pace: Pace::new(redis.clone(), settings.sending.account_rate),
             tenant_pace: Pace::new(redis.clone(), settings.sending.tenant_rate),
             retries: settings.sending.retries,
+            timeout: settings.sending.timeout,
+            configs: configs.clone(),
             relay: relay.clone(),
         };
-        let sessions = Arc::new(wiring::sessions(&settings, &endpoints, &db, &redis, &routes));
+        let sessions = Arc::new(wiring::sessions(
+            &settings, &endpoints, &configs, &db, &redis, &routes,
+        ));
         let media = MediaFlow::open(db.clone(), &settings.keys, &settings.media)?;
         Ok(Self {
             settings,
@@ -175,6 +188,7 @@ impl Application {
             outcomes: Outcomes::default(),
             endpoints,
             reread: None,
+            configs,
             open: Arc::default(),
         })
     }
@@ -189,13 +203,11 @@ impl Application {
         self
     }
 
-    /// At SIGHUP, reads the endpoints anew from these settings.
-    ///
-    /// # Errors
-    /// When the signal handler cannot be installed.
-    pub fn rereading(mut self, read: reload::ReadSettings) -> std::io::Result<Self> {
-        self.reread = Some((read, reload::catch()?));
-        Ok(self)
+    /// At each of these signals, reads the endpoints anew from these settings.
+    #[must_use]
+    pub fn rereading(mut self, hangups: Hangups, read: reload::ReadSettings) -> Self {
+        self.reread = Some((hangups, read));
+        self
     }
 
     /// The WhatsApp API servers, as they are now and after each reload.
@@ -217,7 +229,7 @@ impl Application {
     /// # Errors
     /// When the database does not keep tenants apart, or the server cannot run.
     pub async fn run_until_stopped(mut self, shutdown: Shutdown) -> anyhow::Result<()> {
-        if let Some((read, hangups)) = self.reread.take() {
+        if let Some((hangups, read)) = self.reread.take() {
             let reloading = reload::run(hangups, self.endpoints.clone(), read, shutdown.clone());
             shutdown.spawn("endpoint reloads", reloading);
         }
@@ -254,6 +266,8 @@ impl Application {
             logins_of_user: Buckets::every(self.redis.clone(), LOGIN_OF_USER.0, LOGIN_OF_USER.1),
             chats,
             endpoints: self.endpoints.clone(),
+            qr_streams: QrStreams::new(self.settings.devices, shutdown.token()),
+            configs: self.configs.clone(),
             open: Arc::clone(&self.open),
         });
         let budget = web::BodyBudget::of(ingest_settings.body_budget);
@@ -369,6 +383,9 @@ impl Application {
             self.start_ai_workers(shutdown);
         }
 
+        let counting = endpoint_tenants::run(self.db.clone(), self.endpoints.clone(), shutdown.clone());
+        shutdown.spawn("endpoint tenants", counting);
+
         let taking_back = session_intents::run(Arc::clone(&self.sessions), shutdown.clone());
         shutdown.spawn("session intents", taking_back);
 
@@ -428,6 +445,7 @@ impl Application {
             keys: self.settings.keys.clone(),
             storage: self.media.storage.clone(),
             endpoints: self.endpoints.clone(),
+            configs: self.configs.clone(),
             files: self.files.clone(),
             limit: media.limit,
             timeout: media.timeout,

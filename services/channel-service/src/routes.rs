@@ -106,6 +106,8 @@ fn dashboard() -> Api {
     api::auth::routes(&mut api);
     api::tenants::routes(&mut api);
     api::sessions::dashboard_routes(&mut api);
+    api::devices::routes(&mut api);
+    api::tenant_config::routes(&mut api);
     api
 }
 

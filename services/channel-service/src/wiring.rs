@@ -7,11 +7,13 @@ use crate::config::Settings;
 use crate::endpoints::Endpoints;
 use crate::flows::route_account::AccountRoutes;
 use crate::flows::session::{Sessions, Tools};
+use crate::flows::tenant_config::TenantConfigs;
 
 /// What is done about sessions.
 pub(crate) fn sessions(
     settings: &Settings,
     endpoints: &Endpoints,
+    configs: &TenantConfigs,
     db: &Database,
     redis: &RedisLink,
     routes: &AccountRoutes,
@@ -28,6 +30,7 @@ pub(crate) fn sessions(
         routes: routes.clone(),
         redis: redis.clone(),
         endpoints: endpoints.clone(),
+        configs: configs.clone(),
         webhook_url,
     })
 }

@@ -219,6 +219,28 @@ impl SupportGateway {
         })
     }
 
+    /// Lets the customer have as many sessions, if it may not have them already. False when it may.
+    ///
+    /// # Errors
+    /// [`CallError`]; running it again is safe.
+    pub async fn allow_sessions(&self, key: &CustomerKey, id: &str, most: i64) -> Result<bool, CallError> {
+        let call = Self::customer(key, "GET /v1/me", Method::GET, &["v1", "me"]);
+        let me: wire::Me = self.http.ask(call).await?;
+        if me.subscription.max_sessions >= most {
+            return Ok(false);
+        }
+        let body = wire::customer_with(id, &self.key.source, &me.subscription, most);
+        let call = self.internal("POST /internal/users", Method::POST, &["internal", "users"]);
+        self.http.ask::<wire::CustomerAnswer>(call.with(body)).await?;
+        Ok(true)
+    }
+
+    /// Did the gateway refuse because the customer has as many sessions as it may have?
+    #[must_use]
+    pub fn is_full(error: &CallError) -> bool {
+        error.status() == Some(403) && error.said() == Some("session limit exceeded")
+    }
+
     /// Gives the customer another key; the one before opens nothing any more.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use futures_util::future::BoxFuture;
 
 use crate::credentials::SessionToken;
 
+pub(crate) use message::time_for_file;
 pub use message::{
     FileBytes, MessageReference, NotAFile, OutboundContent, OutboundFile, OutboundMedia, OutboundMessage,
     OutboundQuote,

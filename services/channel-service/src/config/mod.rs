@@ -2,6 +2,7 @@
 
 mod ai_service;
 mod dashboard;
+mod devices;
 mod endpoints;
 mod internal;
 mod media;
@@ -22,6 +23,7 @@ use secrecy::SecretString;
 
 pub use ai_service::AiServiceSettings;
 pub use dashboard::DashboardSettings;
+pub use devices::DeviceSettings;
 pub use endpoints::{
     ApiKey, CloudSettings, EndpointSettings, EndpointsSettings, FetchedSecrets, InvalidApiKey, LIST, PRIMARY,
     ProviderSettings, SecretTrouble, aws_paths, gateway_base,
@@ -54,6 +56,8 @@ pub struct Settings {
     pub internal: InternalSettings,
     /// The dashboard's API.
     pub dashboard: DashboardSettings,
+    /// Devices of the dashboard's people.
+    pub devices: DeviceSettings,
     /// Where the AI service is.
     pub ai_service: AiServiceSettings,
     /// Who makes sessions, and what is sent with.
@@ -143,6 +147,7 @@ impl Settings {
         let keys = keys(reader);
         let internal = InternalSettings::take(reader);
         let dashboard = DashboardSettings::take(reader);
+        let devices = DeviceSettings::take(reader);
         let ai_service = AiServiceSettings::take(reader);
         let webhook = WebhookSettings::take(reader);
         let sessions = SessionSettings::take(reader);
@@ -178,6 +183,7 @@ impl Settings {
             keys: keys?,
             internal: internal?,
             dashboard: dashboard?,
+            devices: devices?,
             ai_service,
             sessions: sessions?,
             webhook: webhook?,

@@ -50,7 +50,9 @@ impl LiveEndpoint {
             dry_run: calls.dry_run,
         };
         Ok(Self {
-            sender: Arc::new(GenfitySender::new(&endpoint)?),
+            sender: Arc::new(GenfitySender::new(
+                &endpoint.clone().with_total_timeout(calls.longest_send()),
+            )?),
             sessions: Arc::new(GenfitySessions::new(&endpoint)?),
             courtesy: Arc::new(GenfityCourtesy::new(&endpoint)?),
             downloads: Arc::new(GenfityDownloads::new(&endpoint)?),

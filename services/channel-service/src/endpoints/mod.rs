@@ -12,6 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use domain::endpoint::{EndpointName, Provider};
+use domain::tenant_config::MESSAGE_TIMEOUT;
 use whatsapp::courtesy::ShowCourtesy;
 use whatsapp::credentials::WebhookKey;
 use whatsapp::download::DownloadMedia;
@@ -37,6 +38,16 @@ pub struct CallSettings {
     pub timeout: Duration,
     /// Nothing goes out.
     pub dry_run: bool,
+}
+
+impl CallSettings {
+    /// How long a client waits for the answer to a send. Whoever sends ends the call when it takes longer than it may
+    /// for the tenant, whose limit may be above the one for everybody.
+    #[must_use]
+    pub fn longest_send(&self) -> Duration {
+        let most = u64::try_from(MESSAGE_TIMEOUT.most).unwrap_or(0);
+        self.timeout.max(Duration::from_secs(most))
+    }
 }
 
 /// One endpoint and all ways to it.
@@ -101,7 +112,8 @@ impl Endpoints {
         if calls.dry_run {
             tracing::warn!("WA_DRY_RUN is on: nothing goes out");
         }
-        let (table, _) = Table::build(settings, calls, &Table::default())?;
+        let (table, changes) = Table::build(settings, calls, &Table::default())?;
+        tracing::info!(endpoints = %listed(&changes.new), "the WhatsApp endpoints are configured");
         Ok(Self {
             table: Arc::new(RwLock::new(Arc::new(table))),
             calls,
@@ -169,6 +181,12 @@ impl Endpoints {
     fn now(&self) -> Arc<Table> {
         Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Names for a line of the log.
+fn listed(names: &[EndpointName]) -> String {
+    let names: Vec<&str> = names.iter().map(EndpointName::as_str).collect();
+    names.join(", ")
 }
 
 impl Table {

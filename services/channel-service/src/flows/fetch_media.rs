@@ -29,6 +29,7 @@ use whatsapp::download::{DownloadError, HeldFile, WantedFile};
 
 use super::fetch_url::FileClient;
 use super::media::FetchTask;
+use super::tenant_config::TenantConfigs;
 use crate::endpoints::{Endpoints, LiveEndpoint};
 use crate::media::{KeepError, KeptFile, MediaStorage, ObjectKey};
 use crate::store::media::StoredFile;
@@ -57,6 +58,8 @@ pub struct MediaFetcher {
     pub limit: u64,
     /// Longest fetch.
     pub timeout: Duration,
+    /// What tenants have chosen for themselves.
+    pub configs: TenantConfigs,
     /// When a failure is repeated.
     pub retries: RetrySchedule,
     /// Ends what is under way when the process ends; it is begun again then.
@@ -228,7 +231,12 @@ impl MediaFetcher {
         fetched: Fetched,
     ) -> Result<Next, LaneError> {
         let failures = u32::try_from(task.failures).unwrap_or(0) + 1;
-        let wait = self.retries.wait_after(failures, rand::random());
+        let config = self.configs.of(lease.scope()).await;
+        let config = config.map_err(|error| DatabaseError::Unavailable(Box::new(error)))?;
+        let wait = self
+            .retries
+            .wait_after(failures, rand::random())
+            .filter(|_| !config.gives_up_after(failures));
         match (fetched, wait) {
             (Fetched::Stored(kept), _) => self.record_stored(lease, task, message, kept).await,
             (Fetched::TooLarge, _) => {

@@ -13,12 +13,15 @@
 //! | the message it is about did not go out | `failed` | done |
 //! | its tenant is suspended | stays `queued` | waits, not counted, until the tenant is resumed |
 //! | its account's endpoint is not configured | stays `queued` | waits, not counted, until it is |
+//! | it may have gone out through an endpoint that its account has left | `unknown` | put aside: never sent again |
+//!
+//! How long a call may take and how often a failure is repeated may be the tenant's own choice.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cache::CacheKey;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use database::{Database, DatabaseError};
 use domain::delivery::DeliveryStatus;
 use domain::ids::{AccountId, MessageId, ProviderMessageId};
@@ -33,7 +36,9 @@ use secrecy::ExposeSecret as _;
 use tenant_isolation::TenantTransaction;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use whatsapp::credentials::SessionToken;
-use whatsapp::port::{FileBytes, OutboundMessage, ResendSafety, SendMessage, SendOutcome};
+use whatsapp::port::{
+    FileBytes, OperatorText, OutboundMessage, ResendSafety, SendMessage, SendOutcome, UnknownReason,
+};
 
 use super::announce_status::{announce, announce_put_aside};
 use super::early_receipt;
@@ -41,12 +46,14 @@ use super::load_media::{LoadMedia, MediaNotLoaded, Wanted};
 use super::outbound_message::{self, Draft, Obstacle};
 use super::pace::Pace;
 use super::queue_message::SendTask;
+use super::session::ENDPOINT_CHANGED;
+use super::tenant_config::{TenantConfig, TenantConfigs};
 use crate::config::PRIMARY;
 use crate::endpoints::{Endpoints, LiveEndpoint};
 use crate::store::account::AccountRow;
 use crate::store::message::OutboundRow;
 use crate::store::send_attempt::{self, SendAttempt};
-use crate::store::{account, message, message_change, message_chat};
+use crate::store::{account, message, message_change, message_chat, tenant_move};
 
 /// A wait that is over sooner is not worth letting go of the lane; any longer one would hold a place that others need.
 const SHORT_WAIT: Duration = Duration::from_millis(5);
@@ -58,6 +65,10 @@ const SUSPENDED_PAUSE: Duration = Duration::from_secs(30);
 
 /// How often it is looked whether an endpoint is configured again.
 const ENDPOINT_PAUSE: Duration = Duration::from_secs(10);
+
+/// Whoever was at work while an account moved may have begun a task for the endpoint that it left, also one that was
+/// enqueued while the move was being committed. No commit takes as long as this.
+const MOVING: TimeDelta = TimeDelta::minutes(2);
 
 /// The attempt that met the provider's limit.
 const RATE_LIMITED: &str = "rate_limited";
@@ -101,6 +112,10 @@ pub struct Sender {
     pub tenant_pace: Pace,
     /// When a failure is repeated.
     pub retries: RetrySchedule,
+    /// How long one call may take, unless the tenant has a limit of its own.
+    pub timeout: Duration,
+    /// What tenants have chosen for themselves.
+    pub configs: TenantConfigs,
     /// Wakes the relay.
     pub relay: Signal,
 }
@@ -123,6 +138,8 @@ enum Head {
     Held(Duration, &'static str),
     /// It needs no sending: evidence came that it went out, or it is not there any more.
     Settled,
+    /// It may have gone out through an endpoint that its account has left.
+    Elsewhere,
     /// It cannot be sent as things are.
     Impossible(&'static str),
     /// It never will be.
@@ -162,6 +179,7 @@ impl Sender {
             Head::Send(ready) => ready,
             Head::Held(wait, reason) => return self.wait(lease, task, wait, reason).await,
             Head::Settled => return self.settle(lease, task).await,
+            Head::Elsewhere => return self.give_up(lease, task, ENDPOINT_CHANGED).await,
             Head::Impossible(reason) => return self.give_up(lease, task, reason).await,
             Head::Hopeless(reason) => return self.fail(lease, task, reason).await,
         };
@@ -172,6 +190,8 @@ impl Sender {
         if let Err(wait) = self.ask_pace(lease, &ready).await {
             return self.wait(lease, task, wait, "own_rate_limit").await;
         }
+        let config = self.configs.of(lease.scope()).await;
+        let config = config.map_err(|error| DatabaseError::Unavailable(Box::new(error)))?;
         let started = Instant::now();
         let Ready {
             endpoint,
@@ -184,14 +204,18 @@ impl Sender {
         let provider = endpoint.sender.as_ref();
         let ruling = match self.with_file(provider, draft).await {
             Ok((message, _memory)) => {
-                let outcome = provider.send(&token, &message).await;
-                metrics::histogram!("kanal_provider_send_seconds").record(started.elapsed());
-                self.rule(task, provider.resend_safety(kind), outcome)
+                let called = Instant::now();
+                let limit = config.message_timeout().unwrap_or(self.timeout);
+                let outcome = send_within(provider, limit, &token, &message).await;
+                metrics::histogram!("kanal_provider_send_seconds", "endpoint" => endpoint.name.to_string())
+                    .record(called.elapsed());
+                self.rule(task, &config, provider.resend_safety(kind), outcome)
             }
-            Err(MediaNotLoaded::Later) => self.try_later(task, "media_unavailable", None, None),
+            Err(MediaNotLoaded::Later) => self.try_later(task, &config, "media_unavailable", None, None),
             Err(MediaNotLoaded::Never) => return self.give_up(lease, task, "media_missing").await,
         };
-        self.record(lease, task, &row, started.elapsed(), &ruling).await
+        self.record(lease, task, &row, &endpoint, started.elapsed(), &ruling)
+            .await
     }
 
     /// Nobody was called: the place is given to another lane, and it is as if the head had not been begun.
@@ -220,14 +244,28 @@ impl Sender {
         };
         let account_id = AccountId::from_uuid(row.account_id);
         let account = account::find(&mut tx, account_id).await?;
-        let pause = account::send_pause(&mut tx, account_id).await?;
+        let state = account::send_state(&mut tx, account_id).await?;
         let draft = outbound_message::draft(&mut tx, &row).await?;
-        tx.commit().await?;
-        if !matches!(
+        let is_live = matches!(
             row.status.parse(),
             Ok(DeliveryStatus::Queued | DeliveryStatus::Unknown)
-        ) {
+        );
+        let mut is_elsewhere = false;
+        let is_of_before = state
+            .moved_at
+            .is_some_and(|moved_at| task.created_at < moved_at + MOVING);
+        if is_live && is_of_before {
+            // The move took the lanes of what was on its way: whoever had one of them stops here.
+            lease.guard(&mut tx).await?;
+            is_elsewhere =
+                task.begun > task.failures || tenant_move::may_be_out_elsewhere(&mut tx, message_id).await?;
+        }
+        tx.commit().await?;
+        if !is_live {
             return Ok(Head::Settled);
+        }
+        if is_elsewhere {
+            return Ok(Head::Elsewhere);
         }
         // Every road out leads through here, and some messages were on theirs before the suspension.
         let tenant_status: Option<TenantStatus> = row
@@ -237,7 +275,7 @@ impl Sender {
         if tenant_status == Some(TenantStatus::Suspended) {
             return Ok(Head::Held(SUSPENDED_PAUSE, "tenant_suspended"));
         }
-        if let Some(pause) = pause {
+        if let Some(pause) = state.pause {
             let apart = Duration::from_millis(rand::random_range(0..AFTER_PAUSE_MS));
             return Ok(Head::Held(pause + apart, "account_paused"));
         }
@@ -331,11 +369,12 @@ impl Sender {
     fn try_later(
         &self,
         task: &Task,
+        config: &TenantConfig,
         reason: &'static str,
         after: Option<Duration>,
         detail: Option<String>,
     ) -> Ruling {
-        let wait = self.wait_after(task);
+        let wait = self.wait_after(task, config);
         Ruling {
             sent_as: None,
             attempt: "retry_later",
@@ -354,12 +393,15 @@ impl Sender {
     }
 
     /// How long to wait after this failure. `None`: it was the last attempt.
-    fn wait_after(&self, task: &Task) -> Option<Duration> {
+    fn wait_after(&self, task: &Task, config: &TenantConfig) -> Option<Duration> {
         let failures = u32::try_from(task.failures).unwrap_or(0) + 1;
+        if config.gives_up_after(failures) {
+            return None;
+        }
         self.retries.wait_after(failures, rand::random())
     }
 
-    fn rule(&self, task: &Task, resend: ResendSafety, outcome: SendOutcome) -> Ruling {
+    fn rule(&self, task: &Task, config: &TenantConfig, resend: ResendSafety, outcome: SendOutcome) -> Ruling {
         let now = Utc::now();
         let detail = |text: &whatsapp::port::OperatorText| Some(text.as_str().to_owned());
         match outcome {
@@ -379,7 +421,7 @@ impl Sender {
                 reason,
                 after,
                 detail: text,
-            } => self.try_later(task, reason.as_str(), after, detail(&text)),
+            } => self.try_later(task, config, reason.as_str(), after, detail(&text)),
             SendOutcome::RateLimited { after, detail: text } => Ruling {
                 sent_as: None,
                 attempt: RATE_LIMITED,
@@ -408,7 +450,7 @@ impl Sender {
                 detail: detail(&text),
                 status: Some(DeliveryStatus::Unknown),
                 at: now,
-                task: match self.wait_after(task) {
+                task: match self.wait_after(task, config) {
                     Some(time) if resend.may_repeat() => TaskRuling::Wait { time, counts: true },
                     _ => TaskRuling::PutAside,
                 },
@@ -421,10 +463,13 @@ impl Sender {
         lease: &Lease,
         task: &Task,
         row: &OutboundRow,
+        endpoint: &LiveEndpoint,
         took: Duration,
         ruling: &Ruling,
     ) -> Result<Next, LaneError> {
-        metrics::counter!("kanal_send_attempts_total", "outcome" => ruling.attempt).increment(1);
+        metrics::counter!("kanal_send_attempts_total", "outcome" => ruling.attempt,
+            "endpoint" => endpoint.name.to_string())
+        .increment(1);
         let id = MessageId::from_uuid(row.id);
         let mut tx = TenantTransaction::begin(&self.db, lease.scope(), "record send").await?;
         let theirs = ruling
@@ -447,6 +492,7 @@ impl Sender {
             outcome: ruling.attempt,
             reason: ruling.reason,
             detail: ruling.detail.as_deref(),
+            endpoint: Some(endpoint.name.as_str()),
             took,
         };
         send_attempt::insert(&mut tx, &attempt).await?;
@@ -496,10 +542,12 @@ impl Sender {
         };
         tx.commit().await?;
         self.relay.ring();
-        if ruling.attempt != "accepted" {
-            tracing::warn!(
-                tenant = %lease.scope().tenant(), message = %id, outcome = ruling.attempt, reason, "a message did not go out"
-            );
+        let (tenant, endpoint, took_ms) = (lease.scope().tenant(), &endpoint.name, took.as_millis());
+        if ruling.attempt == "accepted" {
+            tracing::info!(%tenant, %endpoint, message = %id, took_ms, "a message went out");
+        } else {
+            tracing::warn!(%tenant, %endpoint, message = %id, outcome = ruling.attempt, reason, took_ms,
+                "a message did not go out");
         }
         Ok(next)
     }
@@ -527,7 +575,7 @@ impl Sender {
 
     async fn give_up(&self, lease: &Lease, task: &Task, reason: &'static str) -> Result<Next, LaneError> {
         let mut tx = TenantTransaction::begin(&self.db, lease.scope(), "park message").await?;
-        let status = if reason == "outcome_unknown" {
+        let status = if matches!(reason, "outcome_unknown" | ENDPOINT_CHANGED) {
             DeliveryStatus::Unknown
         } else {
             DeliveryStatus::Parked
@@ -546,4 +594,18 @@ impl Sender {
         tracing::error!(tenant = %lease.scope().tenant(), task = %task.id, reason, "a message cannot be sent");
         Ok(Next::Continue)
     }
+}
+
+/// Sends a message, unless its calls take longer than they may: then nobody knows whether it went out.
+async fn send_within(
+    provider: &dyn SendMessage,
+    limit: Duration,
+    token: &SessionToken,
+    message: &OutboundMessage,
+) -> SendOutcome {
+    let sent = tokio::time::timeout(message.time_within(limit), provider.send(token, message)).await;
+    sent.unwrap_or_else(|_| SendOutcome::Unknown {
+        reason: UnknownReason::Timeout,
+        detail: OperatorText::default(),
+    })
 }

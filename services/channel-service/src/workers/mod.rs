@@ -4,6 +4,7 @@ pub mod ai_events;
 pub mod ai_handover;
 pub mod commands;
 pub mod committer;
+pub mod endpoint_tenants;
 pub mod lanes;
 pub mod media;
 pub mod retention;

@@ -6,6 +6,7 @@ use cache::RedisLink;
 use channel_service::config::{EndpointSettings, EndpointsSettings, PRIMARY, ProviderSettings};
 use channel_service::endpoints::{CallSettings, Endpoints};
 use channel_service::flows::session::{Sessions, Tools};
+use channel_service::flows::tenant_config::TenantConfigs;
 use domain::endpoint::EndpointName;
 use reqwest::Method;
 use runtime::config::{BaseUrl, Setting as _};
@@ -55,7 +56,7 @@ async fn assert_sessions(app: &TestApp, maker: Maker, count: usize, when: &str) 
 }
 
 /// The sweep as its worker runs it, without the wait.
-fn sweeper(app: &TestApp, maker: Maker) -> Sessions {
+pub(crate) fn sweeper(app: &TestApp, maker: Maker) -> Sessions {
     let base = |path: &str| BaseUrl::from_text(&format!("{}{path}", app.simulator.base_url())).unwrap();
     let gateway = (
         base("/support"),
@@ -81,6 +82,10 @@ fn sweeper(app: &TestApp, maker: Maker) -> Sessions {
         routes: app.routes.clone(),
         redis: RedisLink::new(&SecretString::from(test_support::redis_url()), "sweeper").unwrap(),
         endpoints: Endpoints::build(&EndpointsSettings { list: vec![primary] }, calls).unwrap(),
+        configs: TenantConfigs::new(
+            app.direct.clone(),
+            RedisLink::new(&SecretString::from(test_support::redis_url()), "sweeper").unwrap(),
+        ),
         webhook_url: None,
     })
 }

@@ -2,12 +2,14 @@
 
 use domain::address::PhoneNumber;
 use domain::endpoint::Provider;
+use domain::ids::AccountId;
 use secrecy::ExposeSecret as _;
 use tenant_isolation::TenantScope;
 use whatsapp::credentials::WebhookKey;
 use whatsapp::session::{Details, LinkingCode, Upkeep};
 
-use super::{SessionError, Sessions};
+use super::call::SessionCall;
+use super::{SessionError, Sessions, Which};
 use crate::flows::tenant::Actor;
 use crate::store::account;
 use crate::store::session::SessionRow;
@@ -17,12 +19,24 @@ impl Sessions {
     ///
     /// # Errors
     /// [`SessionError`].
-    pub async fn connect(&self, scope: &TenantScope, actor: &Actor) -> Result<Details, SessionError> {
-        let row = self.of(scope).await?;
+    pub async fn connect(
+        &self,
+        scope: &TenantScope,
+        which: Which,
+        actor: &Actor,
+    ) -> Result<Details, SessionError> {
+        let row = self.of(scope, which).await?;
         let token = self.token(scope, &row)?;
         let endpoint = self.endpoint(&row)?;
         let upkeep = self.upkeep(scope, &row)?;
-        let details = endpoint.sessions.connect(&token, &upkeep).await?;
+        let details = self
+            .call(
+                scope,
+                &endpoint,
+                SessionCall::Connect,
+                endpoint.sessions.connect(&token, &upkeep),
+            )
+            .await?;
         self.after(scope, &row, actor, "session.connect").await?;
         Ok(details)
     }
@@ -31,10 +45,23 @@ impl Sessions {
     ///
     /// # Errors
     /// [`SessionError`].
-    pub async fn disconnect(&self, scope: &TenantScope, actor: &Actor) -> Result<Details, SessionError> {
-        let row = self.of(scope).await?;
+    pub async fn disconnect(
+        &self,
+        scope: &TenantScope,
+        which: Which,
+        actor: &Actor,
+    ) -> Result<Details, SessionError> {
+        let row = self.of(scope, which).await?;
         let token = self.token(scope, &row)?;
-        let details = self.endpoint(&row)?.sessions.disconnect(&token).await?;
+        let endpoint = self.endpoint(&row)?;
+        let details = self
+            .call(
+                scope,
+                &endpoint,
+                SessionCall::Disconnect,
+                endpoint.sessions.disconnect(&token),
+            )
+            .await?;
         self.after(scope, &row, actor, "session.disconnect").await?;
         Ok(details)
     }
@@ -43,10 +70,23 @@ impl Sessions {
     ///
     /// # Errors
     /// [`SessionError`].
-    pub async fn logout(&self, scope: &TenantScope, actor: &Actor) -> Result<Details, SessionError> {
-        let row = self.of(scope).await?;
+    pub async fn logout(
+        &self,
+        scope: &TenantScope,
+        which: Which,
+        actor: &Actor,
+    ) -> Result<Details, SessionError> {
+        let row = self.of(scope, which).await?;
         let token = self.token(scope, &row)?;
-        let details = self.endpoint(&row)?.sessions.logout(&token).await?;
+        let endpoint = self.endpoint(&row)?;
+        let details = self
+            .call(
+                scope,
+                &endpoint,
+                SessionCall::Logout,
+                endpoint.sessions.logout(&token),
+            )
+            .await?;
         self.after(scope, &row, actor, "session.logout").await?;
         Ok(details)
     }
@@ -58,23 +98,39 @@ impl Sessions {
     pub async fn pair_phone(
         &self,
         scope: &TenantScope,
+        which: Which,
         phone: &PhoneNumber,
         actor: &Actor,
     ) -> Result<LinkingCode, SessionError> {
-        let row = self.of(scope).await?;
+        let row = self.of(scope, which).await?;
         let token = self.token(scope, &row)?;
-        let code = self.endpoint(&row)?.sessions.pair_phone(&token, phone).await?;
+        let endpoint = self.endpoint(&row)?;
+        let code = self
+            .call(
+                scope,
+                &endpoint,
+                SessionCall::PairPhone,
+                endpoint.sessions.pair_phone(&token, phone),
+            )
+            .await?;
         self.note(scope, actor, "session.pair_phone", &row).await?;
         Ok(code)
     }
 
     /// A session that was just made comes up by itself. When it does not, people connect it by hand.
-    pub(super) async fn connect_new(&self, scope: &TenantScope) {
+    pub(super) async fn connect_new(&self, scope: &TenantScope, account: AccountId) {
         let connected = async {
-            let row = self.of(scope).await?;
+            let row = self.of(scope, Which::Device(account)).await?;
             let token = self.token(scope, &row)?;
             let upkeep = self.upkeep(scope, &row)?;
-            self.endpoint(&row)?.sessions.connect(&token, &upkeep).await?;
+            let endpoint = self.endpoint(&row)?;
+            self.call(
+                scope,
+                &endpoint,
+                SessionCall::Connect,
+                endpoint.sessions.connect(&token, &upkeep),
+            )
+            .await?;
             self.changed(scope, row.account()).await;
             Ok::<(), SessionError>(())
         };
@@ -91,19 +147,10 @@ impl Sessions {
         let key = newest
             .map(|sealed| self.keys.open(sealed, &binding))
             .transpose()?;
+        let provider = row.provider.parse().unwrap_or(Provider::Genfity);
         Ok(Upkeep {
-            webhook_url: self.webhook_url_of(row),
+            webhook_url: self.webhook_url_at(provider, &row.endpoint),
             webhook_key: key.and_then(|key| WebhookKey::new(key.expose_secret()).ok()),
-        })
-    }
-
-    /// Where the session's events are to go. Those of a GoWA have a road of their own, which says whose they are.
-    fn webhook_url_of(&self, row: &SessionRow) -> Option<String> {
-        let url = self.webhook_url.as_deref()?;
-        Some(if row.provider == Provider::Gowa.as_str() {
-            format!("{url}/gowa/{}", row.endpoint)
-        } else {
-            url.to_owned()
         })
     }
 
@@ -117,7 +164,7 @@ impl Sessions {
     ) -> Result<(), SessionError> {
         self.note(scope, actor, action, row).await?;
         self.changed(scope, row.account()).await;
-        if let Err(error) = self.status(scope).await {
+        if let Err(error) = self.status(scope, Which::Device(row.account())).await {
             tracing::warn!(error = %crate::error::chain(&error), "the session's state could not be read");
         }
         Ok(())

@@ -1,17 +1,18 @@
 //! A session is removed: there first, here only when it is gone there.
 
+use domain::endpoint::Provider;
 use domain::ids::AccountId;
 use tenant_isolation::TenantScope;
 use whatsapp::genfity::{Removal, SupportGateway, WaAdmin};
 use whatsapp::session::FailureReason;
 
+use super::call::SessionCall;
 use super::work::Work;
-use super::{SessionError, Sessions};
+use super::{SessionError, Sessions, Which};
 use crate::endpoints::LiveEndpoint;
 use crate::flows::tenant::Actor;
-use crate::store::account::{self, INSTANCE, SESSION};
 use crate::store::session::{self, SessionRow, SessionVia};
-use crate::store::{audit, channel_account};
+use crate::store::{account, audit, channel_account, device};
 
 /// Why a session is removed, for the audit log.
 pub(super) struct Removing<'a> {
@@ -31,24 +32,30 @@ impl Sessions {
             detail: None,
             actor,
         };
-        self.remove(scope, &removing).await
+        self.remove(scope, Which::Primary, &removing).await
     }
 
     pub(super) async fn remove(
         &self,
         scope: &TenantScope,
+        which: Which,
         removing: &Removing<'_>,
     ) -> Result<bool, SessionError> {
         let work = self.begin_work(scope).await?;
-        let removed = self.remove_under(&work, removing).await;
+        let removed = self.remove_under(&work, which, removing).await;
         work.end().await;
         removed
     }
 
-    async fn remove_under(&self, work: &Work<'_>, removing: &Removing<'_>) -> Result<bool, SessionError> {
+    pub(super) async fn remove_under(
+        &self,
+        work: &Work<'_>,
+        which: Which,
+        removing: &Removing<'_>,
+    ) -> Result<bool, SessionError> {
         // One that was only begun goes, too, and was none.
-        self.abandon(work, removing.actor).await?;
-        let Some(row) = self.find(work.scope()).await? else {
+        self.abandon(work, which, removing.actor).await?;
+        let Some(row) = self.find(work.scope(), which).await? else {
             return Ok(false);
         };
         self.remove_outside(work, &row).await?;
@@ -56,7 +63,7 @@ impl Sessions {
         Ok(true)
     }
 
-    async fn remove_outside(&self, work: &Work<'_>, row: &SessionRow) -> Result<(), SessionError> {
+    pub(super) async fn remove_outside(&self, work: &Work<'_>, row: &SessionRow) -> Result<(), SessionError> {
         let endpoint = self.endpoint(row)?;
         let logged_out = self.log_out(work, &endpoint, row).await?;
         let Some(via) = row.session_via.as_deref() else {
@@ -70,6 +77,7 @@ impl Sessions {
                 .remove_at_gateway(work, endpoint.gateway()?, row)
                 .await
                 .map(drop),
+            Some(SessionVia::Gowa) => self.remove_at_gowa(work, &endpoint, row).await,
             Some(SessionVia::Server) => self
                 .remove_at_server(work, endpoint.server()?, row)
                 .await
@@ -89,7 +97,15 @@ impl Sessions {
         let Ok(token) = self.token(work.scope(), row) else {
             return Ok(false);
         };
-        match endpoint.sessions.logout(&token).await {
+        match self
+            .call(
+                work.scope(),
+                endpoint,
+                SessionCall::Logout,
+                endpoint.sessions.logout(&token),
+            )
+            .await
+        {
             Ok(_) => Ok(true),
             Err(failure) => Ok(matches!(
                 failure.reason,
@@ -109,6 +125,9 @@ impl Sessions {
         row: &SessionRow,
         logged_out: bool,
     ) -> Result<(), SessionError> {
+        if endpoint.provider == Provider::Gowa {
+            return self.remove_at_gowa(work, endpoint, row).await;
+        }
         let mut removed = false;
         if let Ok(gateway) = endpoint.gateway()
             && self.customer_key(work.scope()).await?.is_some()
@@ -142,6 +161,18 @@ impl Sessions {
         Ok(gateway.delete_session(&key, id).await?)
     }
 
+    async fn remove_at_gowa(
+        &self,
+        work: &Work<'_>,
+        endpoint: &LiveEndpoint,
+        row: &SessionRow,
+    ) -> Result<(), SessionError> {
+        let id = self.token(work.scope(), row)?;
+        work.go_on().await?;
+        endpoint.devices()?.remove(&id).await?;
+        Ok(())
+    }
+
     async fn remove_at_server(
         &self,
         work: &Work<'_>,
@@ -163,15 +194,13 @@ impl Sessions {
         removing: &Removing<'_>,
     ) -> Result<(), SessionError> {
         let account = AccountId::from_uuid(row.id);
-        let tenant = work.scope().tenant().as_str();
-        let mut names = vec![(INSTANCE, row.instance_name.as_str()), (INSTANCE, tenant)];
-        names.extend(row.session_id.as_deref().map(|id| (SESSION, id)));
         let mut tx = work.transaction("forget session").await?;
-        for (kind, name) in &names {
-            account::unregister(&mut tx, kind, name).await?;
-        }
+        let names = account::unregister_all(&mut tx, account).await?;
         session::clear(&mut tx, account).await?;
-        channel_account::lose_number(&mut tx).await?;
+        if account::is_primary(&mut tx, account).await? {
+            channel_account::lose_number(&mut tx).await?;
+        }
+        device::end(&mut tx, account).await?;
         let mut act = removing
             .actor
             .act(removing.action, Some(row.instance_name.clone()));
@@ -179,7 +208,7 @@ impl Sessions {
         audit::note(&mut tx, &act).await?;
         tx.commit().await?;
         for (kind, name) in names {
-            self.routes.forget(kind, name).await;
+            self.routes.forget(kind, &name).await;
         }
         self.changed(work.scope(), account).await;
         Ok(())

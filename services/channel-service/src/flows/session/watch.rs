@@ -5,22 +5,27 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use cache::NotLoaded;
 use domain::account::AccountStatus;
 use domain::address::{Jid, PhoneNumber};
-use domain::endpoint::EndpointName;
+use domain::endpoint::{EndpointName, Provider};
 use serde::{Deserialize, Serialize};
 use tenant_isolation::{TenantScope, TenantTransaction};
 use tokio::time::Instant;
 use whatsapp::credentials::SessionToken;
 use whatsapp::session::{FailureReason, SessionState};
 
-use super::{SessionError, Sessions, qr_key, status_key};
+use super::call::SessionCall;
+use super::{SessionError, Sessions, Which, held_key, qr_key, status_key};
 use crate::endpoints::LiveEndpoint;
 use crate::store::channel_account;
 use crate::store::session::{self, SessionRow};
 
 /// How long an answer is good.
 pub(super) const FRESH: Duration = Duration::from_secs(1);
+
+/// How long a GoWA's code is shown before it is asked for another one.
+pub(super) const HELD: Duration = Duration::from_secs(20);
 
 /// How long nobody is asked at an endpoint after it said that we ask too often. It counts by our address, for all tenants
 /// together, and blocks whoever goes on (contract 6.1).
@@ -91,15 +96,16 @@ pub enum QrView {
 }
 
 impl Sessions {
-    /// Where the tenant's session stands, with what is stored of it. `None`: it has none.
+    /// Where a session of the tenant's stands, with what is stored of it. `None`: there is none.
     ///
     /// # Errors
     /// [`SessionError`] about our own side only: a provider that fails is [`StatusView::Unknown`].
     pub async fn status(
         &self,
         scope: &TenantScope,
+        which: Which,
     ) -> Result<Option<(SessionRow, StatusView)>, SessionError> {
-        let Some(row) = self.find(scope).await? else {
+        let Some(row) = self.find(scope, which).await? else {
             return Ok(None);
         };
         let key = status_key(scope, row.account());
@@ -127,7 +133,15 @@ impl Sessions {
             return StatusView::Unknown;
         }
         metrics::counter!("kanal_session_status_calls_total").increment(1);
-        let state = match endpoint.sessions.status(&token).await {
+        let state = match self
+            .call(
+                scope,
+                &endpoint,
+                SessionCall::Status,
+                endpoint.sessions.status(&token),
+            )
+            .await
+        {
             Ok(state) => state,
             Err(failure) => {
                 if failure.reason == FailureReason::RateLimited {
@@ -164,17 +178,11 @@ impl Sessions {
         state: &SessionState,
         phone: Option<&str>,
     ) -> Result<(), SessionError> {
-        let status = match (state.connected, state.logged_in) {
-            (true, true) => AccountStatus::Connected,
-            (true, false) => AccountStatus::QrWaiting,
-            // Down because it was unlinked says more than down.
-            (false, _) if row.status.parse() == Ok(AccountStatus::LoggedOut) => AccountStatus::LoggedOut,
-            (false, _) => AccountStatus::Disconnected,
-        };
+        let status = standing(state.connected, state.logged_in, &row.status);
         let mut tx = TenantTransaction::begin(&self.db, scope, "learn session state").await?;
         session::note_state(&mut tx, row.account(), status, phone).await?;
         if let Some(phone) = phone {
-            channel_account::show_number(&mut tx, phone).await?;
+            channel_account::show_number(&mut tx, row.account(), phone).await?;
         }
         tx.commit().await?;
         Ok(())
@@ -184,23 +192,56 @@ impl Sessions {
     ///
     /// # Errors
     /// [`SessionError`] about our own side only.
-    pub async fn qr(&self, scope: &TenantScope) -> Result<QrView, SessionError> {
-        let row = self.of(scope).await?;
+    pub async fn qr(&self, scope: &TenantScope, which: Which) -> Result<QrView, SessionError> {
+        let row = self.of(scope, which).await?;
         let token = self.token(scope, &row)?;
         let endpoint = self.endpoint(&row)?;
         let key = qr_key(scope, row.account());
         let asked = self
             .qr_codes
             .get(&key, || async {
-                Ok::<_, SessionError>(Some(self.ask_qr(&endpoint, &token).await))
+                Ok::<_, SessionError>(Some(match endpoint.provider {
+                    Provider::Gowa => self.held_qr(scope, &row, &endpoint, &token).await,
+                    Provider::Genfity | Provider::Cloud => self.ask_qr(scope, &endpoint, &token).await,
+                }))
             })
             .await;
         Ok(asked.ok().flatten().unwrap_or(QrView::NoSession))
     }
+
+    /// Asking a GoWA for a code makes a new one, after which the one before does not count. So one is held for as long as
+    /// it can be scanned.
+    async fn held_qr(
+        &self,
+        scope: &TenantScope,
+        row: &SessionRow,
+        endpoint: &LiveEndpoint,
+        token: &SessionToken,
+    ) -> QrView {
+        let held = self
+            .held_codes
+            .get(&held_key(scope, row.account()), || async {
+                match self.ask_qr(scope, endpoint, token).await {
+                    QrView::Code(code) if !code.is_empty() => Ok(Some(QrView::Code(code))),
+                    other => Err(NoCode(other)),
+                }
+            })
+            .await;
+        match held {
+            Ok(view) => view.unwrap_or(QrView::NoSession),
+            Err(error) => match &*error {
+                NotLoaded::Failed(NoCode(view)) => view.clone(),
+                NotLoaded::Absent => QrView::NoSession,
+            },
+        }
+    }
 }
 
+/// What is not held.
+struct NoCode(QrView);
+
 impl Sessions {
-    async fn ask_qr(&self, endpoint: &LiveEndpoint, token: &SessionToken) -> QrView {
+    async fn ask_qr(&self, scope: &TenantScope, endpoint: &LiveEndpoint, token: &SessionToken) -> QrView {
         if self.pause.is_on(&endpoint.name) {
             return QrView::Failed {
                 code: FailureReason::RateLimited.as_str().to_owned(),
@@ -208,7 +249,10 @@ impl Sessions {
             };
         }
         metrics::counter!("kanal_session_qr_calls_total").increment(1);
-        let failure = match endpoint.sessions.qr(token).await {
+        let failure = match self
+            .call(scope, endpoint, SessionCall::Qr, endpoint.sessions.qr(token))
+            .await
+        {
             Ok(code) => return QrView::Code(code.0),
             Err(failure) => failure,
         };
@@ -222,6 +266,17 @@ impl Sessions {
             code: failure.reason.as_str().to_owned(),
             said: failure.said.as_str().to_owned(),
         }
+    }
+}
+
+/// What the provider's words mean for an account that stood like this before.
+pub(super) fn standing(connected: bool, logged_in: bool, before: &str) -> AccountStatus {
+    match (connected, logged_in) {
+        (true, true) => AccountStatus::Connected,
+        (true, false) => AccountStatus::QrWaiting,
+        // Down because it was unlinked says more than down.
+        (false, _) if before.parse() == Ok(AccountStatus::LoggedOut) => AccountStatus::LoggedOut,
+        (false, _) => AccountStatus::Disconnected,
     }
 }
 
