@@ -156,10 +156,13 @@ async fn every_call_goes_to_the_endpoint_of_its_account() {
     assert_eq!(asked(&app.simulator, "/wa/chat/downloadaudio"), 0);
     assert_eq!(asked(&second, "/wa/chat/downloadaudio"), 1);
 
-    // And a session is made where the account is bound to.
+    // And a session is made where the tenant was put.
     app.bare_tenant("desa-tiga").await;
-    app.run_sql("UPDATE accounts SET endpoint = 'Second' WHERE tenant_id = 'desa-tiga'")
-        .await;
+    app.run_sql(
+        "INSERT INTO tenant_whatsapp_config (tenant_id, id, endpoint_name) \
+         VALUES ('desa-tiga', gen_random_uuid(), 'Second')",
+    )
+    .await;
     let (before_here, before_there) = (app.simulator.wa_users().len(), second.wa_users().len());
     let made = app
         .internal(Method::POST, "/whatsapp/session?village_id=desa-tiga", None)
