@@ -26,6 +26,9 @@ pub struct FaultSpec {
     /// Chance from 0 to 1 that a matching request is hit; always if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probability: Option<f64>,
+    /// Spares so many first; counts down as it does.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub spare: u64,
 }
 
 impl FaultSpec {
@@ -38,6 +41,7 @@ impl FaultSpec {
             kind,
             times: None,
             probability: None,
+            spare: 0,
         }
     }
 
@@ -51,6 +55,7 @@ impl FaultSpec {
             kind,
             times: None,
             probability: None,
+            spare: 0,
         }
     }
 
@@ -58,6 +63,13 @@ impl FaultSpec {
     #[must_use]
     pub fn times(mut self, times: u64) -> Self {
         self.times = Some(times);
+        self
+    }
+
+    /// The same fault, which spares the first ones.
+    #[must_use]
+    pub fn sparing(mut self, spare: u64) -> Self {
+        self.spare = spare;
         self
     }
 }
@@ -134,6 +146,10 @@ pub enum FaultKind {
 
 fn one() -> u32 {
     1
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A fault that is switched on, with the number of times it has hit.
@@ -376,6 +392,10 @@ fn hit(fault: &mut FaultView) -> bool {
         .probability
         .is_some_and(|chance| !rand::rng().random_bool(chance.clamp(0.0, 1.0)));
     if spared || spent(fault) {
+        return false;
+    }
+    if fault.spec.spare > 0 {
+        fault.spec.spare -= 1;
         return false;
     }
     fault.hits += 1;
