@@ -23,7 +23,7 @@ use web::{ErrorField, MetricsToken, ServerSettings};
 
 use crate::chats::Chats;
 use crate::config::{Settings, WebhookSettings};
-use crate::endpoints::{CallSettings, Endpoints};
+use crate::endpoints::{CallSettings, Endpoints, reload};
 use crate::flows::ai_reply::ReplySender;
 use crate::flows::fetch_media::MediaFetcher;
 use crate::flows::fetch_url::FileClient;
@@ -103,6 +103,7 @@ pub struct Application {
     workers: Signal,
     outcomes: Outcomes,
     endpoints: Endpoints,
+    reread: Option<(reload::ReadSettings, tokio::signal::unix::Signal)>,
     open: Arc<AtomicBool>,
 }
 
@@ -173,6 +174,7 @@ impl Application {
             workers: Signal::default(),
             outcomes: Outcomes::default(),
             endpoints,
+            reread: None,
             open: Arc::default(),
         })
     }
@@ -187,6 +189,21 @@ impl Application {
         self
     }
 
+    /// At SIGHUP, reads the endpoints anew from these settings.
+    ///
+    /// # Errors
+    /// When the signal handler cannot be installed.
+    pub fn rereading(mut self, read: reload::ReadSettings) -> std::io::Result<Self> {
+        self.reread = Some((read, reload::catch()?));
+        Ok(self)
+    }
+
+    /// The WhatsApp API servers, as they are now and after each reload.
+    #[must_use]
+    pub const fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
     /// The port the service listens on.
     ///
     /// # Errors
@@ -199,7 +216,11 @@ impl Application {
     ///
     /// # Errors
     /// When the database does not keep tenants apart, or the server cannot run.
-    pub async fn run_until_stopped(self, shutdown: Shutdown) -> anyhow::Result<()> {
+    pub async fn run_until_stopped(mut self, shutdown: Shutdown) -> anyhow::Result<()> {
+        if let Some((read, hangups)) = self.reread.take() {
+            let reloading = reload::run(hangups, self.endpoints.clone(), read, shutdown.clone());
+            shutdown.spawn("endpoint reloads", reloading);
+        }
         let ingest_settings = self.settings.ingest;
         let (ingest, queues) = Ingest::new(ingest_settings.queue, ingest_settings.committers);
         let server = self.server_settings();

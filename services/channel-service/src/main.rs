@@ -1,6 +1,7 @@
 //! channel-service: `serve` (default), `migrate`, `healthcheck`, `config` and the operator's commands.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use channel_service::app::Application;
@@ -97,6 +98,7 @@ async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
         .with_context(|| format!("cannot listen on {}", settings.process.address))?;
     let shutdown = process::start(SERVICE, &settings.process)?;
     let served = Application::build(settings, listener)?
+        .rereading(Arc::new(SettingsReader::from_process))?
         .run_until_stopped(shutdown.clone())
         .await;
     if let Err(error) = &served {

@@ -63,7 +63,7 @@ pub(super) fn answer(
         return refused(404, "DEVICE_NOT_FOUND", "device not found");
     };
     if path == ["send", "presence"] {
-        return usable(&device).map_or_else(|| done("Presence sent", Value::Null), |refusal| refusal);
+        return usable(&device).unwrap_or_else(|| done("Presence sent", Value::Null));
     }
     let phone = request.text("phone").to_owned();
     if phone.is_empty() || phone.starts_with('0') || phone.starts_with('+') {

@@ -27,8 +27,8 @@ pub struct OutboundMessage {
 pub struct OutboundQuote {
     /// Its id.
     pub id: ProviderMessageId,
-    /// Who wrote it: WhatsApp shows the quote only with its writer.
-    pub participant: ChatAddress,
+    /// Who wrote it, where that is known. Providers that do not know the message themselves cannot show a quote without.
+    pub participant: Option<ChatAddress>,
     /// What it says, for phones that do not have it.
     pub text: Option<Text>,
 }

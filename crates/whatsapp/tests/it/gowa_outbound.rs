@@ -187,7 +187,7 @@ async fn a_text_names_its_device_and_its_quote() {
     let mut message = text();
     message.quoted = Some(OutboundQuote {
         id: id("3EB0QUOTED"),
-        participant: ChatAddress::parse("628123450001@s.whatsapp.net").unwrap(),
+        participant: None,
         text: None,
     });
     let (first, head, body) = asked(&message).await;

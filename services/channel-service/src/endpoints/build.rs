@@ -9,7 +9,7 @@ use whatsapp::genfity::{
     Endpoint, GenfityCourtesy, GenfityDownloads, GenfitySender, GenfitySessions, InternalKey,
     InvalidEndpoint, SupportGateway, WaAdmin,
 };
-use whatsapp::gowa::{GowaCourtesy, GowaDownloads, GowaEndpoint, GowaSender, GowaSessions};
+use whatsapp::gowa::{GowaCourtesy, GowaDevices, GowaDownloads, GowaEndpoint, GowaSender, GowaSessions};
 use whatsapp::probe::{HttpProbe, ProbeEndpoint};
 use whatsapp::unserved::Unserved;
 
@@ -46,6 +46,7 @@ impl LiveEndpoint {
                     WaAdmin::new(&Endpoint::new(base.url().clone())?, token.secret().clone())
                 })
                 .transpose()?,
+            devices: None,
             dry_run: calls.dry_run,
         };
         Ok(Self {
@@ -72,6 +73,10 @@ impl LiveEndpoint {
             courtesy: Arc::new(GowaCourtesy::new(&endpoint)?),
             downloads: Arc::new(GowaDownloads::new(&endpoint)?),
             probe: Arc::new(HttpProbe::gowa(settings.api_url.url(), auth)?),
+            makers: Makers {
+                devices: Some(GowaDevices::new(&endpoint)?),
+                ..Makers::default()
+            },
             ..Self::unserved(settings)
         })
     }
@@ -104,6 +109,7 @@ impl LiveEndpoint {
             courtesy: Arc::new(DryRun),
             probe: Arc::new(DryRun) as Arc<dyn ProbeEndpoint>,
             makers: Makers {
+                devices: None,
                 dry_run: true,
                 ..self.makers
             },

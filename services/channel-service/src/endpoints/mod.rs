@@ -4,6 +4,7 @@
 //! it. Whoever has an endpoint in hand keeps it until the call is over, also while a reload replaces the table.
 
 mod build;
+pub mod reload;
 
 use std::collections::HashMap;
 use std::fmt;

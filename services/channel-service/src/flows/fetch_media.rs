@@ -157,11 +157,11 @@ impl MediaFetcher {
                 }
                 MediaSource::WhatsApp(keys) => {
                     let held = HeldFile::Keys(keys.clone());
-                    self.from_provider(tenant, wanted, media, held).await
+                    self.ask_provider(tenant, wanted, media, held).await
                 }
                 MediaSource::Server(file) => {
                     let held = HeldFile::Server(file.clone());
-                    self.from_provider(tenant, wanted, media, held).await
+                    self.ask_provider(tenant, wanted, media, held).await
                 }
                 // It was there while the webhook was in hand.
                 MediaSource::Inline { .. } => continue,
@@ -175,7 +175,7 @@ impl MediaFetcher {
         outcome
     }
 
-    async fn from_provider(
+    async fn ask_provider(
         &self,
         tenant: &TenantId,
         wanted: &Wanted,

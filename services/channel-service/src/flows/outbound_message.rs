@@ -90,9 +90,10 @@ fn is_there(other: &OtherRow) -> bool {
 
 fn quote(other: &OtherRow, chat: &ChatAddress, own_phone: Option<&str>) -> Option<OutboundQuote> {
     let participant = if other.direction == Direction::Outbound.as_str() {
-        PhoneNumber::parse(own_phone?).ok().map(ChatAddress::Phone)?
+        let own = own_phone.and_then(|phone| PhoneNumber::parse(phone).ok());
+        own.map(ChatAddress::Phone)
     } else {
-        writer(other).unwrap_or_else(|| chat.clone())
+        Some(writer(other).unwrap_or_else(|| chat.clone()))
     };
     Some(OutboundQuote {
         id: known_as(other)?,

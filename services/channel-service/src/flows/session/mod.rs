@@ -25,6 +25,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tenant_isolation::{TenantScope, TenantTransaction};
 use whatsapp::credentials::SessionToken;
 use whatsapp::genfity::{CallError, SupportGateway, WaAdmin};
+use whatsapp::gowa::GowaDevices;
 use whatsapp::session::SessionFailure;
 
 use super::register_account::RegisterError;
@@ -57,6 +58,8 @@ pub struct Makers {
     pub gateway: Option<SupportGateway>,
     /// The WhatsApp server's administration.
     pub server: Option<WaAdmin>,
+    /// The devices of a GoWA, which makes them itself.
+    pub devices: Option<GowaDevices>,
     /// Nothing may go out: without a gateway, sessions exist on paper.
     pub dry_run: bool,
 }
