@@ -112,6 +112,12 @@ impl BasicAuth {
         }
     }
 
+    /// Every way in which it could stand in what somebody says, the longest first.
+    pub(crate) fn spellings(&self) -> [SecretString; 3] {
+        let pair = format!("{}:{}", self.user.expose_secret(), self.password.expose_secret());
+        [self.header(), SecretString::from(pair), self.password.clone()]
+    }
+
     /// The value of the header `Authorization`. Do not log it.
     #[must_use]
     pub fn header(&self) -> SecretString {

@@ -43,7 +43,23 @@ pub enum HeldFile {
     Server(ServerFile),
 }
 
-/// Why a file did not come.
+/// Why a file did not come. All providers say it in the same codes.
+///
+/// | later | when |
+/// |---|---|
+/// | `unreachable`, `timeout`, `connection_cut` | as when sending |
+/// | `unauthorized`, `forbidden` | the session is not known or we are not taken; something forbids it |
+/// | `no_session` | the session is not running, and is needed |
+/// | `rate_limited`, `unavailable` | 429; 502, 503 and the like |
+/// | `provider_failed` | 500: a file that WhatsApp has no more looks like a bad moment |
+/// | `unreadable_answer` | success was said, and no file can be read |
+///
+/// | never | when |
+/// |---|---|
+/// | `not_on_server` | the provider says that it has no such file |
+/// | `provider_has_no_route`, `redirected` | a wrong address or an older server |
+/// | `provider_refused` | another refusal |
+/// | `not_sendable`, `path_refused` | we do not ask: what we were told of the file leads nowhere, or elsewhere |
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DownloadError {
     /// It may come at another time.

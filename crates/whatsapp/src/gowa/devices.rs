@@ -171,6 +171,7 @@ pub(super) async fn set_webhook(
 ) -> Result<(), CallError> {
     let path = &["devices", id.expose(), "webhook"];
     let body = wire::webhook(None, url, key.expose_secret(), insecure);
-    let call = Call::new("PATCH /devices/:id/webhook", Method::PATCH, path, SHORT);
-    http.call(call.with(body)).await.map(drop)
+    let mut call = Call::new("PATCH /devices/:id/webhook", Method::PATCH, path, SHORT).with(body);
+    call.told = Some(key);
+    http.call(call).await.map(drop)
 }

@@ -10,11 +10,10 @@ use reqwest::{Method, Response, StatusCode};
 
 use super::endpoint::GowaEndpoint;
 use super::http::{Call, Http, static_path};
-use super::outbound::asked_wait;
 use super::wire;
 use crate::credentials::SessionToken;
 use crate::download::{DownloadError, DownloadMedia, FileBytes, HeldFile, WantedFile};
-use crate::genfity::{CallError, InvalidEndpoint};
+use crate::genfity::{CallError, InvalidEndpoint, asked_wait};
 
 /// Longest silence of the server.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -122,7 +121,7 @@ fn broken(error: &reqwest::Error) -> DownloadError {
 fn refusal(status: StatusCode, response: &Response) -> DownloadError {
     let later = |reason| DownloadError::Later {
         reason,
-        after: asked_wait(response.headers()),
+        after: asked_wait(response.headers(), chrono::Utc::now()),
     };
     match status {
         StatusCode::NOT_FOUND | StatusCode::GONE => DownloadError::Never {
@@ -130,7 +129,9 @@ fn refusal(status: StatusCode, response: &Response) -> DownloadError {
         },
         StatusCode::UNAUTHORIZED => later("unauthorized"),
         StatusCode::FORBIDDEN => later("forbidden"),
+        StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => later("timeout"),
         StatusCode::TOO_MANY_REQUESTS => later("rate_limited"),
+        StatusCode::INTERNAL_SERVER_ERROR => later("provider_failed"),
         _ if status.is_redirection() => DownloadError::Never { reason: "redirected" },
         _ if status.is_client_error() => DownloadError::Never {
             reason: "provider_refused",
@@ -142,16 +143,16 @@ fn refusal(status: StatusCode, response: &Response) -> DownloadError {
 /// A file that WhatsApp has no more and a bad moment are both a 500: told apart only by trying again.
 fn asked_in_vain(status: u16, code: Option<&str>) -> DownloadError {
     match (status, code) {
-        (401, Some("AUTHENTICATION_ERROR")) | (_, Some("DEVICE_NOT_FOUND" | "INVALID_WA_CLI")) => {
+        (401, Some("AUTHENTICATION_ERROR")) | (_, Some("INVALID_WA_CLI")) => {
             DownloadError::later("no_session")
         }
-        (401, _) => DownloadError::later("unauthorized"),
+        (401, _) | (404, Some("DEVICE_NOT_FOUND")) => DownloadError::later("unauthorized"),
         (403, _) => DownloadError::later("forbidden"),
         (408 | 504, _) => DownloadError::later("timeout"),
         (429, _) => DownloadError::later("rate_limited"),
         (500, _) => DownloadError::later("provider_failed"),
         (404, _) => DownloadError::Never {
-            reason: "not_on_server",
+            reason: "provider_has_no_route",
         },
         (300..=399, _) => DownloadError::Never { reason: "redirected" },
         (400..=499, _) => DownloadError::Never {

@@ -18,6 +18,8 @@ pub struct GowaEndpoint {
     place: Endpoint,
     /// `Authorization`; none where the server asks for none.
     authorization: Option<SecretString>,
+    /// What is taken out of all that the server says.
+    secrets: Vec<SecretString>,
 }
 
 impl GowaEndpoint {
@@ -33,6 +35,7 @@ impl GowaEndpoint {
         Ok(Self {
             place: Endpoint::new(base)?,
             authorization,
+            secrets: auth.map(BasicAuth::spellings).into_iter().flatten().collect(),
         })
     }
 
@@ -67,10 +70,13 @@ impl GowaEndpoint {
 
     /// Keeps what was said to a call, without what we proved ourselves with.
     pub(super) fn keep(&self, said: &str) -> OperatorText {
-        match &self.authorization {
-            Some(secret) => OperatorText::without(said, secret.expose_secret()),
-            None => OperatorText::of_library(said),
-        }
+        self.keep_without(said, None)
+    }
+
+    /// As [`Self::keep`], where the call told another secret.
+    pub(super) fn keep_without(&self, said: &str, told: Option<&SecretString>) -> OperatorText {
+        let secrets = self.secrets.iter().chain(told);
+        OperatorText::without_any(said, secrets.map(|secret| secret.expose_secret()))
     }
 
     /// No proxy from the environment and no redirects: user and password go to this server only.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::{Url, form_urlencoded};
@@ -36,6 +37,8 @@ pub(super) struct Call<'a> {
     /// The device it is for, where the path does not say.
     pub(super) device: Option<&'a SessionToken>,
     pub(super) body: Option<Value>,
+    /// A secret that the body tells.
+    pub(super) told: Option<&'a SecretString>,
     pub(super) timeout: Duration,
 }
 
@@ -53,6 +56,7 @@ impl<'a> Call<'a> {
             query: &[],
             device: None,
             body: None,
+            told: None,
             timeout,
         }
     }
@@ -123,7 +127,7 @@ impl Http {
             return body;
         }
         // A refusal is a refusal even when its explanation is cut or too long.
-        Err(self.refused(name, status, &body.unwrap_or_default()))
+        Err(self.refused(name, status, &body.unwrap_or_default(), call.told))
     }
 
     /// The `results` of a 2xx answer.
@@ -158,7 +162,13 @@ impl Http {
         }
     }
 
-    fn refused(&self, call: &'static str, status: StatusCode, body: &[u8]) -> CallError {
+    fn refused(
+        &self,
+        call: &'static str,
+        status: StatusCode,
+        body: &[u8],
+        told: Option<&SecretString>,
+    ) -> CallError {
         let answer: wire::Answer<'_> = serde_json::from_slice(body).unwrap_or_default();
         let said = answer
             .message
@@ -169,7 +179,7 @@ impl Http {
             call,
             status: status.as_u16(),
             code: answer.code.filled().map(str::to_owned),
-            said: self.endpoint.keep(said),
+            said: self.endpoint.keep_without(said, told),
         }
     }
 }

@@ -24,6 +24,8 @@ pub(crate) enum Does {
     Send(OutboundContent),
     /// The same, as an answer to this message.
     Answer(OutboundContent, &'static str),
+    /// The same, where nobody knows who wrote what is answered.
+    AnswerWithoutWriter(OutboundContent, &'static str),
     /// A text is sent to this address.
     SendTo(&'static str),
     /// A text is sent by a session that stands so.

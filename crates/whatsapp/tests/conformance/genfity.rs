@@ -159,11 +159,20 @@ impl ProviderUnderTest for Genfity {
             }
             match stage {
                 Stage::Waiting => drop(sessions.connect(&token, &Upkeep::default()).await.unwrap()),
-                Stage::Lost => drop(sessions.disconnect(&token).await.unwrap()),
+                Stage::Lost => self.lose(simulator, &token).await,
                 Stage::LoggedOut => drop(sessions.logout(&token).await.unwrap()),
                 Stage::Made | Stage::Paired | Stage::Unknown => {}
             }
             token
+        }
+        .boxed()
+    }
+
+    fn lose<'a>(&'a self, simulator: &'a Simulator, token: &'a SessionToken) -> BoxFuture<'a, ()> {
+        async move {
+            let endpoint = Self::endpoint(&simulator.base_url(), Settings::default());
+            let sessions = GenfitySessions::new(&endpoint).unwrap();
+            sessions.disconnect(token).await.unwrap();
         }
         .boxed()
     }
@@ -537,4 +546,45 @@ fn message(what: &What) -> Value {
     }
 }
 
-const DEVIATIONS: &[Deviation] = &[];
+const DEVIATIONS: &[Deviation] = &[
+    Deviation {
+        case: "answer to nobody knows whom",
+        instead: "accepted; 'Ya'",
+        why: "the server knows no messages, and WhatsApp shows no quote without its writer",
+    },
+    Deviation {
+        case: "sound by link",
+        instead: "rejected unprocessable; nothing shown",
+        why: "the server fetches pictures and films only; callers load everything else",
+    },
+    Deviation {
+        case: "voice note by link",
+        instead: "rejected unprocessable; nothing shown",
+        why: "the server fetches pictures and films only; callers load everything else",
+    },
+    Deviation {
+        case: "document by link",
+        instead: "rejected unprocessable; nothing shown",
+        why: "the server fetches pictures and films only; callers load everything else",
+    },
+    Deviation {
+        case: "sticker by link",
+        instead: "rejected unprocessable; nothing shown",
+        why: "the server fetches pictures and films only; callers load everything else",
+    },
+    Deviation {
+        case: "session that shows a code",
+        instead: "unknown server_error; nothing shown",
+        why: "a 500 whose text no contract fixes: it could be said after sending",
+    },
+    Deviation {
+        case: "endpoint does not take us",
+        instead: "accepted; 'Halo'",
+        why: "sends prove themselves by the session's token alone",
+    },
+    Deviation {
+        case: "session, endpoint does not take us",
+        instead: "connected, logged in, 628111000001, events come here",
+        why: "the same of a session's calls",
+    },
+];

@@ -14,6 +14,7 @@ mod breaking;
 mod cases;
 mod genfity;
 mod gowa;
+mod hooks;
 mod provider;
 mod receiver;
 mod receiving;
@@ -21,6 +22,7 @@ mod run;
 mod sending;
 mod sessions;
 mod words;
+mod world;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

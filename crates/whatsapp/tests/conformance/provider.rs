@@ -54,6 +54,9 @@ pub(crate) trait ProviderUnderTest: Send + Sync {
         hooks: &'a str,
     ) -> BoxFuture<'a, SessionToken>;
 
+    /// A session goes off the network; its pairing holds.
+    fn lose<'a>(&'a self, simulator: &'a Simulator, token: &'a SessionToken) -> BoxFuture<'a, ()>;
+
     /// The phone of a session that shows a code scans it.
     fn scan(&self, simulator: &Simulator, token: &SessionToken);
 

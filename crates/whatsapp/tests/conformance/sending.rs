@@ -126,6 +126,11 @@ pub(crate) fn messages() -> Vec<Case> {
             "accepted; 'Ya' answering 3EB0QUOTED",
         ),
         row(
+            "answer to nobody knows whom",
+            Does::AnswerWithoutWriter(text("Ya"), "3EB0QUOTED"),
+            "accepted; 'Ya' answering 3EB0QUOTED",
+        ),
+        row(
             "answer with a picture",
             Answer(file(Image, "image/jpeg", None, None), "3EB0QUOTED"),
             "accepted; image image/jpeg whole answering 3EB0QUOTED",

@@ -5,6 +5,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use whatsapp::courtesy::NotShown;
 use whatsapp::download::DownloadError;
+use whatsapp::error::MalformedWebhook;
 use whatsapp::event::{InboundEvent, Receipt, SessionEvent};
 use whatsapp::port::SendOutcome;
 use whatsapp::session::SessionFailure;
@@ -118,6 +119,8 @@ pub(crate) fn no_file(error: &DownloadError) -> String {
 /// What a webhook says.
 pub(crate) fn taken(taken: &Taken) -> String {
     match taken {
+        // Where the event is a text inside of a form, the same is said of that text.
+        Taken::Malformed(MalformedWebhook::JsonDataNotJson) => "malformed not_json".to_owned(),
         Taken::Malformed(why) => format!("malformed {}", why.code()),
         Taken::Refused(why) => format!("refused {}", why.code()),
         Taken::Event { event: Ok(event), .. } => self::event(event),

@@ -10,7 +10,9 @@ use serde_json::value::RawValue;
 use super::content::{self, Cutter, Files, Reading};
 use super::{Payload, wire};
 use crate::error::Unusable;
-use crate::event::{InboundEvent, Keep, Receipt, ReceiptKind, SentEcho, SessionEvent, UnknownEvent};
+use crate::event::{
+    InboundEvent, Keep, OTHER_RECEIPTS, Receipt, ReceiptKind, SentEcho, SessionEvent, UnknownEvent,
+};
 use crate::place::{Partner, skip_reason};
 use crate::port::OperatorText;
 
@@ -174,7 +176,12 @@ fn receipt(payload: &Payload, now: DateTime<Utc>) -> Result<InboundEvent, Unusab
         return Ok(InboundEvent::Skipped(reason));
     }
     let Some(kind) = receipt_kind(event.kind.text(), payload.state.as_deref()) else {
-        return unknown(payload);
+        return match event.kind.text() {
+            Some(other) if OTHER_RECEIPTS.contains(&other) => Ok(InboundEvent::Ignored {
+                type_name: "ReadReceipt (other)",
+            }),
+            _ => unknown(payload),
+        };
     };
     let from_me = event.is_from_me.is_true();
     let alternative = if from_me {

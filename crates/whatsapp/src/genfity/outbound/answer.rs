@@ -258,7 +258,7 @@ fn judge_success(body: &Body, ours: &ProviderMessageId, id_of: IdOf, token: &Ses
 }
 
 /// `Retry-After` in seconds or as a date, kept within one second and one hour.
-pub(in crate::genfity) fn asked_wait(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
+pub(crate) fn asked_wait(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let asked = match text.parse() {
         Ok(seconds) => Duration::from_secs(seconds),

@@ -17,7 +17,7 @@ use crate::port::{
     OperatorText, OutboundMessage, RejectReason, ResendSafety, RetryReason, SendMessage, SendOutcome,
     UnknownReason,
 };
-pub(super) use answer::asked_wait;
+pub(crate) use answer::asked_wait;
 pub(crate) use answer::chain;
 use answer::{Answered, judge, no_answer, retry};
 pub use endpoint::{Endpoint, InvalidEndpoint};

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::content::{self, Cutter};
 use super::{Payload, wire};
 use crate::error::Unusable;
-use crate::event::{InboundEvent, Keep, Receipt, ReceiptKind, UnknownEvent};
+use crate::event::{InboundEvent, Keep, OTHER_RECEIPTS, Receipt, ReceiptKind, UnknownEvent};
 use crate::place::{Partner, skip_reason};
 
 /// Kinds of chatwoot-bridge contract 4.6 that carry nothing we act on. A closed list: what is not here and not read below
@@ -189,11 +189,12 @@ fn ack(payload: &Payload, now: DateTime<Utc>) -> Result<InboundEvent, Unusable> 
         Some("read") => ReceiptKind::Read,
         Some("played") => ReceiptKind::Played,
         Some("read-self") => ReceiptKind::ReadSelf,
-        _ => {
+        Some(other) if OTHER_RECEIPTS.contains(&other) => {
             return Ok(InboundEvent::Ignored {
                 type_name: OTHER_RECEIPT,
             });
         }
+        _ => return unknown(payload),
     };
     let partner = Partner::new(&jid, alternative(&jid, &event.from, &event.from_lid))?;
     let ids: Vec<_> = event

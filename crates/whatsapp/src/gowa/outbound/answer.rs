@@ -14,9 +14,9 @@
 //! | 400 `INVALID_JID`, `DEVICE_ID_REQUIRED`, else | `Rejected invalid_recipient`, `RetryLater no_session`, `Rejected invalid_request` | nobody on WhatsApp; no device of ours; the same bytes fail again |
 //! | 401 `AUTHENTICATION_ERROR`, else | `RetryLater no_session`, `unauthorized` | the device is not logged in; our user is not taken |
 //! | 403 | `RetryLater forbidden` | something in between |
-//! | 404 `DEVICE_NOT_FOUND`, else | `RetryLater no_session`, `Rejected not_found` | the device may be made again |
+//! | 404 `DEVICE_NOT_FOUND`, else | `RetryLater unauthorized`, `Rejected not_found` | the device's id is its token, and it may be made again |
 //! | 408 | `Unknown timeout` | the server's own deadline |
-//! | 413, other 4xx | `Rejected too_large`, `refused` | |
+//! | 413, 422, other 4xx | `Rejected too_large`, `unprocessable`, `refused` | |
 //! | 429 `WA_REACHOUT_TIMELOCK` | `RetryLater reachout_timelock`, in an hour | see [`REACHOUT_WAIT`] |
 //! | other 429 | `RateLimited` | something in between, before anything is forwarded |
 //! | 500 `UPLOAD_MEDIA_ERROR`, `INVALID_WA_CLI` | `RetryLater upload_failed`, `no_session` | files are put up before anything is sent; there is no client that could have sent |
@@ -30,19 +30,15 @@ use std::time::Duration;
 
 use chrono::Utc;
 use domain::ids::ProviderMessageId;
-use domain::retry::clamp_retry_after;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 
 use super::super::endpoint::GowaEndpoint;
 use super::super::wire;
-use crate::genfity::error_chain;
+use crate::genfity::{asked_wait, error_chain};
 use crate::port::{OperatorText, RejectReason, RetryReason, SendOutcome, UnknownReason};
 
 /// Most bytes read of an answer; the server's own are below one KiB.
 const MAX_ANSWER: usize = 64 * 1024;
-/// Longest wait a server may ask for.
-const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
 /// The wait after a 429 that names none.
 const DEFAULT_RATE_WAIT: Duration = Duration::from_secs(10);
 
@@ -51,7 +47,7 @@ const DEFAULT_RATE_WAIT: Duration = Duration::from_secs(10);
 /// the account's, for which all of them would stand still. Hence an attempt that counts, and the next one in an hour, the
 /// longest wait there is: with the usual eight attempts the message is tried for most of a working day and then parked,
 /// where a person decides.
-const REACHOUT_WAIT: Duration = LONGEST_WAIT;
+const REACHOUT_WAIT: Duration = Duration::from_secs(60 * 60);
 
 /// Whose id an accepted message goes by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +82,7 @@ enum Body {
 impl Answered {
     pub(super) async fn read(mut response: Response) -> Self {
         let status = response.status();
-        let wait = asked_wait(response.headers());
+        let wait = asked_wait(response.headers(), Utc::now());
         let mut bytes = Vec::new();
         let body = loop {
             match response.chunk().await {
@@ -98,12 +94,6 @@ impl Answered {
         };
         Self { status, wait, body }
     }
-}
-
-/// `Retry-After` in seconds, kept within one second and one hour. Only something in between sends it.
-pub(in crate::gowa) fn asked_wait(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(clamp_retry_after(Duration::from_secs(seconds), LONGEST_WAIT))
 }
 
 /// No answer came at all.
@@ -159,15 +149,14 @@ pub(super) fn judge(
     match (status.as_u16(), answer.code.text().unwrap_or_default()) {
         (301 | 307 | 308, _) => retry(RetryReason::Redirected, detail),
         (400, "INVALID_JID") => rejected(RejectReason::InvalidRecipient),
-        (400, "DEVICE_ID_REQUIRED") | (401, "AUTHENTICATION_ERROR") | (404, "DEVICE_NOT_FOUND") => {
-            retry(RetryReason::NoSession, detail)
-        }
+        (400, "DEVICE_ID_REQUIRED") | (401, "AUTHENTICATION_ERROR") => retry(RetryReason::NoSession, detail),
         (400, _) => rejected(RejectReason::InvalidRequest),
-        (401, _) => retry(RetryReason::Unauthorized, detail),
+        (401, _) | (404, "DEVICE_NOT_FOUND") => retry(RetryReason::Unauthorized, detail),
         (403, _) => retry(RetryReason::Forbidden, detail),
         (404, _) => rejected(RejectReason::NotFound),
         (408, _) => unknown(UnknownReason::Timeout),
         (413, _) => rejected(RejectReason::TooLarge),
+        (422, _) => rejected(RejectReason::Unprocessable),
         (429, "WA_REACHOUT_TIMELOCK") => SendOutcome::RetryLater {
             reason: RetryReason::ReachoutTimelock,
             after: Some(REACHOUT_WAIT),

@@ -18,7 +18,6 @@ use crate::port::{
     OperatorText, OutboundMessage, RejectReason, ResendSafety, RetryReason, SendMessage, SendOutcome,
     UnknownReason,
 };
-pub(super) use answer::asked_wait;
 use answer::{Answered, judge, no_answer, retry};
 pub(super) use request::recipient;
 use request::{Form, Payload, Request};
