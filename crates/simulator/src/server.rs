@@ -36,6 +36,8 @@ pub(crate) fn listen(
     .disable_signals()
     .shutdown_timeout(1)
     .keep_alive(Duration::from_secs(75))
+    // A busy machine lets whole seconds pass between a connection and its first words; that is no fault to imitate.
+    .client_request_timeout(Duration::from_secs(60))
     .listen(listener)
     .map_err(StartError::Listen)?
     .run();

@@ -12,19 +12,23 @@ use simulator::{
     ApiCall, FaultTarget, Inbound, InboundKind, InboundMedia, NewSession, PhoneMessage, RawEvent, Simulator,
     WaConfigChange, WebhookFormat,
 };
+use url::Url;
+use whatsapp::courtesy::ShowCourtesy;
 use whatsapp::credentials::{SessionToken, WebhookKey};
+use whatsapp::download::DownloadMedia;
 use whatsapp::event::{Keep, ReceiptKind};
 use whatsapp::genfity::{
     Endpoint, EventList, GenfityCourtesy, GenfityDownloads, GenfitySender, GenfitySessions, NewWaUser,
     SIGNATURE_HEADER, Unverified, WaAdmin,
 };
-use whatsapp::probe::HttpProbe;
-use whatsapp::session::{ManageSession as _, Upkeep};
+use whatsapp::port::SendMessage;
+use whatsapp::probe::{HttpProbe, ProbeEndpoint};
+use whatsapp::session::{ManageSession, Upkeep};
 
 use crate::breaking::{self, Field};
 use crate::provider::{
     Broken, By, Calls, Clients, Deviation, FILE, GROUP, Happening, KEY, OWN, PARTNER, PARTNER_LID, Place,
-    Posted, ProviderUnderTest, Refusal, SessionChange, Settings, Shown, Stage, Taken, What,
+    Posted, ProviderUnderTest, Refusal, SessionChange, Settings, Shown, Stage, Taken, What, late,
 };
 use crate::words;
 
@@ -93,21 +97,37 @@ impl ProviderUnderTest for Genfity {
 
     fn clients(&self, origin: &str, settings: Settings) -> Clients {
         let endpoint = Self::endpoint(origin, settings);
-        let sender = GenfitySender::new(&endpoint).unwrap();
-        let sessions = GenfitySessions::new(&endpoint).unwrap();
-        let courtesy = GenfityCourtesy::new(&endpoint).unwrap();
-        let downloads = GenfityDownloads::new(&endpoint).unwrap();
-        let admin = SecretString::from(if settings.right_key { ADMIN } else { "wrong" });
-        let base = format!("{origin}/wa").parse().unwrap();
-        let probe = HttpProbe::wa_server(&base, Some(&admin)).unwrap();
-        let printed = format!("{endpoint:?} {sender:?} {sessions:?} {courtesy:?} {downloads:?} {probe:?}");
+        let base: Url = format!("{origin}/wa").parse().unwrap();
+        let probe = move || {
+            let admin = SecretString::from(if settings.right_key { ADMIN } else { "wrong" });
+            HttpProbe::wa_server(&base, Some(&admin)).unwrap()
+        };
+        let (one, two, three, four, all) = (
+            endpoint.clone(),
+            endpoint.clone(),
+            endpoint.clone(),
+            endpoint.clone(),
+            endpoint,
+        );
+        let probe_again = probe.clone();
         Clients {
-            sender: Box::new(sender),
-            sessions: Box::new(sessions),
-            courtesy: Box::new(courtesy),
-            downloads: Box::new(downloads),
-            probe: Box::new(probe),
-            printed,
+            sender: late(move || -> Box<dyn SendMessage> { Box::new(GenfitySender::new(&one).unwrap()) }),
+            sessions: late(move || -> Box<dyn ManageSession> {
+                Box::new(GenfitySessions::new(&two).unwrap())
+            }),
+            courtesy: late(move || -> Box<dyn ShowCourtesy> {
+                Box::new(GenfityCourtesy::new(&three).unwrap())
+            }),
+            downloads: late(move || -> Box<dyn DownloadMedia> {
+                Box::new(GenfityDownloads::new(&four).unwrap())
+            }),
+            probe: late(move || -> Box<dyn ProbeEndpoint> { Box::new(probe()) }),
+            printed: late(move || {
+                let (sender, sessions) = (GenfitySender::new(&all), GenfitySessions::new(&all));
+                let (courtesy, downloads) = (GenfityCourtesy::new(&all), GenfityDownloads::new(&all));
+                let probe = probe_again();
+                format!("{all:?} {sender:?} {sessions:?} {courtesy:?} {downloads:?} {probe:?}")
+            }),
         }
     }
 
@@ -127,7 +147,7 @@ impl ProviderUnderTest for Genfity {
     ) -> BoxFuture<'a, SessionToken> {
         async move {
             let endpoint = Self::endpoint(&simulator.base_url(), Settings::default());
-            let sessions = GenfitySessions::new(&endpoint).unwrap();
+            let sessions = || GenfitySessions::new(&endpoint).unwrap();
             let token = SessionToken::new(TOKEN).unwrap();
             match stage {
                 Stage::Unknown => return SessionToken::new("wat_unknown").unwrap(),
@@ -158,9 +178,9 @@ impl ProviderUnderTest for Genfity {
                 }
             }
             match stage {
-                Stage::Waiting => drop(sessions.connect(&token, &Upkeep::default()).await.unwrap()),
+                Stage::Waiting => drop(sessions().connect(&token, &Upkeep::default()).await.unwrap()),
                 Stage::Lost => self.lose(simulator, &token).await,
-                Stage::LoggedOut => drop(sessions.logout(&token).await.unwrap()),
+                Stage::LoggedOut => drop(sessions().logout(&token).await.unwrap()),
                 Stage::Made | Stage::Paired | Stage::Unknown => {}
             }
             token

@@ -12,19 +12,23 @@ use simulator::{
     FaultTarget, GowaConfigChange, GowaInbound, GowaMedia, GowaMessage, GowaReceipt, GowaWebhook,
     NewGowaDevice, Simulator,
 };
+use url::Url;
+use whatsapp::courtesy::ShowCourtesy;
 use whatsapp::credentials::{BasicAuth, SessionToken, WebhookKey};
+use whatsapp::download::DownloadMedia;
 use whatsapp::event::{Keep, ReceiptKind};
 use whatsapp::gowa::{
     DeviceWebhook, GowaCourtesy, GowaDevices, GowaDownloads, GowaEndpoint, GowaSender, GowaSessions,
     NewDevice, SIGNATURE_HEADER, Unverified,
 };
-use whatsapp::probe::HttpProbe;
-use whatsapp::session::{ManageSession as _, Upkeep};
+use whatsapp::port::SendMessage;
+use whatsapp::probe::{HttpProbe, ProbeEndpoint};
+use whatsapp::session::{ManageSession, Upkeep};
 
 use crate::breaking::{self, Field};
 use crate::provider::{
     Broken, By, Calls, Clients, Deviation, FILE, GROUP, Happening, KEY, OWN, PARTNER, PARTNER_LID, Place,
-    Posted, ProviderUnderTest, Refusal, Settings, Shown, Stage, Taken, What,
+    Posted, ProviderUnderTest, Refusal, Settings, Shown, Stage, Taken, What, late,
 };
 use crate::words;
 
@@ -53,20 +57,30 @@ impl ProviderUnderTest for Gowa {
 
     fn clients(&self, origin: &str, settings: Settings) -> Clients {
         let (endpoint, auth) = Self::endpoint(origin, settings);
-        let sender = GowaSender::new(&endpoint).unwrap();
-        let sessions = GowaSessions::new(&endpoint).unwrap();
-        let courtesy = GowaCourtesy::new(&endpoint).unwrap();
-        let downloads = GowaDownloads::new(&endpoint).unwrap();
-        let probe = HttpProbe::gowa(&format!("{origin}/gowa").parse().unwrap(), Some(&auth)).unwrap();
-        let printed =
-            format!("{endpoint:?} {auth:?} {sender:?} {sessions:?} {courtesy:?} {downloads:?} {probe:?}");
+        let base: Url = format!("{origin}/gowa").parse().unwrap();
+        let probe = move || HttpProbe::gowa(&base, Some(&auth)).unwrap();
+        let (one, two, three, four, all) = (
+            endpoint.clone(),
+            endpoint.clone(),
+            endpoint.clone(),
+            endpoint.clone(),
+            endpoint,
+        );
+        let probe_again = probe.clone();
         Clients {
-            sender: Box::new(sender),
-            sessions: Box::new(sessions),
-            courtesy: Box::new(courtesy),
-            downloads: Box::new(downloads),
-            probe: Box::new(probe),
-            printed,
+            sender: late(move || -> Box<dyn SendMessage> { Box::new(GowaSender::new(&one).unwrap()) }),
+            sessions: late(move || -> Box<dyn ManageSession> { Box::new(GowaSessions::new(&two).unwrap()) }),
+            courtesy: late(move || -> Box<dyn ShowCourtesy> { Box::new(GowaCourtesy::new(&three).unwrap()) }),
+            downloads: late(move || -> Box<dyn DownloadMedia> {
+                Box::new(GowaDownloads::new(&four).unwrap())
+            }),
+            probe: late(move || -> Box<dyn ProbeEndpoint> { Box::new(probe()) }),
+            printed: late(move || {
+                let (sender, sessions) = (GowaSender::new(&all), GowaSessions::new(&all));
+                let (courtesy, downloads) = (GowaCourtesy::new(&all), GowaDownloads::new(&all));
+                let probe = probe_again();
+                format!("{all:?} {sender:?} {sessions:?} {courtesy:?} {downloads:?} {probe:?}")
+            }),
         }
     }
 
@@ -86,7 +100,7 @@ impl ProviderUnderTest for Gowa {
     ) -> BoxFuture<'a, SessionToken> {
         async move {
             let (endpoint, _) = Self::endpoint(&simulator.base_url(), Settings::default());
-            let sessions = GowaSessions::new(&endpoint).unwrap();
+            let sessions = || GowaSessions::new(&endpoint).unwrap();
             let id = SessionToken::new(DEVICE).unwrap();
             match stage {
                 Stage::Unknown => return SessionToken::new("toko/9").unwrap(),
@@ -117,9 +131,9 @@ impl ProviderUnderTest for Gowa {
                 }
             }
             match stage {
-                Stage::Waiting => drop(sessions.connect(&id, &Upkeep::default()).await.unwrap()),
+                Stage::Waiting => drop(sessions().connect(&id, &Upkeep::default()).await.unwrap()),
                 Stage::Lost => self.lose(simulator, &id).await,
-                Stage::LoggedOut => drop(sessions.logout(&id).await.unwrap()),
+                Stage::LoggedOut => drop(sessions().logout(&id).await.unwrap()),
                 Stage::Made | Stage::Paired | Stage::Unknown => {}
             }
             id

@@ -163,7 +163,7 @@ pub(crate) async fn echo(provider: &'static dyn ProviderUnderTest) -> String {
     let file = world.file(MediaKind::Image, false).await;
     let mut secrets = provider.secrets(&world.token);
     secrets.push(OTHER_KEY.to_owned());
-    let stub = Stub::start(Manner::Echo, "", secrets.clone()).await;
+    let stub = Stub::start(Manner::Echo, "").await;
     let clients = provider.clients(&stub.origin, Settings::default());
     let token = &world.token;
     let upkeep = Upkeep {
@@ -174,7 +174,7 @@ pub(crate) async fn echo(provider: &'static dyn ProviderUnderTest) -> String {
     let (sessions, courtesy) = (&clients.sessions, &clients.courtesy);
     let picture = message(sending::file(MediaKind::Image, "image/jpeg", None, None));
     let said = [
-        ("clients", clients.printed.clone()),
+        ("clients", clients.printed.to_string()),
         ("upkeep", format!("{upkeep:?}")),
         ("send", print(&clients.sender.send(token, &hello()).await)),
         (

@@ -1,6 +1,7 @@
 //! What a provider brings to be put through the table: its clients, its imitation in the simulator, and how the things that
 //! the table names are done with it.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -111,15 +112,21 @@ pub(crate) struct Deviation {
     pub(crate) why: &'static str,
 }
 
-/// All of a provider's ports.
+/// All of a provider's ports, each made when it is first used: an HTTP client costs more than a whole case.
 pub(crate) struct Clients {
-    pub(crate) sender: Box<dyn SendMessage>,
-    pub(crate) sessions: Box<dyn ManageSession>,
-    pub(crate) courtesy: Box<dyn ShowCourtesy>,
-    pub(crate) downloads: Box<dyn DownloadMedia>,
-    pub(crate) probe: Box<dyn ProbeEndpoint>,
+    pub(crate) sender: Late<Box<dyn SendMessage>>,
+    pub(crate) sessions: Late<Box<dyn ManageSession>>,
+    pub(crate) courtesy: Late<Box<dyn ShowCourtesy>>,
+    pub(crate) downloads: Late<Box<dyn DownloadMedia>>,
+    pub(crate) probe: Late<Box<dyn ProbeEndpoint>>,
     /// `Debug` of everything that a service might log.
-    pub(crate) printed: String,
+    pub(crate) printed: Late<String>,
+}
+
+pub(crate) type Late<T> = LazyLock<T, Box<dyn FnOnce() -> T + Send>>;
+
+pub(crate) fn late<T>(make: impl FnOnce() -> T + Send + 'static) -> Late<T> {
+    LazyLock::new(Box::new(make))
 }
 
 /// How clients are made.

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -101,7 +103,7 @@ pub(crate) enum Manner {
     HalfAnswer,
     /// Speaks something that is not HTTP.
     Gibberish,
-    /// Refuses, and repeats everything it was shown to prove us.
+    /// Refuses, and repeats everything it was shown.
     Echo,
 }
 
@@ -111,19 +113,19 @@ pub(crate) struct Stub {
 }
 
 impl Stub {
-    /// `elsewhere` is where redirects lead, `secrets` what an echo repeats.
-    pub(crate) async fn start(manner: Manner, elsewhere: &str, secrets: Vec<String>) -> Self {
+    /// `elsewhere` is where redirects lead.
+    pub(crate) async fn start(manner: Manner, elsewhere: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
         let elsewhere = elsewhere.to_owned();
         tokio::spawn(async move {
             while let Ok((mut socket, _)) = listener.accept().await {
-                let (elsewhere, secrets) = (elsewhere.clone(), secrets.clone());
+                let elsewhere = elsewhere.clone();
                 tokio::spawn(async move {
                     let Some(request) = Request::read(&mut socket).await else {
                         return;
                     };
-                    say(&mut socket, &bytes(manner, &request, &elsewhere, &secrets)).await;
+                    say(&mut socket, &bytes(manner, &request, &elsewhere)).await;
                 });
             }
         });
@@ -137,7 +139,7 @@ pub(crate) async fn nobody() -> String {
     format!("http://{}", listener.local_addr().unwrap())
 }
 
-fn bytes(manner: Manner, request: &Request, elsewhere: &str, secrets: &[String]) -> Vec<u8> {
+fn bytes(manner: Manner, request: &Request, elsewhere: &str) -> Vec<u8> {
     match manner {
         Manner::RedirectTo(status) => {
             let location = format!("location: {elsewhere}{}\r\n", request.path);
@@ -146,13 +148,33 @@ fn bytes(manner: Manner, request: &Request, elsewhere: &str, secrets: &[String])
         Manner::HalfAnswer => b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{\"code\":".to_vec(),
         Manner::Gibberish => b"220 mail.example ESMTP\r\n".to_vec(),
         Manner::Echo => {
-            let mut said = secrets.to_vec();
-            said.extend(request.headers.iter().map(|(_, value)| value.clone()));
-            let said = said.join(" and ");
+            let said = shown(request).join(" and ");
             let body = serde_json::json!({"error": said, "message": said, "code": 500}).to_string();
             answer("500 No", "content-type: application/json\r\n", &body)
         }
     }
+}
+
+/// What proves us first, in every spelling, for of long answers the beginning is kept.
+fn shown(request: &Request) -> Vec<String> {
+    let proves = |name: &str| matches!(name, "authorization" | "token");
+    let (mut proofs, others): (Vec<_>, Vec<_>) = request.headers.iter().partition(|(name, _)| proves(name));
+    proofs.extend(others);
+    let mut shown = Vec::new();
+    for (_, value) in proofs {
+        let decoded = value
+            .strip_prefix("Basic ")
+            .and_then(|text| BASE64.decode(text).ok());
+        if let Some(pair) = decoded.and_then(|pair| String::from_utf8(pair).ok()) {
+            shown.extend(pair.split_once(':').map(|(_, password)| password.to_owned()));
+            shown.push(pair);
+        }
+        shown.push(value.clone());
+        if shown.len() <= 3 {
+            shown.push(String::from_utf8_lossy(&request.body).into_owned());
+        }
+    }
+    shown
 }
 
 fn answer(status: &str, headers: &str, body: &str) -> Vec<u8> {

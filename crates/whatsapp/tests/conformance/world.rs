@@ -58,7 +58,7 @@ impl World {
     /// A world in which the clients talk to a stub.
     pub(crate) async fn at(provider: &'static dyn ProviderUnderTest, manner: Manner) -> Self {
         let mut world = Self::paired(provider).await;
-        let stub = Stub::start(manner, &world.simulator.base_url(), Vec::new()).await;
+        let stub = Stub::start(manner, &world.simulator.base_url()).await;
         world.clients = provider.clients(&stub.origin, Settings::default());
         world
     }
@@ -88,7 +88,7 @@ impl World {
         let mut world = Self::paired(provider).await;
         if trouble == Trouble::Slow {
             let settings = Settings {
-                patience: Duration::from_millis(1_000),
+                patience: Duration::from_secs(5),
                 ..Settings::default()
             };
             world.clients = provider.clients(&world.simulator.base_url(), settings);
