@@ -23,7 +23,8 @@ use web::{ErrorField, MetricsToken, ServerSettings};
 
 use crate::chats::Chats;
 use crate::config::{Settings, WebhookSettings};
-use crate::endpoints::{CallSettings, Endpoints, reload};
+use crate::endpoints::reload::{self, Hangups};
+use crate::endpoints::{CallSettings, Endpoints};
 use crate::flows::ai_reply::ReplySender;
 use crate::flows::fetch_media::MediaFetcher;
 use crate::flows::fetch_url::FileClient;
@@ -103,7 +104,7 @@ pub struct Application {
     workers: Signal,
     outcomes: Outcomes,
     endpoints: Endpoints,
-    reread: Option<(reload::ReadSettings, tokio::signal::unix::Signal)>,
+    reread: Option<(Hangups, reload::ReadSettings)>,
     open: Arc<AtomicBool>,
 }
 
@@ -189,13 +190,11 @@ impl Application {
         self
     }
 
-    /// At SIGHUP, reads the endpoints anew from these settings.
-    ///
-    /// # Errors
-    /// When the signal handler cannot be installed.
-    pub fn rereading(mut self, read: reload::ReadSettings) -> std::io::Result<Self> {
-        self.reread = Some((read, reload::catch()?));
-        Ok(self)
+    /// At each of these signals, reads the endpoints anew from these settings.
+    #[must_use]
+    pub fn rereading(mut self, hangups: Hangups, read: reload::ReadSettings) -> Self {
+        self.reread = Some((hangups, read));
+        self
     }
 
     /// The WhatsApp API servers, as they are now and after each reload.
@@ -217,7 +216,7 @@ impl Application {
     /// # Errors
     /// When the database does not keep tenants apart, or the server cannot run.
     pub async fn run_until_stopped(mut self, shutdown: Shutdown) -> anyhow::Result<()> {
-        if let Some((read, hangups)) = self.reread.take() {
+        if let Some((hangups, read)) = self.reread.take() {
             let reloading = reload::run(hangups, self.endpoints.clone(), read, shutdown.clone());
             shutdown.spawn("endpoint reloads", reloading);
         }

@@ -8,6 +8,7 @@ use channel_service::app::Application;
 use channel_service::aws_secrets;
 use channel_service::cli::{self, AccountCommand, DeadLetterCommand, TenantCommand, UserCommand};
 use channel_service::config::{ChoreSettings, MigrateSettings, Settings, reference};
+use channel_service::endpoints::reload::Hangups;
 use channel_service::routes;
 use clap::{Parser, Subcommand};
 use runtime::config::{InvalidSettings, SettingsReader};
@@ -72,8 +73,10 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     let reader = SettingsReader::from_process();
     match command {
         Command::Serve => {
+            // From the first moment: uncaught it would end the process.
+            let hangups = Hangups::catch()?;
             let secrets = aws_secrets::fetch_for(&reader).await;
-            return serve(Settings::read_with(reader, &secrets)?).await;
+            return serve(Settings::read_with(reader, &secrets)?, hangups).await;
         }
         Command::Migrate => print(&cli::migrate(MigrateSettings::read(reader)?).await?),
         Command::Tenant(command) => print(&cli::tenant(ChoreSettings::read(reader)?, command).await?),
@@ -93,12 +96,12 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
+async fn serve(settings: Settings, hangups: Hangups) -> anyhow::Result<ExitCode> {
     let listener = web::bind(settings.process.address)
         .with_context(|| format!("cannot listen on {}", settings.process.address))?;
     let shutdown = process::start(SERVICE, &settings.process)?;
     let served = Application::build(settings, listener)?
-        .rereading(Arc::new(SettingsReader::from_process))?
+        .rereading(hangups, Arc::new(SettingsReader::from_process))
         .run_until_stopped(shutdown.clone())
         .await;
     if let Err(error) = &served {

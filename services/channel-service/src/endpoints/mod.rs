@@ -101,7 +101,8 @@ impl Endpoints {
         if calls.dry_run {
             tracing::warn!("WA_DRY_RUN is on: nothing goes out");
         }
-        let (table, _) = Table::build(settings, calls, &Table::default())?;
+        let (table, changes) = Table::build(settings, calls, &Table::default())?;
+        tracing::info!(endpoints = %listed(&changes.new), "the WhatsApp endpoints are configured");
         Ok(Self {
             table: Arc::new(RwLock::new(Arc::new(table))),
             calls,
@@ -169,6 +170,12 @@ impl Endpoints {
     fn now(&self) -> Arc<Table> {
         Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Names for a line of the log.
+fn listed(names: &[EndpointName]) -> String {
+    let names: Vec<&str> = names.iter().map(EndpointName::as_str).collect();
+    names.join(", ")
 }
 
 impl Table {

@@ -9,7 +9,7 @@ use runtime::config::{InvalidSettings, SettingsReader};
 use runtime::shutdown::Shutdown;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Changes, EndpointError, Endpoints};
+use super::{Changes, EndpointError, Endpoints, listed};
 use crate::aws_secrets;
 use crate::config::EndpointsSettings;
 
@@ -49,20 +49,25 @@ pub async fn reload(endpoints: &Endpoints, read: &ReadSettings) -> Result<Change
     Ok(endpoints.replace(&settings)?)
 }
 
-/// Catches SIGHUP from now on: without that it ends the process.
-///
-/// # Errors
-/// When the signal handler cannot be installed.
-pub fn catch() -> std::io::Result<Signal> {
-    signal(SignalKind::hangup())
+/// The SIGHUPs that reach the process. While there is none of these, one ends it.
+pub struct Hangups(Signal);
+
+impl Hangups {
+    /// Catches them from now on.
+    ///
+    /// # Errors
+    /// When the signal handler cannot be installed.
+    pub fn catch() -> std::io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
 }
 
 /// Reloads at every SIGHUP until the end. Signals during a reload make one more.
-pub async fn run(mut hangups: Signal, endpoints: Endpoints, read: ReadSettings, shutdown: Shutdown) {
+pub async fn run(mut hangups: Hangups, endpoints: Endpoints, read: ReadSettings, shutdown: Shutdown) {
     loop {
         tokio::select! {
             () = shutdown.begun() => return,
-            signal = hangups.recv() => if signal.is_none() { return },
+            signal = hangups.0.recv() => if signal.is_none() { return },
         }
         tokio::select! {
             () = shutdown.begun() => return,
@@ -75,8 +80,9 @@ fn tell(outcome: &Result<Changes, ReloadError>, endpoints: &Endpoints) {
     match outcome {
         Ok(changes) => {
             metrics::counter!("kanal_endpoint_reloads_total", "outcome" => "taken").increment(1);
-            tracing::info!(new = ?changes.new, changed = ?changes.changed, removed = ?changes.removed,
-                configured = endpoints.names().len(), "the endpoints were read anew");
+            tracing::info!(new = %listed(&changes.new), changed = %listed(&changes.changed),
+                removed = %listed(&changes.removed), configured = endpoints.names().len(),
+                "the endpoints were read anew");
         }
         Err(error) => {
             metrics::counter!("kanal_endpoint_reloads_total", "outcome" => "refused").increment(1);

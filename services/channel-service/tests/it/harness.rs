@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use channel_service::app::Application;
 use channel_service::config::{Settings, StorageSettings};
+use channel_service::endpoints::Endpoints;
 use channel_service::flows::load_media::LoadMedia;
 use channel_service::flows::media::MediaFlow;
 use channel_service::flows::register_account::{NewAccount, register};
@@ -151,6 +152,8 @@ pub(crate) struct TestApp {
     pub(crate) proxies: Proxies,
     pub(crate) shutdown: Shutdown,
     pub(crate) topology: Topology,
+    /// The WhatsApp API servers that the service knows.
+    pub(crate) endpoints: Endpoints,
     settings: Settings,
     /// Where files lie.
     pub(crate) uploads: TempDir,
@@ -244,6 +247,7 @@ impl TestApp {
             application = application.with_files(Arc::clone(files));
         }
         assert_eq!(application.port().unwrap(), address.port());
+        let endpoints = application.endpoints().clone();
         let shutdown = Shutdown::new();
         let running = tokio::spawn(application.run_until_stopped(shutdown.clone()));
         let app = Self {
@@ -257,6 +261,7 @@ impl TestApp {
             proxies,
             shutdown,
             topology,
+            endpoints,
             settings,
             uploads,
             media,
