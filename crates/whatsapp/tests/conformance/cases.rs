@@ -7,7 +7,7 @@ use whatsapp::port::OutboundContent;
 
 use crate::provider::{Broken, Happening, Stage, Trouble};
 use crate::receiver::Manner;
-use crate::{receiving, sending, sessions};
+use crate::{receiving, sending, sessions, troubles};
 
 /// One row.
 pub(crate) struct Case {
@@ -152,8 +152,8 @@ pub(crate) enum Signature {
 /// All of it.
 pub(crate) fn all() -> Vec<Case> {
     let mut cases = sending::messages();
-    cases.extend(sending::troubles());
-    cases.extend(sending::courtesies());
+    cases.extend(troubles::troubles());
+    cases.extend(troubles::courtesies());
     cases.extend(incoming());
     cases.extend(receiving::files());
     cases.extend(sessions::cases());

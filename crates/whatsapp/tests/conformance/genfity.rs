@@ -26,6 +26,7 @@ use whatsapp::probe::{HttpProbe, ProbeEndpoint};
 use whatsapp::session::{ManageSession, Upkeep};
 
 use crate::breaking::{self, Field};
+use crate::deviations;
 use crate::provider::{
     Broken, By, Calls, Clients, Deviation, FILE, GROUP, Happening, KEY, OWN, PARTNER, PARTNER_LID, Place,
     Posted, ProviderUnderTest, Refusal, SessionChange, Settings, Shown, Stage, Taken, What, late,
@@ -92,7 +93,7 @@ impl ProviderUnderTest for Genfity {
     }
 
     fn deviations(&self) -> &'static [Deviation] {
-        DEVIATIONS
+        deviations::GENFITY
     }
 
     fn clients(&self, origin: &str, settings: Settings) -> Clients {
@@ -565,46 +566,3 @@ fn message(what: &What) -> Value {
         _ => json!({"hologramMessage": {"depth": 3}}),
     }
 }
-
-const DEVIATIONS: &[Deviation] = &[
-    Deviation {
-        case: "answer to nobody knows whom",
-        instead: "accepted; 'Ya'",
-        why: "the server knows no messages, and WhatsApp shows no quote without its writer",
-    },
-    Deviation {
-        case: "sound by link",
-        instead: "rejected unprocessable; nothing shown",
-        why: "the server fetches pictures and films only; callers load everything else",
-    },
-    Deviation {
-        case: "voice note by link",
-        instead: "rejected unprocessable; nothing shown",
-        why: "the server fetches pictures and films only; callers load everything else",
-    },
-    Deviation {
-        case: "document by link",
-        instead: "rejected unprocessable; nothing shown",
-        why: "the server fetches pictures and films only; callers load everything else",
-    },
-    Deviation {
-        case: "sticker by link",
-        instead: "rejected unprocessable; nothing shown",
-        why: "the server fetches pictures and films only; callers load everything else",
-    },
-    Deviation {
-        case: "session that shows a code",
-        instead: "unknown server_error; nothing shown",
-        why: "a 500 whose text no contract fixes: it could be said after sending",
-    },
-    Deviation {
-        case: "endpoint does not take us",
-        instead: "accepted; 'Halo'",
-        why: "sends prove themselves by the session's token alone",
-    },
-    Deviation {
-        case: "session, endpoint does not take us",
-        instead: "connected, logged in, 628111000001, events come here",
-        why: "the same of a session's calls",
-    },
-];

@@ -26,6 +26,7 @@ use whatsapp::probe::{HttpProbe, ProbeEndpoint};
 use whatsapp::session::{ManageSession, Upkeep};
 
 use crate::breaking::{self, Field};
+use crate::deviations;
 use crate::provider::{
     Broken, By, Calls, Clients, Deviation, FILE, GROUP, Happening, KEY, OWN, PARTNER, PARTNER_LID, Place,
     Posted, ProviderUnderTest, Refusal, Settings, Shown, Stage, Taken, What, late,
@@ -52,7 +53,7 @@ impl ProviderUnderTest for Gowa {
     }
 
     fn deviations(&self) -> &'static [Deviation] {
-        DEVIATIONS
+        deviations::GOWA
     }
 
     fn clients(&self, origin: &str, settings: Settings) -> Clients {
@@ -445,121 +446,3 @@ const fn chat(place: Place) -> &'static str {
         Place::Newsletter => "120363040000000002@newsletter",
     }
 }
-
-const DEVIATIONS: &[Deviation] = &[
-    Deviation {
-        case: "place with a name",
-        instead: "accepted; place -5.1477 119.4327",
-        why: "the route has no field for it",
-    },
-    Deviation {
-        case: "the same text twice",
-        instead: "not to be repeated; 'Halo'; 'Halo'",
-        why: "the server makes the ids: each call is a message",
-    },
-    Deviation {
-        case: "the same picture twice",
-        instead: "not to be repeated; image image/jpeg whole; image image/jpeg whole",
-        why: "the server makes the ids: each call is a message",
-    },
-    Deviation {
-        case: "the same cards twice",
-        instead: "not to be repeated; card Pak Lurah 6281300000007; card Bu RT 6281300000008; card Pak Lurah 6281300000007; card Bu RT 6281300000008",
-        why: "the server makes the ids: each call is a message",
-    },
-    Deviation {
-        case: "second card rate limited",
-        instead: "unknown partly_sent; card A 6281300000007",
-        why: "the first card would be sent twice",
-    },
-    Deviation {
-        case: "document comes in",
-        instead: "from 6281290000011@s.whatsapp.net: document 'ini'",
-        why: "a file that the server has downloaded is told of by its path alone",
-    },
-    Deviation {
-        case: "poll comes in",
-        instead: "from 6281290000011@s.whatsapp.net: document",
-        why: "an event with nothing in it is the same as one whose file was not downloaded, and is asked for",
-    },
-    Deviation {
-        case: "choice comes in",
-        instead: "from 6281290000011@s.whatsapp.net: kept raw",
-        why: "its shape is in no contract",
-    },
-    Deviation {
-        case: "send told once more",
-        instead: "not told",
-        why: "GoWA repeats no send",
-    },
-    Deviation {
-        case: "connected",
-        instead: "not told",
-        why: "GoWA tells nothing about sessions: they are asked",
-    },
-    Deviation {
-        case: "disconnected",
-        instead: "not told",
-        why: "GoWA tells nothing about sessions: they are asked",
-    },
-    Deviation {
-        case: "logged out",
-        instead: "not told",
-        why: "GoWA tells nothing about sessions: they are asked",
-    },
-    Deviation {
-        case: "code shown",
-        instead: "not told",
-        why: "GoWA tells nothing about sessions: they are asked",
-    },
-    Deviation {
-        case: "codes ran out",
-        instead: "not told",
-        why: "GoWA tells nothing about sessions: they are asked",
-    },
-    Deviation {
-        case: "paired",
-        instead: "not told",
-        why: "GoWA tells nothing about sessions: they are asked",
-    },
-    Deviation {
-        case: "connection failed",
-        instead: "not told",
-        why: "GoWA tells nothing about sessions: they are asked",
-    },
-    Deviation {
-        case: "file while off the network",
-        instead: "whole",
-        why: "the server has downloaded it, and shows it to whoever knows its path",
-    },
-    Deviation {
-        case: "code of a session never connected",
-        instead: "a picture",
-        why: "a code is made by asking for one, which begins a login",
-    },
-    Deviation {
-        case: "linking code of a session never connected",
-        instead: "a code",
-        why: "a code is made by asking for one, which begins a login",
-    },
-    Deviation {
-        case: "logout of a session never connected",
-        instead: "not_logged_in",
-        why: "the server tells an idle device and an unpaired one apart by nothing",
-    },
-    Deviation {
-        case: "disconnect",
-        instead: "provider_refused",
-        why: "a device cannot leave the network and keep its pairing",
-    },
-    Deviation {
-        case: "disconnect what is not connected",
-        instead: "provider_refused",
-        why: "a device cannot leave the network and keep its pairing",
-    },
-    Deviation {
-        case: "disconnect an unknown session",
-        instead: "provider_refused",
-        why: "a device cannot leave the network and keep its pairing",
-    },
-];

@@ -12,6 +12,7 @@
 
 mod breaking;
 mod cases;
+mod deviations;
 mod genfity;
 mod gowa;
 mod hooks;
@@ -21,6 +22,7 @@ mod receiving;
 mod run;
 mod sending;
 mod sessions;
+mod troubles;
 mod words;
 mod world;
 
