@@ -11,6 +11,7 @@ pub mod chat;
 pub mod chat_merge;
 pub mod contact_lid;
 pub mod dead_letter;
+pub mod endpoint_health;
 pub mod media;
 pub mod message;
 pub mod message_change;
