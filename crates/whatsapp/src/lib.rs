@@ -13,4 +13,6 @@ pub mod error;
 pub mod event;
 pub mod genfity;
 pub mod port;
+pub mod probe;
 pub mod session;
+pub mod unserved;

@@ -24,6 +24,7 @@ use whatsapp::genfity::{Endpoint, GenfityDownloads};
 
 use crate::chats::Chats;
 use crate::config::{Settings, WebhookSettings};
+use crate::endpoints::{CallSettings, Endpoints};
 use crate::flows::ai_reply::ReplySender;
 use crate::flows::fetch_media::MediaFetcher;
 use crate::flows::fetch_url::FileClient;
@@ -75,6 +76,8 @@ pub(crate) struct State {
     pub(crate) logins_of_user: Buckets,
     /// For messages and conversations.
     pub(crate) chats: Chats,
+    /// The WhatsApp API servers.
+    pub(crate) endpoints: Endpoints,
     open: Arc<AtomicBool>,
 }
 
@@ -101,6 +104,7 @@ pub struct Application {
     relay: Signal,
     workers: Signal,
     outcomes: Outcomes,
+    endpoints: Endpoints,
     open: Arc<AtomicBool>,
 }
 
@@ -138,6 +142,11 @@ impl Application {
         let endpoint = Endpoint::new(settings.wa_api.url().clone())
             .context("WA_API_URL")?
             .with_total_timeout(settings.sending.timeout);
+        let calls = CallSettings {
+            timeout: settings.sending.timeout,
+            dry_run: settings.sessions.dry_run,
+        };
+        let endpoints = Endpoints::build(&settings.endpoints, calls)?;
         let relay = Signal::default();
         let routes = AccountRoutes::new(db.clone(), redis.clone());
         let files = FileClient::new(settings.media.outbound.clone())?;
@@ -169,6 +178,7 @@ impl Application {
             relay,
             workers: Signal::default(),
             outcomes: Outcomes::default(),
+            endpoints,
             open: Arc::default(),
         })
     }
@@ -227,6 +237,7 @@ impl Application {
             logins_of_source: Buckets::every(self.redis.clone(), LOGIN_OF_SOURCE.0, LOGIN_OF_SOURCE.1),
             logins_of_user: Buckets::every(self.redis.clone(), LOGIN_OF_USER.0, LOGIN_OF_USER.1),
             chats,
+            endpoints: self.endpoints.clone(),
             open: Arc::clone(&self.open),
         });
         let budget = web::BodyBudget::of(ingest_settings.body_budget);

@@ -9,6 +9,7 @@ pub mod app;
 mod chats;
 pub mod cli;
 pub mod config;
+pub mod endpoints;
 mod error;
 pub mod flows;
 pub mod media;

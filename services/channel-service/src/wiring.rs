@@ -61,7 +61,7 @@ pub(crate) fn sessions(
         None => None,
     };
     let server = match &session_settings.server {
-        Some((base, token)) => Some(WaAdmin::new(&at(base, "WA_SERVER_URL")?, token.clone())?),
+        Some((base, token)) => Some(WaAdmin::new(&at(base, "WA_SERVER_URL")?, token.secret().clone())?),
         None => None,
     };
     let webhook_url = settings.internal.webhook_url();

@@ -32,7 +32,21 @@ impl InternalKey {
     pub const EXPECTED: &str = "must be `key` or `source:key`";
     /// Whose our customers are when the key does not say.
     const SOURCE: &str = "govconnect";
+
+    /// What is sent.
+    pub(crate) const fn secret(&self) -> &SecretString {
+        &self.key
+    }
 }
+
+/// The same key for the same customers.
+impl PartialEq for InternalKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source && self.key.expose_secret() == other.key.expose_secret()
+    }
+}
+
+impl Eq for InternalKey {}
 
 impl FromStr for InternalKey {
     type Err = InvalidInternalKey;

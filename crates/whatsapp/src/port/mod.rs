@@ -149,6 +149,8 @@ reasons! {
         UploadFailed = "upload_failed",
         /// The request could not be built.
         NotSendable = "not_sendable",
+        /// Calls to this provider are not made.
+        ProviderNotServed = "provider_not_served",
     }
 }
 
@@ -209,6 +211,15 @@ impl OperatorText {
         let line = said.replace(secret, "[token]");
         Self(
             Text::label(&line, Self::MAX_CHARS)
+                .map(Text::into_string)
+                .unwrap_or_default(),
+        )
+    }
+
+    /// Keeps what a library or we ourselves say, where no secret can be in it.
+    pub(crate) fn of_library(said: &str) -> Self {
+        Self(
+            Text::label(said, Self::MAX_CHARS)
                 .map(Text::into_string)
                 .unwrap_or_default(),
         )

@@ -2,6 +2,7 @@
 
 mod ai_service;
 mod dashboard;
+mod endpoints;
 mod internal;
 mod media;
 mod sessions;
@@ -21,6 +22,9 @@ use secrecy::SecretString;
 
 pub use ai_service::AiServiceSettings;
 pub use dashboard::DashboardSettings;
+pub use endpoints::{
+    ApiKey, CloudSettings, EndpointSettings, EndpointsSettings, InvalidApiKey, PRIMARY, ProviderSettings,
+};
 pub use internal::InternalSettings;
 pub use media::{MediaSettings, S3Settings, StorageSettings};
 pub use sessions::SessionSettings;
@@ -57,6 +61,8 @@ pub struct Settings {
     pub webhook: WebhookSettings,
     /// Prefix of the provider's API.
     pub wa_api: BaseUrl,
+    /// The WhatsApp API servers.
+    pub endpoints: EndpointsSettings,
     /// Serve GovConnect's exchange too.
     pub govconnect: bool,
     /// Who writes too much for the AI.
@@ -138,6 +144,10 @@ impl Settings {
             "Prefix of the WhatsApp API, normally wa-support-gateway's `/v1/wa`",
         );
         let sessions = SessionSettings::take(reader);
+        let endpoints = wa_api
+            .as_ref()
+            .zip(sessions.as_ref())
+            .map(|(wa_api, sessions)| EndpointsSettings::primary(wa_api, sessions));
         let govconnect = reader.with_default(
             "GOVCONNECT_EVENTS",
             "false",
@@ -173,6 +183,7 @@ impl Settings {
             sessions: sessions?,
             webhook: webhook?,
             wa_api: wa_api?,
+            endpoints: endpoints?,
             govconnect: govconnect?,
             spam_guard: spam_guard?,
             ingest: ingest?,

@@ -130,7 +130,7 @@ fn broken(error: &reqwest::Error) -> UnknownReason {
 }
 
 /// An error with its causes, without the URL (the caller knows the endpoint, logs need not).
-pub(in crate::genfity) fn chain(error: &reqwest::Error) -> String {
+pub(crate) fn chain(error: &reqwest::Error) -> String {
     let mut text = String::new();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {

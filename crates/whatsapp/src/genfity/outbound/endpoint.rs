@@ -21,6 +21,9 @@ pub enum InvalidEndpoint {
     /// The HTTP client could not be built.
     #[error("the HTTP client could not be built")]
     Client(#[source] reqwest::Error),
+    /// The credential cannot be sent as a header.
+    #[error("the credential cannot be sent as a header")]
+    Credential,
 }
 
 impl Endpoint {

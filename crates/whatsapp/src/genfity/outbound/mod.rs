@@ -17,8 +17,9 @@ use crate::port::{
     OperatorText, OutboundMessage, RejectReason, ResendSafety, RetryReason, SendMessage, SendOutcome,
     UnknownReason,
 };
+pub(super) use answer::asked_wait;
+pub(crate) use answer::chain;
 use answer::{Answered, judge, no_answer, retry};
-pub(super) use answer::{asked_wait, chain};
 pub use endpoint::{Endpoint, InvalidEndpoint};
 use request::Request;
 pub(super) use request::recipient;
