@@ -13,6 +13,7 @@ pub mod message;
 pub mod retry;
 pub mod subscription;
 pub mod tenant;
+pub mod tenant_config;
 pub mod text;
 pub mod user;
 pub mod words;

@@ -42,4 +42,5 @@ pub mod sign_in;
 pub mod spam_ban;
 pub mod takeover;
 pub mod tenant;
+pub mod tenant_config;
 pub mod user;

@@ -27,6 +27,7 @@ pub mod session_lease;
 pub mod support_customer;
 pub mod takeover;
 pub mod tenant;
+pub mod tenant_config;
 pub mod tenant_data;
 pub mod user;
 pub mod user_session;
