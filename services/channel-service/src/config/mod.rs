@@ -3,6 +3,7 @@
 mod ai_service;
 mod dashboard;
 mod endpoints;
+mod health;
 mod internal;
 mod media;
 mod sessions;
@@ -25,6 +26,7 @@ pub use dashboard::DashboardSettings;
 pub use endpoints::{
     ApiKey, CloudSettings, EndpointSettings, EndpointsSettings, InvalidApiKey, PRIMARY, ProviderSettings,
 };
+pub use health::{AlertSettings, AlertUrl, CheckSettings, HealthSettings, WatchSettings};
 pub use internal::InternalSettings;
 pub use media::{MediaSettings, S3Settings, StorageSettings};
 pub use sessions::SessionSettings;
@@ -75,6 +77,8 @@ pub struct Settings {
     pub media: MediaSettings,
     /// How long ledgers and quarantine are kept.
     pub ledger_retention: Duration,
+    /// How endpoints and sessions are looked after.
+    pub health: HealthSettings,
 }
 
 /// Bounds of receiving.
@@ -157,6 +161,7 @@ impl Settings {
         let ingest = IngestSettings::take(reader);
         let sending = SendingSettings::take(reader);
         let media = MediaSettings::take(reader);
+        let health = HealthSettings::take(reader);
         let retention: Option<u64> = reader.with_default(
             "LEDGER_RETENTION_DAYS",
             "14",
@@ -190,6 +195,7 @@ impl Settings {
             sending: sending?,
             media: media?,
             ledger_retention: Duration::from_secs(retention? * 24 * 60 * 60),
+            health: health?,
         })
     }
 }
