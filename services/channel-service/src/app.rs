@@ -37,6 +37,7 @@ use crate::flows::pace::Pace;
 use crate::flows::route_account::AccountRoutes;
 use crate::flows::send_message::{OutboundFiles, Sender};
 use crate::flows::session::Sessions;
+use crate::looking_after::LookingAfter;
 use crate::routes::routes;
 use crate::webhooks::body::{BodyLimits, LONG_AT_ONCE};
 use crate::wiring;
@@ -105,6 +106,7 @@ pub struct Application {
     workers: Signal,
     outcomes: Outcomes,
     endpoints: Endpoints,
+    looking_after: Option<LookingAfter>,
     open: Arc<AtomicBool>,
 }
 
@@ -150,6 +152,8 @@ impl Application {
         let relay = Signal::default();
         let routes = AccountRoutes::new(db.clone(), redis.clone());
         let files = FileClient::new(settings.media.outbound.clone())?;
+        let sessions = Arc::new(wiring::sessions(&settings, &endpoint, &db, &redis, &routes)?);
+        let looking_after = LookingAfter::build(&settings, &db, &redis, &endpoints, &sessions)?;
         let sender = Sender {
             db: db.clone(),
             keys: settings.keys.clone(),
@@ -160,8 +164,8 @@ impl Application {
             tenant_pace: Pace::new(redis.clone(), settings.sending.tenant_rate),
             retries: settings.sending.retries,
             relay: relay.clone(),
+            hearing: sessions.hearing().clone(),
         };
-        let sessions = Arc::new(wiring::sessions(&settings, &endpoint, &db, &redis, &routes)?);
         let media = MediaFlow::open(db.clone(), &settings.keys, &settings.media)?;
         Ok(Self {
             settings,
@@ -179,6 +183,7 @@ impl Application {
             workers: Signal::default(),
             outcomes: Outcomes::default(),
             endpoints,
+            looking_after: Some(looking_after),
             open: Arc::default(),
         })
     }
@@ -205,7 +210,7 @@ impl Application {
     ///
     /// # Errors
     /// When the database does not keep tenants apart, or the server cannot run.
-    pub async fn run_until_stopped(self, shutdown: Shutdown) -> anyhow::Result<()> {
+    pub async fn run_until_stopped(mut self, shutdown: Shutdown) -> anyhow::Result<()> {
         let ingest_settings = self.settings.ingest;
         let (ingest, queues) = Ingest::new(ingest_settings.queue, ingest_settings.committers);
         let server = self.server_settings();
@@ -254,6 +259,9 @@ impl Application {
         if opened.is_ok() {
             self.start_workers(queues, &shutdown);
             self.start_media(&shutdown);
+            if let Some(looking_after) = self.looking_after.take() {
+                looking_after.start(&shutdown);
+            }
         } else {
             shutdown.begin();
         }

@@ -12,6 +12,7 @@ pub mod config;
 pub mod endpoints;
 mod error;
 pub mod flows;
+mod looking_after;
 pub mod media;
 pub mod routes;
 pub mod store;

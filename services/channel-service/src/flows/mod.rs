@@ -11,6 +11,7 @@ pub mod chat;
 pub mod courtesies;
 pub mod courtesy;
 pub mod dead_letter;
+pub mod endpoint_health;
 pub mod erase_tenant;
 pub mod export_tenant;
 pub mod fetch_media;

@@ -39,6 +39,7 @@ use super::load_media::{LoadMedia, MediaNotLoaded, Wanted};
 use super::outbound_message::{self, Draft, Obstacle};
 use super::pace::Pace;
 use super::queue_message::SendTask;
+use super::session::Hearing;
 use crate::store::message::OutboundRow;
 use crate::store::send_attempt::{self, SendAttempt};
 use crate::store::{account, message, message_change, message_chat};
@@ -95,6 +96,8 @@ pub struct Sender {
     pub retries: RetrySchedule,
     /// Wakes the relay.
     pub relay: Signal,
+    /// Sends that were taken are followed by events.
+    pub hearing: Hearing,
 }
 
 /// A message and what is needed to send it.
@@ -162,16 +165,19 @@ impl Sender {
         }
         let started = Instant::now();
         let Ready {
+            account,
             token,
             row,
             kind,
             draft,
-            ..
         } = *ready;
         let ruling = match self.with_file(draft).await {
             Ok((message, _memory)) => {
                 let outcome = self.provider.send(&token, &message).await;
                 metrics::histogram!("kanal_provider_send_seconds").record(started.elapsed());
+                if matches!(outcome, SendOutcome::Accepted { .. }) {
+                    self.hearing.spoke(lease.scope(), account, kind, started);
+                }
                 self.rule(task, kind, outcome)
             }
             Err(MediaNotLoaded::Later) => self.try_later(task, "media_unavailable", None, None),

@@ -105,6 +105,25 @@ pub async fn find(tx: &mut TenantTransaction) -> Result<Option<SessionRow>, Data
     Ok(rows.pop())
 }
 
+/// The session of one of the tenant's accounts. `None`: it has none.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn find_of(
+    tx: &mut TenantTransaction,
+    account: AccountId,
+) -> Result<Option<SessionRow>, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let mut rows: Vec<SessionRow> = diesel::sql_query(format!(
+        "SELECT {COLUMNS} FROM accounts WHERE tenant_id = $1 AND id = $2 AND token_sealed IS NOT NULL"
+    ))
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(account.as_uuid())
+    .load(tx.connection())
+    .await?;
+    Ok(rows.pop())
+}
+
 /// How many sessions the tenant has.
 ///
 /// # Errors

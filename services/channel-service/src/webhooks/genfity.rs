@@ -81,6 +81,7 @@ async fn accept(
     mut long: Option<LongBody>,
 ) -> Result<HttpResponse, ServiceError> {
     let (scope, account) = (route.scope(), route.account());
+    state.sessions.hearing().heard(&scope, account);
     let event = match webhook.parse_with(Utc::now(), route.keep()) {
         Ok(event) => event,
         Err(unusable) => {

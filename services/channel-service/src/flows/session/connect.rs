@@ -6,6 +6,7 @@ use tenant_isolation::TenantScope;
 use whatsapp::credentials::WebhookKey;
 use whatsapp::session::{Details, LinkingCode, Upkeep};
 
+use super::keep::count_connect;
 use super::{SessionError, Sessions};
 use crate::flows::tenant::Actor;
 use crate::store::account;
@@ -19,18 +20,23 @@ impl Sessions {
     pub async fn connect(&self, scope: &TenantScope, actor: &Actor) -> Result<Details, SessionError> {
         let row = self.of(scope).await?;
         let token = self.token(scope, &row)?;
-        let details = self.provider.connect(&token, &self.upkeep(scope, &row)?).await?;
+        self.keep_off(scope, row.account(), false).await?;
+        let connected = self.provider.connect(&token, &self.upkeep(scope, &row)?).await;
+        count_connect("person", connected.is_ok());
+        let details = connected?;
         self.after(scope, &row, actor, "session.connect").await?;
         Ok(details)
     }
 
-    /// Takes the session off the network; the pairing stays.
+    /// Takes the session off the network; the pairing stays. It is kept off until a person connects it.
     ///
     /// # Errors
     /// [`SessionError`].
     pub async fn disconnect(&self, scope: &TenantScope, actor: &Actor) -> Result<Details, SessionError> {
         let row = self.of(scope).await?;
         let token = self.token(scope, &row)?;
+        // Before the call: whoever brings sessions back looks at it after its own.
+        self.keep_off(scope, row.account(), true).await?;
         let details = self.provider.disconnect(&token).await?;
         self.after(scope, &row, actor, "session.disconnect").await?;
         Ok(details)
@@ -43,6 +49,7 @@ impl Sessions {
     pub async fn logout(&self, scope: &TenantScope, actor: &Actor) -> Result<Details, SessionError> {
         let row = self.of(scope).await?;
         let token = self.token(scope, &row)?;
+        self.keep_off(scope, row.account(), true).await?;
         let details = self.provider.logout(&token).await?;
         self.after(scope, &row, actor, "session.logout").await?;
         Ok(details)
@@ -71,7 +78,9 @@ impl Sessions {
             let row = self.of(scope).await?;
             let token = self.token(scope, &row)?;
             let upkeep = self.upkeep(scope, &row)?;
-            self.provider.connect(&token, &upkeep).await?;
+            let called = self.provider.connect(&token, &upkeep).await;
+            count_connect("new", called.is_ok());
+            called?;
             self.changed(scope, row.account()).await;
             Ok::<(), SessionError>(())
         };
@@ -82,7 +91,7 @@ impl Sessions {
     }
 
     /// What the provider forgets (wa-server contract 9).
-    fn upkeep(&self, scope: &TenantScope, row: &SessionRow) -> Result<Upkeep, SessionError> {
+    pub(super) fn upkeep(&self, scope: &TenantScope, row: &SessionRow) -> Result<Upkeep, SessionError> {
         let binding = account::webhook_key_binding(scope.tenant(), row.account());
         let newest = row.webhook_keys_sealed.first();
         let key = newest

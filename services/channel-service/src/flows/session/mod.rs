@@ -6,12 +6,16 @@
 //! | it goes here only when it is gone there | [`delete`] |
 //! | asking often costs one call a second | [`watch`] |
 //! | what the provider forgets is told again at every connect | [`connect`] |
+//! | what dropped comes back, what is deaf is attached anew, what a person took off stays off | [`keep`], [`keep_rules`] |
 
 mod connect;
 mod create;
 mod customer;
 mod delete;
 mod duplicate;
+mod hearing;
+mod keep;
+pub mod keep_rules;
 mod watch;
 mod work;
 
@@ -35,6 +39,8 @@ use crate::store::{account, audit};
 
 pub use create::Created;
 pub use customer::{CustomerView, PAGE, SummaryItem, plain_status};
+pub use hearing::Hearing;
+pub use keep::Keeper;
 pub use watch::{QrView, StatusView};
 
 /// Everything that is done about sessions. Shared by requests and workers.
@@ -48,6 +54,7 @@ pub struct Sessions {
     statuses: ReadThrough<StatusView>,
     qr_codes: ReadThrough<QrView>,
     pause: watch::Pause,
+    hearing: Hearing,
 }
 
 /// Who can make sessions.
@@ -140,6 +147,7 @@ impl Sessions {
             statuses: ReadThrough::short_lived(tools.redis.clone(), WATCHED, watch::FRESH),
             qr_codes: ReadThrough::short_lived(tools.redis, WATCHED, watch::FRESH),
             pause: watch::Pause::default(),
+            hearing: Hearing::default(),
         }
     }
 

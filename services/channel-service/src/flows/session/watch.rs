@@ -28,12 +28,12 @@ const PAUSE: Duration = Duration::from_secs(10);
 pub(super) struct Pause(Mutex<Option<Instant>>);
 
 impl Pause {
-    fn begin(&self) {
+    pub(super) fn begin(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + PAUSE);
         metrics::counter!("kanal_session_asking_paused_total").increment(1);
     }
 
-    fn is_on(&self) -> bool {
+    pub(super) fn is_on(&self) -> bool {
         let until = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         until.is_some_and(|until| Instant::now() < until)
     }
@@ -145,7 +145,7 @@ impl Sessions {
     }
 
     /// Keeps what is news.
-    async fn learn(
+    pub(super) async fn learn(
         &self,
         scope: &TenantScope,
         row: &SessionRow,
@@ -213,7 +213,7 @@ impl Sessions {
 }
 
 /// The number of an address with a device. A hidden id is no number.
-fn number_of(jid: &str) -> Option<String> {
+pub(super) fn number_of(jid: &str) -> Option<String> {
     let jid = Jid::parse(jid).ok()?;
     let (user, server) = (jid.user(), jid.server());
     (server == "s.whatsapp.net")
