@@ -7,8 +7,8 @@ use crate::{
     AccountCreated, ApiCall, ChatwootDelivery, ContactView, ControlError, ConversationView, DeliveryAttempt,
     FaultError, FaultSpec, FaultView, GowaSend, GraphSend, Inbound, InboundStream, InboxCreated, MessageView,
     NewAccount, NewInbox, NewSession, PhoneMessage, RawEvent, Receipt, Redelivery, Reply, ReplyStream,
-    ReplyStreamProgress, RequestEntry, Simulator, StatusUpdate, StreamProgress, SupportCustomer,
-    WaConfigChange, WaSettings, WaUser,
+    ReplyStreamProgress, RequestEntry, Simulator, StatusUpdate, StreamProgress, SupportCustomer, Trouble,
+    TroubleKind, WaConfigChange, WaSettings, WaUser,
 };
 
 /// The bucket.
@@ -36,6 +36,12 @@ impl Simulator {
     /// The phone scans the QR code of a session that waits for it.
     pub fn scan_qr(&self, session: &str, jid: Option<String>) -> Result<(), ControlError> {
         wa::scan(&self.hub, session, jid)
+    }
+
+    /// Something happens to a session that runs.
+    pub fn trouble(&self, session: &str, kind: TroubleKind) -> Result<(), ControlError> {
+        let session = session.to_owned();
+        wa::trouble(&self.hub, &Trouble { session, kind })
     }
 
     /// Rebuilds the WA server's cache from its rows, as a restart does (WA contract §9).

@@ -63,6 +63,10 @@ fn wa_route(hub: &Arc<Hub>, call: &Call, path: &[&str]) -> Controlled {
             wa::restart(hub);
             Answer::ok(&json!({"restarted": true}))
         }
+        ("POST", ["trouble"]) => {
+            wa::trouble(hub, &call.json()?)?;
+            Answer::ok(&json!({"happened": true}))
+        }
         ("POST", ["inbound"]) => Answer::ok(&json!({"id": wa::receive(hub, &call.json()?)?})),
         ("POST", ["inbound", "stream"]) => {
             Answer::json(202, &json!({"id": wa::start_stream(hub, call.json()?)?}))

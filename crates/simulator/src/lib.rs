@@ -45,7 +45,9 @@ pub use hub::{Moment, RequestEntry};
 pub use journal::JOURNAL_LIMIT;
 pub use signature::{chatwoot_signature, hmac_sha256_hex};
 pub use support::state::{SupportCustomer, SupportSession};
-pub use wa::control::{ControlError, NewSession, RawEvent, Receipt, ReceiptState, WaConfigChange};
+pub use wa::control::{
+    ControlError, NewSession, RawEvent, Receipt, ReceiptState, Trouble, TroubleKind, WaConfigChange,
+};
 pub use wa::inbound::{Inbound, InboundKind, InboundMedia, InboundTime};
 pub use wa::state::{ApiCall, DeliveryAttempt, PhoneMessage, SentMedia, WaSettings, WaUser, WebhookFormat};
 pub use wa::stream::{InboundStream, StreamProgress};
