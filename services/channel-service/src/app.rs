@@ -20,7 +20,6 @@ use tenant_isolation::policy::{self, PolicyError};
 use tokio::sync::Semaphore;
 use web::health::{Health, Need};
 use web::{ErrorField, MetricsToken, ServerSettings};
-use whatsapp::genfity::{Endpoint, GenfityDownloads};
 
 use crate::chats::Chats;
 use crate::config::{Settings, WebhookSettings};
@@ -100,7 +99,6 @@ pub struct Application {
     sender: Arc<Sender>,
     sessions: Arc<Sessions>,
     media: MediaFlow,
-    downloads: GenfityDownloads,
     files: FileClient,
     relay: Signal,
     workers: Signal,
@@ -141,9 +139,6 @@ impl Application {
             topology,
             settings.govconnect,
         );
-        let endpoint = Endpoint::new(settings.wa_api.url().clone())
-            .context("WA_API_URL")?
-            .with_total_timeout(settings.sending.timeout);
         let calls = CallSettings {
             timeout: settings.sending.timeout,
             dry_run: settings.sessions.dry_run,
@@ -152,12 +147,12 @@ impl Application {
         let relay = Signal::default();
         let routes = AccountRoutes::new(db.clone(), redis.clone());
         let files = FileClient::new(settings.media.outbound.clone())?;
-        let sessions = Arc::new(wiring::sessions(&settings, &endpoint, &db, &redis, &routes)?);
+        let sessions = Arc::new(wiring::sessions(&settings, &endpoints, &db, &redis, &routes));
         let looking_after = LookingAfter::build(&settings, &db, &redis, &endpoints, &sessions)?;
         let sender = Sender {
             db: db.clone(),
             keys: settings.keys.clone(),
-            provider: wiring::sender(&settings.sessions, &endpoint)?,
+            endpoints: endpoints.clone(),
             fallback_token: settings.sessions.access_token.clone(),
             files: OutboundFiles::new(Arc::new(LinkedFiles::new(files.clone(), settings.media.timeout))),
             account_pace: Pace::new(redis.clone(), settings.sending.account_rate),
@@ -177,7 +172,6 @@ impl Application {
             sender: Arc::new(sender),
             sessions,
             media,
-            downloads: GenfityDownloads::new(&endpoint).context("the HTTP client cannot be built")?,
             files,
             relay,
             workers: Signal::default(),
@@ -216,6 +210,7 @@ impl Application {
         let server = self.server_settings();
         let chats = Chats::build(
             &self.settings,
+            &self.endpoints,
             &self.db,
             &self.relay,
             &self.workers,
@@ -419,7 +414,7 @@ impl Application {
             db: self.db.clone(),
             keys: self.settings.keys.clone(),
             storage: self.media.storage.clone(),
-            provider: Arc::new(self.downloads.clone()),
+            endpoints: self.endpoints.clone(),
             files: self.files.clone(),
             limit: media.limit,
             timeout: media.timeout,

@@ -114,6 +114,11 @@ fn session(error: &SessionError) -> ApiError {
             "village_suspended",
             "The village is suspended",
         ),
+        SessionError::EndpointMissing(name) => ApiError::new(
+            StatusCode::CONFLICT,
+            "endpoint_missing",
+            format!("The WhatsApp endpoint {name} of this village is not configured"),
+        ),
         SessionError::NotConfigured => failed(
             "session_maker_missing",
             "Neither WA_SUPPORT_URL nor WA_SERVER_URL is configured for this session",

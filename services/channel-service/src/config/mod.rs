@@ -16,7 +16,7 @@ use std::time::Duration;
 use cache::{Rate, SpamRules};
 use database::{DatabaseUrl, PoolSettings};
 use domain::retry::RetrySchedule;
-use runtime::config::{BaseUrl, InvalidSettings, Milliseconds, SettingsReader};
+use runtime::config::{InvalidSettings, Milliseconds, SettingsReader};
 use runtime::encryption::KeyRing;
 use runtime::process::ProcessSettings;
 use secrecy::SecretString;
@@ -61,8 +61,6 @@ pub struct Settings {
     pub sessions: SessionSettings,
     /// From where webhooks are taken.
     pub webhook: WebhookSettings,
-    /// Prefix of the provider's API.
-    pub wa_api: BaseUrl,
     /// The WhatsApp API servers.
     pub endpoints: EndpointsSettings,
     /// Serve GovConnect's exchange too.
@@ -149,9 +147,8 @@ impl Settings {
         );
         let sessions = SessionSettings::take(reader);
         let endpoints = wa_api
-            .as_ref()
             .zip(sessions.as_ref())
-            .map(|(wa_api, sessions)| EndpointsSettings::primary(wa_api, sessions));
+            .map(|(wa_api, sessions)| EndpointsSettings::primary(&wa_api, sessions));
         let govconnect = reader.with_default(
             "GOVCONNECT_EVENTS",
             "false",
@@ -187,7 +184,6 @@ impl Settings {
             ai_service,
             sessions: sessions?,
             webhook: webhook?,
-            wa_api: wa_api?,
             endpoints: endpoints?,
             govconnect: govconnect?,
             spam_guard: spam_guard?,

@@ -19,7 +19,7 @@ use whatsapp::port::SendMessage;
 use whatsapp::probe::ProbeEndpoint;
 use whatsapp::session::ManageSession;
 
-use crate::config::{CloudSettings, EndpointSettings, EndpointsSettings};
+use crate::config::{CloudSettings, EndpointSettings, EndpointsSettings, PRIMARY};
 use crate::flows::session::Makers;
 
 /// All configured endpoints, as they are now. Cheap to clone; a reload replaces the whole table, for every clone.
@@ -127,6 +127,31 @@ impl Endpoints {
     #[must_use]
     pub fn find(&self, name: &str) -> Option<Arc<LiveEndpoint>> {
         self.now().by_name.get(name).map(Arc::clone)
+    }
+
+    /// The endpoint of an account. `None`: it is not configured (any more), or another kind of API goes by its name now,
+    /// which must not be shown what the account has at the first.
+    #[must_use]
+    pub fn of_account(&self, provider: &str, name: &str) -> Option<Arc<LiveEndpoint>> {
+        self.find(name)
+            .filter(|endpoint| endpoint.provider.as_str() == provider)
+    }
+
+    /// Where a tenant belongs that nobody has assigned: `Primary`, else the only endpoint there is.
+    #[must_use]
+    pub fn fallback(&self) -> Option<Arc<LiveEndpoint>> {
+        let table = self.now();
+        match (table.by_name.get(PRIMARY), table.ordered.as_slice()) {
+            (Some(primary), _) => Some(Arc::clone(primary)),
+            (None, [only]) => Some(Arc::clone(only)),
+            (None, _) => None,
+        }
+    }
+
+    /// Nothing goes out?
+    #[must_use]
+    pub const fn is_dry_run(&self) -> bool {
+        self.calls.dry_run
     }
 
     /// Takes another configuration, as a whole or not at all. An endpoint whose settings are as they were keeps its

@@ -7,6 +7,7 @@
 //! | every source refuses for good | `failed` | done |
 //! | a source may give it later | stays `pending` | waits, counted; after the last attempt the file is `failed` |
 //! | our own store is away | stays `pending` | waits, not counted |
+//! | the account's endpoint is not configured, and no other source has it | stays `pending` | waits, not counted |
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,16 +25,19 @@ use secrecy::ExposeSecret as _;
 use tenant_isolation::TenantTransaction;
 use tokio_util::sync::CancellationToken;
 use whatsapp::credentials::SessionToken;
-use whatsapp::download::{DownloadError, DownloadMedia, WantedFile};
+use whatsapp::download::{DownloadError, WantedFile};
 
 use super::fetch_url::FileClient;
 use super::media::FetchTask;
+use crate::endpoints::{Endpoints, LiveEndpoint};
 use crate::media::{KeepError, KeptFile, MediaStorage, ObjectKey};
 use crate::store::media::StoredFile;
 use crate::store::{account, media};
 
 /// Longest wait for our own store; it is not the source's fault and does not count.
 const STORAGE_WAIT: Duration = Duration::from_secs(30);
+/// How often it is looked whether the account's endpoint is configured again.
+const ENDPOINT_WAIT: Duration = Duration::from_secs(30);
 /// Longest wait that a source may ask for.
 const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
 
@@ -45,8 +49,8 @@ pub struct MediaFetcher {
     pub keys: KeyRing,
     /// Where files lie.
     pub storage: MediaStorage,
-    /// The provider that holds files.
-    pub provider: Arc<dyn DownloadMedia>,
+    /// The providers that hold files.
+    pub endpoints: Endpoints,
     /// Fetches from addresses.
     pub files: FileClient,
     /// Largest file that is kept, in bytes.
@@ -64,6 +68,8 @@ struct Wanted {
     message: MessageId,
     /// None when the message cannot be read any more.
     media: Option<Media>,
+    /// The account's endpoint; none when it is not configured.
+    endpoint: Option<Arc<LiveEndpoint>>,
     /// The session to ask with, where the account has one.
     token: Option<SessionToken>,
 }
@@ -78,6 +84,7 @@ enum Fetched {
     },
     Never(&'static str),
     StorageAway,
+    EndpointMissing,
     Stopping,
 }
 
@@ -109,12 +116,16 @@ impl MediaFetcher {
             return Ok(None);
         };
         let account_id = AccountId::from_uuid(row.account_id);
-        let sealed = match account::find(&mut tx, account_id).await {
-            Ok(account) => account.token_sealed,
+        let account = match account::find(&mut tx, account_id).await {
+            Ok(account) => Some(account),
             Err(DatabaseError::NotFound) => None,
             Err(error) => return Err(error.into()),
         };
         tx.commit().await?;
+        let endpoint = account
+            .as_ref()
+            .and_then(|account| self.endpoints.of_account(&account.provider, &account.endpoint));
+        let sealed = account.and_then(|account| account.token_sealed);
         let binding = account::token_binding(lease.scope().tenant(), account_id);
         let token = sealed
             .and_then(|sealed| self.keys.open(&sealed, &binding).ok())
@@ -125,6 +136,7 @@ impl MediaFetcher {
                 Ok(MessageContent::Media(media)) => Some(media),
                 _ => None,
             },
+            endpoint,
             token,
         }))
     }
@@ -143,18 +155,19 @@ impl MediaFetcher {
                         Err(error) => error.into(),
                     }
                 }
-                MediaSource::WhatsApp(keys) => match &wanted.token {
-                    None => Fetched::Later {
+                MediaSource::WhatsApp(keys) => match (&wanted.token, &wanted.endpoint) {
+                    (None, _) => Fetched::Later {
                         reason: "no_session",
                         after: None,
                     },
-                    Some(token) => {
+                    (Some(_), None) => Fetched::EndpointMissing,
+                    (Some(token), Some(endpoint)) => {
                         let file = WantedFile {
                             kind: media.media_kind,
                             mime_type: media.mime_type.clone(),
                             keys: keys.clone(),
                         };
-                        match self.provider.download(token, &file).await {
+                        match endpoint.downloads.download(token, &file).await {
                             Ok(bytes) => self.keep(tenant, bytes).await,
                             Err(error) => error.into(),
                         }
@@ -165,7 +178,7 @@ impl MediaFetcher {
             };
             match fetched {
                 Fetched::Stored(_) | Fetched::TooLarge | Fetched::StorageAway => return fetched,
-                Fetched::Never(_) if matches!(outcome, Fetched::Later { .. }) => {}
+                Fetched::Never(_) if matches!(outcome, Fetched::Later { .. } | Fetched::EndpointMissing) => {}
                 later_or_never => outcome = later_or_never,
             }
         }
@@ -215,6 +228,10 @@ impl MediaFetcher {
             (Fetched::StorageAway, wait) => {
                 let wait = wait.unwrap_or(STORAGE_WAIT).min(STORAGE_WAIT);
                 self.wait(lease, task, message, wait, "storage_unavailable", false)
+                    .await
+            }
+            (Fetched::EndpointMissing, _) => {
+                self.wait(lease, task, message, ENDPOINT_WAIT, "endpoint_missing", false)
                     .await
             }
             (Fetched::Stopping, _) => {

@@ -12,6 +12,7 @@
 //! | its file is nowhere | `parked` | put aside |
 //! | the message it is about did not go out | `failed` | done |
 //! | its tenant is suspended | stays `queued` | waits, not counted, until the tenant is resumed |
+//! | its account's endpoint is not configured | stays `queued` | waits, not counted, until it is |
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ use cache::CacheKey;
 use chrono::{DateTime, Utc};
 use database::{Database, DatabaseError};
 use domain::delivery::DeliveryStatus;
+use domain::endpoint::Provider;
 use domain::ids::{AccountId, MessageId};
 use domain::message::MessageKind;
 use domain::retry::RetrySchedule;
@@ -32,7 +34,7 @@ use secrecy::ExposeSecret as _;
 use tenant_isolation::TenantTransaction;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use whatsapp::credentials::SessionToken;
-use whatsapp::port::{FileBytes, OutboundMessage, SendMessage, SendOutcome};
+use whatsapp::port::{FileBytes, OutboundMessage, ResendSafety, SendMessage, SendOutcome};
 
 use super::announce_status::{announce, announce_put_aside};
 use super::load_media::{LoadMedia, MediaNotLoaded, Wanted};
@@ -40,6 +42,9 @@ use super::outbound_message::{self, Draft, Obstacle};
 use super::pace::Pace;
 use super::queue_message::SendTask;
 use super::session::Hearing;
+use crate::config::PRIMARY;
+use crate::endpoints::{Endpoints, LiveEndpoint};
+use crate::store::account::AccountRow;
 use crate::store::message::OutboundRow;
 use crate::store::send_attempt::{self, SendAttempt};
 use crate::store::{account, message, message_change, message_chat};
@@ -51,6 +56,9 @@ const AFTER_PAUSE_MS: u64 = 1_000;
 
 /// How often it is looked whether a suspended tenant was resumed.
 const SUSPENDED_PAUSE: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether an endpoint is configured again.
+const ENDPOINT_PAUSE: Duration = Duration::from_secs(10);
 
 /// The attempt that met the provider's limit.
 const RATE_LIMITED: &str = "rate_limited";
@@ -82,9 +90,9 @@ pub struct Sender {
     pub db: Database,
     /// Opens the accounts' tokens.
     pub keys: KeyRing,
-    /// The way out.
-    pub provider: Arc<dyn SendMessage>,
-    /// What an account without a token of its own sends with.
+    /// The ways out.
+    pub endpoints: Endpoints,
+    /// What an account of the first endpoint sends with that has no token of its own.
     pub fallback_token: Option<SessionToken>,
     /// Files that go out with messages.
     pub files: OutboundFiles,
@@ -103,6 +111,8 @@ pub struct Sender {
 /// A message and what is needed to send it.
 struct Ready {
     account: AccountId,
+    /// Kept until the message is out, whatever becomes of the table meanwhile.
+    endpoint: Arc<LiveEndpoint>,
     token: SessionToken,
     row: OutboundRow,
     kind: MessageKind,
@@ -156,7 +166,7 @@ impl Sender {
             Head::Impossible(reason) => return self.give_up(lease, task, reason).await,
             Head::Hopeless(reason) => return self.fail(lease, task, reason).await,
         };
-        if task.begun > task.failures && !self.provider.resend_safety(ready.kind).may_repeat() {
+        if task.begun > task.failures && !ready.endpoint.sender.resend_safety(ready.kind).may_repeat() {
             // A worker died with this message in hand and the provider would make a second one of it.
             return self.give_up(lease, task, "outcome_unknown").await;
         }
@@ -166,19 +176,22 @@ impl Sender {
         let started = Instant::now();
         let Ready {
             account,
+            endpoint,
             token,
             row,
             kind,
             draft,
         } = *ready;
-        let ruling = match self.with_file(draft).await {
+        let provider = endpoint.sender.as_ref();
+        let ruling = match self.with_file(provider, draft).await {
             Ok((message, _memory)) => {
-                let outcome = self.provider.send(&token, &message).await;
+                let outcome = provider.send(&token, &message).await;
                 metrics::histogram!("kanal_provider_send_seconds").record(started.elapsed());
-                if matches!(outcome, SendOutcome::Accepted { .. }) {
+                // Other servers tell nothing of what they sent.
+                if endpoint.provider == Provider::Genfity && matches!(outcome, SendOutcome::Accepted { .. }) {
                     self.hearing.spoke(lease.scope(), account, kind, started);
                 }
-                self.rule(task, kind, outcome)
+                self.rule(task, provider.resend_safety(kind), outcome)
             }
             Err(MediaNotLoaded::Later) => self.try_later(task, "media_unavailable", None, None),
             Err(MediaNotLoaded::Never) => return self.give_up(lease, task, "media_missing").await,
@@ -233,13 +246,20 @@ impl Sender {
             let apart = Duration::from_millis(rand::random_range(0..AFTER_PAUSE_MS));
             return Ok(Head::Held(pause + apart, "account_paused"));
         }
-        let token = match self.token(lease, account_id, account.token_sealed.as_deref()) {
+        let Some(endpoint) = self.endpoints.of_account(&account.provider, &account.endpoint) else {
+            tracing::warn!(tenant = %lease.scope().tenant(), endpoint = account.endpoint,
+                "a message waits for an endpoint that is not configured");
+            let apart = Duration::from_millis(rand::random_range(0..AFTER_PAUSE_MS));
+            return Ok(Head::Held(ENDPOINT_PAUSE + apart, "endpoint_missing"));
+        };
+        let token = match self.token(lease, &account) {
             Ok(token) => token,
             Err(reason) => return Ok(Head::Impossible(reason)),
         };
         Ok(match draft {
             Ok(draft) => Head::Send(Box::new(Ready {
                 account: account_id,
+                endpoint,
                 token,
                 kind: draft.kind(),
                 row,
@@ -253,11 +273,12 @@ impl Sender {
     /// The message with its file, and the place in memory that the file takes until it is sent.
     async fn with_file(
         &self,
+        provider: &dyn SendMessage,
         draft: Draft,
     ) -> Result<(OutboundMessage, Option<SemaphorePermit<'_>>), MediaNotLoaded> {
         let (mut loaded, mut memory) = (None, None);
         if let Some(media) = draft.file() {
-            let wanted = if self.provider.takes_links(media.media_kind) {
+            let wanted = if provider.takes_links(media.media_kind) {
                 Wanted::Link
             } else {
                 // What is not told may be of the largest size.
@@ -278,17 +299,18 @@ impl Sender {
         Ok((message, memory))
     }
 
-    /// What the account sends with: its own token, else the one for all who have none.
-    fn token(
-        &self,
-        lease: &Lease,
-        account: AccountId,
-        sealed: Option<&str>,
-    ) -> Result<SessionToken, &'static str> {
-        let Some(sealed) = sealed else {
-            return self.fallback_token.clone().ok_or("no_session");
+    /// What the account sends with: its own token, else, at the endpoint whose session that is, the one for all who
+    /// have none.
+    fn token(&self, lease: &Lease, account: &AccountRow) -> Result<SessionToken, &'static str> {
+        let Some(sealed) = account.token_sealed.as_deref() else {
+            let fallback = self
+                .fallback_token
+                .clone()
+                .filter(|_| account.endpoint == PRIMARY);
+            return fallback.ok_or("no_session");
         };
-        let binding = account::token_binding(lease.scope().tenant(), account);
+        let id = AccountId::from_uuid(account.id);
+        let binding = account::token_binding(lease.scope().tenant(), id);
         let token = self
             .keys
             .open(sealed, &binding)
@@ -341,7 +363,7 @@ impl Sender {
         self.retries.wait_after(failures, rand::random())
     }
 
-    fn rule(&self, task: &Task, kind: MessageKind, outcome: SendOutcome) -> Ruling {
+    fn rule(&self, task: &Task, resend: ResendSafety, outcome: SendOutcome) -> Ruling {
         let now = Utc::now();
         let detail = |text: &whatsapp::port::OperatorText| Some(text.as_str().to_owned());
         match outcome {
@@ -384,9 +406,7 @@ impl Sender {
                 status: Some(DeliveryStatus::Unknown),
                 at: now,
                 task: match self.wait_after(task) {
-                    Some(time) if self.provider.resend_safety(kind).may_repeat() => {
-                        TaskRuling::Wait { time, counts: true }
-                    }
+                    Some(time) if resend.may_repeat() => TaskRuling::Wait { time, counts: true },
                     _ => TaskRuling::PutAside,
                 },
             },

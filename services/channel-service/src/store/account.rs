@@ -19,6 +19,12 @@ pub struct AccountRow {
     /// Its id.
     #[diesel(sql_type = SqlUuid)]
     pub id: Uuid,
+    /// A [`Provider`](domain::endpoint::Provider).
+    #[diesel(sql_type = Text)]
+    pub provider: String,
+    /// The name of the endpoint it is bound to.
+    #[diesel(sql_type = Text)]
+    pub endpoint: String,
     /// The session's name on the WhatsApp server.
     #[diesel(sql_type = Text)]
     pub instance_name: String,
@@ -45,7 +51,7 @@ pub fn webhook_key_binding(tx_tenant: &domain::ids::TenantId, account: AccountId
     format!("accounts/{tx_tenant}/{account}/webhook_key")
 }
 
-const COLUMNS: &str = "id, instance_name, session_id, token_sealed, webhook_keys_sealed";
+const COLUMNS: &str = "id, provider, endpoint, instance_name, session_id, token_sealed, webhook_keys_sealed";
 
 /// One account of the tenant.
 ///
@@ -126,7 +132,7 @@ struct IdRow {
     id: Uuid,
 }
 
-/// Creates the account or replaces its session and credentials.
+/// Creates the account or replaces its session and credentials. The endpoint it is bound to stays.
 ///
 /// # Errors
 /// [`DatabaseError`].
@@ -135,7 +141,7 @@ pub async fn upsert(tx: &mut TenantTransaction, row: &AccountRow) -> Result<(), 
     diesel::sql_query(
         "INSERT INTO accounts (tenant_id, id, provider, endpoint, instance_name, session_id, token_sealed, \
                                webhook_keys_sealed) \
-         VALUES ($1, $2, 'genfity', 'Primary', $3, $4, $5, $6) \
+         VALUES ($1, $2, $7, $8, $3, $4, $5, $6) \
          ON CONFLICT (tenant_id, id) DO UPDATE SET instance_name = excluded.instance_name, \
              session_id = excluded.session_id, \
              token_sealed = excluded.token_sealed, webhook_keys_sealed = excluded.webhook_keys_sealed, \
@@ -147,6 +153,8 @@ pub async fn upsert(tx: &mut TenantTransaction, row: &AccountRow) -> Result<(), 
     .bind::<Nullable<Text>, _>(&row.session_id)
     .bind::<Nullable<Text>, _>(&row.token_sealed)
     .bind::<Array<Text>, _>(&row.webhook_keys_sealed)
+    .bind::<Text, _>(&row.provider)
+    .bind::<Text, _>(&row.endpoint)
     .execute(tx.connection())
     .await?;
     Ok(())

@@ -18,6 +18,12 @@ pub struct SessionRow {
     /// The account's id.
     #[diesel(sql_type = SqlUuid)]
     pub id: Uuid,
+    /// A [`Provider`](domain::endpoint::Provider).
+    #[diesel(sql_type = Text)]
+    pub provider: String,
+    /// The name of the endpoint it is bound to.
+    #[diesel(sql_type = Text)]
+    pub endpoint: String,
     /// What the session is called on the server.
     #[diesel(sql_type = Text)]
     pub instance_name: String,
@@ -86,7 +92,7 @@ impl SessionVia {
     }
 }
 
-const COLUMNS: &str = "tenant_id, id, instance_name, session_id, token_sealed, webhook_keys_sealed, phone, status, \
+const COLUMNS: &str = "tenant_id, id, provider, endpoint, instance_name, session_id, token_sealed, webhook_keys_sealed, phone, status, \
                        session_via, last_connected_at, coalesce(session_created_at, created_at) AS created_at";
 
 /// The session of the tenant's first account. `None`: it has none.

@@ -59,7 +59,7 @@ pub(crate) async fn receive(
         return Ok(done("Unknown instance"));
     };
     note_tenant(&route.scope());
-    let keys = route.webhook_keys(&state.keys)?;
+    let keys = route.webhook_keys(&state.keys, &state.endpoints)?;
     let verified = match &mut long {
         None => webhook.verify(signature, &keys),
         Some(long) => {

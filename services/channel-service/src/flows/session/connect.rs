@@ -20,8 +20,10 @@ impl Sessions {
     pub async fn connect(&self, scope: &TenantScope, actor: &Actor) -> Result<Details, SessionError> {
         let row = self.of(scope).await?;
         let token = self.token(scope, &row)?;
+        let endpoint = self.endpoint(&row)?;
+        let upkeep = self.upkeep(scope, &row)?;
         self.keep_off(scope, row.account(), false).await?;
-        let connected = self.provider.connect(&token, &self.upkeep(scope, &row)?).await;
+        let connected = endpoint.sessions.connect(&token, &upkeep).await;
         count_connect("person", connected.is_ok());
         let details = connected?;
         self.after(scope, &row, actor, "session.connect").await?;
@@ -35,9 +37,10 @@ impl Sessions {
     pub async fn disconnect(&self, scope: &TenantScope, actor: &Actor) -> Result<Details, SessionError> {
         let row = self.of(scope).await?;
         let token = self.token(scope, &row)?;
+        let endpoint = self.endpoint(&row)?;
         // Before the call: whoever brings sessions back looks at it after its own.
         self.keep_off(scope, row.account(), true).await?;
-        let details = self.provider.disconnect(&token).await?;
+        let details = endpoint.sessions.disconnect(&token).await?;
         self.after(scope, &row, actor, "session.disconnect").await?;
         Ok(details)
     }
@@ -49,8 +52,9 @@ impl Sessions {
     pub async fn logout(&self, scope: &TenantScope, actor: &Actor) -> Result<Details, SessionError> {
         let row = self.of(scope).await?;
         let token = self.token(scope, &row)?;
+        let endpoint = self.endpoint(&row)?;
         self.keep_off(scope, row.account(), true).await?;
-        let details = self.provider.logout(&token).await?;
+        let details = endpoint.sessions.logout(&token).await?;
         self.after(scope, &row, actor, "session.logout").await?;
         Ok(details)
     }
@@ -67,7 +71,7 @@ impl Sessions {
     ) -> Result<LinkingCode, SessionError> {
         let row = self.of(scope).await?;
         let token = self.token(scope, &row)?;
-        let code = self.provider.pair_phone(&token, phone).await?;
+        let code = self.endpoint(&row)?.sessions.pair_phone(&token, phone).await?;
         self.note(scope, actor, "session.pair_phone", &row).await?;
         Ok(code)
     }
@@ -78,7 +82,7 @@ impl Sessions {
             let row = self.of(scope).await?;
             let token = self.token(scope, &row)?;
             let upkeep = self.upkeep(scope, &row)?;
-            let called = self.provider.connect(&token, &upkeep).await;
+            let called = self.endpoint(&row)?.sessions.connect(&token, &upkeep).await;
             count_connect("new", called.is_ok());
             called?;
             self.changed(scope, row.account()).await;

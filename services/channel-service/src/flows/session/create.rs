@@ -4,6 +4,8 @@
 //! refusal or a lost answer leaves the intent behind; the next try finds by it what was made at the gateway (by name)
 //! or at the server (by token) and goes on from there, and the sweep takes back what nobody tries again.
 
+use std::sync::Arc;
+
 use domain::ids::AccountId;
 use secrecy::SecretString;
 use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTransaction};
@@ -11,6 +13,7 @@ use whatsapp::genfity::{CallError, EventList, NewGatewaySession, NewWaUser, Supp
 
 use super::work::Work;
 use super::{SessionError, Sessions, random_secret};
+use crate::endpoints::LiveEndpoint;
 use crate::flows::register_account::{NewAccount, RegisterError, register_in};
 use crate::flows::tenant::Actor;
 use crate::store::account::{self, AccountRow, INSTANCE};
@@ -32,6 +35,7 @@ pub enum Created {
 
 /// A session that is being made, opened.
 struct Intent {
+    endpoint: Arc<LiveEndpoint>,
     name: String,
     via: SessionVia,
     token: SecretString,
@@ -91,11 +95,11 @@ impl Sessions {
         };
         let made = match intent.via {
             SessionVia::Gateway => {
-                let gateway = self.makers.gateway.as_ref().ok_or(SessionError::NotConfigured)?;
+                let gateway = intent.endpoint.gateway()?;
                 self.make_at_gateway(work, gateway, &intent).await?
             }
             SessionVia::Server => {
-                let server = self.makers.server.as_ref().ok_or(SessionError::NotConfigured)?;
+                let server = intent.endpoint.server()?;
                 self.make_at_server(work, server, &intent).await?
             }
             SessionVia::DryRun => Made {
@@ -106,25 +110,12 @@ impl Sessions {
         self.complete(work, &intent, made, actor).await
     }
 
-    fn via(&self) -> Result<SessionVia, SessionError> {
-        if self.makers.gateway.is_some() {
-            Ok(SessionVia::Gateway)
-        } else if self.makers.dry_run {
-            Ok(SessionVia::DryRun)
-        } else if self.makers.server.is_some() {
-            Ok(SessionVia::Server)
-        } else {
-            Err(SessionError::NotConfigured)
-        }
-    }
-
     async fn intend(
         &self,
         work: &Work<'_>,
         slug: Option<&str>,
         actor: &Actor,
     ) -> Result<Intended, SessionError> {
-        let via = self.via()?;
         let scope = work.scope();
         let mut tx = work.transaction("intend session").await?;
         if tenant::ensure(&mut tx, None).await? {
@@ -147,11 +138,12 @@ impl Sessions {
             tx.commit().await?;
             return Ok(Intended::Make(intent));
         }
+        let endpoint = self.endpoint_named(&row.provider, &row.endpoint)?;
         let limit = tenant.map_or(0, |tenant| i64::from(tenant.session_limit));
         if session::count(&mut tx).await? >= limit {
             return Err(SessionError::LimitReached);
         }
-        let intent = self.write_intent(&mut tx, scope, &row, via, slug).await?;
+        let intent = self.write_intent(&mut tx, scope, &row, endpoint, slug).await?;
         tx.commit().await?;
         self.routes.forget(INSTANCE, &intent.name).await;
         Ok(Intended::Make(intent))
@@ -159,6 +151,7 @@ impl Sessions {
 
     fn open(&self, scope: &TenantScope, known: &IntentRow, row: &AccountRow) -> Result<Intent, SessionError> {
         let account = AccountId::from_uuid(known.account_id);
+        let endpoint = self.endpoint_named(&row.provider, &row.endpoint)?;
         let token = self.keys.open(
             &known.token_sealed,
             &session_intent::token_binding(scope.tenant(), account),
@@ -169,6 +162,7 @@ impl Sessions {
             &account::webhook_key_binding(scope.tenant(), account),
         )?;
         Ok(Intent {
+            endpoint,
             name: known.session_name.clone(),
             via: SessionVia::parse(&known.via).ok_or(SessionError::NotConfigured)?,
             token,
@@ -183,9 +177,10 @@ impl Sessions {
         tx: &mut TenantTransaction,
         scope: &TenantScope,
         row: &AccountRow,
-        via: SessionVia,
+        endpoint: Arc<LiveEndpoint>,
         slug: Option<&str>,
     ) -> Result<Intent, SessionError> {
+        let via = endpoint.via()?;
         let account = AccountId::from_uuid(row.id);
         let name = claim_name(tx, scope, account, slug).await?;
         // As `register` will ask for it: better now than when the session is made.
@@ -207,6 +202,8 @@ impl Sessions {
         let key_binding = account::webhook_key_binding(scope.tenant(), account);
         let waiting = AccountRow {
             id: row.id,
+            provider: row.provider.clone(),
+            endpoint: row.endpoint.clone(),
             instance_name: name.clone(),
             session_id: None,
             token_sealed: None,
@@ -222,6 +219,7 @@ impl Sessions {
         };
         session_intent::insert(tx, &written).await?;
         Ok(Intent {
+            endpoint,
             name,
             via,
             token,
@@ -408,7 +406,7 @@ impl Sessions {
         match intent.via {
             SessionVia::DryRun => {}
             SessionVia::Gateway => {
-                let gateway = self.makers.gateway.as_ref().ok_or(SessionError::NotConfigured)?;
+                let gateway = intent.endpoint.gateway()?;
                 // Without the customer's key nothing can have been made.
                 if self.customer_key(work.scope()).await?.is_none() {
                     return Ok(());
@@ -420,7 +418,7 @@ impl Sessions {
                 }
             }
             SessionVia::Server => {
-                let server = self.makers.server.as_ref().ok_or(SessionError::NotConfigured)?;
+                let server = intent.endpoint.server()?;
                 work.go_on().await?;
                 if let Some(id) = server.find_user(&intent.token).await? {
                     work.go_on().await?;

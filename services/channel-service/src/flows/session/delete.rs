@@ -2,11 +2,12 @@
 
 use domain::ids::AccountId;
 use tenant_isolation::TenantScope;
-use whatsapp::genfity::Removal;
+use whatsapp::genfity::{Removal, SupportGateway, WaAdmin};
 use whatsapp::session::FailureReason;
 
 use super::work::Work;
 use super::{SessionError, Sessions};
+use crate::endpoints::LiveEndpoint;
 use crate::flows::tenant::Actor;
 use crate::store::account::{self, INSTANCE, SESSION};
 use crate::store::session::{self, SessionRow, SessionVia};
@@ -56,29 +57,39 @@ impl Sessions {
     }
 
     async fn remove_outside(&self, work: &Work<'_>, row: &SessionRow) -> Result<(), SessionError> {
-        let logged_out = self.log_out(work, row).await?;
+        let endpoint = self.endpoint(row)?;
+        let logged_out = self.log_out(work, &endpoint, row).await?;
         let Some(via) = row.session_via.as_deref() else {
-            return self.remove_registered_by_hand(work, row, logged_out).await;
+            return self
+                .remove_registered_by_hand(work, &endpoint, row, logged_out)
+                .await;
         };
         match SessionVia::parse(via) {
             Some(SessionVia::DryRun) => Ok(()),
-            Some(SessionVia::Gateway) if self.makers.gateway.is_some() => {
-                self.remove_at_gateway(work, row).await.map(drop)
-            }
-            Some(SessionVia::Server) if self.makers.server.is_some() => {
-                self.remove_at_server(work, row).await.map(drop)
-            }
-            _ => Err(SessionError::NotConfigured),
+            Some(SessionVia::Gateway) => self
+                .remove_at_gateway(work, endpoint.gateway()?, row)
+                .await
+                .map(drop),
+            Some(SessionVia::Server) => self
+                .remove_at_server(work, endpoint.server()?, row)
+                .await
+                .map(drop),
+            None => Err(SessionError::NotConfigured),
         }
     }
 
     /// Best effort: a session that is removed is logged out by that, too. True when nothing is left to log out.
-    async fn log_out(&self, work: &Work<'_>, row: &SessionRow) -> Result<bool, SessionError> {
+    async fn log_out(
+        &self,
+        work: &Work<'_>,
+        endpoint: &LiveEndpoint,
+        row: &SessionRow,
+    ) -> Result<bool, SessionError> {
         work.go_on().await?;
         let Ok(token) = self.token(work.scope(), row) else {
             return Ok(false);
         };
-        match self.provider.logout(&token).await {
+        match endpoint.sessions.logout(&token).await {
             Ok(_) => Ok(true),
             Err(failure) => Ok(matches!(
                 failure.reason,
@@ -94,15 +105,18 @@ impl Sessions {
     async fn remove_registered_by_hand(
         &self,
         work: &Work<'_>,
+        endpoint: &LiveEndpoint,
         row: &SessionRow,
         logged_out: bool,
     ) -> Result<(), SessionError> {
         let mut removed = false;
-        if self.makers.gateway.is_some() && self.customer_key(work.scope()).await?.is_some() {
-            removed = self.remove_at_gateway(work, row).await? == Removal::Removed;
+        if let Ok(gateway) = endpoint.gateway()
+            && self.customer_key(work.scope()).await?.is_some()
+        {
+            removed = self.remove_at_gateway(work, gateway, row).await? == Removal::Removed;
         }
-        if !removed && self.makers.server.is_some() {
-            self.remove_at_server(work, row).await?;
+        if !removed && let Ok(server) = endpoint.server() {
+            self.remove_at_server(work, server, row).await?;
             return Ok(());
         }
         // Nobody here can remove it; what is unlinked from the phone is not usable by anybody.
@@ -113,8 +127,12 @@ impl Sessions {
         }
     }
 
-    async fn remove_at_gateway(&self, work: &Work<'_>, row: &SessionRow) -> Result<Removal, SessionError> {
-        let gateway = self.makers.gateway.as_ref().ok_or(SessionError::NotConfigured)?;
+    async fn remove_at_gateway(
+        &self,
+        work: &Work<'_>,
+        gateway: &SupportGateway,
+        row: &SessionRow,
+    ) -> Result<Removal, SessionError> {
         let Some(id) = row.session_id.as_deref() else {
             return Ok(Removal::WasAbsent);
         };
@@ -124,8 +142,12 @@ impl Sessions {
         Ok(gateway.delete_session(&key, id).await?)
     }
 
-    async fn remove_at_server(&self, work: &Work<'_>, row: &SessionRow) -> Result<Removal, SessionError> {
-        let server = self.makers.server.as_ref().ok_or(SessionError::NotConfigured)?;
+    async fn remove_at_server(
+        &self,
+        work: &Work<'_>,
+        server: &WaAdmin,
+        row: &SessionRow,
+    ) -> Result<Removal, SessionError> {
         let Some(id) = row.session_id.as_deref() else {
             return Ok(Removal::WasAbsent);
         };

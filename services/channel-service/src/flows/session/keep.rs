@@ -218,14 +218,14 @@ impl Keeper {
 
     /// Asks the server, and keeps what is news.
     async fn see(&self, way: &Way) -> Result<Seen, SessionError> {
-        if self.sessions.pause.is_on() {
+        if self.sessions.pause.is_on(&way.endpoint.name) {
             return Ok(Seen::NotKnown);
         }
         let state = match way.endpoint.sessions.status(&way.token).await {
             Ok(state) => state,
             Err(failure) => {
                 if failure.reason == FailureReason::RateLimited {
-                    self.sessions.pause.begin();
+                    self.sessions.pause.begin(&way.endpoint.name);
                 }
                 // Whoever runs nothing for it has said where it stands.
                 let is_down = matches!(

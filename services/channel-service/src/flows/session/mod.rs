@@ -29,12 +29,13 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tenant_isolation::{TenantScope, TenantTransaction};
 use whatsapp::credentials::SessionToken;
 use whatsapp::genfity::{CallError, SupportGateway, WaAdmin};
-use whatsapp::session::{ManageSession, SessionFailure};
+use whatsapp::session::SessionFailure;
 
 use super::register_account::RegisterError;
 use super::route_account::AccountRoutes;
 use super::tenant::Actor;
-use crate::store::session::{self, SessionRow};
+use crate::endpoints::{Endpoints, LiveEndpoint};
+use crate::store::session::{self, SessionRow, SessionVia};
 use crate::store::{account, audit};
 
 pub use create::Created;
@@ -48,8 +49,7 @@ pub struct Sessions {
     db: Database,
     keys: KeyRing,
     routes: AccountRoutes,
-    provider: Arc<dyn ManageSession>,
-    makers: Makers,
+    endpoints: Endpoints,
     webhook_url: Option<String>,
     statuses: ReadThrough<StatusView>,
     qr_codes: ReadThrough<QrView>,
@@ -68,6 +68,29 @@ pub struct Makers {
     pub dry_run: bool,
 }
 
+impl LiveEndpoint {
+    fn gateway(&self) -> Result<&SupportGateway, SessionError> {
+        self.makers.gateway.as_ref().ok_or(SessionError::NotConfigured)
+    }
+
+    fn server(&self) -> Result<&WaAdmin, SessionError> {
+        self.makers.server.as_ref().ok_or(SessionError::NotConfigured)
+    }
+
+    /// Who makes a new session there.
+    fn via(&self) -> Result<SessionVia, SessionError> {
+        if self.makers.gateway.is_some() {
+            Ok(SessionVia::Gateway)
+        } else if self.makers.dry_run {
+            Ok(SessionVia::DryRun)
+        } else if self.makers.server.is_some() {
+            Ok(SessionVia::Server)
+        } else {
+            Err(SessionError::NotConfigured)
+        }
+    }
+}
+
 /// What [`Sessions`] works with.
 pub struct Tools {
     /// The tables.
@@ -78,10 +101,8 @@ pub struct Tools {
     pub routes: AccountRoutes,
     /// Shares what was asked among processes.
     pub redis: RedisLink,
-    /// The sessions themselves.
-    pub provider: Arc<dyn ManageSession>,
-    /// Who can make them.
-    pub makers: Makers,
+    /// Where they live, and who can make them there.
+    pub endpoints: Endpoints,
     /// Where their events are to go.
     pub webhook_url: Option<String>,
 }
@@ -104,6 +125,9 @@ pub enum SessionError {
     /// The tenant is suspended.
     #[error("the tenant is suspended")]
     Suspended,
+    /// The account's endpoint is not configured (any more).
+    #[error("the endpoint {0} is not configured")]
+    EndpointMissing(String),
     /// Nobody is configured who could do it.
     #[error("nobody is configured who makes or removes sessions")]
     NotConfigured,
@@ -141,8 +165,7 @@ impl Sessions {
             db: tools.db,
             keys: tools.keys,
             routes: tools.routes,
-            provider: tools.provider,
-            makers: tools.makers,
+            endpoints: tools.endpoints,
             webhook_url: tools.webhook_url,
             statuses: ReadThrough::short_lived(tools.redis.clone(), WATCHED, watch::FRESH),
             qr_codes: ReadThrough::short_lived(tools.redis, WATCHED, watch::FRESH),
@@ -165,6 +188,17 @@ impl Sessions {
     /// As [`Self::find`], of a tenant that must have one.
     async fn of(&self, scope: &TenantScope) -> Result<SessionRow, SessionError> {
         self.find(scope).await?.ok_or(SessionError::NoSession)
+    }
+
+    /// The endpoint that the session lives on.
+    fn endpoint(&self, row: &SessionRow) -> Result<Arc<LiveEndpoint>, SessionError> {
+        self.endpoint_named(&row.provider, &row.endpoint)
+    }
+
+    fn endpoint_named(&self, provider: &str, name: &str) -> Result<Arc<LiveEndpoint>, SessionError> {
+        self.endpoints
+            .of_account(provider, name)
+            .ok_or_else(|| SessionError::EndpointMissing(name.to_owned()))
     }
 
     fn token(&self, scope: &TenantScope, row: &SessionRow) -> Result<SessionToken, SessionError> {

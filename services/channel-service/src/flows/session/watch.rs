@@ -1,11 +1,13 @@
 //! Where a session stands, for dialogs that ask every second or more often: whoever asks at the same time shares one
 //! call, and its answer is good for a second, also in other processes.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::account::AccountStatus;
 use domain::address::{Jid, PhoneNumber};
+use domain::endpoint::EndpointName;
 use serde::{Deserialize, Serialize};
 use tenant_isolation::{TenantScope, TenantTransaction};
 use tokio::time::Instant;
@@ -13,29 +15,34 @@ use whatsapp::credentials::SessionToken;
 use whatsapp::session::{FailureReason, SessionState};
 
 use super::{SessionError, Sessions, qr_key, status_key};
+use crate::endpoints::LiveEndpoint;
 use crate::store::channel_account;
 use crate::store::session::{self, SessionRow};
 
 /// How long an answer is good.
 pub(super) const FRESH: Duration = Duration::from_secs(1);
 
-/// How long nobody is asked after the gateway said that we ask too often. It counts by our address, for all tenants
+/// How long nobody is asked at an endpoint after it said that we ask too often. It counts by our address, for all tenants
 /// together, and blocks whoever goes on (contract 6.1).
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// Until when nobody is asked. Asking is for dialogs only, so it can wait; what people do is not held up.
+/// Until when nobody is asked at which endpoint. Asking is for dialogs only, so it can wait; what people do is not held
+/// up. Bounded by the names of endpoints.
 #[derive(Debug, Default)]
-pub(super) struct Pause(Mutex<Option<Instant>>);
+pub(super) struct Pause(Mutex<HashMap<String, Instant>>);
 
 impl Pause {
-    pub(super) fn begin(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + PAUSE);
+    pub(super) fn begin(&self, endpoint: &EndpointName) {
+        let until = Instant::now() + PAUSE;
+        let mut pauses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pauses.insert(endpoint.to_string(), until);
         metrics::counter!("kanal_session_asking_paused_total").increment(1);
     }
 
-    pub(super) fn is_on(&self) -> bool {
-        let until = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        until.is_some_and(|until| Instant::now() < until)
+    pub(super) fn is_on(&self, endpoint: &EndpointName) -> bool {
+        let pauses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = pauses.get(endpoint.as_str());
+        until.is_some_and(|until| Instant::now() < *until)
     }
 }
 
@@ -111,15 +118,20 @@ impl Sessions {
             tracing::error!(tenant = %scope.tenant(), "a session's token does not open");
             return StatusView::Unknown;
         };
-        if self.pause.is_on() {
+        let Some(endpoint) = self.endpoints.of_account(&row.provider, &row.endpoint) else {
+            tracing::info!(tenant = %scope.tenant(), endpoint = row.endpoint,
+                "where a session stands could not be asked: its endpoint is not configured");
+            return StatusView::Unknown;
+        };
+        if self.pause.is_on(&endpoint.name) {
             return StatusView::Unknown;
         }
         metrics::counter!("kanal_session_status_calls_total").increment(1);
-        let state = match self.provider.status(&token).await {
+        let state = match endpoint.sessions.status(&token).await {
             Ok(state) => state,
             Err(failure) => {
                 if failure.reason == FailureReason::RateLimited {
-                    self.pause.begin();
+                    self.pause.begin(&endpoint.name);
                 }
                 tracing::info!(tenant = %scope.tenant(), reason = failure.reason.as_str(),
                     "where a session stands could not be asked");
@@ -127,7 +139,7 @@ impl Sessions {
             }
         };
         let phone = number_of(&state.jid);
-        if !self.makers.dry_run
+        if !self.endpoints.is_dry_run()
             && let Err(error) = self.learn(scope, row, &state, phone.as_deref()).await
         {
             tracing::warn!(error = %crate::error::chain(&error), "a session's state was not kept");
@@ -175,11 +187,12 @@ impl Sessions {
     pub async fn qr(&self, scope: &TenantScope) -> Result<QrView, SessionError> {
         let row = self.of(scope).await?;
         let token = self.token(scope, &row)?;
+        let endpoint = self.endpoint(&row)?;
         let key = qr_key(scope, row.account());
         let asked = self
             .qr_codes
             .get(&key, || async {
-                Ok::<_, SessionError>(Some(self.ask_qr(&token).await))
+                Ok::<_, SessionError>(Some(self.ask_qr(&endpoint, &token).await))
             })
             .await;
         Ok(asked.ok().flatten().unwrap_or(QrView::NoSession))
@@ -187,22 +200,22 @@ impl Sessions {
 }
 
 impl Sessions {
-    async fn ask_qr(&self, token: &SessionToken) -> QrView {
-        if self.pause.is_on() {
+    async fn ask_qr(&self, endpoint: &LiveEndpoint, token: &SessionToken) -> QrView {
+        if self.pause.is_on(&endpoint.name) {
             return QrView::Failed {
                 code: FailureReason::RateLimited.as_str().to_owned(),
                 said: "rate limit exceeded".to_owned(),
             };
         }
         metrics::counter!("kanal_session_qr_calls_total").increment(1);
-        let failure = match self.provider.qr(token).await {
+        let failure = match endpoint.sessions.qr(token).await {
             Ok(code) => return QrView::Code(code.0),
             Err(failure) => failure,
         };
         match failure.reason {
             FailureReason::AlreadyLoggedIn => return QrView::AlreadyLoggedIn,
             FailureReason::NoSession => return QrView::NoSession,
-            FailureReason::RateLimited => self.pause.begin(),
+            FailureReason::RateLimited => self.pause.begin(&endpoint.name),
             _ => {}
         }
         QrView::Failed {
