@@ -4,6 +4,7 @@
 //! it. Whoever has an endpoint in hand keeps it until the call is over, also while a reload replaces the table.
 
 mod build;
+mod timed;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -193,7 +194,7 @@ impl Table {
                 &mut changes.new
             };
             noted.push(settings.name.clone());
-            table.add(Arc::new(endpoint));
+            table.add(Arc::new(endpoint.timed()));
         }
         let gone = before.ordered.iter().map(|endpoint| &endpoint.name);
         changes.removed = gone

@@ -775,6 +775,9 @@ fn settings(wishes: &Wishes, proxies: &Proxies, prefix: &str, simulator: &str, h
         ("MEDIA_ATTEMPTS", wishes.media.attempts),
         ("MEDIA_RETRY_FIRST_MS", "50"),
         ("MEDIA_RETRY_CAP_MS", "200"),
+        // Only the tests about them want endpoints and sessions looked after.
+        ("ENDPOINT_CHECKS", "off"),
+        ("SESSION_WATCH", "off"),
         // The simulator is here; everything else that is private is not.
         ("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "127.0.0.1"),
     ];
