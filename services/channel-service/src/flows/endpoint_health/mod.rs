@@ -26,7 +26,7 @@ use crate::store::endpoint_alert::{self, AlertKind, NewAlert};
 use crate::store::endpoint_health::{self, Before, CheckPlan, DueCheck, HealthStatus};
 
 /// How long tenants' intervals are believed before they are read again.
-const INTERVALS_FRESH: Duration = Duration::from_secs(15);
+const INTERVALS_FRESH: Duration = Duration::from_secs(5);
 /// A check comes up to this share of its interval early, lest all endpoints are checked at the same moment.
 const JITTER: f64 = 0.1;
 
