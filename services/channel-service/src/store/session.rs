@@ -173,7 +173,8 @@ pub async fn set_via(
 }
 
 /// Notes what the provider says about the account's connection. Writes only what is news, and when it was last seen
-/// connected about once a minute: somebody asks every second.
+/// connected about once a minute: somebody asks every second. Down because it was unlinked says more than down, and may
+/// have been told while the provider was asked.
 ///
 /// # Errors
 /// [`DatabaseError`].
@@ -188,6 +189,7 @@ pub async fn note_state(
         "UPDATE accounts SET status = $3, phone = coalesce($4, phone), updated_at = now(), \
              last_connected_at = CASE WHEN $3 = 'connected' THEN now() ELSE last_connected_at END \
          WHERE tenant_id = $1 AND id = $2 AND token_sealed IS NOT NULL \
+           AND NOT (status = 'logged_out' AND $3 = 'disconnected') \
            AND (status <> $3 OR ($4 IS NOT NULL AND phone IS DISTINCT FROM $4) \
                 OR ($3 = 'connected' AND coalesce(last_connected_at < now() - interval '1 minute', true)))",
     )

@@ -189,7 +189,8 @@ pub async fn finish(
     Ok(finished == 1)
 }
 
-/// Notes what a person wants: the session off the network, or on it. Either way an outage begins anew.
+/// Notes what a person wants: the session off the network, or on it. Either way tries begin anew. What was given up because
+/// no phone knows the session stays so until it is seen otherwise.
 ///
 /// # Errors
 /// [`DatabaseError`].
@@ -200,8 +201,8 @@ pub async fn keep_off(
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     diesel::sql_query(
-        "UPDATE session_watch SET kept_off = $3, down_since = NULL, attempts = 0, try_at = NULL, gave_up = NULL, \
-             look_at = least(look_at, now()) \
+        "UPDATE session_watch SET kept_off = $3, down_since = NULL, attempts = 0, try_at = NULL, \
+             gave_up = nullif(gave_up, 'attempts_used_up'), look_at = least(look_at, now()) \
          WHERE tenant_id = $1 AND account_id = $2",
     )
     .bind::<Text, _>(tenant)

@@ -103,9 +103,9 @@ impl WatchSettings {
             return Some(note(OutageChange::Same, self.rest()));
         }
         if row.status == AccountStatus::LoggedOut.as_str() {
-            let outage = match row.gave_up.as_deref() {
-                Some(LOGGED_OUT) => OutageChange::Same,
-                _ => OutageChange::GivenUp(LOGGED_OUT),
+            let outage = match row.gave_up {
+                Some(_) => OutageChange::Same,
+                None => OutageChange::GivenUp(LOGGED_OUT),
             };
             return Some(note(outage, self.rest()));
         }
