@@ -126,8 +126,13 @@ pub enum HearingChange {
     Hears,
     /// It is deaf, for this reason.
     Deaf(&'static str),
-    /// It was attached anew because it was deaf, for this reason.
-    Reattached(&'static str),
+    /// It was attached anew because it was deaf.
+    Reattached {
+        /// For this reason.
+        reason: &'static str,
+        /// So long ago: what was heard since then, was heard since.
+        ago: Duration,
+    },
 }
 
 /// Ends a look and says when the next one is. A session whose state was noted meanwhile is looked at again at once. False
@@ -150,10 +155,10 @@ pub async fn finish(
         OutageChange::GivenUp(reason) => (false, None, false, Some(*reason)),
     };
     let (hears, deaf, reattached) = match hearing {
-        HearingChange::Same => (false, None, false),
-        HearingChange::Hears => (true, None, false),
-        HearingChange::Deaf(reason) => (false, Some(reason), false),
-        HearingChange::Reattached(reason) => (false, Some(reason), true),
+        HearingChange::Same => (false, None, None),
+        HearingChange::Hears => (true, None, None),
+        HearingChange::Deaf(reason) => (false, Some(reason), None),
+        HearingChange::Reattached { reason, ago } => (false, Some(reason), Some(ago.as_secs_f64())),
     };
     let finished = diesel::sql_query(
         "UPDATE session_watch SET held_until = NULL, \
@@ -167,10 +172,10 @@ pub async fn finish(
              deaf_since = CASE WHEN $9 THEN NULL WHEN $10 IS NOT NULL THEN coalesce(deaf_since, now()) \
                                ELSE deaf_since END, \
              deaf_reason = CASE WHEN $9 THEN NULL ELSE coalesce($10, deaf_reason) END, \
-             spoke_at = CASE WHEN $11 THEN NULL ELSE spoke_at END, \
-             reattachments = CASE WHEN NOT $11 THEN reattachments \
+             spoke_at = CASE WHEN $11 IS NULL THEN spoke_at END, \
+             reattachments = CASE WHEN $11 IS NULL THEN reattachments \
                                   WHEN reattached_at > now() - interval '2 hours' THEN reattachments + 1 ELSE 1 END, \
-             reattached_at = CASE WHEN $11 THEN now() ELSE reattached_at END \
+             reattached_at = coalesce(clock_timestamp() - make_interval(secs => $11), reattached_at) \
          WHERE tenant_id = $1 AND account_id = $2 AND fence = $3",
     )
     .bind::<Text, _>(tenant)
@@ -183,7 +188,7 @@ pub async fn finish(
     .bind::<Nullable<Text>, _>(gave_up)
     .bind::<Bool, _>(hears)
     .bind::<Nullable<Text>, _>(deaf)
-    .bind::<Bool, _>(reattached)
+    .bind::<Nullable<Double>, _>(reattached)
     .execute(tx.connection())
     .await?;
     Ok(finished == 1)

@@ -6,7 +6,7 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cache::{Buckets, CacheKey, Rate, RedisLink};
 use database::{Database, DatabaseError};
@@ -328,6 +328,7 @@ impl Keeper {
         if let Err(wait) = self.ask_pace(way).await {
             return Ok(self.at(wait + wait.mul_f64(rand::random())));
         }
+        let mut begun = Instant::now();
         let done = self
             .under_lease(way, async |work| {
                 let sessions = &way.endpoint.sessions;
@@ -350,6 +351,8 @@ impl Keeper {
                         "a deaf session was not taken off the network");
                 }
                 work.go_on().await?;
+                // The server tells that it is connected before it has answered everything.
+                begun = Instant::now();
                 Ok(sessions.connect(&way.token, &way.upkeep).await.map(drop))
             })
             .await?;
@@ -371,7 +374,10 @@ impl Keeper {
         }
         Ok(Step::Note {
             outage: OutageChange::Same,
-            hearing: HearingChange::Reattached(reason),
+            hearing: HearingChange::Reattached {
+                reason,
+                ago: begun.elapsed(),
+            },
             next: self.settings.soon(),
         })
     }
@@ -482,11 +488,13 @@ fn tell(scope: &TenantScope, row: &WatchedRow, outage: &OutageChange, hearing: H
             metrics::counter!("kanal_sessions_hearing_again_total").increment(1);
             tracing::info!(%tenant, %account, endpoint = row.endpoint, "a session that was deaf hears again");
         }
-        HearingChange::Deaf(reason) | HearingChange::Reattached(reason) if row.deaf_reason.is_none() => {
+        HearingChange::Deaf(reason) | HearingChange::Reattached { reason, .. }
+            if row.deaf_reason.is_none() =>
+        {
             metrics::counter!("kanal_sessions_deaf_total", "reason" => reason).increment(1);
             tracing::warn!(%tenant, %account, endpoint = row.endpoint, reason, "a connected session is deaf");
         }
-        HearingChange::Same | HearingChange::Deaf(_) | HearingChange::Reattached(_) => {}
+        HearingChange::Same | HearingChange::Deaf(_) | HearingChange::Reattached { .. } => {}
     }
 }
 
