@@ -99,6 +99,39 @@ pub async fn claim(
     Ok(rows)
 }
 
+/// How quiet an endpoint is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, diesel::QueryableByName)]
+pub struct Silence {
+    /// Sessions with a send that was taken and after which no event came.
+    #[diesel(sql_type = BigInt)]
+    pub silent: i64,
+    /// An event of any session of it came in lately.
+    #[diesel(sql_type = Bool)]
+    pub is_heard: bool,
+}
+
+/// How quiet the endpoint has been for `time`.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn silence(
+    tx: &mut PlatformTransaction,
+    endpoint: &str,
+    time: Duration,
+) -> Result<Silence, DatabaseError> {
+    let silence = diesel::sql_query(
+        "SELECT count(*) FILTER (WHERE w.spoke_at > coalesce(w.heard_at, '-infinity')) AS silent, \
+             coalesce(bool_or(w.heard_at > now() - make_interval(secs => $2)), false) AS is_heard \
+         FROM session_watch w JOIN accounts a ON a.tenant_id = w.tenant_id AND a.id = w.account_id \
+         WHERE a.endpoint = $1",
+    )
+    .bind::<Text, _>(endpoint)
+    .bind::<Double, _>(time.as_secs_f64())
+    .get_result(tx.connection())
+    .await?;
+    Ok(silence)
+}
+
 /// What is changed of the outage when a look is over.
 #[derive(Debug, Clone, PartialEq)]
 pub enum OutageChange {

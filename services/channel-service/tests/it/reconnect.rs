@@ -427,3 +427,34 @@ async fn a_deaf_session_is_noticed_and_attached_anew() {
 async fn a_deaf_session_is_attached_anew_through_the_gateway() {
     hears_again(Maker::Gateway).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_that_is_silent_as_a_whole_keeps_its_sessions() {
+    let app = spawn_with(Maker::Server, &[]).await;
+    let mut tenants = Vec::new();
+    for number in 0..6 {
+        let tenant = app.live_tenant(&format!("desa-{number}")).await;
+        app.simulator
+            .trouble(&tenant.session.id, TroubleKind::Deaf)
+            .unwrap();
+        tenants.push(tenant);
+    }
+    for tenant in &tenants {
+        app.order(tenant, RARA, &format!("halo dari {}", tenant.id)).await;
+    }
+    eventually("all of them are known to be silent", || async {
+        (app.count("session_watch WHERE deaf_reason = 'unheard'").await == 6).then_some(())
+    })
+    .await;
+    assert_eq!(app.count("session_watch WHERE reattachments > 0").await, 0);
+    assert!(calls(&app, DISCONNECT).is_empty());
+    assert!(logs::hold("no event comes from an endpoint"));
+    // One of them is heard: the way is there, so the others are deaf by themselves.
+    let heard = crate::harness::text(RARA, "3EB0HEARD", "halo");
+    eventually("the others are attached anew", || async {
+        app.post(&tenants[0].json(&heard)).await;
+        (app.count("session_watch WHERE reattachments = 1").await == 5).then_some(())
+    })
+    .await;
+    app.finish().await;
+}

@@ -18,7 +18,7 @@ use whatsapp::credentials::SessionToken;
 use whatsapp::session::{FailureReason, SessionFailure, SessionState, Upkeep};
 
 use super::hearing::Hearing;
-use super::keep_rules::{EVENTS_LOST, Seen, Step, WEBHOOK_ELSEWHERE, WEBHOOK_LOST, Wishes};
+use super::keep_rules::{EVENTS_LOST, Seen, Step, UNHEARD, WEBHOOK_ELSEWHERE, WEBHOOK_LOST, Wishes};
 use super::watch::number_of;
 use super::work::Work;
 use super::{SessionError, Sessions};
@@ -34,6 +34,8 @@ use crate::store::session_watch::{self, HearingChange, OutageChange, WatchedRow}
 const LEASE: Duration = Duration::from_secs(120);
 /// A session that somebody else works on is looked at again so soon.
 const BUSY: Duration = Duration::from_secs(2);
+/// So many silent sessions are no chance.
+const SEVERAL: i64 = 4;
 /// From this many attachments on, people have to know.
 const LOUD: i32 = 3;
 
@@ -328,11 +330,18 @@ impl Keeper {
         if let Err(wait) = self.ask_pace(way).await {
             return Ok(self.at(wait + wait.mul_f64(rand::random())));
         }
+        if reason == UNHEARD && self.is_way_broken(way).await? {
+            return Ok(Step::Note {
+                outage: OutageChange::Same,
+                hearing: HearingChange::Deaf(reason),
+                next: self.settings.usual(),
+            });
+        }
         let mut begun = Instant::now();
         let done = self
             .under_lease(way, async |work| {
                 let sessions = &way.endpoint.sessions;
-                if reason != super::keep_rules::UNHEARD && row.reattachments == 0 {
+                if reason != UNHEARD && row.reattachments == 0 {
                     work.go_on().await?;
                     // It is connected already, so this only tells the settings.
                     let told = sessions.connect(&way.token, &way.upkeep).await;
@@ -380,6 +389,27 @@ impl Keeper {
             },
             next: self.settings.soon(),
         })
+    }
+
+    /// Several sessions are silent and none of the endpoint is heard: then it is not the sessions that are deaf but the way
+    /// from there to here that is broken, and taking all of them off the network would help nobody.
+    async fn is_way_broken(&self, way: &Way) -> Result<bool, SessionError> {
+        let platform = PlatformScope::for_purpose("is an endpoint silent");
+        let mut tx = PlatformTransaction::begin(&self.sessions.db, platform).await?;
+        let endpoint = way.endpoint.name.as_str();
+        let silence = session_watch::silence(&mut tx, endpoint, self.settings.deaf_after).await?;
+        tx.commit().await?;
+        let is_broken = silence.silent >= SEVERAL && !silence.is_heard;
+        if is_broken {
+            metrics::counter!("kanal_endpoint_silences_total", "endpoint" => endpoint.to_owned())
+                .increment(1);
+            tracing::error!(
+                endpoint,
+                sessions = silence.silent,
+                "no event comes from an endpoint although messages go out through it"
+            );
+        }
+        Ok(is_broken)
     }
 
     /// Does something outside, as the only one, and only while nobody wants the session off the network.
