@@ -308,13 +308,12 @@ impl Keeper {
         };
         count_connect("watch", called.is_ok());
         let attempt = row.attempts.saturating_add(1);
-        match called {
-            Ok(()) => tracing::info!(tenant = %way.scope.tenant(), account = %way.session.account(), attempt,
-                "a dropped session was connected again"),
-            Err(failure) => {
-                tracing::warn!(tenant = %way.scope.tenant(), account = %way.session.account(), attempt,
-                reason = failure.reason.as_str(), "a dropped session could not be connected")
-            }
+        let (tenant, account) = (way.scope.tenant(), way.session.account());
+        if let Err(failure) = called {
+            let reason = failure.reason.as_str();
+            tracing::warn!(%tenant, %account, attempt, reason, "a dropped session could not be connected");
+        } else {
+            tracing::info!(%tenant, %account, attempt, "a dropped session was connected again");
         }
         Ok(self.settings.after_try(row, wishes))
     }
