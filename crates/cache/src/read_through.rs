@@ -125,6 +125,13 @@ where
         });
     }
 
+    /// As [`Self::forget`], but only once, for values that it costs something to have made anew: a load that had begun
+    /// before the change may put its copy there after it.
+    pub async fn forget_once(&self, key: &CacheKey) {
+        self.local.invalidate(key).await;
+        take_back(&self.redis, self.redis.key(key.as_str())).await;
+    }
+
     /// Waits until everything that was forgotten so far is taken back for good. For a process that ends soon after.
     pub async fn settled(&self) {
         self.again.close();

@@ -1,19 +1,23 @@
-//! Settings from a TOML file and the environment, read once, all mistakes reported together.
+//! Settings from files and the environment, read once, all mistakes reported together.
 //!
-//! `KANAL_CONFIG` may name a TOML file whose keys are the variables' names in lower case; the environment wins over
-//! the file. A service reads its variables through a [`SettingsReader`], which remembers every variable it was
+//! `KANAL_CONFIG` may name a TOML file whose keys are the variables' names in lower case, `KANAL_ENV_FILE` a file of
+//! `NAME=value` lines; that one wins over the other, and the environment over both. A service reads its variables through a [`SettingsReader`], which remembers every variable it was
 //! asked for (so the README's table can be checked against the code) and every mistake it met (so an operator
 //! fixes all of them in one go). Values are never printed, because any of them may be a secret.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use secrecy::SecretString;
 
+use crate::env_file;
+
 /// Names the optional TOML file.
 pub const FILE_VARIABLE: &str = "KANAL_CONFIG";
+/// Names the optional file of `NAME=value` lines.
+pub const ENV_FILE_VARIABLE: &str = "KANAL_ENV_FILE";
 
 /// A variable a service reads: for the documentation and its check.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,48 +57,83 @@ impl fmt::Display for InvalidSettings {
 }
 
 /// Hands out settings and collects what is wrong with them.
-#[derive(Debug)]
 pub struct SettingsReader {
     values: BTreeMap<String, String>,
+    /// The environment and the file that stands in for it, under the names as they are written.
+    environment: BTreeMap<String, String>,
     from_file: Vec<String>,
     variables: Vec<Variable>,
     problems: Vec<Problem>,
 }
 
 impl SettingsReader {
-    /// Reads the process environment and the file that `KANAL_CONFIG` names.
+    /// Reads the process environment and the files that `KANAL_CONFIG` and `KANAL_ENV_FILE` name. Called once more, it
+    /// sees what the files hold then.
     #[must_use]
     pub fn from_process() -> Self {
-        let environment = config::Environment::default();
-        match std::env::var(FILE_VARIABLE) {
-            Ok(path) if !path.trim().is_empty() => Self::load(Some(Path::new(path.trim())), environment),
-            _ => Self::load(None, environment),
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Self::from_environment(
+            environment,
+            std::env::vars_os().any(|(name, value)| name.to_str().is_none() || value.to_str().is_none()),
+        )
+    }
+
+    /// As [`Self::from_process`], with a map that stands for the environment.
+    #[must_use]
+    pub fn from_map_and_its_files<'a>(values: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        Self::from_environment(owned(values), false)
+    }
+
+    fn from_environment(mut environment: BTreeMap<String, String>, unreadable: bool) -> Self {
+        let named = |variable: &str| {
+            let path = environment.get(variable).map(|path| path.trim());
+            path.filter(|path| !path.is_empty()).map(PathBuf::from)
+        };
+        let (toml, env_file) = (named(FILE_VARIABLE), named(ENV_FILE_VARIABLE));
+        let read =
+            env_file.map(|path| env_file::read(&path).map_err(|error| format!("{} {error}", path.display())));
+        let mut mistake = None;
+        match read {
+            Some(Ok(values)) => {
+                for (name, value) in values {
+                    // A variable that is there and empty says nothing.
+                    let known = environment.entry(name).or_default();
+                    if known.trim().is_empty() {
+                        *known = value;
+                    }
+                }
+            }
+            Some(Err(rule)) => mistake = Some(rule),
+            None => {}
         }
+        let mut reader = Self::load(toml.as_deref(), environment);
+        if unreadable {
+            reader.problem("environment", "holds a variable that is not UTF-8");
+        }
+        if let Some(rule) = mistake {
+            reader.problem(ENV_FILE_VARIABLE, &rule);
+        }
+        reader
     }
 
     /// Takes the settings from a map, as tests and the documentation check do.
     #[must_use]
     pub fn from_map<'a>(values: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let source = values
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
-        Self::load(None, config::Environment::default().source(Some(source)))
+        Self::load(None, owned(values))
     }
 
     /// Takes the settings from a file and a map that stands for the environment.
     #[must_use]
     pub fn from_file_and_map<const N: usize>(file: &Path, values: [(&str, &str); N]) -> Self {
-        let source = values
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
-        Self::load(Some(file), config::Environment::default().source(Some(source)))
+        Self::load(Some(file), owned(values))
     }
 
-    fn load(file: Option<&Path>, environment: config::Environment) -> Self {
+    fn load(file: Option<&Path>, environment: BTreeMap<String, String>) -> Self {
         let mut reader = Self {
             values: BTreeMap::new(),
+            environment,
             from_file: Vec::new(),
             variables: Vec::new(),
             problems: Vec::new(),
@@ -113,10 +152,10 @@ impl SettingsReader {
                 ),
             }
         }
-        match config::Config::builder().add_source(environment).build() {
-            Ok(environment) => reader.take(environment, Path::new("the environment")),
-            Err(_) => reader.problem("environment", "holds a variable that is not UTF-8"),
-        }
+        let environment = reader.environment.iter();
+        let upper = environment.map(|(name, value)| (name.to_ascii_uppercase(), value.clone()));
+        let upper: BTreeMap<String, String> = upper.collect();
+        reader.values.extend(upper);
         reader
     }
 
@@ -207,6 +246,26 @@ impl SettingsReader {
         self.text(name).is_some()
     }
 
+    /// A setting with a grammar of its own, which may be missing: its text as it stands, blanks and lines included.
+    pub fn optional_text(&mut self, name: &'static str, meaning: &'static str) -> Option<String> {
+        self.describe(name, "none".to_owned(), meaning);
+        self.untrimmed(name).map(str::to_owned)
+    }
+
+    /// The text of a setting, without asking for it: for what has to be known before the settings are read.
+    #[must_use]
+    pub fn untrimmed(&self, name: &str) -> Option<&str> {
+        let text = self.values.get(name)?;
+        (!text.trim().is_empty()).then_some(text.as_str())
+    }
+
+    /// A variable of the environment, or of the file that stands in for it, that is no setting of ours. Never empty.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        let text = self.environment.get(name)?;
+        (!text.is_empty()).then_some(text.as_str())
+    }
+
     /// Notes a rule over several settings that does not hold.
     pub fn problem(&mut self, name: &str, rule: &str) {
         self.problems.push(Problem {
@@ -279,6 +338,22 @@ impl SettingsReader {
         }
         parsed
     }
+}
+
+impl fmt::Debug for SettingsReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SettingsReader")
+            .field("variables", &self.variables)
+            .field("problems", &self.problems)
+            .finish_non_exhaustive()
+    }
+}
+
+fn owned<'a>(values: impl IntoIterator<Item = (&'a str, &'a str)>) -> BTreeMap<String, String> {
+    let values = values.into_iter();
+    values
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }
 
 /// A type that can be a setting.
@@ -425,6 +500,47 @@ mod tests {
     fn a_secret_that_looks_like_a_number_stays_as_it_is() {
         let mut reader = SettingsReader::from_map([("KEY", "00123")]);
         assert_eq!(reader.required::<String>("KEY", "").as_deref(), Some("00123"));
+    }
+
+    #[test]
+    fn a_file_of_variables_stands_in_for_the_environment_and_is_read_anew() {
+        let dir = std::env::temp_dir().join(format!("kanal-config-{}", uuid::Uuid::now_v7()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let (path, toml) = (dir.join(".env"), dir.join("kanal.toml"));
+        std::fs::write(&path, "PORT=7\nHOST=::1\nLIST='[\n1]'\nlower=x\n").unwrap();
+        std::fs::write(&toml, "host = \"::2\"\nbase = \"b\"\n").unwrap();
+        let read = || {
+            SettingsReader::from_map_and_its_files([
+                (ENV_FILE_VARIABLE, path.to_str().unwrap()),
+                (FILE_VARIABLE, toml.to_str().unwrap()),
+                ("PORT", "1"),
+            ])
+        };
+        let mut reader = read();
+        assert_eq!(
+            reader.required::<u16>("PORT", ""),
+            Some(1),
+            "the environment wins"
+        );
+        assert_eq!(reader.required::<String>("HOST", "").as_deref(), Some("::1"));
+        assert_eq!(reader.required::<String>("BASE", "").as_deref(), Some("b"));
+        assert_eq!(reader.optional_text("LIST", "").as_deref(), Some("[\n1]"));
+        assert_eq!(
+            (reader.variable("lower"), reader.variable("LOWER")),
+            (Some("x"), None)
+        );
+        assert!(!format!("{reader:?}").contains("::1"));
+        assert!(
+            reader.finish(|| Some(())).is_ok(),
+            "what else is in it is no mistake"
+        );
+
+        std::fs::write(&path, "HOST=::3\n").unwrap();
+        assert_eq!(read().required::<String>("HOST", "").as_deref(), Some("::3"));
+        std::fs::write(&path, "HOST=::3\ns3cret").unwrap();
+        let error = read().finish(|| Some(())).unwrap_err();
+        assert_eq!(error.problems[0].name, ENV_FILE_VARIABLE);
+        assert!(error.to_string().contains("line 2") && !error.to_string().contains("s3cret"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 pub mod config;
 pub mod encryption;
+pub mod env_file;
 pub mod process;
 pub mod shutdown;
 pub mod signing;

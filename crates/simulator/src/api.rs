@@ -1,14 +1,16 @@
 //! The control plane as methods, for tests in the same process. Each does what the HTTP route of its name does.
 
 use crate::chatwoot::control as chatwoot;
+use crate::gowa::control as gowa;
 use crate::hub::lock;
 use crate::wa::control as wa;
 use crate::{
     AccountCreated, ApiCall, ChatwootDelivery, ContactView, ControlError, ConversationView, DeliveryAttempt,
-    FaultError, FaultSpec, FaultView, GowaSend, GraphSend, Inbound, InboundStream, InboxCreated, MessageView,
-    NewAccount, NewInbox, NewSession, PhoneMessage, RawEvent, Receipt, Redelivery, Reply, ReplyStream,
-    ReplyStreamProgress, RequestEntry, Simulator, StatusUpdate, StreamProgress, SupportCustomer,
-    WaConfigChange, WaSettings, WaUser,
+    FaultError, FaultSpec, FaultView, GowaConfigChange, GowaDelivery, GowaDevice, GowaInbound, GowaMessage,
+    GowaReceipt, GowaSend, GowaSettings, GraphSend, Inbound, InboundStream, InboxCreated, MessageView,
+    NewAccount, NewGowaDevice, NewInbox, NewSession, PhoneMessage, RawEvent, Receipt, Redelivery, Reply,
+    ReplyStream, ReplyStreamProgress, RequestEntry, Simulator, StatusUpdate, StreamProgress, SupportCustomer,
+    Trouble, TroubleKind, WaConfigChange, WaSettings, WaUser,
 };
 
 /// The bucket.
@@ -36,6 +38,12 @@ impl Simulator {
     /// The phone scans the QR code of a session that waits for it.
     pub fn scan_qr(&self, session: &str, jid: Option<String>) -> Result<(), ControlError> {
         wa::scan(&self.hub, session, jid)
+    }
+
+    /// Something happens to a session that runs.
+    pub fn trouble(&self, session: &str, kind: TroubleKind) -> Result<(), ControlError> {
+        let session = session.to_owned();
+        wa::trouble(&self.hub, &Trouble { session, kind })
     }
 
     /// Rebuilds the WA server's cache from its rows, as a restart does (WA contract §9).
@@ -165,6 +173,74 @@ impl Simulator {
     }
 }
 
+/// The GoWA and its phones.
+impl Simulator {
+    /// A device that is made, paired and posting: everything but the ceremony.
+    pub fn create_gowa_device(&self, new: NewGowaDevice) -> GowaDevice {
+        gowa::create(&self.hub, new)
+    }
+
+    /// All devices.
+    #[must_use]
+    pub fn gowa_devices(&self) -> Vec<GowaDevice> {
+        gowa::all(&self.hub)
+    }
+
+    /// The phone scans or types the code of a device that waits for it.
+    pub fn scan_gowa(&self, device: &str, jid: Option<String>) -> Result<(), ControlError> {
+        gowa::scan(&self.hub, device, jid)
+    }
+
+    /// A device is unlinked on the phone.
+    pub fn unlink_gowa(&self, device: &str) {
+        gowa::unlink(&self.hub, device);
+    }
+
+    /// A device's socket breaks; its pairing holds.
+    pub fn cut_gowa(&self, device: &str) {
+        gowa::lose_connection(&self.hub, device);
+    }
+
+    /// Changes settings and returns them all.
+    pub fn configure_gowa(&self, change: GowaConfigChange) -> GowaSettings {
+        gowa::configure(&self.hub, change)
+    }
+
+    /// Something happens at the far end. Returns the message id.
+    pub fn gowa_inbound(&self, inbound: &GowaInbound) -> Result<String, ControlError> {
+        gowa::receive(&self.hub, inbound)
+    }
+
+    /// A phone confirms messages.
+    pub fn gowa_receipt(&self, receipt: &GowaReceipt) -> Result<(), ControlError> {
+        gowa::receipt(&self.hub, receipt)
+    }
+
+    /// Accepted calls under `/send` and `/message`, oldest first.
+    #[must_use]
+    pub fn gowa_sends(&self) -> Vec<GowaSend> {
+        lock(&self.hub.gowa).sends.page(None, None, |_| true)
+    }
+
+    /// What a phone shows, in order of arrival.
+    #[must_use]
+    pub fn gowa_phone(&self, phone: &str) -> Vec<GowaMessage> {
+        gowa::phone(&self.hub, phone)
+    }
+
+    /// Ids of the messages that devices have marked as read.
+    #[must_use]
+    pub fn gowa_read(&self) -> Vec<String> {
+        gowa::read(&self.hub)
+    }
+
+    /// All attempts to deliver the GoWA's events, oldest first.
+    #[must_use]
+    pub fn gowa_deliveries(&self) -> Vec<GowaDelivery> {
+        gowa::deliveries(&self.hub, None, None)
+    }
+}
+
 /// Faults, and what the servers were asked.
 impl Simulator {
     /// Switches a fault on. Returns its number.
@@ -192,12 +268,6 @@ impl Simulator {
     #[must_use]
     pub fn requests(&self) -> Vec<RequestEntry> {
         lock(&self.hub.requests).page(None, None, |_| true)
-    }
-
-    /// Texts sent through the GoWA.
-    #[must_use]
-    pub fn gowa_sends(&self) -> Vec<GowaSend> {
-        lock(&self.hub.gowa).sends.page(None, None, |_| true)
     }
 
     /// Messages sent through the Graph API.

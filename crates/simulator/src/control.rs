@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::chatwoot::control as chatwoot;
+use crate::gowa::control as gowa;
 use crate::http::{Answer, Call};
 use crate::hub::{Hub, lock};
 use crate::wa::control::{self as wa, ControlError};
@@ -27,11 +28,7 @@ pub(crate) fn answer(hub: &Arc<Hub>, call: &Call) -> Answer {
             },
         ))),
         ["support", "customers"] if call.method == "GET" => Ok(Answer::ok(&lock(&hub.support).view())),
-        ["gowa", "sends"] if call.method == "GET" => Ok(Answer::ok(&lock(&hub.gowa).sends.page(
-            call.query_number("after"),
-            call.limit(),
-            |_| true,
-        ))),
+        ["gowa", path @ ..] => gowa_route(hub, call, path),
         ["graph", "sends"] if call.method == "GET" => Ok(Answer::ok(&lock(&hub.graph).sends.page(
             call.query_number("after"),
             call.limit(),
@@ -63,6 +60,10 @@ fn wa_route(hub: &Arc<Hub>, call: &Call, path: &[&str]) -> Controlled {
             wa::restart(hub);
             Answer::ok(&json!({"restarted": true}))
         }
+        ("POST", ["trouble"]) => {
+            wa::trouble(hub, &call.json()?)?;
+            Answer::ok(&json!({"happened": true}))
+        }
         ("POST", ["inbound"]) => Answer::ok(&json!({"id": wa::receive(hub, &call.json()?)?})),
         ("POST", ["inbound", "stream"]) => {
             Answer::json(202, &json!({"id": wa::start_stream(hub, call.json()?)?}))
@@ -82,6 +83,49 @@ fn wa_route(hub: &Arc<Hub>, call: &Call, path: &[&str]) -> Controlled {
             let (messages, read_by_session) = wa::phone(hub, phone)?;
             Answer::ok(&json!({"phone": phone, "messages": messages, "read_by_session": read_by_session}))
         }
+        _ => unknown(call),
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GowaScan {
+    device: String,
+    #[serde(default)]
+    jid: Option<String>,
+}
+
+fn gowa_route(hub: &Arc<Hub>, call: &Call, path: &[&str]) -> Controlled {
+    let (after, limit) = (call.query_number("after"), call.limit());
+    Ok(match (call.method.as_str(), path) {
+        ("GET", ["devices"]) => Answer::ok(&gowa::all(hub)),
+        ("POST", ["devices"]) => Answer::json(201, &gowa::create(hub, call.json()?)),
+        ("POST", ["scan"]) => {
+            let scan: GowaScan = call.json()?;
+            gowa::scan(hub, &scan.device, scan.jid)?;
+            Answer::ok(&json!({"scanned": true}))
+        }
+        ("POST", ["unlink"]) => {
+            gowa::unlink(hub, &call.json::<GowaScan>()?.device);
+            Answer::ok(&json!({"unlinked": true}))
+        }
+        ("POST", ["cut"]) => {
+            gowa::lose_connection(hub, &call.json::<GowaScan>()?.device);
+            Answer::ok(&json!({"cut": true}))
+        }
+        ("POST", ["inbound"]) => Answer::ok(&json!({"id": gowa::receive(hub, &call.json()?)?})),
+        ("POST", ["receipt"]) => {
+            gowa::receipt(hub, &call.json()?)?;
+            Answer::ok(&json!({"confirmed": true}))
+        }
+        ("GET", ["config"]) => Answer::ok(&gowa::settings(hub)),
+        ("POST", ["config"]) => Answer::ok(&gowa::configure(hub, call.json()?)),
+        ("GET", ["sends"]) => Answer::ok(&lock(&hub.gowa).sends.page(after, limit, |_| true)),
+        ("GET", ["deliveries"]) => Answer::ok(&gowa::deliveries(hub, after, limit)),
+        ("GET", ["phones", phone]) => {
+            Answer::ok(&json!({"phone": phone, "messages": gowa::phone(hub, phone)}))
+        }
+        ("GET", ["read"]) => Answer::ok(&gowa::read(hub)),
         _ => unknown(call),
     })
 }

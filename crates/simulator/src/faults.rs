@@ -26,6 +26,9 @@ pub struct FaultSpec {
     /// Chance from 0 to 1 that a matching request is hit; always if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probability: Option<f64>,
+    /// Spares so many first; counts down as it does.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub spare: u64,
 }
 
 impl FaultSpec {
@@ -38,6 +41,7 @@ impl FaultSpec {
             kind,
             times: None,
             probability: None,
+            spare: 0,
         }
     }
 
@@ -51,6 +55,7 @@ impl FaultSpec {
             kind,
             times: None,
             probability: None,
+            spare: 0,
         }
     }
 
@@ -58,6 +63,13 @@ impl FaultSpec {
     #[must_use]
     pub fn times(mut self, times: u64) -> Self {
         self.times = Some(times);
+        self
+    }
+
+    /// The same fault, which spares the first ones.
+    #[must_use]
+    pub fn sparing(mut self, spare: u64) -> Self {
+        self.spare = spare;
         self
     }
 }
@@ -70,6 +82,8 @@ pub enum FaultTarget {
     WaWebhook,
     /// Webhooks of Chatwoot.
     ChatwootWebhook,
+    /// Webhooks of the GoWA.
+    GowaWebhook,
 }
 
 /// What a fault does.
@@ -101,6 +115,19 @@ pub enum FaultKind {
         /// Milliseconds.
         ms: u64,
     },
+    /// Requests only: do the work, then answer with this status all the same.
+    LateStatus {
+        /// HTTP status.
+        status: u16,
+        /// Body; JSON values as JSON, a string as plain text.
+        #[serde(default)]
+        body: Option<serde_json::Value>,
+    },
+    /// Requests only: do the work, and answer only after this long.
+    SlowAnswer {
+        /// Milliseconds.
+        ms: u64,
+    },
     /// Webhooks only: send each event more than once.
     Duplicate {
         /// How many times more.
@@ -119,6 +146,10 @@ pub enum FaultKind {
 
 fn one() -> u32 {
     1
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A fault that is switched on, with the number of times it has hit.
@@ -143,7 +174,9 @@ pub enum FaultError {
     #[error("faults under /_sim are not possible")]
     ControlPlane,
     /// A kind that makes no sense for that selector.
-    #[error("this kind does not fit: duplicate and reorder need target, status needs path_prefix")]
+    #[error(
+        "this kind does not fit: duplicate and reorder need target, status, late_status and slow_answer need path_prefix"
+    )]
     Kind,
     /// As many as there may be are switched on already.
     #[error("too many faults are switched on; remove some")]
@@ -157,6 +190,10 @@ pub(crate) struct RequestFate {
     pub(crate) instead: Option<Instead>,
     /// The work is done, the answer withheld, and the connection closed after this long.
     pub(crate) lose_answer_after: Option<Duration>,
+    /// The work is done and the answer replaced.
+    pub(crate) answer_with: Option<(u16, Option<serde_json::Value>)>,
+    /// The work is done and its answer held back for so long.
+    pub(crate) answer_after: Duration,
 }
 
 #[derive(Debug)]
@@ -202,7 +239,12 @@ impl Faults {
                 return Err(FaultError::ControlPlane);
             }
             (Some(_), None) if webhook_only => return Err(FaultError::Kind),
-            (None, Some(_)) if matches!(spec.kind, FaultKind::Status { .. }) => {
+            (None, Some(_))
+                if matches!(
+                    spec.kind,
+                    FaultKind::Status { .. } | FaultKind::LateStatus { .. } | FaultKind::SlowAnswer { .. }
+                ) =>
+            {
                 return Err(FaultError::Kind);
             }
             (Some(_), None) | (None, Some(_)) => {}
@@ -249,8 +291,12 @@ impl Faults {
                 .method
                 .as_ref()
                 .is_some_and(|wanted| !wanted.eq_ignore_ascii_case(method));
-            let decided = fate.instead.is_some() || fate.lose_answer_after.is_some();
-            let only_delays = matches!(fault.spec.kind, FaultKind::Delay { .. });
+            let decided =
+                fate.instead.is_some() || fate.lose_answer_after.is_some() || fate.answer_with.is_some();
+            let only_delays = matches!(
+                fault.spec.kind,
+                FaultKind::Delay { .. } | FaultKind::SlowAnswer { .. }
+            );
             if !path.starts_with(prefix.as_str()) || other_method || (decided && !only_delays) {
                 continue;
             }
@@ -275,6 +321,10 @@ impl Faults {
                 FaultKind::LostAnswerDelay { ms } => {
                     fate.lose_answer_after = Some(Duration::from_millis(*ms));
                 }
+                FaultKind::LateStatus { status, body } => {
+                    fate.answer_with = Some((*status, body.clone()));
+                }
+                FaultKind::SlowAnswer { ms } => fate.answer_after += Duration::from_millis(*ms),
                 FaultKind::Duplicate { .. } | FaultKind::Reorder { .. } => {}
             }
         }
@@ -342,6 +392,10 @@ fn hit(fault: &mut FaultView) -> bool {
         .probability
         .is_some_and(|chance| !rand::rng().random_bool(chance.clamp(0.0, 1.0)));
     if spared || spent(fault) {
+        return false;
+    }
+    if fault.spec.spare > 0 {
+        fault.spec.spare -= 1;
         return false;
     }
     fault.hits += 1;

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::chatwoot::state::ChatwootState;
 use crate::faults::Faults;
-use crate::gowa::GowaState;
+use crate::gowa::state::GowaState;
 use crate::graph::GraphState;
 use crate::journal::Journal;
 use crate::s3::S3State;
@@ -87,7 +87,7 @@ impl Hub {
         Ok(Arc::new(Self {
             wa: Mutex::new(WaState::new(&config)),
             chatwoot: Mutex::new(ChatwootState::new(config.first_chatwoot_id)),
-            gowa: Mutex::default(),
+            gowa: Mutex::new(GowaState::new(&config)),
             graph: Mutex::default(),
             s3: Mutex::default(),
             support: Mutex::default(),

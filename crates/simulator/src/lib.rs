@@ -18,6 +18,7 @@ mod graph;
 mod http;
 mod hub;
 mod journal;
+mod multipart;
 mod s3;
 mod server;
 mod signature;
@@ -39,13 +40,16 @@ pub use chatwoot::state::{
     AccountCreated, ChatwootDelivery, ContactView, ConversationView, MessageView, StatusUpdate,
 };
 pub use faults::{FaultError, FaultKind, FaultSpec, FaultTarget, FaultView};
-pub use gowa::GowaSend;
+pub use gowa::control::{GowaConfigChange, GowaInbound, GowaMedia, GowaReceipt, NewGowaDevice};
+pub use gowa::state::{GowaDelivery, GowaDevice, GowaFile, GowaMessage, GowaSend, GowaSettings, GowaWebhook};
 pub use graph::GraphSend;
 pub use hub::{Moment, RequestEntry};
 pub use journal::JOURNAL_LIMIT;
 pub use signature::{chatwoot_signature, hmac_sha256_hex};
 pub use support::state::{SupportCustomer, SupportSession};
-pub use wa::control::{ControlError, NewSession, RawEvent, Receipt, ReceiptState, WaConfigChange};
+pub use wa::control::{
+    ControlError, NewSession, RawEvent, Receipt, ReceiptState, Trouble, TroubleKind, WaConfigChange,
+};
 pub use wa::inbound::{Inbound, InboundKind, InboundMedia, InboundTime};
 pub use wa::state::{ApiCall, DeliveryAttempt, PhoneMessage, SentMedia, WaSettings, WaUser, WebhookFormat};
 pub use wa::stream::{InboundStream, StreamProgress};

@@ -36,6 +36,8 @@ pub(crate) fn listen(
     .disable_signals()
     .shutdown_timeout(1)
     .keep_alive(Duration::from_secs(75))
+    // A busy machine lets whole seconds pass between a connection and its first words; that is no fault to imitate.
+    .client_request_timeout(Duration::from_secs(60))
     .listen(listener)
     .map_err(StartError::Listen)?
     .run();
@@ -54,7 +56,7 @@ async fn handle(request: HttpRequest, body: Bytes, hub: web::Data<Hub>) -> HttpR
     if !fate.delay.is_zero() {
         tokio::time::sleep(fate.delay).await;
     }
-    let faulted = fate.instead.is_some() || fate.lose_answer_after.is_some();
+    let faulted = fate.instead.is_some() || fate.lose_answer_after.is_some() || fate.answer_with.is_some();
     let answer = match (fate.instead, fate.lose_answer_after) {
         (Some(Instead::Cut), _) => Answer::cut(),
         (
@@ -64,23 +66,25 @@ async fn handle(request: HttpRequest, body: Bytes, hub: web::Data<Hub>) -> HttpR
                 retry_after,
             }),
             _,
-        ) => {
-            let answer = match body {
-                Some(serde_json::Value::String(text)) => Answer::text(status, text),
-                Some(json) => Answer::json(status, &json),
-                None => Answer::text(status, ""),
-            };
-            Answer {
-                retry_after,
-                ..answer
-            }
-        }
+        ) => Answer {
+            retry_after,
+            ..said(status, body)
+        },
         (None, Some(wait)) => {
             let _committed = dispatch(&hub, &mount, &call);
             tokio::time::sleep(wait).await;
             Answer::cut()
         }
-        (None, None) => dispatch(&hub, &mount, &call),
+        (None, None) => {
+            let answer = dispatch(&hub, &mount, &call);
+            if !fate.answer_after.is_zero() {
+                tokio::time::sleep(fate.answer_after).await;
+            }
+            match fate.answer_with {
+                Some((status, body)) => said(status, body),
+                None => answer,
+            }
+        }
     };
     lock(&hub.requests).push(|seq| RequestEntry {
         seq,
@@ -91,6 +95,14 @@ async fn handle(request: HttpRequest, body: Bytes, hub: web::Data<Hub>) -> HttpR
         faulted,
     });
     respond(answer)
+}
+
+fn said(status: u16, body: Option<serde_json::Value>) -> Answer {
+    match body {
+        Some(serde_json::Value::String(text)) => Answer::text(status, text),
+        Some(json) => Answer::json(status, &json),
+        None => Answer::text(status, ""),
+    }
 }
 
 fn dispatch(hub: &Arc<Hub>, mount: &str, call: &Call) -> Answer {

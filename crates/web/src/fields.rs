@@ -6,6 +6,7 @@
 //! | a JSON object, or a urlencoded form | its fields |
 //! | a field that is absent or `null` | not given |
 //! | a field of another type than asked for | 400 `invalid_field`, which names it |
+//! | a key that the endpoint does not know | passed over, or 400 `unknown_field` where it asks for that |
 //! | a repeated key of a query or form | the first value |
 //! | JSON that is no object, broken JSON, another content type with a body | 400, 415 |
 
@@ -71,6 +72,20 @@ impl Fields {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name).filter(|value| !value.is_null())
+    }
+
+    /// Refuses a body with keys that the endpoint does not know: a mistyped name must not pass for "not given".
+    ///
+    /// # Errors
+    /// 400 `unknown_field`, which names one of them.
+    pub fn only(&self, known: &[&str]) -> Result<(), ApiError> {
+        let Some(unknown) = self.0.keys().find(|name| !known.contains(&name.as_str())) else {
+            return Ok(());
+        };
+        // Whatever somebody wrote, in a length that can be read.
+        let unknown: String = unknown.chars().take(60).collect();
+        let text = format!("There is no field {unknown}; there are {}", known.join(", "));
+        Err(ApiError::bad_request("unknown_field", text).with("field", unknown))
     }
 
     /// A text.
@@ -245,6 +260,14 @@ mod tests {
         }
         let other = Fields::parse(Some("text/plain"), b"a=b").unwrap_err();
         assert_eq!(other.code(), "unsupported_content_type");
+    }
+
+    #[test]
+    fn a_key_that_nobody_knows_is_named() {
+        let fields = json(r#"{"a": 1, "b": null}"#).unwrap();
+        assert!(fields.only(&["a", "b", "c"]).is_ok());
+        assert_eq!(fields.only(&["a"]).unwrap_err().code(), "unknown_field");
+        assert!(Fields::default().only(&[]).is_ok());
     }
 
     #[test]

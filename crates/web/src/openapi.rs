@@ -161,6 +161,15 @@ impl Doc {
         self
     }
 
+    /// The last answer may be of this type, too.
+    #[must_use]
+    pub fn or_as(mut self, content_type: &str, schema: Schema) -> Self {
+        if let Some((_, answer)) = self.answers.last_mut() {
+            answer["content"][content_type] = json!({"schema": schema});
+        }
+        self
+    }
+
     /// An answer that is a status and headers only.
     #[must_use]
     pub fn answers_without_body(mut self, status: u16, meaning: &str) -> Self {

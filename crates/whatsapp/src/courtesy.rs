@@ -27,7 +27,8 @@ pub trait ShowCourtesy: Send + Sync {
         typing: Typing,
     ) -> BoxFuture<'a, Result<(), NotShown>>;
 
-    /// Marks a person's messages as read.
+    /// Marks a person's messages as read. Of no messages nothing is told; of many the newest twenty at least are marked,
+    /// which is what a person looks at. They are given oldest first.
     fn mark_read<'a>(
         &'a self,
         credentials: &'a SessionToken,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::message::{DownloadKeys, MediaKind};
+use domain::message::{DownloadKeys, MediaKind, ServerFile};
 use domain::text::Text;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
@@ -30,11 +30,36 @@ pub struct WantedFile {
     pub kind: MediaKind,
     /// The type its sender declared.
     pub mime_type: Option<Text>,
-    /// What it takes to fetch and decrypt it.
-    pub keys: DownloadKeys,
+    /// How the provider knows it.
+    pub held: HeldFile,
 }
 
-/// Why a file did not come.
+/// How a provider knows a file.
+#[derive(Debug, Clone)]
+pub enum HeldFile {
+    /// By what it takes to fetch and decrypt it from WhatsApp.
+    Keys(DownloadKeys),
+    /// By its place on the provider's own server.
+    Server(ServerFile),
+}
+
+/// Why a file did not come. All providers say it in the same codes.
+///
+/// | later | when |
+/// |---|---|
+/// | `unreachable`, `timeout`, `connection_cut` | as when sending |
+/// | `unauthorized`, `forbidden` | the session is not known or we are not taken; something forbids it |
+/// | `no_session` | the session is not running, and is needed |
+/// | `rate_limited`, `unavailable` | 429; 502, 503 and the like |
+/// | `provider_failed` | 500: a file that WhatsApp has no more looks like a bad moment |
+/// | `unreadable_answer` | success was said, and no file can be read |
+///
+/// | never | when |
+/// |---|---|
+/// | `not_on_server` | the provider says that it has no such file |
+/// | `provider_has_no_route`, `redirected` | a wrong address or an older server |
+/// | `provider_refused` | another refusal |
+/// | `not_sendable`, `path_refused` | we do not ask: what we were told of the file leads nowhere, or elsewhere |
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DownloadError {
     /// It may come at another time.

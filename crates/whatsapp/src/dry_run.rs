@@ -10,6 +10,7 @@ use futures_util::future::{BoxFuture, ready};
 use crate::courtesy::{NotShown, ShowCourtesy, Typing};
 use crate::credentials::SessionToken;
 use crate::port::{OutboundMessage, ResendSafety, SendMessage, SendOutcome};
+use crate::probe::{ProbeEndpoint, ProbeFailure, ProbeReport};
 use crate::session::{Details, LinkingCode, ManageSession, QrCode, SessionFailure, SessionState, Upkeep};
 
 /// Stands in for every provider while nothing may go out.
@@ -101,6 +102,16 @@ impl ShowCourtesy for DryRun {
         _messages: &'a [ProviderMessageId],
     ) -> BoxFuture<'a, Result<(), NotShown>> {
         ready(Ok(())).boxed()
+    }
+}
+
+impl ProbeEndpoint for DryRun {
+    fn probe(&self) -> BoxFuture<'_, Result<ProbeReport, ProbeFailure>> {
+        ready(Ok(ProbeReport {
+            took: std::time::Duration::ZERO,
+            key_taken: false,
+        }))
+        .boxed()
     }
 }
 

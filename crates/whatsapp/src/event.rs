@@ -47,6 +47,18 @@ pub struct Receipt {
     pub at: DateTime<Utc>,
 }
 
+/// Sorts of receipts that WhatsApp has and that say nothing about how far a message went: they are ignored, whichever
+/// provider tells of them. A sort that is neither here nor in [`ReceiptKind`] is unknown, and kept.
+pub(crate) const OTHER_RECEIPTS: &[&str] = &[
+    "hist_sync",
+    "inactive",
+    "peer_msg",
+    "played-self",
+    "retry",
+    "sender",
+    "server-error",
+];
+
 /// How far a message went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ReceiptKind {

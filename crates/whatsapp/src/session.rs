@@ -22,13 +22,15 @@ pub trait ManageSession: Send + Sync {
         upkeep: &'a Upkeep,
     ) -> BoxFuture<'a, Result<Details, SessionFailure>>;
 
-    /// Takes it off the network; the pairing stays.
+    /// Takes it off the network; the pairing stays. A provider that cannot do the one without the other refuses, whatever the
+    /// session.
     fn disconnect<'a>(&'a self, token: &'a SessionToken) -> BoxFuture<'a, Result<Details, SessionFailure>>;
 
     /// Unlinks it from the phone.
     fn logout<'a>(&'a self, token: &'a SessionToken) -> BoxFuture<'a, Result<Details, SessionFailure>>;
 
-    /// The code that waits to be scanned; empty until the first one is there.
+    /// The code that waits to be scanned; empty until the first one is there. A provider that shows codes to those only who
+    /// ask for one begins to log in when it is asked.
     fn qr<'a>(&'a self, token: &'a SessionToken) -> BoxFuture<'a, Result<QrCode, SessionFailure>>;
 
     /// A code to type on the phone instead of scanning one.
@@ -111,7 +113,8 @@ pub enum FailureReason {
     /// It runs and has no socket to WhatsApp.
     #[error("the session is not connected")]
     NotConnected,
-    /// It is not paired, so it cannot be unlinked.
+    /// It is not paired, so it cannot be unlinked. Of a session that nothing runs for, a provider may say this or
+    /// [`NoSession`](Self::NoSession).
     #[error("the session is not logged in")]
     NotLoggedIn,
     /// It is paired, so there is nothing to scan or to type.
@@ -138,6 +141,20 @@ pub enum FailureReason {
 }
 
 impl FailureReason {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::NoSession,
+        Self::NotConnected,
+        Self::NotLoggedIn,
+        Self::AlreadyLoggedIn,
+        Self::UnknownToken,
+        Self::RateLimited,
+        Self::Refused,
+        Self::Unreachable,
+        Self::NoAnswer,
+        Self::Unreadable,
+    ];
+
     /// The stable code, for answers and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -20,10 +20,12 @@ use tenant_isolation::policy::{self, PolicyError};
 use tokio::sync::Semaphore;
 use web::health::{Health, Need};
 use web::{ErrorField, MetricsToken, ServerSettings};
-use whatsapp::genfity::{Endpoint, GenfityDownloads};
 
+use crate::api::qr_stream::QrStreams;
 use crate::chats::Chats;
 use crate::config::{Settings, WebhookSettings};
+use crate::endpoints::reload::{self, Hangups};
+use crate::endpoints::{CallSettings, Endpoints};
 use crate::flows::ai_reply::ReplySender;
 use crate::flows::fetch_media::MediaFetcher;
 use crate::flows::fetch_url::FileClient;
@@ -36,6 +38,8 @@ use crate::flows::pace::Pace;
 use crate::flows::route_account::AccountRoutes;
 use crate::flows::send_message::{OutboundFiles, Sender};
 use crate::flows::session::Sessions;
+use crate::flows::tenant_config::TenantConfigs;
+use crate::looking_after::LookingAfter;
 use crate::routes::routes;
 use crate::webhooks::body::{BodyLimits, LONG_AT_ONCE};
 use crate::wiring;
@@ -43,7 +47,7 @@ use crate::workers::ai_events::AiEvents;
 use crate::workers::ai_handover::AiHandover;
 use crate::workers::commands::Commands;
 use crate::workers::lanes::LaneWork;
-use crate::workers::{committer, media as media_workers, retention, session_intents};
+use crate::workers::{committer, endpoint_tenants, media as media_workers, retention, session_intents};
 
 /// What request handlers share.
 pub(crate) struct State {
@@ -75,6 +79,12 @@ pub(crate) struct State {
     pub(crate) logins_of_user: Buckets,
     /// For messages and conversations.
     pub(crate) chats: Chats,
+    /// The WhatsApp API servers.
+    pub(crate) endpoints: Endpoints,
+    /// Who watches devices being paired.
+    pub(crate) qr_streams: QrStreams,
+    /// Which of them a tenant was given.
+    pub(crate) configs: TenantConfigs,
     open: Arc<AtomicBool>,
 }
 
@@ -96,11 +106,14 @@ pub struct Application {
     sender: Arc<Sender>,
     sessions: Arc<Sessions>,
     media: MediaFlow,
-    downloads: GenfityDownloads,
     files: FileClient,
     relay: Signal,
     workers: Signal,
     outcomes: Outcomes,
+    endpoints: Endpoints,
+    reread: Option<(Hangups, reload::ReadSettings)>,
+    configs: TenantConfigs,
+    looking_after: Option<LookingAfter>,
     open: Arc<AtomicBool>,
 }
 
@@ -135,24 +148,33 @@ impl Application {
             topology,
             settings.govconnect,
         );
-        let endpoint = Endpoint::new(settings.wa_api.url().clone())
-            .context("WA_API_URL")?
-            .with_total_timeout(settings.sending.timeout);
+        let calls = CallSettings {
+            timeout: settings.sending.timeout,
+            dry_run: settings.sessions.dry_run,
+        };
+        let endpoints = Endpoints::build(&settings.endpoints, calls)?;
+        let configs = TenantConfigs::new(db.clone(), redis.clone());
         let relay = Signal::default();
         let routes = AccountRoutes::new(db.clone(), redis.clone());
         let files = FileClient::new(settings.media.outbound.clone())?;
+        let sessions = Arc::new(wiring::sessions(
+            &settings, &endpoints, &configs, &db, &redis, &routes,
+        ));
+        let looking_after = LookingAfter::build(&settings, &db, &redis, &endpoints, &configs, &sessions)?;
         let sender = Sender {
             db: db.clone(),
             keys: settings.keys.clone(),
-            provider: wiring::sender(&settings.sessions, &endpoint)?,
+            endpoints: endpoints.clone(),
             fallback_token: settings.sessions.access_token.clone(),
             files: OutboundFiles::new(Arc::new(LinkedFiles::new(files.clone(), settings.media.timeout))),
             account_pace: Pace::new(redis.clone(), settings.sending.account_rate),
             tenant_pace: Pace::new(redis.clone(), settings.sending.tenant_rate),
             retries: settings.sending.retries,
+            timeout: settings.sending.timeout,
+            configs: configs.clone(),
             relay: relay.clone(),
+            hearing: sessions.hearing().clone(),
         };
-        let sessions = Arc::new(wiring::sessions(&settings, &endpoint, &db, &redis, &routes)?);
         let media = MediaFlow::open(db.clone(), &settings.keys, &settings.media)?;
         Ok(Self {
             settings,
@@ -164,11 +186,14 @@ impl Application {
             sender: Arc::new(sender),
             sessions,
             media,
-            downloads: GenfityDownloads::new(&endpoint).context("the HTTP client cannot be built")?,
             files,
             relay,
             workers: Signal::default(),
             outcomes: Outcomes::default(),
+            endpoints,
+            reread: None,
+            configs,
+            looking_after: Some(looking_after),
             open: Arc::default(),
         })
     }
@@ -183,6 +208,19 @@ impl Application {
         self
     }
 
+    /// At each of these signals, reads the endpoints anew from these settings.
+    #[must_use]
+    pub fn rereading(mut self, hangups: Hangups, read: reload::ReadSettings) -> Self {
+        self.reread = Some((hangups, read));
+        self
+    }
+
+    /// The WhatsApp API servers, as they are now and after each reload.
+    #[must_use]
+    pub const fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
     /// The port the service listens on.
     ///
     /// # Errors
@@ -195,12 +233,17 @@ impl Application {
     ///
     /// # Errors
     /// When the database does not keep tenants apart, or the server cannot run.
-    pub async fn run_until_stopped(self, shutdown: Shutdown) -> anyhow::Result<()> {
+    pub async fn run_until_stopped(mut self, shutdown: Shutdown) -> anyhow::Result<()> {
+        if let Some((hangups, read)) = self.reread.take() {
+            let reloading = reload::run(hangups, self.endpoints.clone(), read, shutdown.clone());
+            shutdown.spawn("endpoint reloads", reloading);
+        }
         let ingest_settings = self.settings.ingest;
         let (ingest, queues) = Ingest::new(ingest_settings.queue, ingest_settings.committers);
         let server = self.server_settings();
         let chats = Chats::build(
             &self.settings,
+            &self.endpoints,
             &self.db,
             &self.relay,
             &self.workers,
@@ -227,6 +270,9 @@ impl Application {
             logins_of_source: Buckets::every(self.redis.clone(), LOGIN_OF_SOURCE.0, LOGIN_OF_SOURCE.1),
             logins_of_user: Buckets::every(self.redis.clone(), LOGIN_OF_USER.0, LOGIN_OF_USER.1),
             chats,
+            endpoints: self.endpoints.clone(),
+            qr_streams: QrStreams::new(self.settings.devices, shutdown.token()),
+            configs: self.configs.clone(),
             open: Arc::clone(&self.open),
         });
         let budget = web::BodyBudget::of(ingest_settings.body_budget);
@@ -243,6 +289,9 @@ impl Application {
         if opened.is_ok() {
             self.start_workers(queues, &shutdown);
             self.start_media(&shutdown);
+            if let Some(looking_after) = self.looking_after.take() {
+                looking_after.start(&shutdown);
+            }
         } else {
             shutdown.begin();
         }
@@ -342,6 +391,9 @@ impl Application {
             self.start_ai_workers(shutdown);
         }
 
+        let counting = endpoint_tenants::run(self.db.clone(), self.endpoints.clone(), shutdown.clone());
+        shutdown.spawn("endpoint tenants", counting);
+
         let taking_back = session_intents::run(Arc::clone(&self.sessions), shutdown.clone());
         shutdown.spawn("session intents", taking_back);
 
@@ -400,7 +452,8 @@ impl Application {
             db: self.db.clone(),
             keys: self.settings.keys.clone(),
             storage: self.media.storage.clone(),
-            provider: Arc::new(self.downloads.clone()),
+            endpoints: self.endpoints.clone(),
+            configs: self.configs.clone(),
             files: self.files.clone(),
             limit: media.limit,
             timeout: media.timeout,

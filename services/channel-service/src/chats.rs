@@ -1,17 +1,15 @@
 //! What the handlers of messages and conversations work with, put together from the settings.
 
-use anyhow::Context as _;
 use database::Database;
 use messaging::outbox::Signal;
 use runtime::shutdown::Shutdown;
-use whatsapp::genfity::Endpoint;
 
 use crate::config::Settings;
+use crate::endpoints::Endpoints;
 use crate::flows::ai_cache::AiCache;
 use crate::flows::courtesy::Courtesies;
 use crate::flows::outcomes::Outcomes;
 use crate::flows::send_text::Texts;
-use crate::wiring;
 
 /// Sending and waiting, courtesies, and the AI's memory.
 pub(crate) struct Chats {
@@ -24,13 +22,13 @@ pub(crate) struct Chats {
 impl Chats {
     pub(crate) fn build(
         settings: &Settings,
+        endpoints: &Endpoints,
         db: &Database,
         relay: &Signal,
         workers: &Signal,
         outcomes: &Outcomes,
         shutdown: &Shutdown,
     ) -> anyhow::Result<Self> {
-        let endpoint = Endpoint::new(settings.wa_api.url().clone()).context("WA_API_URL")?;
         let ai_cache = match &settings.ai_service.base {
             Some(base) => Some(AiCache::new(
                 base.url(),
@@ -51,7 +49,7 @@ impl Chats {
             courtesies: Courtesies {
                 db: db.clone(),
                 keys: settings.keys.clone(),
-                provider: wiring::courtesy(&settings.sessions, &endpoint)?,
+                endpoints: endpoints.clone(),
             },
             ai_cache,
         })

@@ -15,7 +15,7 @@ use secrecy::SecretString;
 use tenant_isolation::{TenantScope, TenantTransaction};
 
 use crate::config::{ChoreSettings, MigrateSettings};
-use crate::flows::dead_letter::{self, Wake};
+use crate::flows::dead_letter::{self, Replayed, Wake};
 use crate::flows::register_account::{NewAccount, register};
 use crate::flows::route_account::AccountRoutes;
 use crate::flows::tenant::{Actor, KeptPlacesChange};
@@ -491,11 +491,16 @@ pub async fn dead_letters(
                 senders: &senders,
             };
             let replayed = match message {
-                Some(id) => {
-                    let queued = dead_letter::replay(&db, wake, &scope, id, &actor).await?;
-                    anyhow::ensure!(queued, "tenant {} has no such message put aside", scope.tenant());
-                    vec![id]
-                }
+                Some(id) => match dead_letter::replay(&db, wake, &scope, id, &actor).await? {
+                    Replayed::Queued => vec![id],
+                    Replayed::NotThere => {
+                        anyhow::bail!("tenant {} has no such message put aside", scope.tenant())
+                    }
+                    Replayed::MayBeOutElsewhere => anyhow::bail!(
+                        "the message may have gone out through the endpoint that tenant {} has left",
+                        scope.tenant()
+                    ),
+                },
                 None => dead_letter::replay_all(&db, wake, &scope, &filter.into(), &actor).await?,
             };
             Ok(serde_json::json!({"tenant_id": scope.tenant(), "replayed": replayed}))

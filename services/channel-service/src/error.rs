@@ -10,10 +10,11 @@ use whatsapp::error::{MalformedWebhook, SignatureError};
 use whatsapp::session::FailureReason;
 
 use crate::flows::register_account::RegisterError;
-use crate::flows::session::SessionError;
+use crate::flows::session::{AssignError, SessionError};
 
 use crate::api::village;
 use crate::flows::chat::ChatError;
+use crate::store::tenant_move::InFlight;
 
 /// A request that was not served.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +40,9 @@ pub(crate) enum ServiceError {
     /// Something about a session.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// Something about a device.
+    #[error(transparent)]
+    Device(SessionError),
     /// Decided where it happened.
     #[error("{0}")]
     Api(#[from] ApiError),
@@ -46,6 +50,47 @@ pub(crate) enum ServiceError {
 
 /// Long enough for a failover or a burst to pass, short enough that a provider's first retry succeeds.
 const COME_BACK: Duration = Duration::from_secs(2);
+
+/// What is said of a device's session in words of HTTP: there is no old client that reads them otherwise.
+fn device(error: &SessionError) -> ApiError {
+    let (status, code, text) = match error {
+        SessionError::LimitReached => (
+            StatusCode::CONFLICT,
+            "device_limit",
+            "The village has as many devices as it may have",
+        ),
+        SessionError::Provider(failure) => return of_device(failure.reason, failure.said.as_str()),
+        SessionError::Maker(error) => (
+            StatusCode::BAD_GATEWAY,
+            "gateway_failed",
+            error.said().unwrap_or("WhatsApp gateway is not available"),
+        ),
+        other => return session(other),
+    };
+    ApiError::new(status, code, text.to_owned()).with("success", false)
+}
+
+/// A provider did not do what was asked of a device.
+pub(crate) fn of_device(reason: FailureReason, said: &str) -> ApiError {
+    let status = match reason {
+        FailureReason::NoSession
+        | FailureReason::NotConnected
+        | FailureReason::NotLoggedIn
+        | FailureReason::AlreadyLoggedIn
+        | FailureReason::Refused => StatusCode::CONFLICT,
+        FailureReason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        FailureReason::UnknownToken
+        | FailureReason::Unreachable
+        | FailureReason::NoAnswer
+        | FailureReason::Unreadable => StatusCode::BAD_GATEWAY,
+    };
+    let fallback = match reason {
+        FailureReason::NoSession => "The device is not connected; connect it first",
+        _ if status == StatusCode::CONFLICT => "The device is not in a state for that",
+        _ => "WhatsApp provider is not available",
+    };
+    ApiError::new(status, reason.as_str(), filled(said, fallback).to_owned()).with("success", false)
+}
 
 impl From<ChatError> for ServiceError {
     fn from(error: ChatError) -> Self {
@@ -81,6 +126,7 @@ impl ServiceError {
             Self::Signature(error) => ApiError::unauthorized(error.code(), error.to_string()),
             Self::Encryption(_) => ApiError::internal(),
             Self::Session(error) => session(error),
+            Self::Device(error) => device(error),
             Self::Api(error) => error.clone(),
         }
     }
@@ -96,6 +142,27 @@ fn session(error: &SessionError) -> ApiError {
         SessionError::NoSession => {
             ApiError::new(StatusCode::NOT_FOUND, "session_not_found", "Session belum dibuat")
         }
+        SessionError::NoDevice => ApiError::new(
+            StatusCode::NOT_FOUND,
+            "device_not_found",
+            "There is no such device",
+        ),
+        SessionError::NotMade => ApiError::new(
+            StatusCode::CONFLICT,
+            "device_without_session",
+            "The device has no session yet; connect it first",
+        ),
+        SessionError::Going => ApiError::new(
+            StatusCode::CONFLICT,
+            "device_removing",
+            "The device is being removed",
+        ),
+        SessionError::NoTenant => village::unknown(),
+        SessionError::NotSupportedYet => ApiError::new(
+            StatusCode::CONFLICT,
+            "not_supported_yet",
+            "Devices cannot be made on the village's endpoint yet: its numbers are registered at Meta",
+        ),
         SessionError::NoTarget => ApiError::new(
             StatusCode::NOT_FOUND,
             "target_session_not_found",
@@ -113,6 +180,11 @@ fn session(error: &SessionError) -> ApiError {
             StatusCode::FORBIDDEN,
             "village_suspended",
             "The village is suspended",
+        ),
+        SessionError::EndpointMissing(name) => ApiError::new(
+            StatusCode::CONFLICT,
+            "endpoint_missing",
+            format!("The WhatsApp endpoint {name} of this village is not configured"),
         ),
         SessionError::NotConfigured => failed(
             "session_maker_missing",
@@ -146,6 +218,39 @@ fn session(error: &SessionError) -> ApiError {
         }
     };
     answer.with("success", false)
+}
+
+impl From<AssignError> for ServiceError {
+    fn from(error: AssignError) -> Self {
+        let in_flight = |code, text: &str, counts: InFlight| {
+            ApiError::new(StatusCode::CONFLICT, code, text.to_owned())
+                .with("success", false)
+                .with("queued", counts.queued)
+                .with("unknown", counts.unknown)
+        };
+        let answer = match error {
+            AssignError::Session(error) => return Self::Session(error),
+            AssignError::NoSuchTenant => village::unknown(),
+            AssignError::InFlight(counts) => in_flight(
+                "messages_in_flight",
+                "Messages are on their way through the endpoint that the village would leave; `force` puts them aside",
+                counts,
+            ),
+            AssignError::TooMany(counts) => in_flight(
+                "too_many_messages_in_flight",
+                "More messages are on their way than can be put aside at once; suspend the village and try again later",
+                counts,
+            ),
+            AssignError::HasSessions(count) => ApiError::new(
+                StatusCode::CONFLICT,
+                "devices_present",
+                "The village has devices on its endpoint; `force=true` leaves them there and makes new ones elsewhere",
+            )
+            .with("success", false)
+            .with("devices", count),
+        };
+        Self::Api(answer)
+    }
 }
 
 fn filled<'a>(said: &'a str, fallback: &'a str) -> &'a str {

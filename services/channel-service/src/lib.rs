@@ -6,11 +6,14 @@
 
 mod api;
 pub mod app;
+pub mod aws_secrets;
 mod chats;
 pub mod cli;
 pub mod config;
+pub mod endpoints;
 mod error;
 pub mod flows;
+mod looking_after;
 pub mod media;
 pub mod routes;
 pub mod store;

@@ -1,11 +1,14 @@
 //! channel-service: `serve` (default), `migrate`, `healthcheck`, `config` and the operator's commands.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use channel_service::app::Application;
+use channel_service::aws_secrets;
 use channel_service::cli::{self, AccountCommand, DeadLetterCommand, TenantCommand, UserCommand};
 use channel_service::config::{ChoreSettings, MigrateSettings, Settings, reference};
+use channel_service::endpoints::reload::Hangups;
 use channel_service::routes;
 use clap::{Parser, Subcommand};
 use runtime::config::{InvalidSettings, SettingsReader};
@@ -69,7 +72,12 @@ async fn main() -> ExitCode {
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     let reader = SettingsReader::from_process();
     match command {
-        Command::Serve => return serve(Settings::read(reader)?).await,
+        Command::Serve => {
+            // From the first moment: uncaught it would end the process.
+            let hangups = Hangups::catch()?;
+            let secrets = aws_secrets::fetch_for(&reader).await;
+            return serve(Settings::read_with(reader, &secrets)?, hangups).await;
+        }
         Command::Migrate => print(&cli::migrate(MigrateSettings::read(reader)?).await?),
         Command::Tenant(command) => print(&cli::tenant(ChoreSettings::read(reader)?, command).await?),
         Command::User(command) => print(&cli::user(ChoreSettings::read(reader)?, command).await?),
@@ -88,11 +96,12 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
+async fn serve(settings: Settings, hangups: Hangups) -> anyhow::Result<ExitCode> {
     let listener = web::bind(settings.process.address)
         .with_context(|| format!("cannot listen on {}", settings.process.address))?;
     let shutdown = process::start(SERVICE, &settings.process)?;
     let served = Application::build(settings, listener)?
+        .rereading(hangups, Arc::new(SettingsReader::from_process))
         .run_until_stopped(shutdown.clone())
         .await;
     if let Err(error) = &served {

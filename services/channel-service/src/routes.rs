@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::api;
-use crate::webhooks::{genfity, verification};
+use crate::webhooks::{genfity, gowa, verification};
 
 /// Sets up every route; with `docs`, also the pages that describe them.
 pub(crate) fn routes(config: &mut ServiceConfig, docs: bool) {
@@ -60,6 +60,14 @@ fn public() -> Api {
             .answers(200, "Accepted, a duplicate, or nothing for us", accepted);
         api.post(path, take, genfity::receive);
     }
+    let accepted = json!({"type": "object", "properties": {
+        "status": {"type": "string", "enum": ["ok"]}, "message": {"type": "string"},
+        "message_id": {"type": "string"}}, "required": ["status"]});
+    let take =
+        Doc::new("An event of a GoWA's device, signed by `X-Hub-Signature-256`; answered when it is durable")
+            .takes(json!({"type": "object"}))
+            .answers(200, "Accepted, a duplicate, or nothing for us", accepted);
+    api.post("/webhook/gowa/{endpoint}", take, gowa::receive);
     for path in ["/webhook", "/webhook/whatsapp", "/whatsapp"] {
         let verify = Doc::new("Whoever is about to post asks whether we are here")
             .query("hub.mode", text(), "`subscribe`")
@@ -98,6 +106,8 @@ fn dashboard() -> Api {
     api::auth::routes(&mut api);
     api::tenants::routes(&mut api);
     api::sessions::dashboard_routes(&mut api);
+    api::devices::routes(&mut api);
+    api::tenant_config::routes(&mut api);
     api
 }
 

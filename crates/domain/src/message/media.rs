@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::MessageKind;
+use crate::ids::ProviderMessageId;
 use crate::text::Text;
 use crate::words::words;
 
@@ -115,6 +116,8 @@ pub enum MediaSource {
         /// How many base64 characters there were.
         encoded_length: u64,
     },
+    /// The provider's own server holds it. Fetched from that server and from no other.
+    Server(ServerFile),
     /// WhatsApp's servers hold it, encrypted, for some weeks.
     #[serde(rename = "whatsapp")]
     WhatsApp(DownloadKeys),
@@ -129,8 +132,31 @@ impl fmt::Debug for MediaSource {
             }
             Self::Link { url } => write!(f, "Link {{ url: {} bytes }}", url.len()),
             Self::Inline { encoded_length } => write!(f, "Inline {{ encoded_length: {encoded_length} }}"),
+            Self::Server(file) => file.fmt(f),
             Self::WhatsApp(keys) => keys.fmt(f),
         }
+    }
+}
+
+/// A file on a provider's own server, and the message it can be asked for by when it is not there any more.
+///
+/// Whoever knows the path can read the file on such a server, so `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerFile {
+    /// Its path below the server's address. `None`: it has none yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The message it came with.
+    pub message: ProviderMessageId,
+    /// The chat of that message, as the server names it.
+    pub chat: String,
+}
+
+impl fmt::Debug for ServerFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerFile")
+            .field("message", &self.message)
+            .finish_non_exhaustive()
     }
 }
 
@@ -193,6 +219,11 @@ mod tests {
                 MediaSource::Link {
                     url: "https://a.example/secret".into(),
                 },
+                MediaSource::Server(ServerFile {
+                    path: Some("statics/media/secret.jpg".into()),
+                    message: ProviderMessageId::parse("3EB0A").unwrap(),
+                    chat: "secret@s.whatsapp.net".into(),
+                }),
                 MediaSource::WhatsApp(keys),
             ],
         };

@@ -14,7 +14,7 @@ use crate::text::Text;
 use crate::words::words;
 
 pub use content::{ContactCard, MessageContent};
-pub use media::{DownloadKeys, Media, MediaKind, MediaSource, MediaState};
+pub use media::{DownloadKeys, Media, MediaKind, MediaSource, MediaState, ServerFile};
 
 words! {
     /// Which way a message went, seen from the tenant.

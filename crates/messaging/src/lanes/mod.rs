@@ -6,12 +6,14 @@
 //! write nothing. No transaction is open while a task is being worked on.
 
 mod merge;
+mod put_aside;
 mod share;
 mod table;
 mod upkeep;
 mod workers;
 
 pub use merge::{merge, merge_one};
+pub use put_aside::{PutAside, put_aside};
 pub use table::{
     LaneChoice, LaneError, Lease, NewTask, Task, Waits, delete_idle, discard, enqueue, enqueue_group, replay,
 };

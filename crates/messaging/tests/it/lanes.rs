@@ -12,7 +12,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use messaging::lanes::{
     HandleTask, LaneChoice, LaneError, Lease, NewTask, Next, Task, Waits, WorkerSettings, Workers,
-    claim_and_work, delete_idle, discard, enqueue, enqueue_group, replay,
+    claim_and_work, delete_idle, discard, enqueue, enqueue_group, put_aside, replay,
 };
 use messaging::outbox::Signal;
 use tenant_isolation::{GroupTransaction, PlatformScope, PlatformTransaction, TenantTransaction};
@@ -485,6 +485,54 @@ async fn a_lane_that_is_discarded_is_gone_for_whoever_works_on_it() {
     let willing = Logbook::willing(world.db());
     assert_eq!(claim_and_work(world.db(), &willing, SETTINGS).await.unwrap(), 1);
     assert_eq!(willing.payloads("a"), ["3"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tasks_that_are_put_aside_are_taken_out_of_the_hands_of_whoever_has_them() {
+    let world = World::new().await;
+    let ids: Vec<Uuid> = (0..4).map(|_| Uuid::now_v7()).collect();
+    for (id, (lane, payload)) in ids
+        .iter()
+        .zip([("a", "1"), ("a", "2"), ("a", "stays"), ("b", "1")])
+    {
+        assert!(add(world.db(), lane, payload, *id).await);
+    }
+    let (first, second, other) = (ids[0], ids[1], ids[3]);
+    let taking = Logbook::doing(world.db(), move |db, lease, payload| async move {
+        if (lease.lane(), payload.as_str()) == ("a", "1") {
+            for (tenant, taken) in [("desa-dua", 0), ("desa-satu", 3)] {
+                let mut tx = TenantTransaction::begin(&db, &scope(tenant), "put aside").await?;
+                let mut aside = put_aside(&mut tx, &[first, second, other, Uuid::now_v7()], "moved").await?;
+                tx.commit().await?;
+                aside.sort_by_key(|task| task.id);
+                assert_eq!(aside.len(), taken, "{tenant}");
+                let in_hand = aside.iter().find(|task| task.in_hand).map(|task| task.id);
+                assert_eq!(in_hand, (taken > 0).then_some(first));
+            }
+        }
+        Ok(Outcome::Done)
+    });
+    // One lane at a time: the other one is not begun.
+    let alone = WorkerSettings {
+        concurrency: 1,
+        ..SETTINGS
+    };
+    assert_eq!(claim_and_work(world.db(), &taking, alone).await.unwrap(), 1);
+    assert_eq!(
+        taking.payloads("a"),
+        ["1"],
+        "its outcome was not written, and the lane was lost"
+    );
+    let parked = "SELECT count(*) FROM lane_tasks WHERE parked AND last_error = 'moved'";
+    assert_eq!(world.count(parked).await, 3);
+    let willing = Logbook::willing(world.db());
+    assert_eq!(claim_and_work(world.db(), &willing, SETTINGS).await.unwrap(), 1);
+    assert_eq!(
+        willing.payloads("a"),
+        ["stays"],
+        "the lane goes on with what it holds besides"
+    );
+    assert_eq!(world.tasks().await, 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,11 +5,12 @@ use serde_json::{Map, Value, json};
 
 use super::state::{ChatwootState, ConversationView, MessageView, StatusUpdate};
 use super::{
-    Handled, Request, attributes, conversations, flag, invalid, missing, multipart, ok, payload, text,
-    unprocessable, webhook,
+    Handled, Request, attributes, conversations, flag, invalid, missing, ok, payload, text, unprocessable,
+    webhook,
 };
 use crate::http::Answer;
 use crate::hub::{Hub, rfc3339};
+use crate::multipart;
 
 const CONTENT_LIMIT: usize = 150_000;
 const ATTACHMENT_LIMIT: usize = 15;

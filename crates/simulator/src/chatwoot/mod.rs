@@ -4,7 +4,6 @@ mod contacts;
 mod conversations;
 mod inboxes;
 mod messages;
-mod multipart;
 mod payload;
 mod webhook;
 

@@ -139,6 +139,30 @@ pub enum ReceiptState {
     ReadSelf,
 }
 
+/// Something happens to a session, as `POST /_sim/wa/trouble` takes it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trouble {
+    /// User id or name.
+    pub session: String,
+    /// What happens.
+    pub kind: TroubleKind,
+}
+
+/// What can happen to a session that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TroubleKind {
+    /// The socket to WhatsApp breaks and stays broken; the server says so.
+    Dropped,
+    /// The same, and the server says nothing.
+    DroppedSilently,
+    /// A person takes the session off the list of linked devices on the phone.
+    Unlinked,
+    /// It stays connected, sends, and posts no more events until it is taken off the network and connected again.
+    Deaf,
+}
+
 /// Settings to change; what is absent stays.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -184,6 +208,7 @@ pub(crate) fn create_session(hub: &Arc<Hub>, new: NewSession) -> Result<WaUser, 
         token,
         connected: true,
         logged_in: true,
+        deaf: false,
     };
     state.clients.insert(row.id.clone(), client);
     state.users.push(row.clone());
@@ -199,6 +224,41 @@ pub(crate) fn scan(hub: &Arc<Hub>, session: &str, jid: Option<String>) -> Result
     } else {
         Err(ControlError::NotConnected)
     }
+}
+
+/// Something happens to a session.
+pub(crate) fn trouble(hub: &Arc<Hub>, trouble: &Trouble) -> Result<(), ControlError> {
+    let mut state = lock(&hub.wa);
+    let id = user_id(&state, &trouble.session)?;
+    let Some(client) = state.clients.get_mut(&id) else {
+        return Err(ControlError::NotConnected);
+    };
+    match trouble.kind {
+        TroubleKind::Deaf => client.deaf = true,
+        TroubleKind::DroppedSilently => drop_socket(client),
+        TroubleKind::Dropped => {
+            drop_socket(client);
+            webhook::emit(hub, &mut state, &id, "Disconnected", json!({}), Map::new());
+        }
+        TroubleKind::Unlinked => {
+            let token = client.token.clone();
+            let event = json!({"OnConnect": false, "Reason": 401});
+            webhook::emit(hub, &mut state, &id, "LoggedOut", event, Map::new());
+            state.clients.remove(&id);
+            if let Some(row) = state.row_mut(&id) {
+                row.jid.clear();
+            }
+            if let Some(entry) = state.cache.get_mut(&token) {
+                entry.jid.clear();
+            }
+        }
+    }
+    Ok(())
+}
+
+fn drop_socket(client: &mut Client) {
+    client.connected = false;
+    client.logged_in = false;
 }
 
 pub(crate) fn receive(hub: &Arc<Hub>, message: &Inbound) -> Result<String, ControlError> {

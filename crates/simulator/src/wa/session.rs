@@ -61,7 +61,7 @@ fn connect(hub: &Arc<Hub>, state: &mut WaState, caller: &Caller, call: &Call) ->
     let client = Client {
         token: caller.token.clone(),
         connected: true,
-        logged_in: false,
+        ..Client::default()
     };
     state.clients.insert(caller.id.clone(), client);
     if paired || state.settings.auto_login {

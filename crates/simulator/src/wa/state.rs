@@ -245,6 +245,8 @@ pub(super) struct Client {
     pub(super) token: String,
     pub(super) connected: bool,
     pub(super) logged_in: bool,
+    /// Connected, and telling nobody of anything: what happens to a real one whose stream hangs.
+    pub(super) deaf: bool,
 }
 
 /// Who is calling a user route.
@@ -376,6 +378,7 @@ impl WaState {
         let users = &self.users;
         self.clients.retain(|id, _| users.iter().any(|row| &row.id == id));
         for client in self.clients.values_mut() {
+            client.deaf = false;
             if let Some(row) = users.iter().find(|row| row.token == client.token) {
                 client.logged_in = !row.jid.is_empty();
             }

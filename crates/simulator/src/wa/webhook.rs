@@ -48,7 +48,7 @@ pub(super) fn send(hub: &Arc<Hub>, outgoing: Outgoing) {
     hub.spawn(async move { deliver(&shared, &Arc::new(outgoing)).await });
 }
 
-/// The event as it would be posted; nothing if the user is not subscribed, has no webhook, or has no cache entry.
+/// The event as it would be posted; nothing if the user is not subscribed, has no webhook, has no cache entry, or is deaf.
 pub(super) fn prepare(
     state: &mut WaState,
     session: &str,
@@ -56,6 +56,9 @@ pub(super) fn prepare(
     event: Value,
     extra: Map<String, Value>,
 ) -> Option<Outgoing> {
+    if state.clients.get(session).is_some_and(|client| client.deaf) {
+        return None;
+    }
     let entry = state.entry_of(session)?.clone();
     if entry.webhook.is_empty() || !events::passes(&entry.events, kind) {
         return None;

@@ -6,6 +6,7 @@
 
 mod chatwoot;
 mod faults;
+mod gowa;
 mod receiver;
 mod round_trip;
 mod small_servers;

@@ -1,45 +1,8 @@
-//! The small imitations: GoWA, the Graph API and the bucket.
+//! The small imitations: the Graph API and the bucket.
 
 use serde_json::{Value, json};
 
 use crate::{client, start};
-
-#[tokio::test]
-async fn gowa_sends_a_text() {
-    let simulator = start().await;
-    let base = format!("{}/gowa", simulator.base_url());
-    assert_eq!(
-        client()
-            .get(format!("{base}/health"))
-            .send()
-            .await
-            .unwrap()
-            .text()
-            .await
-            .unwrap(),
-        "OK"
-    );
-    let body = json!({"phone": "6281200000001", "message": "Halo"});
-    let sent = client()
-        .post(format!("{base}/send/message"))
-        .json(&body)
-        .send()
-        .await
-        .unwrap();
-    let sent: Value = sent.json().await.unwrap();
-    assert_eq!(sent["code"], "SUCCESS");
-    assert_eq!(
-        simulator.gowa_sends()[0].message_id,
-        sent["results"]["message_id"].as_str().unwrap()
-    );
-    let empty = client()
-        .post(format!("{base}/send/message"))
-        .json(&json!({}))
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(empty.status(), 400);
-}
 
 #[tokio::test]
 async fn graph_accepts_a_message_from_whoever_has_a_token() {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use simulator::{Inbound, InboundStream, WaConfigChange, WebhookFormat, hmac_sha256_hex};
+use simulator::{Inbound, InboundStream, TroubleKind, WaConfigChange, WebhookFormat, hmac_sha256_hex};
 
 use crate::receiver::Receiver;
 use crate::{HMAC_KEY, eventually, session, start, wa_post};
@@ -243,4 +243,44 @@ async fn a_stream_is_in_order_within_each_chat_even_when_the_receiver_stumbles()
     assert_eq!(last.len(), 4);
     assert_eq!((last["uji c0"], last["uji c3"]), (11, 10));
     assert_eq!((stream.messages_in(0), stream.messages_in(3)), (11, 10));
+}
+
+#[tokio::test]
+async fn a_deaf_session_is_connected_and_tells_nothing_until_it_is_connected_anew() {
+    let (simulator, receiver) = (start().await, Receiver::start().await);
+    let user = session(&simulator, &receiver.url);
+    simulator.trouble("desa-contoh", TroubleKind::Deaf).unwrap();
+    assert!(simulator.inbound(&text("desa-contoh", "halo")).is_err());
+    assert!(simulator.wa_users()[0].logged_in);
+    let (status, answer) = wa_post(&simulator, &user.token, "/session/connect", json!({})).await;
+    assert_eq!((status, &answer["error"]), (500, &json!("already connected")));
+    assert!(simulator.inbound(&text("desa-contoh", "halo")).is_err());
+    wa_post(&simulator, &user.token, "/session/disconnect", json!({})).await;
+    let all = json!({"Subscribe": ["All"]});
+    wa_post(&simulator, &user.token, "/session/connect", all).await;
+    eventually("it says that it is connected", || receiver.count() == 1).await;
+    simulator.inbound(&text("desa-contoh", "halo")).unwrap();
+    eventually("it hears", || receiver.count() == 2).await;
+}
+
+#[tokio::test]
+async fn a_session_that_drops_or_is_unlinked_says_so_unless_it_is_silent() {
+    let (simulator, receiver) = (start().await, Receiver::start().await);
+    session(&simulator, &receiver.url);
+    simulator.trouble("desa-contoh", TroubleKind::Dropped).unwrap();
+    eventually("it says so", || receiver.count() == 1).await;
+    let user = &simulator.wa_users()[0];
+    assert!(!user.connected && !user.logged_in && !user.jid.is_empty());
+    simulator
+        .trouble("desa-contoh", TroubleKind::DroppedSilently)
+        .unwrap();
+    simulator.trouble("desa-contoh", TroubleKind::Unlinked).unwrap();
+    eventually("it says that it was unlinked", || receiver.count() == 2).await;
+    let kinds: Vec<String> = simulator.wa_deliveries().into_iter().map(|d| d.kind).collect();
+    assert_eq!(kinds, ["Disconnected", "LoggedOut"]);
+    assert!(simulator.wa_users()[0].jid.is_empty());
+    assert!(
+        simulator.trouble("desa-contoh", TroubleKind::Deaf).is_err(),
+        "it runs no more"
+    );
 }

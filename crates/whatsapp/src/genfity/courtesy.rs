@@ -100,6 +100,9 @@ impl ShowCourtesy for GenfityCourtesy {
     ) -> BoxFuture<'a, Result<(), NotShown>> {
         async move {
             let phone = recipient(chat).ok_or(NotShown::NotOnWhatsApp)?;
+            if messages.is_empty() {
+                return Ok(());
+            }
             let body = MarkRead {
                 ids: messages.iter().map(ProviderMessageId::as_str).collect(),
                 chat: phone,

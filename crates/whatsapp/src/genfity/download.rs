@@ -13,7 +13,7 @@ use super::outbound::{Endpoint, InvalidEndpoint, asked_wait};
 use super::wire;
 use crate::base64_stream::Decoder;
 use crate::credentials::SessionToken;
-use crate::download::{DownloadError, DownloadMedia, FileBytes, WantedFile};
+use crate::download::{DownloadError, DownloadMedia, FileBytes, HeldFile, WantedFile};
 
 /// Longest silence: the server fetches and decrypts the whole file before it says its first word.
 const SILENCE: Duration = Duration::from_secs(120);
@@ -68,7 +68,11 @@ impl GenfityDownloads {
         let header = token.to_header().ok_or(DownloadError::Never {
             reason: "not_sendable",
         })?;
-        let keys = &file.keys;
+        let HeldFile::Keys(keys) = &file.held else {
+            return Err(DownloadError::Never {
+                reason: "not_sendable",
+            });
+        };
         let body = wire::Download {
             url: keys.url.as_deref(),
             direct_path: keys.direct_path.as_deref(),

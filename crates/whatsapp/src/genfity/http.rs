@@ -108,6 +108,8 @@ pub(super) struct Call<'a> {
     pub(super) header: &'static str,
     pub(super) secret: &'a SecretString,
     pub(super) body: Option<Value>,
+    /// A secret that the body tells.
+    pub(super) told: Option<&'a str>,
     pub(super) timeout: Duration,
     pub(super) limit: usize,
 }
@@ -128,6 +130,7 @@ impl<'a> Call<'a> {
             header,
             secret,
             body: None,
+            told: None,
             timeout,
             limit: MAX_ANSWER,
         }
@@ -186,7 +189,8 @@ impl Http {
             return body;
         }
         // A refusal is a refusal even when its explanation is cut or too long.
-        Err(refused(name, status, &body.unwrap_or_default(), secret))
+        let secrets = [Some(secret), call.told].into_iter().flatten();
+        Err(refused(name, status, &body.unwrap_or_default(), secrets))
     }
 
     /// A 2xx answer as JSON.
@@ -232,7 +236,12 @@ async fn read(
     }
 }
 
-fn refused(call: &'static str, status: StatusCode, body: &[u8], secret: &str) -> CallError {
+fn refused<'a>(
+    call: &'static str,
+    status: StatusCode,
+    body: &[u8],
+    secrets: impl Iterator<Item = &'a str>,
+) -> CallError {
     let answer: wire::Answer<'_> = serde_json::from_slice(body).unwrap_or_default();
     let said = answer
         .error
@@ -244,6 +253,6 @@ fn refused(call: &'static str, status: StatusCode, body: &[u8], secret: &str) ->
         call,
         status: status.as_u16(),
         code: answer.code.filled().map(str::to_owned),
-        said: OperatorText::without(said, secret),
+        said: OperatorText::without_any(said, secrets),
     }
 }

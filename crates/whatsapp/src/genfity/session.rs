@@ -95,11 +95,16 @@ impl GenfitySessions {
         self.keep_signing(token, upkeep).await?;
         let media = Some(wire::inline_media());
         let path = &["session", "s3", "config"];
-        self.keep(token, "POST /session/s3/config", (Method::POST, path), media)
-            .await?;
+        self.keep(
+            token,
+            "POST /session/s3/config",
+            (Method::POST, path, None),
+            media,
+        )
+        .await?;
         if let Some(url) = &upkeep.webhook_url {
             let webhook = Some(wire::webhook(Some(url), &[wire::ALL_EVENTS]));
-            self.keep(token, "PUT /webhook", (Method::PUT, &["webhook"]), webhook)
+            self.keep(token, "PUT /webhook", (Method::PUT, &["webhook"], None), webhook)
                 .await?;
         }
         Ok(details)
@@ -115,21 +120,23 @@ impl GenfitySessions {
         };
         let path = &["session", "hmac", "config"];
         let body = Some(wire::hmac(key));
-        self.keep(token, "POST /session/hmac/config", (Method::POST, path), body)
-            .await
+        let call = (Method::POST, &path[..], Some(key));
+        self.keep(token, "POST /session/hmac/config", call, body).await
     }
 
-    /// A setting that the server forgets. Our own gateway keeps these by itself and lets nobody else at them.
+    /// A setting that the server forgets, and the secret that is told with it. Our own gateway keeps these by itself and
+    /// lets nobody else at them.
     async fn keep(
         &self,
         token: &SessionToken,
         name: &'static str,
-        (method, path): (Method, &[&str]),
+        (method, path, told): (Method, &[&str], Option<&str>),
         body: Option<Value>,
     ) -> Result<(), SessionFailure> {
         let secret = SecretString::from(token.expose());
         let mut call = Call::new(name, method, path, ("token", &secret), SHORT);
         call.body = body;
+        call.told = told;
         match self.http.call(call).await {
             Ok(_) => Ok(()),
             Err(CallError::Refused {

@@ -32,7 +32,21 @@ impl InternalKey {
     pub const EXPECTED: &str = "must be `key` or `source:key`";
     /// Whose our customers are when the key does not say.
     const SOURCE: &str = "govconnect";
+
+    /// What is sent.
+    pub(crate) const fn secret(&self) -> &SecretString {
+        &self.key
+    }
 }
+
+/// The same key for the same customers.
+impl PartialEq for InternalKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source && self.key.expose_secret() == other.key.expose_secret()
+    }
+}
+
+impl Eq for InternalKey {}
 
 impl FromStr for InternalKey {
     type Err = InvalidInternalKey;
@@ -203,6 +217,28 @@ impl SupportGateway {
             Some(key) => EnsuredCustomer::New(CustomerKey(SecretString::from(key))),
             None => EnsuredCustomer::Known,
         })
+    }
+
+    /// Lets the customer have as many sessions, if it may not have them already. False when it may.
+    ///
+    /// # Errors
+    /// [`CallError`]; running it again is safe.
+    pub async fn allow_sessions(&self, key: &CustomerKey, id: &str, most: i64) -> Result<bool, CallError> {
+        let call = Self::customer(key, "GET /v1/me", Method::GET, &["v1", "me"]);
+        let me: wire::Me = self.http.ask(call).await?;
+        if me.subscription.max_sessions >= most {
+            return Ok(false);
+        }
+        let body = wire::customer_with(id, &self.key.source, &me.subscription, most);
+        let call = self.internal("POST /internal/users", Method::POST, &["internal", "users"]);
+        self.http.ask::<wire::CustomerAnswer>(call.with(body)).await?;
+        Ok(true)
+    }
+
+    /// Did the gateway refuse because the customer has as many sessions as it may have?
+    #[must_use]
+    pub fn is_full(error: &CallError) -> bool {
+        error.status() == Some(403) && error.said() == Some("session limit exceeded")
     }
 
     /// Gives the customer another key; the one before opens nothing any more.

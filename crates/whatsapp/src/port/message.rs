@@ -1,6 +1,7 @@
 //! A message on its way out, whatever the provider.
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use domain::address::ChatAddress;
@@ -22,13 +23,40 @@ pub struct OutboundMessage {
     pub quoted: Option<OutboundQuote>,
 }
 
+/// The slowest line we wait for when a file is in a call: bytes in a second.
+const SLOWEST_LINE: u64 = 256 * 1024;
+
+impl OutboundMessage {
+    /// How long sending it may take when a call may take `limit`: each contact card is a call of its own, and the bytes
+    /// of a file take their time.
+    #[must_use]
+    pub fn time_within(&self, limit: Duration) -> Duration {
+        match &self.content {
+            OutboundContent::Contacts(cards) => {
+                let calls = u32::try_from(cards.len()).unwrap_or(u32::MAX).max(1);
+                limit.saturating_mul(calls)
+            }
+            OutboundContent::Media(OutboundMedia {
+                file: OutboundFile::Bytes(bytes),
+                ..
+            }) => limit + time_for_file(bytes.as_slice().len()),
+            _ => limit,
+        }
+    }
+}
+
+/// How much longer a call may take that carries so many bytes.
+pub(crate) fn time_for_file(bytes: usize) -> Duration {
+    Duration::from_secs(u64::try_from(bytes).unwrap_or(u64::MAX) / SLOWEST_LINE)
+}
+
 /// The message that is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboundQuote {
     /// Its id.
     pub id: ProviderMessageId,
-    /// Who wrote it: WhatsApp shows the quote only with its writer.
-    pub participant: ChatAddress,
+    /// Who wrote it, where that is known. Providers that do not know the message themselves cannot show a quote without.
+    pub participant: Option<ChatAddress>,
     /// What it says, for phones that do not have it.
     pub text: Option<Text>,
 }
@@ -138,6 +166,11 @@ impl FileBytes {
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The same memory once more, for a body that is not JSON.
+    pub(crate) fn share(&self) -> Bytes {
+        self.0.clone()
     }
 }
 

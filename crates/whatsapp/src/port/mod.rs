@@ -13,6 +13,7 @@ use futures_util::future::BoxFuture;
 
 use crate::credentials::SessionToken;
 
+pub(crate) use message::time_for_file;
 pub use message::{
     FileBytes, MessageReference, NotAFile, OutboundContent, OutboundFile, OutboundMedia, OutboundMessage,
     OutboundQuote,
@@ -61,7 +62,8 @@ impl ResendSafety {
 pub enum SendOutcome {
     /// It went out.
     Accepted {
-        /// The id under which receipts will come; ours, unless the provider chose another.
+        /// The id under which receipts will come; ours, unless the provider chose another. What is about another
+        /// message (a reaction, an edit, a deletion) always goes by ours.
         provider_message_id: ProviderMessageId,
         /// When, by the provider's clock where it tells.
         at: DateTime<Utc>,
@@ -77,7 +79,8 @@ pub enum SendOutcome {
     },
     /// It did not go out because we were too fast. Not an attempt that counts.
     RateLimited {
-        /// How long to wait; within one second and one hour.
+        /// How long to wait, as `Retry-After` says in seconds or as a date; within one second and one hour. Ten seconds
+        /// where the provider does not say.
         after: Duration,
         /// What it said.
         detail: OperatorText,
@@ -131,9 +134,10 @@ reasons! {
         Unreachable = "unreachable",
         /// The gateway could not reach the WhatsApp server and says so itself.
         UpstreamUnreachable = "upstream_unreachable",
-        /// The session has no client on the server: not connected, logged out, QR timed out.
+        /// The session is known and has nothing on the server that could send: not connected, logged out, QR timed out.
         NoSession = "no_session",
-        /// The token is not known (any more).
+        /// The session's token is not known (any more), or the endpoint does not take us. A token that is a name counts,
+        /// too: a session that the provider does not have is no session that is not running.
         Unauthorized = "unauthorized",
         /// The token is known and not allowed.
         Forbidden = "forbidden",
@@ -147,8 +151,12 @@ reasons! {
         Redirected = "redirected",
         /// The server could not put the file where WhatsApp reads it, which comes before sending.
         UploadFailed = "upload_failed",
+        /// WhatsApp lets the number write to nobody new for a while.
+        ReachoutTimelock = "reachout_timelock",
         /// The request could not be built.
         NotSendable = "not_sendable",
+        /// Calls to this provider are not made.
+        ProviderNotServed = "provider_not_served",
     }
 }
 
@@ -163,7 +171,7 @@ reasons! {
         NotFound = "not_found",
         /// The message is too large.
         TooLarge = "too_large",
-        /// The provider understands and refuses.
+        /// The provider understands and refuses (422), or we know that there is nothing it could take.
         Unprocessable = "unprocessable",
         /// Another refusal (any other 4xx).
         Refused = "refused",
@@ -206,9 +214,25 @@ impl OperatorText {
 
     /// Keeps what was said to a request made with any secret.
     pub(crate) fn without(said: &str, secret: &str) -> Self {
-        let line = said.replace(secret, "[token]");
+        Self::without_any(said, [secret])
+    }
+
+    /// As [`Self::without`], with several of them.
+    pub(crate) fn without_any<'a>(said: &str, secrets: impl IntoIterator<Item = &'a str>) -> Self {
+        let hide = |line: String, secret: &str| line.replace(secret, "[token]");
+        let secrets = secrets.into_iter().filter(|secret| !secret.is_empty());
+        let line = secrets.fold(said.to_owned(), hide);
         Self(
             Text::label(&line, Self::MAX_CHARS)
+                .map(Text::into_string)
+                .unwrap_or_default(),
+        )
+    }
+
+    /// Keeps what a library or we ourselves say, where no secret can be in it.
+    pub(crate) fn of_library(said: &str) -> Self {
+        Self(
+            Text::label(said, Self::MAX_CHARS)
                 .map(Text::into_string)
                 .unwrap_or_default(),
         )

@@ -9,7 +9,7 @@ use domain::text::Text;
 use futures_util::TryStreamExt as _;
 use serde_json::{Value, json};
 use whatsapp::credentials::SessionToken;
-use whatsapp::download::{DownloadError, DownloadMedia, WantedFile};
+use whatsapp::download::{DownloadError, DownloadMedia, HeldFile, WantedFile};
 use whatsapp::genfity::{Endpoint, GenfityDownloads};
 
 use crate::server::{Manner, Server, answer};
@@ -18,14 +18,14 @@ fn wanted(kind: MediaKind, mime_type: Option<&str>) -> WantedFile {
     WantedFile {
         kind,
         mime_type: mime_type.map(Text::new),
-        keys: DownloadKeys {
+        held: HeldFile::Keys(DownloadKeys {
             url: Some("https://mmg.whatsapp.net/v/a.enc".into()),
             direct_path: Some("/v/a".into()),
             media_key: "AAEC".into(),
             file_enc_sha256: Some("/u3e".into()),
             file_sha256: Some("3q2+".into()),
             file_length: Some(88_123),
-        },
+        }),
     }
 }
 

@@ -186,7 +186,7 @@ async fn an_answer_names_what_it_answers_and_who_wrote_that() {
     let mut reply = message(OutboundContent::Text("Baik".into()));
     reply.quoted = Some(OutboundQuote {
         id: id("3EB0QUOTED"),
-        participant: address("6281200000001@s.whatsapp.net"),
+        participant: Some(address("6281200000001@s.whatsapp.net")),
         text: Some("syaratnya?".into()),
     });
     assert_eq!(

@@ -10,6 +10,8 @@ mod courtesy;
 mod downloads;
 mod envelope;
 mod fixtures;
+mod gowa_inbound;
+mod gowa_outbound;
 mod kinds;
 mod messages;
 mod others;

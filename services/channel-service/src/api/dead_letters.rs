@@ -13,7 +13,7 @@ use tenant_isolation::TenantScope;
 use super::{internal_group, of_village, village};
 use crate::app::State;
 use crate::error::ServiceError;
-use crate::flows::dead_letter::{self, DeadLetter, MOST, Wake};
+use crate::flows::dead_letter::{self, DeadLetter, MOST, Replayed, Wake};
 use crate::store::dead_letter::{DeadLetterFilter, DeadLetterRow};
 
 /// How many are listed or replayed when nobody says.
@@ -73,7 +73,11 @@ pub(crate) fn routes(api: &mut Api) {
                 ("status", one_of(&["queued"])),
             ]),
         )
-        .refuses(GONE);
+        .refuses(GONE)
+        .refuses(&[(
+            409,
+            "It may have gone out through an endpoint that the tenant has left",
+        )]);
     let all_again = of_village("Queue again what fits a filter, in the order in which it lay")
         .takes(fields([
             ("village_id", text()),
@@ -165,8 +169,17 @@ async fn replay(
     let scope = scope(&caller, &request, Some(&query), Some(&body))?;
     let actor = village::actor(&caller, &request, body.filled("user")?);
     let id = id(&path)?;
-    if !dead_letter::replay(&state.db, wake(&state), &scope, id, &actor).await? {
-        return Err(not_found().into());
+    match dead_letter::replay(&state.db, wake(&state), &scope, id, &actor).await? {
+        Replayed::Queued => {}
+        Replayed::NotThere => return Err(not_found().into()),
+        Replayed::MayBeOutElsewhere => {
+            return Err(ApiError::new(
+                StatusCode::CONFLICT,
+                "endpoint_changed",
+                "The message may have gone out through the endpoint that the village has left: order it anew",
+            )
+            .into());
+        }
     }
     Ok(HttpResponse::Ok().json(json!({"success": true, "message_id": id, "status": "queued"})))
 }

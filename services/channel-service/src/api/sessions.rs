@@ -17,7 +17,7 @@ use super::{dashboard_group, data, internal_group, signed_in, village};
 use crate::app::State;
 use crate::error::ServiceError;
 use crate::flows::courtesies::{self, Courtesies};
-use crate::flows::session::{Created, QrView, StatusView};
+use crate::flows::session::{Created, QrView, StatusView, Which};
 use crate::flows::tenant::Actor;
 
 const GROUP: Group = internal_group("WhatsApp sessions");
@@ -278,7 +278,7 @@ async fn delete(asked: Asked, state: Data<State>) -> Answered {
 }
 
 async fn status(asked: Asked, state: Data<State>) -> Answered {
-    let status = state.sessions.status(&asked.scope).await?;
+    let status = state.sessions.status(&asked.scope, Which::Primary).await?;
     Ok(success(&match status {
         None => json!({"exists": false, "connected": false, "loggedIn": false, "wa_number": null}),
         Some((row, StatusView::Unknown)) => {
@@ -304,17 +304,26 @@ async fn status(asked: Asked, state: Data<State>) -> Answered {
 }
 
 async fn connect(asked: Asked, state: Data<State>) -> Answered {
-    let details = state.sessions.connect(&asked.scope, &asked.actor).await?;
+    let details = state
+        .sessions
+        .connect(&asked.scope, Which::Primary, &asked.actor)
+        .await?;
     Ok(success(&json!({"details": details.0})))
 }
 
 async fn disconnect(asked: Asked, state: Data<State>) -> Answered {
-    let details = state.sessions.disconnect(&asked.scope, &asked.actor).await?;
+    let details = state
+        .sessions
+        .disconnect(&asked.scope, Which::Primary, &asked.actor)
+        .await?;
     Ok(success(&json!({"details": details.0})))
 }
 
 async fn logout(asked: Asked, state: Data<State>) -> Answered {
-    let details = state.sessions.logout(&asked.scope, &asked.actor).await?;
+    let details = state
+        .sessions
+        .logout(&asked.scope, Which::Primary, &asked.actor)
+        .await?;
     Ok(success(&json!({"details": details.0})))
 }
 
@@ -326,7 +335,7 @@ async fn qr(asked: Asked, state: Data<State>) -> Answered {
             text.to_owned(),
         ))
     };
-    match state.sessions.qr(&asked.scope).await? {
+    match state.sessions.qr(&asked.scope, Which::Primary).await? {
         QrView::Code(code) => Ok(success(&json!({"QRCode": code}))),
         QrView::AlreadyLoggedIn => Ok(success(&json!({"QRCode": "", "alreadyLoggedIn": true}))),
         QrView::NoSession => Err(failed(
@@ -346,7 +355,7 @@ async fn pair_phone(asked: Asked, state: Data<State>) -> Answered {
         .map_err(|_| missing("phone_invalid", "Phone must be digits with the country code"))?;
     let code = state
         .sessions
-        .pair_phone(&asked.scope, &phone, &asked.actor)
+        .pair_phone(&asked.scope, Which::Primary, &phone, &asked.actor)
         .await?;
     Ok(success(&json!({"LinkingCode": code.0})))
 }

@@ -105,7 +105,7 @@ pub(crate) fn routes(api: &mut Api) {
 const UNKNOWN: &[(u16, &str)] = &[(404, "No village is registered under this id")];
 
 /// Only superadmins; a tenant admin does not learn which other tenants there are.
-fn superadmin(user: &User) -> Result<(), ApiError> {
+pub(super) fn superadmin(user: &User) -> Result<(), ApiError> {
     if user.who.role == Role::Superadmin {
         return Ok(());
     }

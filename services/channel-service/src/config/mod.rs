@@ -2,6 +2,9 @@
 
 mod ai_service;
 mod dashboard;
+mod devices;
+mod endpoints;
+mod health;
 mod internal;
 mod media;
 mod sessions;
@@ -14,13 +17,19 @@ use std::time::Duration;
 use cache::{Rate, SpamRules};
 use database::{DatabaseUrl, PoolSettings};
 use domain::retry::RetrySchedule;
-use runtime::config::{BaseUrl, InvalidSettings, Milliseconds, SettingsReader};
+use runtime::config::{InvalidSettings, Milliseconds, SettingsReader};
 use runtime::encryption::KeyRing;
 use runtime::process::ProcessSettings;
 use secrecy::SecretString;
 
 pub use ai_service::AiServiceSettings;
 pub use dashboard::DashboardSettings;
+pub use devices::DeviceSettings;
+pub use endpoints::{
+    ApiKey, CloudSettings, EndpointSettings, EndpointsSettings, FetchedSecrets, InvalidApiKey, LIST, PRIMARY,
+    ProviderSettings, SecretTrouble, aws_paths, gateway_base,
+};
+pub use health::{AlertSettings, AlertUrl, CheckSettings, HealthSettings, WatchSettings};
 pub use internal::InternalSettings;
 pub use media::{MediaSettings, S3Settings, StorageSettings};
 pub use sessions::SessionSettings;
@@ -49,14 +58,16 @@ pub struct Settings {
     pub internal: InternalSettings,
     /// The dashboard's API.
     pub dashboard: DashboardSettings,
+    /// Devices of the dashboard's people.
+    pub devices: DeviceSettings,
     /// Where the AI service is.
     pub ai_service: AiServiceSettings,
     /// Who makes sessions, and what is sent with.
     pub sessions: SessionSettings,
     /// From where webhooks are taken.
     pub webhook: WebhookSettings,
-    /// Prefix of the provider's API.
-    pub wa_api: BaseUrl,
+    /// The WhatsApp API servers.
+    pub endpoints: EndpointsSettings,
     /// Serve GovConnect's exchange too.
     pub govconnect: bool,
     /// Who writes too much for the AI.
@@ -69,6 +80,8 @@ pub struct Settings {
     pub media: MediaSettings,
     /// How long ledgers and quarantine are kept.
     pub ledger_retention: Duration,
+    /// How endpoints and sessions are looked after.
+    pub health: HealthSettings,
 }
 
 /// Bounds of receiving.
@@ -108,12 +121,20 @@ impl Settings {
     ///
     /// # Errors
     /// [`InvalidSettings`] with every mistake.
-    pub fn read(mut reader: SettingsReader) -> Result<Self, InvalidSettings> {
-        let settings = Self::take(&mut reader);
+    pub fn read(reader: SettingsReader) -> Result<Self, InvalidSettings> {
+        Self::read_with(reader, &FetchedSecrets::default())
+    }
+
+    /// As [`Self::read`], with the secrets of AWS that the settings refer to.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_with(mut reader: SettingsReader, secrets: &FetchedSecrets) -> Result<Self, InvalidSettings> {
+        let settings = Self::take(&mut reader, secrets);
         reader.finish(|| settings)
     }
 
-    fn take(reader: &mut SettingsReader) -> Option<Self> {
+    fn take(reader: &mut SettingsReader, secrets: &FetchedSecrets) -> Option<Self> {
         let process = ProcessSettings::read(reader, "3001");
         let database = database(reader);
         let pool = pool(reader);
@@ -130,14 +151,11 @@ impl Settings {
         let keys = keys(reader);
         let internal = InternalSettings::take(reader);
         let dashboard = DashboardSettings::take(reader);
+        let devices = DeviceSettings::take(reader);
         let ai_service = AiServiceSettings::take(reader);
         let webhook = WebhookSettings::take(reader);
-        let wa_api = reader.with_default(
-            "WA_API_URL",
-            "https://api-wa.genfity.com/v1/wa",
-            "Prefix of the WhatsApp API, normally wa-support-gateway's `/v1/wa`",
-        );
         let sessions = SessionSettings::take(reader);
+        let endpoints = EndpointsSettings::take(reader, sessions.as_ref(), secrets);
         let govconnect = reader.with_default(
             "GOVCONNECT_EVENTS",
             "false",
@@ -147,6 +165,7 @@ impl Settings {
         let ingest = IngestSettings::take(reader);
         let sending = SendingSettings::take(reader);
         let media = MediaSettings::take(reader);
+        let health = HealthSettings::take(reader);
         let retention: Option<u64> = reader.with_default(
             "LEDGER_RETENTION_DAYS",
             "14",
@@ -169,16 +188,18 @@ impl Settings {
             keys: keys?,
             internal: internal?,
             dashboard: dashboard?,
+            devices: devices?,
             ai_service,
             sessions: sessions?,
             webhook: webhook?,
-            wa_api: wa_api?,
+            endpoints: endpoints?,
             govconnect: govconnect?,
             spam_guard: spam_guard?,
             ingest: ingest?,
             sending: sending?,
             media: media?,
             ledger_retention: Duration::from_secs(retention? * 24 * 60 * 60),
+            health: health?,
         })
     }
 }
@@ -392,7 +413,7 @@ impl ChoreSettings {
 #[must_use]
 pub fn reference() -> String {
     let mut reader = SettingsReader::from_map([]);
-    drop(Settings::take(&mut reader));
+    drop(Settings::take(&mut reader, &FetchedSecrets::default()));
     let mut variables = reader.variables().to_vec();
     let mut reader = SettingsReader::from_map([]);
     drop(reader.required_as::<DatabaseUrl>(

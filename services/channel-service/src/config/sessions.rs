@@ -5,13 +5,15 @@ use secrecy::{ExposeSecret as _, SecretString};
 use whatsapp::credentials::SessionToken;
 use whatsapp::genfity::InternalKey;
 
+use super::endpoints::ApiKey;
+
 /// Sessions and how they are made.
 #[derive(Debug, Clone)]
 pub struct SessionSettings {
     /// wa-support-gateway and our key to it; asked first.
     pub gateway: Option<(BaseUrl, InternalKey)>,
     /// The WhatsApp server and the token of its administration.
-    pub server: Option<(BaseUrl, SecretString)>,
+    pub server: Option<(BaseUrl, ApiKey)>,
     /// What accounts without a token of their own send with.
     pub access_token: Option<SessionToken>,
     /// Nothing goes out.
@@ -33,8 +35,11 @@ impl SessionSettings {
             "WA_SERVER_URL",
             "The WhatsApp server, where sessions are made when there is no wa-support-gateway",
         );
-        let server_token: Option<SecretString> =
-            reader.optional("WA_ADMIN_TOKEN", "Token of the WhatsApp server's administration");
+        let server_token: Option<ApiKey> = reader.optional_as(
+            "WA_ADMIN_TOKEN",
+            ApiKey::EXPECTED,
+            "Token of the WhatsApp server's administration",
+        );
         let access_token: Option<SecretString> = reader.optional(
             "WA_ACCESS_TOKEN",
             "Session token that accounts without one of their own send with",

@@ -10,10 +10,11 @@ use domain::ids::{AccountId, ProviderMessageId};
 use runtime::encryption::KeyRing;
 use secrecy::ExposeSecret as _;
 use tenant_isolation::{TenantScope, TenantTransaction};
-use whatsapp::courtesy::{ShowCourtesy, Typing};
+use whatsapp::courtesy::Typing;
 use whatsapp::credentials::SessionToken;
 
 use super::chat::{ChatError, known_tenant};
+use crate::endpoints::{Endpoints, LiveEndpoint};
 use crate::store::account;
 use crate::store::chat;
 use crate::store::tenant::TenantRow;
@@ -25,8 +26,15 @@ pub struct Courtesies {
     pub db: Database,
     /// Opens the accounts' tokens.
     pub keys: KeyRing,
-    /// The way out.
-    pub provider: Arc<dyn ShowCourtesy>,
+    /// The ways out.
+    pub endpoints: Endpoints,
+}
+
+/// How a courtesy gets to a person.
+struct Way {
+    endpoint: Arc<LiveEndpoint>,
+    token: SessionToken,
+    address: ChatAddress,
 }
 
 impl Courtesies {
@@ -43,10 +51,11 @@ impl Courtesies {
         let way = self
             .way_to(scope, person, |tenant| tenant.typing_indicator)
             .await?;
-        let Some((token, address)) = way else {
+        let Some(way) = way else {
             return Ok(false);
         };
-        let shown = self.provider.presence(&token, &address, typing).await;
+        let courtesy = &way.endpoint.courtesy;
+        let shown = courtesy.presence(&way.token, &way.address, typing).await;
         if let Err(error) = &shown {
             tracing::debug!(%error, "typing was not shown");
         }
@@ -64,23 +73,24 @@ impl Courtesies {
         messages: &[ProviderMessageId],
     ) -> Result<bool, ChatError> {
         let way = self.way_to(scope, person, |tenant| tenant.auto_read).await?;
-        let Some((token, address)) = way.filter(|_| !messages.is_empty()) else {
+        let Some(way) = way.filter(|_| !messages.is_empty()) else {
             return Ok(false);
         };
-        let done = self.provider.mark_read(&token, &address, messages).await;
+        let courtesy = &way.endpoint.courtesy;
+        let done = courtesy.mark_read(&way.token, &way.address, messages).await;
         if let Err(error) = &done {
             tracing::debug!(%error, "messages were not marked as read");
         }
         Ok(done.is_ok())
     }
 
-    /// The session and the address to show it at. `None` when it is not to be shown, or cannot be.
+    /// Where to show it, and with which session. `None` when it is not to be shown, or cannot be.
     async fn way_to(
         &self,
         scope: &TenantScope,
         person: &ChatAddress,
         wanted: impl FnOnce(&TenantRow) -> bool,
-    ) -> Result<Option<(SessionToken, ChatAddress)>, ChatError> {
+    ) -> Result<Option<Way>, ChatError> {
         let mut tx = TenantTransaction::begin(&self.db, scope, "show courtesy").await?;
         let tenant = known_tenant(&mut tx).await?;
         if Channel::of(person) == Channel::Webchat || !tenant.is_active() || !wanted(&tenant) {
@@ -98,18 +108,28 @@ impl Courtesies {
             }
             None => person.clone(),
         };
-        let Some((id, sealed)) = account.and_then(|row| Some((row.id, row.token_sealed?))) else {
+        let Some((row, sealed)) =
+            account.and_then(|row| row.token_sealed.clone().map(|sealed| (row, sealed)))
+        else {
             return Ok(None);
         };
-        let binding = account::token_binding(scope.tenant(), AccountId::from_uuid(id));
+        let Some(endpoint) = self.endpoints.of_account(&row.provider, &row.endpoint) else {
+            tracing::debug!(account = %row.id, endpoint = row.endpoint, "the account's endpoint is not configured");
+            return Ok(None);
+        };
+        let binding = account::token_binding(scope.tenant(), AccountId::from_uuid(row.id));
         let token = self
             .keys
             .open(&sealed, &binding)
             .ok()
             .and_then(|token| SessionToken::new(token.expose_secret()).ok());
         if token.is_none() {
-            tracing::warn!(account = %id, "the token of the account does not open");
+            tracing::warn!(account = %row.id, "the token of the account does not open");
         }
-        Ok(token.map(|token| (token, address)))
+        Ok(token.map(|token| Way {
+            endpoint,
+            token,
+            address,
+        }))
     }
 }

@@ -11,7 +11,7 @@ use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTr
 use super::announce_status::announce;
 use super::tenant::Actor;
 use crate::store::dead_letter::{self, AttemptRow, DeadLetterFilter, DeadLetterRow, DeadLetterWords};
-use crate::store::{audit, message, message_chat};
+use crate::store::{audit, message, message_chat, tenant_move};
 
 /// Most dead letters that one call lists or replays.
 pub const MOST: i64 = 1_000;
@@ -71,10 +71,22 @@ pub async fn show(
     Ok(Some(DeadLetter { row, words, attempts }))
 }
 
-/// Queues a dead letter again, in its old place in its chat. False when it is not put aside, or not this tenant's.
+/// What became of the wish to queue a dead letter again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replayed {
+    /// It is queued.
+    Queued,
+    /// It is not put aside, or not this tenant's.
+    NotThere,
+    /// Its tenant has left the endpoint through which it may have gone out.
+    MayBeOutElsewhere,
+}
+
+/// Queues a dead letter again, in its old place in its chat.
 ///
 /// A message whose outcome is unknown may be repeated too: whoever asks has looked at the phone. Where the provider
-/// takes our id, the person sees it once in any case.
+/// takes our id, the person sees it once in any case. Not so when its account has moved to another endpoint since, for
+/// which it would be another message.
 ///
 /// # Errors
 /// [`DatabaseError`]; nothing is changed then.
@@ -84,12 +96,15 @@ pub async fn replay(
     scope: &TenantScope,
     id: MessageId,
     actor: &Actor,
-) -> Result<bool, DatabaseError> {
+) -> Result<Replayed, DatabaseError> {
     let mut tx = TenantTransaction::begin(db, scope, "replay message").await?;
     message_chat::lock(&mut tx, id).await?;
     message::lock(&mut tx, id).await?;
     if !lanes::replay(&mut tx, id.as_uuid()).await? {
-        return Ok(false);
+        return Ok(Replayed::NotThere);
+    }
+    if tenant_move::may_be_out_elsewhere(&mut tx, id).await? {
+        return Ok(Replayed::MayBeOutElsewhere);
     }
     let moved = message::advance(&mut tx, id, DeliveryStatus::Queued, None).await?;
     let moved = moved.into_iter().collect();
@@ -99,10 +114,11 @@ pub async fn replay(
     wake.relay.ring();
     wake.senders.ring();
     metrics::counter!("kanal_dead_letters_replayed_total").increment(1);
-    Ok(true)
+    Ok(Replayed::Queued)
 }
 
-/// Queues every dead letter that the filter means, each in a transaction of its own. Returns which ones.
+/// Queues every dead letter that the filter means and that may be queued, each in a transaction of its own. Returns
+/// which ones.
 ///
 /// # Errors
 /// [`DatabaseError`]; those before it are queued all the same, and are not meant by the filter any more.
@@ -116,7 +132,7 @@ pub async fn replay_all(
     let mut replayed = Vec::new();
     for row in list(db, scope, filter).await? {
         let id = MessageId::from_uuid(row.message_id);
-        if replay(db, wake, scope, id, actor).await? {
+        if replay(db, wake, scope, id, actor).await? == Replayed::Queued {
             replayed.push(id);
         }
     }

@@ -7,6 +7,7 @@
 //! | every source refuses for good | `failed` | done |
 //! | a source may give it later | stays `pending` | waits, counted; after the last attempt the file is `failed` |
 //! | our own store is away | stays `pending` | waits, not counted |
+//! | the account's endpoint is not configured, and no other source has it | stays `pending` | waits, not counted |
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,16 +25,20 @@ use secrecy::ExposeSecret as _;
 use tenant_isolation::TenantTransaction;
 use tokio_util::sync::CancellationToken;
 use whatsapp::credentials::SessionToken;
-use whatsapp::download::{DownloadError, DownloadMedia, WantedFile};
+use whatsapp::download::{DownloadError, HeldFile, WantedFile};
 
 use super::fetch_url::FileClient;
 use super::media::FetchTask;
+use super::tenant_config::TenantConfigs;
+use crate::endpoints::{Endpoints, LiveEndpoint};
 use crate::media::{KeepError, KeptFile, MediaStorage, ObjectKey};
 use crate::store::media::StoredFile;
 use crate::store::{account, media};
 
 /// Longest wait for our own store; it is not the source's fault and does not count.
 const STORAGE_WAIT: Duration = Duration::from_secs(30);
+/// How often it is looked whether the account's endpoint is configured again.
+const ENDPOINT_WAIT: Duration = Duration::from_secs(30);
 /// Longest wait that a source may ask for.
 const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
 
@@ -45,14 +50,16 @@ pub struct MediaFetcher {
     pub keys: KeyRing,
     /// Where files lie.
     pub storage: MediaStorage,
-    /// The provider that holds files.
-    pub provider: Arc<dyn DownloadMedia>,
+    /// The providers that hold files.
+    pub endpoints: Endpoints,
     /// Fetches from addresses.
     pub files: FileClient,
     /// Largest file that is kept, in bytes.
     pub limit: u64,
     /// Longest fetch.
     pub timeout: Duration,
+    /// What tenants have chosen for themselves.
+    pub configs: TenantConfigs,
     /// When a failure is repeated.
     pub retries: RetrySchedule,
     /// Ends what is under way when the process ends; it is begun again then.
@@ -64,6 +71,8 @@ struct Wanted {
     message: MessageId,
     /// None when the message cannot be read any more.
     media: Option<Media>,
+    /// The account's endpoint; none when it is not configured.
+    endpoint: Option<Arc<LiveEndpoint>>,
     /// The session to ask with, where the account has one.
     token: Option<SessionToken>,
 }
@@ -78,6 +87,7 @@ enum Fetched {
     },
     Never(&'static str),
     StorageAway,
+    EndpointMissing,
     Stopping,
 }
 
@@ -109,12 +119,16 @@ impl MediaFetcher {
             return Ok(None);
         };
         let account_id = AccountId::from_uuid(row.account_id);
-        let sealed = match account::find(&mut tx, account_id).await {
-            Ok(account) => account.token_sealed,
+        let account = match account::find(&mut tx, account_id).await {
+            Ok(account) => Some(account),
             Err(DatabaseError::NotFound) => None,
             Err(error) => return Err(error.into()),
         };
         tx.commit().await?;
+        let endpoint = account
+            .as_ref()
+            .and_then(|account| self.endpoints.of_account(&account.provider, &account.endpoint));
+        let sealed = account.and_then(|account| account.token_sealed);
         let binding = account::token_binding(lease.scope().tenant(), account_id);
         let token = sealed
             .and_then(|sealed| self.keys.open(&sealed, &binding).ok())
@@ -125,6 +139,7 @@ impl MediaFetcher {
                 Ok(MessageContent::Media(media)) => Some(media),
                 _ => None,
             },
+            endpoint,
             token,
         }))
     }
@@ -143,33 +158,51 @@ impl MediaFetcher {
                         Err(error) => error.into(),
                     }
                 }
-                MediaSource::WhatsApp(keys) => match &wanted.token {
-                    None => Fetched::Later {
-                        reason: "no_session",
-                        after: None,
-                    },
-                    Some(token) => {
-                        let file = WantedFile {
-                            kind: media.media_kind,
-                            mime_type: media.mime_type.clone(),
-                            keys: keys.clone(),
-                        };
-                        match self.provider.download(token, &file).await {
-                            Ok(bytes) => self.keep(tenant, bytes).await,
-                            Err(error) => error.into(),
-                        }
-                    }
-                },
+                MediaSource::WhatsApp(keys) => {
+                    let held = HeldFile::Keys(keys.clone());
+                    self.ask_provider(tenant, wanted, media, held).await
+                }
+                MediaSource::Server(file) => {
+                    let held = HeldFile::Server(file.clone());
+                    self.ask_provider(tenant, wanted, media, held).await
+                }
                 // It was there while the webhook was in hand.
                 MediaSource::Inline { .. } => continue,
             };
             match fetched {
                 Fetched::Stored(_) | Fetched::TooLarge | Fetched::StorageAway => return fetched,
-                Fetched::Never(_) if matches!(outcome, Fetched::Later { .. }) => {}
+                Fetched::Never(_) if matches!(outcome, Fetched::Later { .. } | Fetched::EndpointMissing) => {}
                 later_or_never => outcome = later_or_never,
             }
         }
         outcome
+    }
+
+    async fn ask_provider(
+        &self,
+        tenant: &TenantId,
+        wanted: &Wanted,
+        media: &Media,
+        held: HeldFile,
+    ) -> Fetched {
+        let Some(token) = &wanted.token else {
+            return Fetched::Later {
+                reason: "no_session",
+                after: None,
+            };
+        };
+        let Some(endpoint) = &wanted.endpoint else {
+            return Fetched::EndpointMissing;
+        };
+        let file = WantedFile {
+            kind: media.media_kind,
+            mime_type: media.mime_type.clone(),
+            held,
+        };
+        match endpoint.downloads.download(token, &file).await {
+            Ok(bytes) => self.keep(tenant, bytes).await,
+            Err(error) => error.into(),
+        }
     }
 
     async fn keep(
@@ -198,7 +231,12 @@ impl MediaFetcher {
         fetched: Fetched,
     ) -> Result<Next, LaneError> {
         let failures = u32::try_from(task.failures).unwrap_or(0) + 1;
-        let wait = self.retries.wait_after(failures, rand::random());
+        let config = self.configs.of(lease.scope()).await;
+        let config = config.map_err(|error| DatabaseError::Unavailable(Box::new(error)))?;
+        let wait = self
+            .retries
+            .wait_after(failures, rand::random())
+            .filter(|_| !config.gives_up_after(failures));
         match (fetched, wait) {
             (Fetched::Stored(kept), _) => self.record_stored(lease, task, message, kept).await,
             (Fetched::TooLarge, _) => {
@@ -215,6 +253,10 @@ impl MediaFetcher {
             (Fetched::StorageAway, wait) => {
                 let wait = wait.unwrap_or(STORAGE_WAIT).min(STORAGE_WAIT);
                 self.wait(lease, task, message, wait, "storage_unavailable", false)
+                    .await
+            }
+            (Fetched::EndpointMissing, _) => {
+                self.wait(lease, task, message, ENDPOINT_WAIT, "endpoint_missing", false)
                     .await
             }
             (Fetched::Stopping, _) => {

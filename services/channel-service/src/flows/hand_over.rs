@@ -491,7 +491,10 @@ fn media_of(message: &AiMessageRow, urls: Option<MediaUrls>) -> Option<AiMedia> 
     let url = file.and_then(|file| {
         file.sources.iter().find_map(|source| match source {
             MediaSource::S3 { url, .. } => Some(url.clone()),
-            MediaSource::Inline { .. } | MediaSource::WhatsApp(_) | MediaSource::Link { .. } => None,
+            MediaSource::Inline { .. }
+            | MediaSource::WhatsApp(_)
+            | MediaSource::Server(_)
+            | MediaSource::Link { .. } => None,
         })
     });
     Some(AiMedia {

@@ -67,7 +67,7 @@ pub(super) async fn draft(
     {
         Some(Ok(id)) => message::find_in_chat(tx, account, chat, &id)
             .await?
-            .and_then(|other| quote(id, &other, &to, row.own_phone.as_deref())),
+            .and_then(|other| quote(&other, &to, row.own_phone.as_deref())),
         // A quote that cannot be read costs the quote, never the message.
         Some(Err(_)) | None => None,
     };
@@ -88,22 +88,23 @@ fn is_there(other: &OtherRow) -> bool {
         )
 }
 
-fn quote(
-    id: ProviderMessageId,
-    other: &OtherRow,
-    chat: &ChatAddress,
-    own_phone: Option<&str>,
-) -> Option<OutboundQuote> {
+fn quote(other: &OtherRow, chat: &ChatAddress, own_phone: Option<&str>) -> Option<OutboundQuote> {
     let participant = if other.direction == Direction::Outbound.as_str() {
-        PhoneNumber::parse(own_phone?).ok().map(ChatAddress::Phone)?
+        let own = own_phone.and_then(|phone| PhoneNumber::parse(phone).ok());
+        own.map(ChatAddress::Phone)
     } else {
-        writer(other).unwrap_or_else(|| chat.clone())
+        Some(writer(other).unwrap_or_else(|| chat.clone()))
     };
     Some(OutboundQuote {
-        id,
+        id: known_as(other)?,
         participant,
         text: Some(Text::new(&other.body)),
     })
+}
+
+/// What the provider knows a message by, whichever id it was ordered under.
+fn known_as(other: &OtherRow) -> Option<ProviderMessageId> {
+    ProviderMessageId::parse(other.provider_message_id.as_str()).ok()
 }
 
 /// Who of several people wrote a message.
@@ -127,22 +128,27 @@ fn said(content: MessageContent, target: Option<&OtherRow>, to: &ChatAddress) ->
             name: name.or(address),
         },
         MessageContent::Contacts { contacts } => OutboundContent::Contacts(contacts),
-        MessageContent::Reaction { target: id, emoji } => {
+        MessageContent::Reaction { target: _, emoji } => {
             let other = target?;
             OutboundContent::Reaction {
                 target: MessageReference {
-                    id,
+                    id: known_as(other)?,
                     ours: other.direction == Direction::Outbound.as_str(),
                     participant: Place::of(to).and_then(|_| writer(other)),
                 },
                 emoji,
             }
         }
-        MessageContent::Edit { target, content } => match *content {
-            MessageContent::Text { text } => OutboundContent::Edit { target, text },
+        MessageContent::Edit { target: _, content } => match *content {
+            MessageContent::Text { text } => OutboundContent::Edit {
+                target: known_as(target?)?,
+                text,
+            },
             _ => return None,
         },
-        MessageContent::Revoke { target } => OutboundContent::Revoke { target },
+        MessageContent::Revoke { target: _ } => OutboundContent::Revoke {
+            target: known_as(target?)?,
+        },
         MessageContent::Location { live: true, .. }
         | MessageContent::Poll { .. }
         | MessageContent::PollVote { .. }

@@ -1,6 +1,7 @@
 //! Webhooks that are nobody's: kept for people, never given to a tenant.
 
 use database::{Database, DatabaseError};
+use domain::endpoint::Provider;
 use tenant_isolation::{PlatformScope, PlatformTransaction};
 
 use crate::store;
@@ -11,13 +12,14 @@ use crate::store;
 /// [`DatabaseError`].
 pub async fn keep(
     db: &Database,
+    provider: Provider,
     reason: &'static str,
     instance: Option<&str>,
     body: &[u8],
 ) -> Result<(), DatabaseError> {
     metrics::counter!("kanal_webhooks_quarantined_total", "reason" => reason).increment(1);
     let mut tx = PlatformTransaction::begin(db, PlatformScope::for_purpose("quarantine webhook")).await?;
-    let kept = store::quarantine::insert(&mut tx, reason, instance, body).await?;
+    let kept = store::quarantine::insert(&mut tx, provider, reason, instance, body).await?;
     tx.commit().await?;
     if !kept {
         metrics::counter!("kanal_quarantine_full_total").increment(1);

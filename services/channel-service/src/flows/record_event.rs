@@ -108,7 +108,7 @@ pub async fn session(
     )
     .await?;
     if let Some(phone) = phone {
-        channel_account::show_number(&mut tx, phone.as_str()).await?;
+        channel_account::show_number(&mut tx, id, phone.as_str()).await?;
     }
     tx.commit().await?;
     tracing::info!(account = %id, event = event.as_str(), "the account's session changed");

@@ -1,12 +1,14 @@
 //! A tenant gets a sender: the account's row, its sealed credentials and the outside ids that lead to it.
 
 use database::{Database, DatabaseError};
+use domain::endpoint::Provider;
 use domain::ids::{AccountId, TenantId};
 use runtime::encryption::{EncryptionError, KeyRing};
 use secrecy::SecretString;
 use tenant_isolation::{TenantScope, TenantTransaction};
 
 use super::route_account::AccountRoutes;
+use crate::config::PRIMARY;
 use crate::store::account::{self, AccountRow, INSTANCE, SESSION};
 use crate::store::tenant;
 
@@ -75,6 +77,10 @@ pub struct Registered {
 }
 
 impl Registered {
+    pub(super) const fn of(id: AccountId, names: Vec<(&'static str, String)>) -> Self {
+        Self { id, names }
+    }
+
     /// Makes the change known everywhere within a second. Call it after the commit.
     pub async fn make_known(&self, routes: &AccountRoutes) {
         for (kind, name) in &self.names {
@@ -108,8 +114,14 @@ pub async fn register_in(
         (None, Some(row)) if !new.unsigned => row.webhook_keys_sealed.clone(),
         (None, _) => Vec::new(),
     };
+    let (provider, endpoint) = match &existing {
+        Some(row) => (row.provider.clone(), row.endpoint.clone()),
+        None => (Provider::Genfity.to_string(), PRIMARY.to_owned()),
+    };
     let row = AccountRow {
         id: id.as_uuid(),
+        provider,
+        endpoint,
         instance_name: new.instance_name.clone(),
         session_id: new.session_id.clone(),
         token_sealed: Some(keys.seal(&new.token, &account::token_binding(&new.tenant, id))?),

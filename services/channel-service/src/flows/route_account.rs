@@ -16,6 +16,7 @@ use tenant_isolation::{TenantScope, TenantTransaction};
 use whatsapp::credentials::WebhookKey;
 use whatsapp::event::Keep;
 
+use crate::endpoints::Endpoints;
 use crate::store::{account, tenant};
 
 /// An account as webhooks need to know it. In the cache its keys stay sealed.
@@ -24,6 +25,9 @@ pub struct AccountRoute {
     resolved: Resolved,
     session_id: Option<String>,
     webhook_keys_sealed: Vec<String>,
+    /// Provider and name of the endpoint; a copy of before there were several has none.
+    #[serde(default)]
+    endpoint: Option<(String, String)>,
     #[serde(default)]
     kept: KeptPlaces,
 }
@@ -70,19 +74,36 @@ impl AccountRoute {
         }
     }
 
-    /// The keys one of which must have signed the webhook; none when the account is unsigned.
+    /// The keys one of which must have signed the webhook: the account's own, and those of its endpoint. None when
+    /// neither has any.
     ///
     /// # Errors
     /// [`EncryptionError`] when a key was sealed under a key that is not configured: then nothing may pass.
-    pub fn webhook_keys(&self, keys: &KeyRing) -> Result<Vec<WebhookKey>, EncryptionError> {
+    pub fn webhook_keys(
+        &self,
+        keys: &KeyRing,
+        endpoints: &Endpoints,
+    ) -> Result<Vec<WebhookKey>, EncryptionError> {
         let binding = account::webhook_key_binding(self.scope().tenant(), self.account());
-        self.webhook_keys_sealed
+        let own: Result<Vec<_>, _> = self
+            .webhook_keys_sealed
             .iter()
             .map(|sealed| {
                 let key = keys.open(sealed, &binding)?;
                 WebhookKey::new(key.expose_secret()).map_err(|_| EncryptionError::DoesNotOpen)
             })
-            .collect()
+            .collect();
+        let endpoint = self
+            .endpoint
+            .as_ref()
+            .and_then(|(provider, name)| endpoints.of_account(provider, name));
+        let mut all = own?;
+        all.extend(
+            endpoint
+                .into_iter()
+                .flat_map(|endpoint| endpoint.webhook_keys.clone()),
+        );
+        Ok(all)
     }
 }
 
@@ -143,6 +164,15 @@ impl AccountRoutes {
         Ok(found)
     }
 
+    /// The account that an outside id of any kind leads to. `None`: nobody's.
+    pub(super) async fn find_external(
+        &self,
+        external: &ExternalId,
+    ) -> Result<Option<AccountRoute>, Arc<NotLoaded<DatabaseError>>> {
+        let key = CacheKey::of_external(external);
+        self.cache.get(&key, || self.load(external)).await
+    }
+
     /// Makes a change of the account known everywhere within a second.
     pub async fn forget(&self, kind: &'static str, external_id: &str) {
         if let Some(external) = ExternalId::new(kind, external_id) {
@@ -168,6 +198,7 @@ impl AccountRoutes {
             resolved,
             session_id: row.session_id,
             webhook_keys_sealed: row.webhook_keys_sealed,
+            endpoint: Some((row.provider, row.endpoint)),
             kept: tenant.map_or_else(KeptPlaces::default, |tenant| KeptPlaces {
                 groups: tenant.keep_groups,
                 broadcasts: tenant.keep_broadcasts,

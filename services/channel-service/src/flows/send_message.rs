@@ -12,15 +12,20 @@
 //! | its file is nowhere | `parked` | put aside |
 //! | the message it is about did not go out | `failed` | done |
 //! | its tenant is suspended | stays `queued` | waits, not counted, until the tenant is resumed |
+//! | its account's endpoint is not configured | stays `queued` | waits, not counted, until it is |
+//! | it may have gone out through an endpoint that its account has left | `unknown` | put aside: never sent again |
+//!
+//! How long a call may take and how often a failure is repeated may be the tenant's own choice.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cache::CacheKey;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use database::{Database, DatabaseError};
 use domain::delivery::DeliveryStatus;
-use domain::ids::{AccountId, MessageId};
+use domain::endpoint::Provider;
+use domain::ids::{AccountId, MessageId, ProviderMessageId};
 use domain::message::MessageKind;
 use domain::retry::RetrySchedule;
 use domain::tenant::TenantStatus;
@@ -32,16 +37,25 @@ use secrecy::ExposeSecret as _;
 use tenant_isolation::TenantTransaction;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use whatsapp::credentials::SessionToken;
-use whatsapp::port::{FileBytes, OutboundMessage, SendMessage, SendOutcome};
+use whatsapp::port::{
+    FileBytes, OperatorText, OutboundMessage, ResendSafety, SendMessage, SendOutcome, UnknownReason,
+};
 
 use super::announce_status::{announce, announce_put_aside};
+use super::early_receipt;
 use super::load_media::{LoadMedia, MediaNotLoaded, Wanted};
 use super::outbound_message::{self, Draft, Obstacle};
 use super::pace::Pace;
 use super::queue_message::SendTask;
+use super::session::ENDPOINT_CHANGED;
+use super::session::Hearing;
+use super::tenant_config::{TenantConfig, TenantConfigs};
+use crate::config::PRIMARY;
+use crate::endpoints::{Endpoints, LiveEndpoint};
+use crate::store::account::AccountRow;
 use crate::store::message::OutboundRow;
 use crate::store::send_attempt::{self, SendAttempt};
-use crate::store::{account, message, message_change, message_chat};
+use crate::store::{account, message, message_change, message_chat, tenant_move};
 
 /// A wait that is over sooner is not worth letting go of the lane; any longer one would hold a place that others need.
 const SHORT_WAIT: Duration = Duration::from_millis(5);
@@ -50,6 +64,13 @@ const AFTER_PAUSE_MS: u64 = 1_000;
 
 /// How often it is looked whether a suspended tenant was resumed.
 const SUSPENDED_PAUSE: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether an endpoint is configured again.
+const ENDPOINT_PAUSE: Duration = Duration::from_secs(10);
+
+/// Whoever was at work while an account moved may have begun a task for the endpoint that it left, also one that was
+/// enqueued while the move was being committed. No commit takes as long as this.
+const MOVING: TimeDelta = TimeDelta::minutes(2);
 
 /// The attempt that met the provider's limit.
 const RATE_LIMITED: &str = "rate_limited";
@@ -81,9 +102,9 @@ pub struct Sender {
     pub db: Database,
     /// Opens the accounts' tokens.
     pub keys: KeyRing,
-    /// The way out.
-    pub provider: Arc<dyn SendMessage>,
-    /// What an account without a token of its own sends with.
+    /// The ways out.
+    pub endpoints: Endpoints,
+    /// What an account of the first endpoint sends with that has no token of its own.
     pub fallback_token: Option<SessionToken>,
     /// Files that go out with messages.
     pub files: OutboundFiles,
@@ -93,13 +114,21 @@ pub struct Sender {
     pub tenant_pace: Pace,
     /// When a failure is repeated.
     pub retries: RetrySchedule,
+    /// How long one call may take, unless the tenant has a limit of its own.
+    pub timeout: Duration,
+    /// What tenants have chosen for themselves.
+    pub configs: TenantConfigs,
     /// Wakes the relay.
     pub relay: Signal,
+    /// Sends that were taken are followed by events.
+    pub hearing: Hearing,
 }
 
 /// A message and what is needed to send it.
 struct Ready {
     account: AccountId,
+    /// Kept until the message is out, whatever becomes of the table meanwhile.
+    endpoint: Arc<LiveEndpoint>,
     token: SessionToken,
     row: OutboundRow,
     kind: MessageKind,
@@ -113,6 +142,8 @@ enum Head {
     Held(Duration, &'static str),
     /// It needs no sending: evidence came that it went out, or it is not there any more.
     Settled,
+    /// It may have gone out through an endpoint that its account has left.
+    Elsewhere,
     /// It cannot be sent as things are.
     Impossible(&'static str),
     /// It never will be.
@@ -127,6 +158,8 @@ struct Ruling {
     status: Option<DeliveryStatus>,
     at: DateTime<Utc>,
     task: TaskRuling,
+    /// The id it went out under.
+    sent_as: Option<ProviderMessageId>,
 }
 
 enum TaskRuling {
@@ -150,34 +183,47 @@ impl Sender {
             Head::Send(ready) => ready,
             Head::Held(wait, reason) => return self.wait(lease, task, wait, reason).await,
             Head::Settled => return self.settle(lease, task).await,
+            Head::Elsewhere => return self.give_up(lease, task, ENDPOINT_CHANGED).await,
             Head::Impossible(reason) => return self.give_up(lease, task, reason).await,
             Head::Hopeless(reason) => return self.fail(lease, task, reason).await,
         };
-        if task.begun > task.failures && !self.provider.resend_safety(ready.kind).may_repeat() {
+        if task.begun > task.failures && !ready.endpoint.sender.resend_safety(ready.kind).may_repeat() {
             // A worker died with this message in hand and the provider would make a second one of it.
             return self.give_up(lease, task, "outcome_unknown").await;
         }
         if let Err(wait) = self.ask_pace(lease, &ready).await {
             return self.wait(lease, task, wait, "own_rate_limit").await;
         }
+        let config = self.configs.of(lease.scope()).await;
+        let config = config.map_err(|error| DatabaseError::Unavailable(Box::new(error)))?;
         let started = Instant::now();
         let Ready {
+            account,
+            endpoint,
             token,
             row,
             kind,
             draft,
-            ..
         } = *ready;
-        let ruling = match self.with_file(draft).await {
+        let provider = endpoint.sender.as_ref();
+        let ruling = match self.with_file(provider, draft).await {
             Ok((message, _memory)) => {
-                let outcome = self.provider.send(&token, &message).await;
-                metrics::histogram!("kanal_provider_send_seconds").record(started.elapsed());
-                self.rule(task, kind, outcome)
+                let called = Instant::now();
+                let limit = config.message_timeout().unwrap_or(self.timeout);
+                let outcome = send_within(provider, limit, &token, &message).await;
+                metrics::histogram!("kanal_provider_send_seconds", "endpoint" => endpoint.name.to_string())
+                    .record(called.elapsed());
+                // Other servers tell nothing of what they sent.
+                if endpoint.provider == Provider::Genfity && matches!(outcome, SendOutcome::Accepted { .. }) {
+                    self.hearing.spoke(lease.scope(), account, kind, called);
+                }
+                self.rule(task, &config, provider.resend_safety(kind), outcome)
             }
-            Err(MediaNotLoaded::Later) => self.try_later(task, "media_unavailable", None, None),
+            Err(MediaNotLoaded::Later) => self.try_later(task, &config, "media_unavailable", None, None),
             Err(MediaNotLoaded::Never) => return self.give_up(lease, task, "media_missing").await,
         };
-        self.record(lease, task, &row, started.elapsed(), &ruling).await
+        self.record(lease, task, &row, &endpoint, started.elapsed(), &ruling)
+            .await
     }
 
     /// Nobody was called: the place is given to another lane, and it is as if the head had not been begun.
@@ -206,14 +252,28 @@ impl Sender {
         };
         let account_id = AccountId::from_uuid(row.account_id);
         let account = account::find(&mut tx, account_id).await?;
-        let pause = account::send_pause(&mut tx, account_id).await?;
+        let state = account::send_state(&mut tx, account_id).await?;
         let draft = outbound_message::draft(&mut tx, &row).await?;
-        tx.commit().await?;
-        if !matches!(
+        let is_live = matches!(
             row.status.parse(),
             Ok(DeliveryStatus::Queued | DeliveryStatus::Unknown)
-        ) {
+        );
+        let mut is_elsewhere = false;
+        let is_of_before = state
+            .moved_at
+            .is_some_and(|moved_at| task.created_at < moved_at + MOVING);
+        if is_live && is_of_before {
+            // The move took the lanes of what was on its way: whoever had one of them stops here.
+            lease.guard(&mut tx).await?;
+            is_elsewhere =
+                task.begun > task.failures || tenant_move::may_be_out_elsewhere(&mut tx, message_id).await?;
+        }
+        tx.commit().await?;
+        if !is_live {
             return Ok(Head::Settled);
+        }
+        if is_elsewhere {
+            return Ok(Head::Elsewhere);
         }
         // Every road out leads through here, and some messages were on theirs before the suspension.
         let tenant_status: Option<TenantStatus> = row
@@ -223,17 +283,24 @@ impl Sender {
         if tenant_status == Some(TenantStatus::Suspended) {
             return Ok(Head::Held(SUSPENDED_PAUSE, "tenant_suspended"));
         }
-        if let Some(pause) = pause {
+        if let Some(pause) = state.pause {
             let apart = Duration::from_millis(rand::random_range(0..AFTER_PAUSE_MS));
             return Ok(Head::Held(pause + apart, "account_paused"));
         }
-        let token = match self.token(lease, account_id, account.token_sealed.as_deref()) {
+        let Some(endpoint) = self.endpoints.of_account(&account.provider, &account.endpoint) else {
+            tracing::warn!(tenant = %lease.scope().tenant(), endpoint = account.endpoint,
+                "a message waits for an endpoint that is not configured");
+            let apart = Duration::from_millis(rand::random_range(0..AFTER_PAUSE_MS));
+            return Ok(Head::Held(ENDPOINT_PAUSE + apart, "endpoint_missing"));
+        };
+        let token = match self.token(lease, &account) {
             Ok(token) => token,
             Err(reason) => return Ok(Head::Impossible(reason)),
         };
         Ok(match draft {
             Ok(draft) => Head::Send(Box::new(Ready {
                 account: account_id,
+                endpoint,
                 token,
                 kind: draft.kind(),
                 row,
@@ -247,11 +314,12 @@ impl Sender {
     /// The message with its file, and the place in memory that the file takes until it is sent.
     async fn with_file(
         &self,
+        provider: &dyn SendMessage,
         draft: Draft,
     ) -> Result<(OutboundMessage, Option<SemaphorePermit<'_>>), MediaNotLoaded> {
         let (mut loaded, mut memory) = (None, None);
         if let Some(media) = draft.file() {
-            let wanted = if self.provider.takes_links(media.media_kind) {
+            let wanted = if provider.takes_links(media.media_kind) {
                 Wanted::Link
             } else {
                 // What is not told may be of the largest size.
@@ -272,17 +340,18 @@ impl Sender {
         Ok((message, memory))
     }
 
-    /// What the account sends with: its own token, else the one for all who have none.
-    fn token(
-        &self,
-        lease: &Lease,
-        account: AccountId,
-        sealed: Option<&str>,
-    ) -> Result<SessionToken, &'static str> {
-        let Some(sealed) = sealed else {
-            return self.fallback_token.clone().ok_or("no_session");
+    /// What the account sends with: its own token, else, at the endpoint whose session that is, the one for all who
+    /// have none.
+    fn token(&self, lease: &Lease, account: &AccountRow) -> Result<SessionToken, &'static str> {
+        let Some(sealed) = account.token_sealed.as_deref() else {
+            let fallback = self
+                .fallback_token
+                .clone()
+                .filter(|_| account.endpoint == PRIMARY);
+            return fallback.ok_or("no_session");
         };
-        let binding = account::token_binding(lease.scope().tenant(), account);
+        let id = AccountId::from_uuid(account.id);
+        let binding = account::token_binding(lease.scope().tenant(), id);
         let token = self
             .keys
             .open(sealed, &binding)
@@ -308,12 +377,14 @@ impl Sender {
     fn try_later(
         &self,
         task: &Task,
+        config: &TenantConfig,
         reason: &'static str,
         after: Option<Duration>,
         detail: Option<String>,
     ) -> Ruling {
-        let wait = self.wait_after(task);
+        let wait = self.wait_after(task, config);
         Ruling {
+            sent_as: None,
             attempt: "retry_later",
             reason: Some(reason),
             detail,
@@ -330,16 +401,23 @@ impl Sender {
     }
 
     /// How long to wait after this failure. `None`: it was the last attempt.
-    fn wait_after(&self, task: &Task) -> Option<Duration> {
+    fn wait_after(&self, task: &Task, config: &TenantConfig) -> Option<Duration> {
         let failures = u32::try_from(task.failures).unwrap_or(0) + 1;
+        if config.gives_up_after(failures) {
+            return None;
+        }
         self.retries.wait_after(failures, rand::random())
     }
 
-    fn rule(&self, task: &Task, kind: MessageKind, outcome: SendOutcome) -> Ruling {
+    fn rule(&self, task: &Task, config: &TenantConfig, resend: ResendSafety, outcome: SendOutcome) -> Ruling {
         let now = Utc::now();
         let detail = |text: &whatsapp::port::OperatorText| Some(text.as_str().to_owned());
         match outcome {
-            SendOutcome::Accepted { at, .. } => Ruling {
+            SendOutcome::Accepted {
+                at,
+                provider_message_id,
+            } => Ruling {
+                sent_as: Some(provider_message_id),
                 attempt: "accepted",
                 reason: None,
                 detail: None,
@@ -351,8 +429,9 @@ impl Sender {
                 reason,
                 after,
                 detail: text,
-            } => self.try_later(task, reason.as_str(), after, detail(&text)),
+            } => self.try_later(task, config, reason.as_str(), after, detail(&text)),
             SendOutcome::RateLimited { after, detail: text } => Ruling {
+                sent_as: None,
                 attempt: RATE_LIMITED,
                 reason: Some("rate_limited"),
                 detail: detail(&text),
@@ -364,6 +443,7 @@ impl Sender {
                 },
             },
             SendOutcome::Rejected { reason, detail: text } => Ruling {
+                sent_as: None,
                 attempt: "rejected",
                 reason: Some(reason.as_str()),
                 detail: detail(&text),
@@ -372,15 +452,14 @@ impl Sender {
                 task: TaskRuling::Done,
             },
             SendOutcome::Unknown { reason, detail: text } => Ruling {
+                sent_as: None,
                 attempt: "unknown",
                 reason: Some(reason.as_str()),
                 detail: detail(&text),
                 status: Some(DeliveryStatus::Unknown),
                 at: now,
-                task: match self.wait_after(task) {
-                    Some(time) if self.provider.resend_safety(kind).may_repeat() => {
-                        TaskRuling::Wait { time, counts: true }
-                    }
+                task: match self.wait_after(task, config) {
+                    Some(time) if resend.may_repeat() => TaskRuling::Wait { time, counts: true },
                     _ => TaskRuling::PutAside,
                 },
             },
@@ -392,18 +471,36 @@ impl Sender {
         lease: &Lease,
         task: &Task,
         row: &OutboundRow,
+        endpoint: &LiveEndpoint,
         took: Duration,
         ruling: &Ruling,
     ) -> Result<Next, LaneError> {
-        metrics::counter!("kanal_send_attempts_total", "outcome" => ruling.attempt).increment(1);
+        metrics::counter!("kanal_send_attempts_total", "outcome" => ruling.attempt,
+            "endpoint" => endpoint.name.to_string())
+        .increment(1);
         let id = MessageId::from_uuid(row.id);
         let mut tx = TenantTransaction::begin(&self.db, lease.scope(), "record send").await?;
+        let theirs = ruling
+            .sent_as
+            .as_ref()
+            .filter(|theirs| theirs.as_str() != row.provider_message_id);
+        let learned = match theirs {
+            Some(theirs) => {
+                let account = AccountId::from_uuid(row.account_id);
+                Some(early_receipt::learn(&mut tx, account, id, theirs).await?)
+            }
+            None => None,
+        };
         message_chat::lock(&mut tx, id).await?;
+        if let Some(learned) = &learned {
+            learned.adopt(&mut tx, id).await?;
+        }
         let attempt = SendAttempt {
             message: id,
             outcome: ruling.attempt,
             reason: ruling.reason,
             detail: ruling.detail.as_deref(),
+            endpoint: Some(endpoint.name.as_str()),
             took,
         };
         send_attempt::insert(&mut tx, &attempt).await?;
@@ -428,6 +525,9 @@ impl Sender {
                 announce(&mut tx, moved, status, ruling.reason, ruling.at).await?;
             }
         }
+        if let Some(learned) = &learned {
+            learned.confirm(&mut tx, id).await?;
+        }
         if let (TaskRuling::Wait { time, counts: false }, true) =
             (&ruling.task, ruling.attempt == RATE_LIMITED)
         {
@@ -450,10 +550,12 @@ impl Sender {
         };
         tx.commit().await?;
         self.relay.ring();
-        if ruling.attempt != "accepted" {
-            tracing::warn!(
-                tenant = %lease.scope().tenant(), message = %id, outcome = ruling.attempt, reason, "a message did not go out"
-            );
+        let (tenant, endpoint, took_ms) = (lease.scope().tenant(), &endpoint.name, took.as_millis());
+        if ruling.attempt == "accepted" {
+            tracing::info!(%tenant, %endpoint, message = %id, took_ms, "a message went out");
+        } else {
+            tracing::warn!(%tenant, %endpoint, message = %id, outcome = ruling.attempt, reason, took_ms,
+                "a message did not go out");
         }
         Ok(next)
     }
@@ -481,7 +583,7 @@ impl Sender {
 
     async fn give_up(&self, lease: &Lease, task: &Task, reason: &'static str) -> Result<Next, LaneError> {
         let mut tx = TenantTransaction::begin(&self.db, lease.scope(), "park message").await?;
-        let status = if reason == "outcome_unknown" {
+        let status = if matches!(reason, "outcome_unknown" | ENDPOINT_CHANGED) {
             DeliveryStatus::Unknown
         } else {
             DeliveryStatus::Parked
@@ -500,4 +602,18 @@ impl Sender {
         tracing::error!(tenant = %lease.scope().tenant(), task = %task.id, reason, "a message cannot be sent");
         Ok(Next::Continue)
     }
+}
+
+/// Sends a message, unless its calls take longer than they may: then nobody knows whether it went out.
+async fn send_within(
+    provider: &dyn SendMessage,
+    limit: Duration,
+    token: &SessionToken,
+    message: &OutboundMessage,
+) -> SendOutcome {
+    let sent = tokio::time::timeout(message.time_within(limit), provider.send(token, message)).await;
+    sent.unwrap_or_else(|_| SendOutcome::Unknown {
+        reason: UnknownReason::Timeout,
+        detail: OperatorText::default(),
+    })
 }

@@ -1,17 +1,22 @@
 //! `accounts` and their entries in `tenant_directory`.
 
+use chrono::{DateTime, Utc};
 use database::DatabaseError;
-use diesel::sql_types::{Array, Double, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, Double, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::account::AccountStatus;
-use domain::ids::AccountId;
-use tenant_isolation::TenantTransaction;
+use domain::ids::{AccountId, TenantId};
+use tenant_isolation::{PlatformTransaction, TenantTransaction};
 use uuid::Uuid;
 
 /// Directory kind of `instanceName`.
 pub const INSTANCE: &str = "genfity_instance";
 /// Directory kind of `userID`, the WhatsApp server's id of the session.
 pub const SESSION: &str = "genfity_session";
+/// Directory kind of a GoWA's device: `{endpoint}/{device}`.
+pub const GOWA_DEVICE: &str = "gowa_device";
+/// Directory kind of the number such a device has: `{endpoint}/{address}`. Learned, never told by people.
+pub const GOWA_NUMBER: &str = "gowa_number";
 
 /// A row of `accounts`, credentials still sealed.
 #[derive(Debug, Clone, diesel::QueryableByName)]
@@ -19,6 +24,12 @@ pub struct AccountRow {
     /// Its id.
     #[diesel(sql_type = SqlUuid)]
     pub id: Uuid,
+    /// A [`Provider`](domain::endpoint::Provider).
+    #[diesel(sql_type = Text)]
+    pub provider: String,
+    /// The name of the endpoint it is bound to.
+    #[diesel(sql_type = Text)]
+    pub endpoint: String,
     /// The session's name on the WhatsApp server.
     #[diesel(sql_type = Text)]
     pub instance_name: String,
@@ -45,7 +56,7 @@ pub fn webhook_key_binding(tx_tenant: &domain::ids::TenantId, account: AccountId
     format!("accounts/{tx_tenant}/{account}/webhook_key")
 }
 
-const COLUMNS: &str = "id, instance_name, session_id, token_sealed, webhook_keys_sealed";
+const COLUMNS: &str = "id, provider, endpoint, instance_name, session_id, token_sealed, webhook_keys_sealed";
 
 /// One account of the tenant.
 ///
@@ -120,26 +131,55 @@ pub async fn ensure_primary(tx: &mut TenantTransaction) -> Result<AccountId, Dat
     Ok(AccountId::from_uuid(row.id))
 }
 
+/// Another account of the tenant, without a session. `placeholder` begins the name it has until its session has one.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn add(tx: &mut TenantTransaction, placeholder: &str) -> Result<AccountRow, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let id = AccountId::generate();
+    let row = diesel::sql_query(format!(
+        "INSERT INTO accounts (tenant_id, id, provider, endpoint, instance_name) \
+         VALUES ($1, $2, 'genfity', 'Primary', $3) RETURNING {COLUMNS}"
+    ))
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(id.as_uuid())
+    .bind::<Text, _>(format!("{placeholder}-{}", id.as_uuid().simple()))
+    .get_result(tx.connection())
+    .await?;
+    Ok(row)
+}
+
+/// Is it the tenant's first account?
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn is_primary(tx: &mut TenantTransaction, id: AccountId) -> Result<bool, DatabaseError> {
+    let first = find_primary(tx).await?;
+    Ok(first.is_some_and(|row| row.id == id.as_uuid()))
+}
+
 #[derive(diesel::QueryableByName)]
 struct IdRow {
     #[diesel(sql_type = SqlUuid)]
     id: Uuid,
 }
 
-/// Creates the account or replaces its session and credentials.
+/// Creates the account or replaces its session and credentials. The endpoint it is bound to stays. With a session it is a
+/// device from now on.
 ///
 /// # Errors
 /// [`DatabaseError`].
 pub async fn upsert(tx: &mut TenantTransaction, row: &AccountRow) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     diesel::sql_query(
-        "INSERT INTO accounts (tenant_id, id, provider, endpoint, instance_name, session_id, token_sealed, \
-                               webhook_keys_sealed) \
-         VALUES ($1, $2, 'genfity', 'Primary', $3, $4, $5, $6) \
+        "INSERT INTO accounts AS a (tenant_id, id, provider, endpoint, instance_name, session_id, token_sealed, \
+                                    webhook_keys_sealed, device_since) \
+         VALUES ($1, $2, $7, $8, $3, $4, $5, $6, CASE WHEN $5 IS NULL THEN NULL ELSE now() END) \
          ON CONFLICT (tenant_id, id) DO UPDATE SET instance_name = excluded.instance_name, \
              session_id = excluded.session_id, \
              token_sealed = excluded.token_sealed, webhook_keys_sealed = excluded.webhook_keys_sealed, \
-             updated_at = now()",
+             device_since = coalesce(a.device_since, excluded.device_since), updated_at = now()",
     )
     .bind::<Text, _>(tenant)
     .bind::<SqlUuid, _>(row.id)
@@ -147,6 +187,8 @@ pub async fn upsert(tx: &mut TenantTransaction, row: &AccountRow) -> Result<(), 
     .bind::<Nullable<Text>, _>(&row.session_id)
     .bind::<Nullable<Text>, _>(&row.token_sealed)
     .bind::<Array<Text>, _>(&row.webhook_keys_sealed)
+    .bind::<Text, _>(&row.provider)
+    .bind::<Text, _>(&row.endpoint)
     .execute(tx.connection())
     .await?;
     Ok(())
@@ -229,7 +271,42 @@ pub async fn outside_ids(tx: &mut TenantTransaction) -> Result<Vec<(&'static str
             .bind::<Text, _>(tenant)
             .load(tx.connection())
             .await?;
-    let kind_of = |name: &str| [INSTANCE, SESSION].into_iter().find(|kind| *kind == name);
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| Some((kind_of(&row.kind)?, row.external_id)))
+        .collect())
+}
+
+/// The directory kind of this name, if it is one of accounts.
+pub(super) fn kind_of(name: &str) -> Option<&'static str> {
+    [INSTANCE, SESSION, GOWA_DEVICE, GOWA_NUMBER]
+        .into_iter()
+        .find(|kind| *kind == name)
+}
+
+/// Takes every outside id back that leads to the account. Returns kind and id, for whoever keeps them at hand.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn unregister_all(
+    tx: &mut TenantTransaction,
+    id: AccountId,
+) -> Result<Vec<(&'static str, String)>, DatabaseError> {
+    #[derive(diesel::QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        kind: String,
+        #[diesel(sql_type = Text)]
+        external_id: String,
+    }
+    let tenant = tx.scope().tenant().to_string();
+    let rows: Vec<Row> = diesel::sql_query(
+        "DELETE FROM tenant_directory WHERE tenant_id = $1 AND subject_id = $2 RETURNING kind, external_id",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(id.as_uuid())
+    .load(tx.connection())
+    .await?;
     Ok(rows
         .into_iter()
         .filter_map(|row| Some((kind_of(&row.kind)?, row.external_id)))
@@ -255,30 +332,91 @@ pub async fn unregister(
     Ok(())
 }
 
-/// For how long the provider still wants to hear nothing of the account. `None`: it may send.
+/// Takes back the outside ids of this kind that lead to the account, but for one.
 ///
 /// # Errors
 /// [`DatabaseError`].
-pub async fn send_pause(
+pub async fn unregister_others(
     tx: &mut TenantTransaction,
-    id: AccountId,
-) -> Result<Option<std::time::Duration>, DatabaseError> {
+    kind: &'static str,
+    kept: &str,
+    account: AccountId,
+) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    diesel::sql_query(
+        "DELETE FROM tenant_directory WHERE kind = $1 AND external_id <> $2 AND tenant_id = $3 AND subject_id = $4",
+    )
+    .bind::<Text, _>(kind)
+    .bind::<Text, _>(kept)
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(account.as_uuid())
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// Points an outside id at another account, of whichever tenant.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn move_outside_id(
+    tx: &mut PlatformTransaction,
+    kind: &'static str,
+    external_id: &str,
+    tenant: &TenantId,
+    account: AccountId,
+) -> Result<(), DatabaseError> {
+    diesel::sql_query(
+        "UPDATE tenant_directory SET tenant_id = $3, subject_id = $4 WHERE kind = $1 AND external_id = $2",
+    )
+    .bind::<Text, _>(kind)
+    .bind::<Text, _>(external_id)
+    .bind::<Text, _>(tenant.as_str())
+    .bind::<SqlUuid, _>(account.as_uuid())
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// What stands between an account and its next message.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SendState {
+    /// For how long the provider still wants to hear nothing of the account. `None`: it may send.
+    pub pause: Option<std::time::Duration>,
+    /// When it was last bound to another endpoint. `None`: never.
+    pub moved_at: Option<DateTime<Utc>>,
+}
+
+/// What stands between the account and its next message. To be asked after [`find`]: who is shown the account as it was
+/// after a move is told of the move here.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn send_state(tx: &mut TenantTransaction, id: AccountId) -> Result<SendState, DatabaseError> {
     #[derive(diesel::QueryableByName)]
-    struct PauseRow {
-        #[diesel(sql_type = Double)]
-        seconds: f64,
+    struct Row {
+        #[diesel(sql_type = Nullable<Double>)]
+        seconds: Option<f64>,
+        #[diesel(sql_type = Nullable<Timestamptz>)]
+        moved_at: Option<DateTime<Utc>>,
     }
     let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<PauseRow> = diesel::sql_query(
-        "SELECT extract(epoch FROM send_paused_until - now())::double precision AS seconds FROM accounts \
-         WHERE tenant_id = $1 AND id = $2 AND send_paused_until > now()",
+    let mut rows: Vec<Row> = diesel::sql_query(
+        "SELECT extract(epoch FROM send_paused_until - now())::double precision AS seconds, moved_at FROM accounts \
+         WHERE tenant_id = $1 AND id = $2",
     )
     .bind::<Text, _>(tenant)
     .bind::<SqlUuid, _>(id.as_uuid())
     .load(tx.connection())
     .await?;
-    let left = rows.pop().map(|row| row.seconds);
-    Ok(left.and_then(|seconds| std::time::Duration::try_from_secs_f64(seconds).ok()))
+    let Some(row) = rows.pop() else {
+        return Ok(SendState::default());
+    };
+    let left = row.seconds.filter(|seconds| *seconds > 0.0);
+    Ok(SendState {
+        pause: left.and_then(|seconds| std::time::Duration::try_from_secs_f64(seconds).ok()),
+        moved_at: row.moved_at,
+    })
 }
 
 /// Lets the account send nothing for a while. A pause that lasts longer stands.

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use database::DatabaseError;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
+use domain::ids::AccountId;
 use tenant_isolation::{PlatformTransaction, TenantTransaction};
 use uuid::Uuid;
 
@@ -116,18 +117,24 @@ pub async fn list(
     Ok(rows)
 }
 
-/// A number was learned: an existing row shows it. No row is made of it and nothing is switched, because a row decides
-/// whether the tenant may send.
+/// The number of the tenant's first account was learned: an existing row shows it. No row is made of it and nothing is switched, because a row decides
+/// whether the tenant may send. The number of another account shows in no row.
 ///
 /// # Errors
 /// [`DatabaseError`].
-pub async fn show_number(tx: &mut TenantTransaction, phone: &str) -> Result<(), DatabaseError> {
+pub async fn show_number(
+    tx: &mut TenantTransaction,
+    account: AccountId,
+    phone: &str,
+) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     diesel::sql_query(
-        "UPDATE channel_accounts SET wa_number = $2, updated_at = now() WHERE tenant_id = $1 AND wa_number <> $2",
+        "UPDATE channel_accounts SET wa_number = $2, updated_at = now() WHERE tenant_id = $1 AND wa_number <> $2 \
+             AND NOT EXISTS (SELECT 1 FROM accounts WHERE tenant_id = $1 AND id < $3)",
     )
     .bind::<Text, _>(tenant)
     .bind::<Text, _>(phone)
+    .bind::<SqlUuid, _>(account.as_uuid())
     .execute(tx.connection())
     .await?;
     Ok(())

@@ -375,7 +375,7 @@ pub struct OtherRow {
     pub sender: Option<String>,
 }
 
-/// The message of this chat that the provider knows by this id. `None`: the chat has none.
+/// The message of this chat that the provider knows by this id, or that was ordered under it. `None`: the chat has none.
 ///
 /// # Errors
 /// [`DatabaseError`].
@@ -388,7 +388,7 @@ pub async fn find_in_chat(
     let tenant = tx.scope().tenant().to_string();
     let mut rows: Vec<OtherRow> = diesel::sql_query(
         "SELECT provider_message_id, direction, kind, body, status, sender FROM messages \
-         WHERE tenant_id = $1 AND account_id = $2 AND provider_message_id = $3 AND chat_id = $4",
+         WHERE tenant_id = $1 AND account_id = $2 AND (provider_message_id = $3 OR ordered_as = $3) AND chat_id = $4",
     )
     .bind::<Text, _>(tenant)
     .bind::<SqlUuid, _>(account.as_uuid())
@@ -488,7 +488,8 @@ pub async fn find_by_provider_id(
 ) -> Result<MessageId, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     let row: IdRow = diesel::sql_query(
-        "SELECT id FROM messages WHERE tenant_id = $1 AND account_id = $2 AND provider_message_id = $3",
+        "SELECT id FROM messages WHERE tenant_id = $1 AND account_id = $2 \
+             AND (provider_message_id = $3 OR ordered_as = $3)",
     )
     .bind::<Text, _>(tenant)
     .bind::<SqlUuid, _>(account.as_uuid())

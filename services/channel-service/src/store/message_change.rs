@@ -82,7 +82,8 @@ async fn apply(connection: &mut AsyncPgConnection, change: &MessageChange) -> Re
     let changed = diesel::sql_query(
         "UPDATE messages SET body = $8, updated_at = now(), \
              edited_at = CASE WHEN $9 THEN edited_at ELSE $7 END, revoked_at = CASE WHEN $9 THEN $7 END \
-         WHERE tenant_id = $1 AND account_id = $2 AND provider_message_id = $3 AND chat_id = $4 AND direction = $5 \
+         WHERE tenant_id = $1 AND account_id = $2 AND (provider_message_id = $3 OR ordered_as = $3) \
+             AND chat_id = $4 AND direction = $5 \
              AND sender IS NOT DISTINCT FROM $6 AND kind NOT IN ('edit', 'revoke', 'reaction', 'poll_vote') \
              AND revoked_at IS NULL AND ($9 OR edited_at IS NULL OR edited_at <= $7)",
     )

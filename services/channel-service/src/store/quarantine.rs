@@ -5,6 +5,7 @@ use std::time::Duration;
 use database::DatabaseError;
 use diesel::sql_types::{BigInt, Binary, Double, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
+use domain::endpoint::Provider;
 use tenant_isolation::PlatformTransaction;
 use uuid::Uuid;
 
@@ -19,6 +20,7 @@ const MOST_ROWS: i64 = 10_000;
 /// [`DatabaseError`].
 pub async fn insert(
     tx: &mut PlatformTransaction,
+    provider: Provider,
     reason: &'static str,
     instance: Option<&str>,
     body: &[u8],
@@ -26,7 +28,7 @@ pub async fn insert(
     let kept = body.get(..KEPT_BYTES).unwrap_or(body);
     let inserted = diesel::sql_query(
         "INSERT INTO quarantine (id, reason, provider, instance, body, body_size) \
-         SELECT $1, $2, 'genfity', $3, $4, $5 \
+         SELECT $1, $2, $7, $3, $4, $5 \
          WHERE (SELECT count(*) FROM (SELECT 1 FROM quarantine LIMIT $6) AS kept) < $6",
     )
     .bind::<SqlUuid, _>(Uuid::now_v7())
@@ -35,6 +37,7 @@ pub async fn insert(
     .bind::<Binary, _>(kept)
     .bind::<BigInt, _>(i64::try_from(body.len()).unwrap_or(i64::MAX))
     .bind::<BigInt, _>(MOST_ROWS)
+    .bind::<Text, _>(provider.as_str())
     .execute(tx.connection())
     .await?;
     Ok(inserted == 1)
@@ -55,17 +58,20 @@ pub enum Aging {
     PendingMessages,
     /// Events that could not be used.
     ProviderEvents,
+    /// Receipts for messages that nobody has sent here.
+    EarlyReceipts,
 }
 
 impl Aging {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Quarantine,
         Self::Ledger,
         Self::SendRequests,
         Self::AiReplies,
         Self::PendingMessages,
         Self::ProviderEvents,
+        Self::EarlyReceipts,
     ];
 
     const fn table(self) -> &'static str {
@@ -76,6 +82,7 @@ impl Aging {
             Self::AiReplies => "ai_replies",
             Self::PendingMessages => "pending_messages",
             Self::ProviderEvents => "provider_events",
+            Self::EarlyReceipts => "early_receipts",
         }
     }
 }

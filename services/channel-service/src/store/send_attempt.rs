@@ -19,6 +19,8 @@ pub struct SendAttempt<'a> {
     pub reason: Option<&'static str>,
     /// What the provider said, for operators.
     pub detail: Option<&'a str>,
+    /// Through which endpoint.
+    pub endpoint: Option<&'a str>,
     /// How long the call took.
     pub took: Duration,
 }
@@ -30,8 +32,8 @@ pub struct SendAttempt<'a> {
 pub async fn insert(tx: &mut TenantTransaction, attempt: &SendAttempt<'_>) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     diesel::sql_query(
-        "INSERT INTO send_attempts (tenant_id, message_id, outcome, reason, detail, took_ms) \
-         VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO send_attempts (tenant_id, message_id, outcome, reason, detail, took_ms, endpoint) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
     .bind::<Text, _>(tenant)
     .bind::<SqlUuid, _>(attempt.message.as_uuid())
@@ -39,6 +41,7 @@ pub async fn insert(tx: &mut TenantTransaction, attempt: &SendAttempt<'_>) -> Re
     .bind::<Nullable<Text>, _>(attempt.reason)
     .bind::<Nullable<Text>, _>(attempt.detail)
     .bind::<BigInt, _>(i64::try_from(attempt.took.as_millis()).unwrap_or(i64::MAX))
+    .bind::<Nullable<Text>, _>(attempt.endpoint)
     .execute(tx.connection())
     .await?;
     Ok(())

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use database::DatabaseError;
-use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::account::AccountStatus;
 use domain::ids::AccountId;
@@ -18,6 +18,12 @@ pub struct SessionRow {
     /// The account's id.
     #[diesel(sql_type = SqlUuid)]
     pub id: Uuid,
+    /// A [`Provider`](domain::endpoint::Provider).
+    #[diesel(sql_type = Text)]
+    pub provider: String,
+    /// The name of the endpoint it is bound to.
+    #[diesel(sql_type = Text)]
+    pub endpoint: String,
     /// What the session is called on the server.
     #[diesel(sql_type = Text)]
     pub instance_name: String,
@@ -62,6 +68,8 @@ pub enum SessionVia {
     Gateway,
     /// The WhatsApp server's administration.
     Server,
+    /// A GoWA, whose device it is.
+    Gowa,
     /// Nobody: it exists on paper.
     DryRun,
 }
@@ -73,6 +81,7 @@ impl SessionVia {
         match self {
             Self::Gateway => "gateway",
             Self::Server => "server",
+            Self::Gowa => "gowa",
             Self::DryRun => "dry_run",
         }
     }
@@ -80,13 +89,13 @@ impl SessionVia {
     /// Reads the name in the tables.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Gateway, Self::Server, Self::DryRun]
+        [Self::Gateway, Self::Server, Self::Gowa, Self::DryRun]
             .into_iter()
             .find(|via| via.as_str() == text)
     }
 }
 
-const COLUMNS: &str = "tenant_id, id, instance_name, session_id, token_sealed, webhook_keys_sealed, phone, status, \
+const COLUMNS: &str = "tenant_id, id, provider, endpoint, instance_name, session_id, token_sealed, webhook_keys_sealed, phone, status, \
                        session_via, last_connected_at, coalesce(session_created_at, created_at) AS created_at";
 
 /// The session of the tenant's first account. `None`: it has none.
@@ -105,24 +114,44 @@ pub async fn find(tx: &mut TenantTransaction) -> Result<Option<SessionRow>, Data
     Ok(rows.pop())
 }
 
-/// How many sessions the tenant has.
+/// The sessions that these accounts of the tenant have.
 ///
 /// # Errors
 /// [`DatabaseError`].
-pub async fn count(tx: &mut TenantTransaction) -> Result<i64, DatabaseError> {
-    #[derive(diesel::QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = BigInt)]
-        count: i64,
-    }
+pub async fn of_accounts(
+    tx: &mut TenantTransaction,
+    accounts: &[AccountId],
+) -> Result<Vec<SessionRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let row: Row = diesel::sql_query(
-        "SELECT count(*) AS count FROM accounts WHERE tenant_id = $1 AND token_sealed IS NOT NULL",
-    )
+    let accounts: Vec<Uuid> = accounts.iter().map(|account| account.as_uuid()).collect();
+    let rows = diesel::sql_query(format!(
+        "SELECT {COLUMNS} FROM accounts WHERE tenant_id = $1 AND id = ANY ($2) AND token_sealed IS NOT NULL \
+         ORDER BY id"
+    ))
     .bind::<Text, _>(tenant)
-    .get_result(tx.connection())
+    .bind::<Array<SqlUuid>, _>(accounts)
+    .load(tx.connection())
     .await?;
-    Ok(row.count)
+    Ok(rows)
+}
+
+/// The session of one of the tenant's accounts. `None`: it has none.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn find_of(
+    tx: &mut TenantTransaction,
+    account: AccountId,
+) -> Result<Option<SessionRow>, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let mut rows: Vec<SessionRow> = diesel::sql_query(format!(
+        "SELECT {COLUMNS} FROM accounts WHERE tenant_id = $1 AND id = $2 AND token_sealed IS NOT NULL"
+    ))
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(account.as_uuid())
+    .load(tx.connection())
+    .await?;
+    Ok(rows.pop())
 }
 
 /// Notes who made the account's session.
@@ -148,7 +177,8 @@ pub async fn set_via(
 }
 
 /// Notes what the provider says about the account's connection. Writes only what is news, and when it was last seen
-/// connected about once a minute: somebody asks every second.
+/// connected about once a minute: somebody asks every second. Down because it was unlinked says more than down, and may
+/// have been told while the provider was asked.
 ///
 /// # Errors
 /// [`DatabaseError`].
@@ -163,6 +193,7 @@ pub async fn note_state(
         "UPDATE accounts SET status = $3, phone = coalesce($4, phone), updated_at = now(), \
              last_connected_at = CASE WHEN $3 = 'connected' THEN now() ELSE last_connected_at END \
          WHERE tenant_id = $1 AND id = $2 AND token_sealed IS NOT NULL \
+           AND NOT (status = 'logged_out' AND $3 = 'disconnected') \
            AND (status <> $3 OR ($4 IS NOT NULL AND phone IS DISTINCT FROM $4) \
                 OR ($3 = 'connected' AND coalesce(last_connected_at < now() - interval '1 minute', true)))",
     )
@@ -175,7 +206,8 @@ pub async fn note_state(
     Ok(())
 }
 
-/// Takes the account's session off it. The account stays, and its chats with it.
+/// Takes the account's session off it. The account stays, and its chats with it; it still is a device, which can get another
+/// session.
 ///
 /// # Errors
 /// [`DatabaseError`].
@@ -184,7 +216,8 @@ pub async fn clear(tx: &mut TenantTransaction, account: AccountId) -> Result<(),
     diesel::sql_query(
         "UPDATE accounts SET session_id = NULL, token_sealed = NULL, webhook_keys_sealed = '{}', phone = NULL, \
              status = 'unknown', last_connected_at = NULL, session_via = NULL, session_created_at = NULL, \
-             updated_at = now() \
+             device_since = CASE WHEN token_sealed IS NULL THEN device_since \
+                 ELSE coalesce(device_since, session_created_at, created_at) END, updated_at = now() \
          WHERE tenant_id = $1 AND id = $2",
     )
     .bind::<Text, _>(tenant)

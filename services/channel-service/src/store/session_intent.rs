@@ -32,22 +32,43 @@ pub fn token_binding(tenant: &TenantId, account: AccountId) -> String {
     format!("session_intents/{tenant}/{account}/token")
 }
 
-/// The tenant's intent. `None`: nothing is being made.
+impl IntentRow {
+    /// For which account.
+    #[must_use]
+    pub const fn account(&self) -> AccountId {
+        AccountId::from_uuid(self.account_id)
+    }
+}
+
+/// The tenant's intents, oldest first.
 ///
 /// # Errors
 /// [`DatabaseError`].
-pub async fn find(tx: &mut TenantTransaction) -> Result<Option<IntentRow>, DatabaseError> {
+pub async fn list(tx: &mut TenantTransaction) -> Result<Vec<IntentRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<IntentRow> = diesel::sql_query(
-        "SELECT account_id, session_name, via, token_sealed FROM session_intents WHERE tenant_id = $1",
+    let rows = diesel::sql_query(
+        "SELECT account_id, session_name, via, token_sealed FROM session_intents WHERE tenant_id = $1 \
+         ORDER BY created_at, account_id",
     )
     .bind::<Text, _>(tenant)
     .load(tx.connection())
     .await?;
-    Ok(rows.pop())
+    Ok(rows)
 }
 
-/// Writes the tenant's intent down.
+/// The intent of one of the tenant's accounts. `None`: nothing is being made for it.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn find(
+    tx: &mut TenantTransaction,
+    account: AccountId,
+) -> Result<Option<IntentRow>, DatabaseError> {
+    let known = list(tx).await?;
+    Ok(known.into_iter().find(|intent| intent.account() == account))
+}
+
+/// Writes an intent down.
 ///
 /// # Errors
 /// [`DatabaseError`].
@@ -71,12 +92,15 @@ pub async fn insert(tx: &mut TenantTransaction, row: &IntentRow) -> Result<(), D
 ///
 /// # Errors
 /// [`DatabaseError`].
-pub async fn touch(tx: &mut TenantTransaction) -> Result<(), DatabaseError> {
+pub async fn touch(tx: &mut TenantTransaction, account: AccountId) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query("UPDATE session_intents SET updated_at = now() WHERE tenant_id = $1")
-        .bind::<Text, _>(tenant)
-        .execute(tx.connection())
-        .await?;
+    diesel::sql_query(
+        "UPDATE session_intents SET updated_at = now() WHERE tenant_id = $1 AND account_id = $2",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(account.as_uuid())
+    .execute(tx.connection())
+    .await?;
     Ok(())
 }
 
@@ -84,16 +108,17 @@ pub async fn touch(tx: &mut TenantTransaction) -> Result<(), DatabaseError> {
 ///
 /// # Errors
 /// [`DatabaseError`].
-pub async fn delete(tx: &mut TenantTransaction) -> Result<(), DatabaseError> {
+pub async fn delete(tx: &mut TenantTransaction, account: AccountId) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query("DELETE FROM session_intents WHERE tenant_id = $1")
+    diesel::sql_query("DELETE FROM session_intents WHERE tenant_id = $1 AND account_id = $2")
         .bind::<Text, _>(tenant)
+        .bind::<SqlUuid, _>(account.as_uuid())
         .execute(tx.connection())
         .await?;
     Ok(())
 }
 
-/// Tenants whose intent nobody has touched for `age`, oldest first, at most `most`.
+/// Intents that nobody has touched for `age`, oldest first, at most `most`: tenant and account.
 ///
 /// # Errors
 /// [`DatabaseError`].
@@ -101,19 +126,24 @@ pub async fn left_behind(
     tx: &mut PlatformTransaction,
     age: Duration,
     most: i64,
-) -> Result<Vec<String>, DatabaseError> {
+) -> Result<Vec<(String, AccountId)>, DatabaseError> {
     #[derive(diesel::QueryableByName)]
     struct Row {
         #[diesel(sql_type = Text)]
         tenant_id: String,
+        #[diesel(sql_type = SqlUuid)]
+        account_id: Uuid,
     }
     let rows: Vec<Row> = diesel::sql_query(
-        "SELECT tenant_id FROM session_intents WHERE updated_at <= now() - make_interval(secs => $1) \
+        "SELECT tenant_id, account_id FROM session_intents WHERE updated_at <= now() - make_interval(secs => $1) \
          ORDER BY updated_at LIMIT $2",
     )
     .bind::<Double, _>(age.as_secs_f64())
     .bind::<BigInt, _>(most)
     .load(tx.connection())
     .await?;
-    Ok(rows.into_iter().map(|row| row.tenant_id).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.tenant_id, AccountId::from_uuid(row.account_id)))
+        .collect())
 }

@@ -8,20 +8,17 @@ use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use chrono::Utc;
-use serde_json::json;
+use domain::endpoint::Provider;
 use web::note_tenant;
-use whatsapp::event::{InboundEvent, SkipReason};
-use whatsapp::genfity::{SIGNATURE_HEADER, SignatureCheck, Unverified, Verified};
+use whatsapp::genfity::{SIGNATURE_HEADER, SignatureCheck, Unverified};
 
-use super::body::{self, Body, LongBody};
+use super::accept::{Arrived, Ids, accept, done, text_header};
+use super::body::{self, Body};
 use super::source;
 use crate::app::State;
 use crate::error::ServiceError;
-use crate::flows::ingest_message::{IngestError, IngestJob, Ingested};
 use crate::flows::media::InlineFile;
-use crate::flows::route_account::AccountRoute;
-use crate::flows::{quarantine, record_event};
-use crate::store::provider_event::KeptEvent;
+use crate::flows::quarantine;
 
 pub(crate) async fn receive(
     request: HttpRequest,
@@ -51,6 +48,7 @@ pub(crate) async fn receive(
     else {
         quarantine::keep(
             &state.db,
+            Provider::Genfity,
             "unknown_instance",
             webhook.instance_name(),
             webhook.payload().as_bytes(),
@@ -59,7 +57,7 @@ pub(crate) async fn receive(
         return Ok(done("Unknown instance"));
     };
     note_tenant(&route.scope());
-    let keys = route.webhook_keys(&state.keys)?;
+    let keys = route.webhook_keys(&state.keys, &state.endpoints)?;
     let verified = match &mut long {
         None => webhook.verify(signature, &keys),
         Some(long) => {
@@ -71,106 +69,16 @@ pub(crate) async fn receive(
     .inspect_err(|error| {
         metrics::counter!("kanal_webhooks_refused_total", "reason" => error.code()).increment(1);
     })?;
-    accept(&state, &route, &verified, long).await
-}
-
-async fn accept(
-    state: &State,
-    route: &AccountRoute,
-    webhook: &Verified,
-    mut long: Option<LongBody>,
-) -> Result<HttpResponse, ServiceError> {
-    let (scope, account) = (route.scope(), route.account());
-    let event = match webhook.parse_with(Utc::now(), route.keep()) {
-        Ok(event) => event,
-        Err(unusable) => {
-            // It is the tenant's, so it is kept with the tenant's things and not among strangers'.
-            let event = KeptEvent {
-                account,
-                type_name: webhook.event_type(),
-                reason: Some(unusable.code()),
-                payload: webhook.payload(),
-            };
-            if !record_event::keep(&state.db, &scope, &event).await? {
-                return Err(ServiceError::Overloaded);
-            }
-            return Ok(done("No message to process"));
-        }
+    let inline = match &mut long {
+        None => verified.inline_file().map(InlineFile::of_text),
+        Some(long) => long.film().map(InlineFile::of_stream),
     };
-    match event {
-        InboundEvent::Message(message) => {
-            let inline = match &mut long {
-                None => webhook.inline_file().map(InlineFile::of_text),
-                Some(long) => long.film().map(InlineFile::of_stream),
-            };
-            let media = state.media.take_in(&scope, account, &message, inline).await?;
-            let taken_in = media.clone();
-            let job = IngestJob {
-                scope,
-                account,
-                request_id: web::request_id(),
-                message: *message,
-                media,
-            };
-            match state.ingest.submit(job).await {
-                Ok(Ingested::New(id)) => {
-                    Ok(HttpResponse::Ok().json(json!({"status": "ok", "message_id": id})))
-                }
-                Ok(Ingested::Duplicate) => {
-                    if let Some(file) = taken_in {
-                        state.media.take_back(&file).await;
-                    }
-                    Ok(done("Duplicate message"))
-                }
-                Err(IngestError::Overloaded) => Err(ServiceError::Overloaded),
-                Err(IngestError::Database(error)) => Err(error.into()),
-            }
-        }
-        InboundEvent::Receipt(receipt) => {
-            record_event::receipt(&state.db, &state.relay, &scope, account, &receipt).await?;
-            Ok(done("Receipt recorded"))
-        }
-        InboundEvent::Sent(echo) => {
-            record_event::sent_echo(&state.db, &state.relay, &scope, account, &echo).await?;
-            Ok(done("Echo recorded"))
-        }
-        InboundEvent::Session(event) => {
-            record_event::session(&state.db, &scope, account, &event).await?;
-            state.sessions.changed(&scope, account).await;
-            Ok(done("Session state recorded"))
-        }
-        InboundEvent::Skipped(reason) => {
-            metrics::counter!("kanal_messages_skipped_total", "reason" => reason.as_str()).increment(1);
-            Ok(done(skipped(reason)))
-        }
-        InboundEvent::Ignored { type_name } => {
-            metrics::counter!("kanal_events_ignored_total", "type" => type_name).increment(1);
-            Ok(done(&format!("Ignored event type: {type_name}")))
-        }
-        InboundEvent::Unknown(event) => {
-            metrics::counter!("kanal_events_unknown_total").increment(1);
-            if !record_event::unknown(&state.db, &scope, account, &event).await? {
-                return Err(ServiceError::Overloaded);
-            }
-            Ok(done("Event kept"))
-        }
-    }
-}
-
-const fn skipped(reason: SkipReason) -> &'static str {
-    match reason {
-        SkipReason::Group => "Group message ignored",
-        SkipReason::Broadcast => "Broadcast message ignored",
-        SkipReason::Status => "Status update ignored",
-        SkipReason::Newsletter => "Newsletter message ignored",
-        SkipReason::Bot => "Bot message ignored",
-    }
-}
-
-fn done(message: &str) -> HttpResponse {
-    HttpResponse::Ok().json(json!({"status": "ok", "message": message}))
-}
-
-fn text_header<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {
-    request.headers().get(name).and_then(|value| value.to_str().ok())
+    let arrived = Arrived {
+        event: verified.parse_with(Utc::now(), route.keep()),
+        type_name: verified.event_type(),
+        payload: verified.payload(),
+        inline,
+        ids: Ids::Ours,
+    };
+    accept(&state, &route, arrived).await
 }

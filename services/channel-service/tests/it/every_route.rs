@@ -226,6 +226,12 @@ impl Trial {
                 self.tries(Kind::OtherVillage, route, Who::OfOurs, call).await;
             }
         }
+        if route.path.contains("{device_id}") {
+            let mut call = route.naming(OURS, "query").but("their device under our name");
+            call.path = route.naming(THEIRS, "query").path;
+            self.tries_for(Kind::OtherVillage, route, Who::OfOurs, call, &[404])
+                .await;
+        }
         if !route.path.starts_with("/api/auth") {
             let call = route.naming(OURS, "nowhere").but("no village");
             self.tries(Kind::OtherVillage, route, Who::OfOurs, call).await;

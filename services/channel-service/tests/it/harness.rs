@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use channel_service::app::Application;
-use channel_service::config::{Settings, StorageSettings};
+use channel_service::config::{EndpointSettings, ProviderSettings, Settings, StorageSettings};
+use channel_service::endpoints::Endpoints;
 use channel_service::flows::load_media::LoadMedia;
 use channel_service::flows::media::MediaFlow;
 use channel_service::flows::register_account::{NewAccount, register};
@@ -14,6 +15,7 @@ use channel_service::flows::tenant::{Actor, create};
 use database::{Database, DatabaseUrl, PoolSettings};
 use diesel::sql_types::Text;
 use diesel_async::{RunQueryDsl as _, SimpleAsyncConnection as _};
+use domain::endpoint::EndpointName;
 use domain::ids::{AccountId, EventId, TenantId};
 use futures_util::StreamExt as _;
 use lapin::options::{
@@ -27,7 +29,7 @@ use messaging::events::send_requested::SendRequested;
 use messaging::topology::{GovconnectQueue, Queue, Topology};
 use messaging::{Envelope, Event, Publication, Publisher};
 use reqwest::Method;
-use runtime::config::SettingsReader;
+use runtime::config::{BaseUrl, Setting as _, SettingsReader};
 use runtime::encryption::KeyRing;
 use runtime::shutdown::Shutdown;
 use secrecy::SecretString;
@@ -65,10 +67,12 @@ pub(crate) struct Wishes {
     pub(crate) access_token: String,
     /// Sessions that are made post their events to the service itself.
     pub(crate) events_come_here: bool,
-    /// Settings besides the usual ones, or in their place.
+    /// Settings besides the usual ones, or in their place; `{simulator}` stands for the simulator's address.
     pub(crate) settings: &'static [(&'static str, &'static str)],
     /// Where files come from that go out with messages.
     pub(crate) files: Option<Arc<dyn LoadMedia>>,
+    /// Endpoints besides `Primary`: their names, and the simulators behind them.
+    pub(crate) endpoints: Vec<(&'static str, String)>,
 }
 
 /// How a test wants its files to be treated.
@@ -117,6 +121,7 @@ impl Default for Wishes {
             events_come_here: false,
             settings: &[],
             files: None,
+            endpoints: Vec::new(),
         }
     }
 }
@@ -151,6 +156,8 @@ pub(crate) struct TestApp {
     pub(crate) proxies: Proxies,
     pub(crate) shutdown: Shutdown,
     pub(crate) topology: Topology,
+    /// The WhatsApp API servers that the service knows.
+    pub(crate) endpoints: Endpoints,
     settings: Settings,
     /// Where files lie.
     pub(crate) uploads: TempDir,
@@ -228,6 +235,8 @@ impl TestApp {
         let address = listener.local_addr().unwrap();
         let mut settings = settings(&wishes, &proxies, &prefix, &simulator.base_url(), address);
         settings.media.storage = StorageSettings::Directory(uploads.path().to_owned());
+        let besides = wishes.endpoints.iter().map(|(name, url)| genfity(name, url));
+        settings.endpoints.list.extend(besides);
         let keys = settings.keys.clone();
         let media = MediaFlow::open(direct.clone(), &keys, &settings.media).unwrap();
         let redis = cache::RedisLink::new(&settings.redis, &settings.redis_prefix).unwrap();
@@ -244,6 +253,7 @@ impl TestApp {
             application = application.with_files(Arc::clone(files));
         }
         assert_eq!(application.port().unwrap(), address.port());
+        let endpoints = application.endpoints().clone();
         let shutdown = Shutdown::new();
         let running = tokio::spawn(application.run_until_stopped(shutdown.clone()));
         let app = Self {
@@ -257,6 +267,7 @@ impl TestApp {
             proxies,
             shutdown,
             topology,
+            endpoints,
             settings,
             uploads,
             media,
@@ -775,11 +786,34 @@ fn settings(wishes: &Wishes, proxies: &Proxies, prefix: &str, simulator: &str, h
         ("MEDIA_ATTEMPTS", wishes.media.attempts),
         ("MEDIA_RETRY_FIRST_MS", "50"),
         ("MEDIA_RETRY_CAP_MS", "200"),
+        // Only the tests about them want endpoints and sessions looked after.
+        ("ENDPOINT_CHECKS", "off"),
+        ("SESSION_WATCH", "off"),
         // The simulator is here; everything else that is private is not.
         ("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "127.0.0.1:*"),
     ];
-    let reader = SettingsReader::from_map(usual.into_iter().chain(wishes.settings.iter().copied()));
+    let wished: Vec<(&str, String)> = wishes
+        .settings
+        .iter()
+        .map(|(name, value)| (*name, value.replace("{simulator}", simulator)))
+        .collect();
+    let wished = wished.iter().map(|(name, value)| (*name, value.as_str()));
+    let reader = SettingsReader::from_map(usual.into_iter().chain(wished));
     Settings::read(reader).unwrap()
+}
+
+/// An endpoint whose sessions are made at the simulator's WhatsApp server.
+fn genfity(name: &str, simulator: &str) -> EndpointSettings {
+    let api = BaseUrl::from_text(&format!("{simulator}/wa")).unwrap();
+    EndpointSettings {
+        name: EndpointName::parse(name).unwrap(),
+        api_url: api.clone(),
+        provider: ProviderSettings::Genfity {
+            gateway: None,
+            server: Some((api, "simulator-admin-token".parse().unwrap())),
+        },
+        webhook_keys: Vec::new(),
+    }
 }
 
 async fn connect(topology: &Topology) -> (Connection, Channel) {

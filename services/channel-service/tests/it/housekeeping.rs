@@ -49,6 +49,9 @@ async fn the_sweep_takes_only_what_is_older() {
          INSERT INTO provider_events (tenant_id, id, account_id, type_name, payload, received_at) \
              SELECT 'desa-lain', gen_random_uuid(), gen_random_uuid(), 'X', '{}', now() - n * interval '10 days' \
              FROM generate_series(1, 3) n; \
+         INSERT INTO early_receipts (tenant_id, account_id, provider_message_id, status, at, received_at) \
+             SELECT tenant_id, id, '3EB0EARLY' || n, 'read', now(), now() - n * interval '10 days' \
+             FROM accounts, generate_series(1, 3) n; \
          INSERT INTO inbound_ledger (tenant_id, account_id, provider_message_id, message_id, received_at) \
              SELECT 'desa-lain', gen_random_uuid(), 'lama-' || n, gen_random_uuid(), now() - interval '30 days' \
              FROM generate_series(1, 2500) n",
@@ -70,7 +73,8 @@ async fn the_sweep_takes_only_what_is_older() {
             ("SendRequests".to_owned(), 1),
             ("AiReplies".to_owned(), 1),
             ("PendingMessages".to_owned(), 1),
-            ("ProviderEvents".to_owned(), 2)
+            ("ProviderEvents".to_owned(), 2),
+            ("EarlyReceipts".to_owned(), 2)
         ]
     );
     assert_eq!(

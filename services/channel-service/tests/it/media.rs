@@ -359,6 +359,23 @@ async fn a_file_that_cannot_be_had_holds_no_text() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_is_asked_for_as_often_as_its_tenant_wants() {
+    let app = TestApp::spawn().await;
+    let tenant = app.tenant("desa-satu").await;
+    let root = crate::tenant_config::root(&app).await;
+    let body = json!({"endpoint_name": "Primary", "webhook_retries": 1});
+    crate::tenant_config::assign(&app, &root, "desa-satu", body).await;
+    let event = with_keys(picture("3EB0IMG1", "foto"), "/v/unknown");
+    app.post(&tenant.json(&event)).await.assert_kept();
+    let row = app.until_media("failed").await;
+    assert_eq!(
+        (&row["reason"], &row["attempts"]),
+        (&json!("provider_failed"), &json!(2))
+    );
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_next_source_is_tried_when_one_has_no_file() {
     let app = TestApp::spawn().await;
     let tenant = app.live_tenant("desa-satu").await;

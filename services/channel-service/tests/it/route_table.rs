@@ -10,6 +10,12 @@ pub(crate) const RARA: &str = "6281290000011";
 /// The instance of the village that is posted for without a signature.
 pub(crate) const UNSIGNED: &str = "desa-tiga-wa";
 
+/// A device of the village that is asked for, and one of another village.
+pub(crate) const DEVICES: [&str; 2] = [
+    "f0000000-0000-7000-8000-000000000001",
+    "f0000000-0000-7000-8000-000000000002",
+];
+
 /// What a route asks of its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Guard {
@@ -99,11 +105,23 @@ impl Route {
 
     fn upheaval(&self) -> u8 {
         match self.name.as_str() {
-            "DELETE /internal/whatsapp/session" | "DELETE /api/whatsapp/session" => 2,
+            "DELETE /internal/whatsapp/session"
+            | "DELETE /api/whatsapp/session"
+            | "DELETE /api/whatsapp/devices/{device_id}" => 2,
             "POST /api/tenants/{village_id}/suspend" => 3,
             name if name.ends_with("/logout") || name.ends_with("/disconnect") => 1,
             _ => 0,
         }
+    }
+
+    /// May only superadmins use it, or name a village to it?
+    pub(crate) fn is_for_superadmins(&self) -> bool {
+        let theirs = [
+            "/api/tenants",
+            "/api/whatsapp/tenant-config",
+            "/api/whatsapp/available-endpoints",
+        ];
+        theirs.iter().any(|path| self.path.starts_with(path))
     }
 
     pub(crate) fn is_webhook(&self) -> bool {
@@ -153,6 +171,10 @@ impl Route {
             path: self
                 .path
                 .replace("{village_id}", in_path)
+                .replace(
+                    "{device_id}",
+                    DEVICES[usize::from(village == crate::route_world::THEIRS)],
+                )
                 .replace("{wa_user_id}", RARA)
                 .replace("{user_id}", "desa-satu")
                 .replace(['{', '}'], ""),
@@ -180,6 +202,10 @@ impl Route {
 
     /// The fields of a good body.
     pub(crate) fn body(&self, village: &str, named: bool) -> Value {
+        if self.path.starts_with("/webhook/gowa/") {
+            return json!({"event": "message", "session_id": "toko-tiada", "payload": {"id": fresh("3EB0"),
+                "chat_id": format!("{RARA}@s.whatsapp.net"), "body": "halo"}});
+        }
         if self.is_webhook() {
             let mut event = crate::harness::text(RARA, &fresh("3EB0"), "halo");
             event["instanceName"] = json!(UNSIGNED);
@@ -249,7 +275,7 @@ fn of_type(schema: &Value) -> Value {
 fn good_value(name: &str) -> Option<Value> {
     Some(match name {
         "wa_user_id" | "channel_identifier" => RARA.into(),
-        "Phone" | "wa_number" | "user_phone" => "6281290000077".into(),
+        "phone" | "Phone" | "wa_number" | "user_phone" => "6281290000077".into(),
         "channel" => "WHATSAPP".into(),
         "metadata" => json!({"channel": "WHATSAPP"}),
         "direction" => "IN".into(),
@@ -262,6 +288,7 @@ fn good_value(name: &str) -> Option<Value> {
         "email" => format!("{}@desa.id", fresh("warga")).into(),
         // Nobody is erased.
         "confirm" => "bukan desa ini".into(),
+        "endpoint_name" => "Primary".into(),
         _ => return None,
     })
 }

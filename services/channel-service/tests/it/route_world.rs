@@ -12,7 +12,7 @@ use test_support::eventually;
 use uuid::Uuid;
 
 use crate::harness::{INTERNAL_KEY, LIMITED_KEY, Maker, TestApp, Wishes};
-use crate::route_table::{Guard, RARA, Route};
+use crate::route_table::{DEVICES, Guard, RARA, Route};
 
 /// The village of a limited key and of the dashboard's user.
 pub(crate) const OURS: &str = "desa-satu";
@@ -86,7 +86,7 @@ impl World {
                     // Their session may be over afterwards, and their password another.
                     let email = format!("{}@desa.id", Uuid::now_v7().simple());
                     signed_in(&self.app, &email, Role::TenantAdmin, Some(OURS)).await
-                } else if route.path.starts_with("/api/tenants") {
+                } else if route.is_for_superadmins() {
                     SessionSecret::presented(self.root.expose()).unwrap()
                 } else {
                     SessionSecret::presented(self.admin.expose()).unwrap()
@@ -187,6 +187,13 @@ async fn plant(app: &TestApp) {
         app.internal(Method::PATCH, path, Some(&profile)).await.status,
         200
     );
+    for (village, device, name) in [(OURS, DEVICES[0], "kantor"), (THEIRS, DEVICES[1], MARKERS[0])] {
+        app.run_sql(&format!(
+            "INSERT INTO accounts (tenant_id, id, provider, endpoint, instance_name, display_name, device_since) \
+             VALUES ('{village}', '{device}', 'genfity', 'Primary', '{name}-2', '{name}', now())"
+        ))
+        .await;
+    }
     app.run_sql(&format!(
         "UPDATE tenants SET name = '{0}' WHERE tenant_id = '{THEIRS}'; \
          UPDATE messages SET status = 'parked', reason = '{0}' WHERE tenant_id = '{THEIRS}' AND direction = 'outbound'",

@@ -1,16 +1,18 @@
 //! Making and removing sessions while things go wrong (contract channel-service 6.5, 9.D5, 9.D6).
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use cache::RedisLink;
-use channel_service::flows::session::{Makers, Sessions, Tools};
+use channel_service::config::{EndpointSettings, EndpointsSettings, PRIMARY, ProviderSettings};
+use channel_service::endpoints::{CallSettings, Endpoints};
+use channel_service::flows::session::{Sessions, Tools};
+use channel_service::flows::tenant_config::TenantConfigs;
+use domain::endpoint::EndpointName;
 use reqwest::Method;
+use runtime::config::{BaseUrl, Setting as _};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use simulator::{FaultKind, FaultSpec};
-use whatsapp::dry_run::DryRun;
-use whatsapp::genfity::{Endpoint, SupportGateway, WaAdmin};
 
 use crate::harness::{Answer, Maker, TestApp, Wishes, refusal};
 
@@ -54,25 +56,36 @@ async fn assert_sessions(app: &TestApp, maker: Maker, count: usize, when: &str) 
 }
 
 /// The sweep as its worker runs it, without the wait.
-fn sweeper(app: &TestApp, maker: Maker) -> Sessions {
-    let endpoint = |path: &str| {
-        let url = format!("{}{path}", app.simulator.base_url()).parse().unwrap();
-        Endpoint::new(url).unwrap()
+pub(crate) fn sweeper(app: &TestApp, maker: Maker) -> Sessions {
+    let base = |path: &str| BaseUrl::from_text(&format!("{}{path}", app.simulator.base_url())).unwrap();
+    let gateway = (
+        base("/support"),
+        "govconnect:simulator-internal-key".parse().unwrap(),
+    );
+    let server = (base("/wa"), "simulator-admin-token".parse().unwrap());
+    let primary = EndpointSettings {
+        name: EndpointName::parse(PRIMARY).unwrap(),
+        api_url: base("/wa"),
+        provider: ProviderSettings::Genfity {
+            gateway: (maker == Maker::Gateway).then_some(gateway),
+            server: (maker == Maker::Server).then_some(server),
+        },
+        webhook_keys: Vec::new(),
     };
-    let key = "govconnect:simulator-internal-key".parse().unwrap();
-    let gateway = SupportGateway::new(&endpoint("/support"), key).unwrap();
-    let server = WaAdmin::new(&endpoint("/wa"), SecretString::from("simulator-admin-token")).unwrap();
+    let calls = CallSettings {
+        timeout: Duration::from_secs(5),
+        dry_run: false,
+    };
     Sessions::new(Tools {
         db: app.direct.clone(),
         keys: app.keys.clone(),
         routes: app.routes.clone(),
         redis: RedisLink::new(&SecretString::from(test_support::redis_url()), "sweeper").unwrap(),
-        provider: Arc::new(DryRun),
-        makers: Makers {
-            gateway: (maker == Maker::Gateway).then_some(gateway),
-            server: (maker == Maker::Server).then_some(server),
-            dry_run: false,
-        },
+        endpoints: Endpoints::build(&EndpointsSettings { list: vec![primary] }, calls).unwrap(),
+        configs: TenantConfigs::new(
+            app.direct.clone(),
+            RedisLink::new(&SecretString::from(test_support::redis_url()), "sweeper").unwrap(),
+        ),
         webhook_url: None,
     })
 }

@@ -153,6 +153,11 @@ async fn an_erased_tenant_leaves_its_acts_and_nothing_else() {
         app.order(tenant, RARA, &format!("jawaban {id}")).await;
         app.until_status(&format!("jawaban {id}"), "sent").await;
     }
+    app.run_sql(
+        "INSERT INTO tenant_whatsapp_config (tenant_id, id, endpoint_name) \
+         VALUES ('desa-satu', gen_random_uuid(), 'Primary')",
+    )
+    .await;
     let root = bearer_of(&app, "super@kanal.id", Role::Superadmin, None).await;
     for body in [
         None,

@@ -1,7 +1,7 @@
 //! From the server's events to ours.
 
 use chrono::{DateTime, Utc};
-use domain::address::{ChatAddress, InvalidAddress, Jid, Lid, PhoneNumber};
+use domain::address::{ChatAddress, Jid, PhoneNumber};
 use domain::ids::ProviderMessageId;
 use domain::message::{Direction, InboundMessage, MessageContent, believable_sent_at};
 use domain::text::Text;
@@ -11,8 +11,9 @@ use super::content::{self, Cutter, Files, Reading};
 use super::{Payload, wire};
 use crate::error::Unusable;
 use crate::event::{
-    InboundEvent, Keep, Receipt, ReceiptKind, SentEcho, SessionEvent, SkipReason, UnknownEvent,
+    InboundEvent, Keep, OTHER_RECEIPTS, Receipt, ReceiptKind, SentEcho, SessionEvent, UnknownEvent,
 };
+use crate::place::{Partner, skip_reason};
 use crate::port::OperatorText;
 
 /// Kinds of wa-server contract 12 that carry nothing we act on. A closed list: what is not here and not read below
@@ -93,7 +94,7 @@ fn message(payload: &Payload, now: DateTime<Utc>, keep: Keep) -> Result<InboundE
     };
     let partner = match place {
         Some(_) => Partner::place(&jid)?,
-        None => Partner::new(&jid, alternative)?,
+        None => Partner::new(&jid, address_of(alternative))?,
     };
     let provider_message_id = message_id(&info.id)?;
 
@@ -152,66 +153,8 @@ fn read_chat(chat: &wire::Loose<'_>) -> Result<Jid, Unusable> {
     Jid::parse(chat.filled().ok_or(Unusable::Chat)?).map_err(|_| Unusable::Chat)
 }
 
-/// Channel-service contract 2.3, steps 5 to 7, and the places that were added to WhatsApp since.
-fn skip_reason(chat: &Jid, is_group: bool) -> Option<SkipReason> {
-    match (chat.server(), chat.user()) {
-        ("broadcast", "status") => Some(SkipReason::Status),
-        ("broadcast", _) => Some(SkipReason::Broadcast),
-        ("newsletter", _) => Some(SkipReason::Newsletter),
-        ("bot", _) => Some(SkipReason::Bot),
-        ("g.us", _) => Some(SkipReason::Group),
-        _ if is_group => Some(SkipReason::Group),
-        _ => None,
-    }
-}
-
-/// With whom a direct conversation is, under every address the event gives (wa-server contract 13).
-struct Partner {
-    chat: ChatAddress,
-    phone: Option<PhoneNumber>,
-    lid: Option<Lid>,
-}
-
-impl Partner {
-    fn new(chat: &Jid, alternative: &wire::Loose<'_>) -> Result<Self, Unusable> {
-        let alternative = alternative
-            .filled()
-            .and_then(|text| ChatAddress::parse(text).ok());
-        let (phone, lid) = match (ChatAddress::from_jid(chat), alternative) {
-            (Ok(ChatAddress::Phone(phone)), Some(ChatAddress::Lid(lid)))
-            | (Ok(ChatAddress::Lid(lid)), Some(ChatAddress::Phone(phone))) => (Some(phone), Some(lid)),
-            (Ok(ChatAddress::Phone(phone)), _) => (Some(phone), None),
-            (Ok(ChatAddress::Lid(lid)), _) => (None, Some(lid)),
-            (Ok(ChatAddress::Group(_) | ChatAddress::Other(_) | ChatAddress::Visitor(_)), _) => {
-                return Err(Unusable::UnservedChat);
-            }
-            (Err(InvalidAddress::Phone | InvalidAddress::Lid), _) | (Err(_), _) => {
-                return Err(Unusable::Chat);
-            }
-        };
-        // The number wins, so that one person is one chat whichever way WhatsApp addressed them today. A LID alone
-        // stays a LID: it is no number and must never be dialled as one.
-        let chat = match (&phone, &lid) {
-            (Some(phone), _) => ChatAddress::Phone(phone.clone()),
-            (None, Some(lid)) => ChatAddress::Lid(lid.clone()),
-            (None, None) => return Err(Unusable::Chat),
-        };
-        Ok(Self { chat, phone, lid })
-    }
-
-    /// A group, a broadcast list or the status posts: a chat of its own, which is no person.
-    fn place(chat: &Jid) -> Result<Self, Unusable> {
-        match ChatAddress::from_jid(chat) {
-            Ok(chat @ (ChatAddress::Group(_) | ChatAddress::Other(_))) => Ok(Self {
-                chat,
-                phone: None,
-                lid: None,
-            }),
-            Ok(ChatAddress::Phone(_) | ChatAddress::Lid(_) | ChatAddress::Visitor(_)) | Err(_) => {
-                Err(Unusable::Chat)
-            }
-        }
-    }
+fn address_of(address: &wire::Loose<'_>) -> Option<ChatAddress> {
+    ChatAddress::parse(address.filled()?).ok()
 }
 
 fn phone_of(address: &wire::Loose<'_>) -> Option<PhoneNumber> {
@@ -233,17 +176,20 @@ fn receipt(payload: &Payload, now: DateTime<Utc>) -> Result<InboundEvent, Unusab
         return Ok(InboundEvent::Skipped(reason));
     }
     let Some(kind) = receipt_kind(event.kind.text(), payload.state.as_deref()) else {
-        return unknown(payload);
+        return match event.kind.text() {
+            Some(other) if OTHER_RECEIPTS.contains(&other) => Ok(InboundEvent::Ignored {
+                type_name: "ReadReceipt (other)",
+            }),
+            _ => unknown(payload),
+        };
     };
     let from_me = event.is_from_me.is_true();
-    let partner = Partner::new(
-        &jid,
-        if from_me {
-            &event.recipient_alt
-        } else {
-            &event.sender_alt
-        },
-    )?;
+    let alternative = if from_me {
+        &event.recipient_alt
+    } else {
+        &event.sender_alt
+    };
+    let partner = Partner::new(&jid, address_of(alternative))?;
     let ids: Vec<_> = event
         .message_ids
         .iter()

@@ -130,7 +130,7 @@ fn broken(error: &reqwest::Error) -> UnknownReason {
 }
 
 /// An error with its causes, without the URL (the caller knows the endpoint, logs need not).
-pub(in crate::genfity) fn chain(error: &reqwest::Error) -> String {
+pub(crate) fn chain(error: &reqwest::Error) -> String {
     let mut text = String::new();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
@@ -258,7 +258,7 @@ fn judge_success(body: &Body, ours: &ProviderMessageId, id_of: IdOf, token: &Ses
 }
 
 /// `Retry-After` in seconds or as a date, kept within one second and one hour.
-pub(in crate::genfity) fn asked_wait(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
+pub(crate) fn asked_wait(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let asked = match text.parse() {
         Ok(seconds) => Duration::from_secs(seconds),

@@ -21,6 +21,9 @@ pub enum InvalidEndpoint {
     /// The HTTP client could not be built.
     #[error("the HTTP client could not be built")]
     Client(#[source] reqwest::Error),
+    /// The credential cannot be sent as a header.
+    #[error("the credential cannot be sent as a header")]
+    Credential,
 }
 
 impl Endpoint {
@@ -60,15 +63,15 @@ impl Endpoint {
         self
     }
 
-    pub(in crate::genfity) const fn total_timeout(&self) -> Duration {
+    pub(crate) const fn total_timeout(&self) -> Duration {
         self.total_timeout
     }
 
-    pub(in crate::genfity) const fn connect_timeout(&self) -> Duration {
+    pub(crate) const fn connect_timeout(&self) -> Duration {
         self.connect_timeout
     }
 
-    pub(in crate::genfity) fn address(&self, path: &[&str]) -> Result<Url, InvalidEndpoint> {
+    pub(crate) fn address(&self, path: &[&str]) -> Result<Url, InvalidEndpoint> {
         let mut url = self.base.clone();
         url.path_segments_mut()
             .map_err(|()| InvalidEndpoint::BaseUrl)?

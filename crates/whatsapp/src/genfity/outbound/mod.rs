@@ -15,16 +15,14 @@ use reqwest::{Client, RequestBuilder, redirect};
 use crate::credentials::SessionToken;
 use crate::port::{
     OperatorText, OutboundMessage, RejectReason, ResendSafety, RetryReason, SendMessage, SendOutcome,
-    UnknownReason,
+    UnknownReason, time_for_file,
 };
+pub(crate) use answer::asked_wait;
+pub(crate) use answer::chain;
 use answer::{Answered, judge, no_answer, retry};
-pub(super) use answer::{asked_wait, chain};
 pub use endpoint::{Endpoint, InvalidEndpoint};
 use request::Request;
 pub(super) use request::recipient;
-
-/// The slowest line we wait for when a file is in the body: bytes in a second.
-const SLOWEST_LINE: u64 = 256 * 1024;
 
 /// Sends through one server. Cheap to clone; one per endpoint, for its connections are shared.
 #[derive(Debug, Clone)]
@@ -93,9 +91,8 @@ impl GenfitySender {
         let Some(call) = call else {
             return retry(RetryReason::NotSendable, OperatorText::default());
         };
-        let time_for_file = Duration::from_secs(u64::try_from(file_bytes).unwrap_or(u64::MAX) / SLOWEST_LINE);
         match call
-            .timeout(self.endpoint.total_timeout + time_for_file)
+            .timeout(self.endpoint.total_timeout + time_for_file(file_bytes))
             .send()
             .await
         {

@@ -123,14 +123,17 @@ fn send(
     file_bytes: usize,
     content: Content<'_>,
 ) -> Result<Request, RejectReason> {
+    // WhatsApp shows the quote only with its writer.
+    let quoted = quoted.and_then(|quoted| Some((quoted, quoted.participant.as_ref()?)));
     let body = Send {
         phone,
         id,
-        context: quoted.map(|quoted| Context {
+        context: quoted.map(|(quoted, participant)| Context {
             stanza_id: quoted.id.as_str(),
-            participant: quoted.participant.as_str(),
+            participant: participant.as_str(),
         }),
         quoted: quoted
+            .map(|(quoted, _)| quoted)
             .and_then(|quoted| filled(quoted.text.as_ref()))
             .map(|conversation| QuotedMessage { conversation }),
         content,

@@ -3,7 +3,6 @@
 //! Everything borrows from the body. Subtrees that are rarely needed stay raw and are read when asked for, so the
 //! copy of each message in `RawMessage` costs a scan and no memory.
 
-mod loose;
 mod message;
 pub(super) mod outbound;
 mod session;
@@ -12,7 +11,7 @@ mod support;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-pub(super) use loose::Loose;
+pub(super) use crate::loose::Loose;
 pub(super) use message::*;
 pub(super) use session::*;
 pub(super) use support::*;

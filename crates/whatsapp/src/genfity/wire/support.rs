@@ -17,6 +17,39 @@ pub(in crate::genfity) fn customer(user_id: &str, source: &str) -> Value {
     })
 }
 
+/// The same for a customer that is there, with more sessions; what else it may do stays.
+pub(in crate::genfity) fn customer_with(
+    user_id: &str,
+    source: &str,
+    subscription: &Subscription,
+    max_sessions: i64,
+) -> Value {
+    let mut body = customer(user_id, source);
+    body["max_sessions"] = max_sessions.into();
+    body["max_messages"] = subscription.max_messages.into();
+    body["expires_at"] = subscription.expires_at.as_str().into();
+    if !subscription.provider.is_empty() {
+        body["provider"] = subscription.provider.as_str().into();
+    }
+    body
+}
+
+/// Answer of `GET /v1/me`.
+#[derive(Deserialize)]
+pub(in crate::genfity) struct Me {
+    pub(in crate::genfity) subscription: Subscription,
+}
+
+/// What a customer may do.
+#[derive(Deserialize)]
+pub(in crate::genfity) struct Subscription {
+    #[serde(default)]
+    pub(in crate::genfity) provider: String,
+    pub(in crate::genfity) max_sessions: i64,
+    pub(in crate::genfity) max_messages: i64,
+    pub(in crate::genfity) expires_at: String,
+}
+
 /// Answer of `POST /internal/users` and of `…/apikey/rotate`.
 #[derive(Deserialize)]
 pub(in crate::genfity) struct CustomerAnswer {

@@ -1,12 +1,16 @@
 //! What people do with a session that is there: connect it, pair it, take it off the network, unlink it.
 
 use domain::address::PhoneNumber;
+use domain::endpoint::Provider;
+use domain::ids::AccountId;
 use secrecy::ExposeSecret as _;
 use tenant_isolation::TenantScope;
 use whatsapp::credentials::WebhookKey;
 use whatsapp::session::{Details, LinkingCode, Upkeep};
 
-use super::{SessionError, Sessions};
+use super::call::SessionCall;
+use super::keep::count_connect;
+use super::{SessionError, Sessions, Which};
 use crate::flows::tenant::Actor;
 use crate::store::account;
 use crate::store::session::SessionRow;
@@ -16,22 +20,54 @@ impl Sessions {
     ///
     /// # Errors
     /// [`SessionError`].
-    pub async fn connect(&self, scope: &TenantScope, actor: &Actor) -> Result<Details, SessionError> {
-        let row = self.of(scope).await?;
+    pub async fn connect(
+        &self,
+        scope: &TenantScope,
+        which: Which,
+        actor: &Actor,
+    ) -> Result<Details, SessionError> {
+        let row = self.of(scope, which).await?;
         let token = self.token(scope, &row)?;
-        let details = self.provider.connect(&token, &self.upkeep(scope, &row)?).await?;
+        let endpoint = self.endpoint(&row)?;
+        let upkeep = self.upkeep(scope, &row)?;
+        self.keep_off(scope, row.account(), false).await?;
+        let connected = self
+            .call(
+                scope,
+                &endpoint,
+                SessionCall::Connect,
+                endpoint.sessions.connect(&token, &upkeep),
+            )
+            .await;
+        count_connect("person", connected.is_ok());
+        let details = connected?;
         self.after(scope, &row, actor, "session.connect").await?;
         Ok(details)
     }
 
-    /// Takes the session off the network; the pairing stays.
+    /// Takes the session off the network; the pairing stays. It is kept off until a person connects it.
     ///
     /// # Errors
     /// [`SessionError`].
-    pub async fn disconnect(&self, scope: &TenantScope, actor: &Actor) -> Result<Details, SessionError> {
-        let row = self.of(scope).await?;
+    pub async fn disconnect(
+        &self,
+        scope: &TenantScope,
+        which: Which,
+        actor: &Actor,
+    ) -> Result<Details, SessionError> {
+        let row = self.of(scope, which).await?;
         let token = self.token(scope, &row)?;
-        let details = self.provider.disconnect(&token).await?;
+        let endpoint = self.endpoint(&row)?;
+        // Before the call: whoever brings sessions back looks at it after its own.
+        self.keep_off(scope, row.account(), true).await?;
+        let details = self
+            .call(
+                scope,
+                &endpoint,
+                SessionCall::Disconnect,
+                endpoint.sessions.disconnect(&token),
+            )
+            .await?;
         self.after(scope, &row, actor, "session.disconnect").await?;
         Ok(details)
     }
@@ -40,10 +76,24 @@ impl Sessions {
     ///
     /// # Errors
     /// [`SessionError`].
-    pub async fn logout(&self, scope: &TenantScope, actor: &Actor) -> Result<Details, SessionError> {
-        let row = self.of(scope).await?;
+    pub async fn logout(
+        &self,
+        scope: &TenantScope,
+        which: Which,
+        actor: &Actor,
+    ) -> Result<Details, SessionError> {
+        let row = self.of(scope, which).await?;
         let token = self.token(scope, &row)?;
-        let details = self.provider.logout(&token).await?;
+        let endpoint = self.endpoint(&row)?;
+        self.keep_off(scope, row.account(), true).await?;
+        let details = self
+            .call(
+                scope,
+                &endpoint,
+                SessionCall::Logout,
+                endpoint.sessions.logout(&token),
+            )
+            .await?;
         self.after(scope, &row, actor, "session.logout").await?;
         Ok(details)
     }
@@ -55,23 +105,42 @@ impl Sessions {
     pub async fn pair_phone(
         &self,
         scope: &TenantScope,
+        which: Which,
         phone: &PhoneNumber,
         actor: &Actor,
     ) -> Result<LinkingCode, SessionError> {
-        let row = self.of(scope).await?;
+        let row = self.of(scope, which).await?;
         let token = self.token(scope, &row)?;
-        let code = self.provider.pair_phone(&token, phone).await?;
+        let endpoint = self.endpoint(&row)?;
+        let code = self
+            .call(
+                scope,
+                &endpoint,
+                SessionCall::PairPhone,
+                endpoint.sessions.pair_phone(&token, phone),
+            )
+            .await?;
         self.note(scope, actor, "session.pair_phone", &row).await?;
         Ok(code)
     }
 
     /// A session that was just made comes up by itself. When it does not, people connect it by hand.
-    pub(super) async fn connect_new(&self, scope: &TenantScope) {
+    pub(super) async fn connect_new(&self, scope: &TenantScope, account: AccountId) {
         let connected = async {
-            let row = self.of(scope).await?;
+            let row = self.of(scope, Which::Device(account)).await?;
             let token = self.token(scope, &row)?;
             let upkeep = self.upkeep(scope, &row)?;
-            self.provider.connect(&token, &upkeep).await?;
+            let endpoint = self.endpoint(&row)?;
+            let called = self
+                .call(
+                    scope,
+                    &endpoint,
+                    SessionCall::Connect,
+                    endpoint.sessions.connect(&token, &upkeep),
+                )
+                .await;
+            count_connect("new", called.is_ok());
+            called?;
             self.changed(scope, row.account()).await;
             Ok::<(), SessionError>(())
         };
@@ -82,14 +151,15 @@ impl Sessions {
     }
 
     /// What the provider forgets (wa-server contract 9).
-    fn upkeep(&self, scope: &TenantScope, row: &SessionRow) -> Result<Upkeep, SessionError> {
+    pub(super) fn upkeep(&self, scope: &TenantScope, row: &SessionRow) -> Result<Upkeep, SessionError> {
         let binding = account::webhook_key_binding(scope.tenant(), row.account());
         let newest = row.webhook_keys_sealed.first();
         let key = newest
             .map(|sealed| self.keys.open(sealed, &binding))
             .transpose()?;
+        let provider = row.provider.parse().unwrap_or(Provider::Genfity);
         Ok(Upkeep {
-            webhook_url: self.webhook_url.clone(),
+            webhook_url: self.webhook_url_at(provider, &row.endpoint),
             webhook_key: key.and_then(|key| WebhookKey::new(key.expose_secret()).ok()),
         })
     }
@@ -104,7 +174,7 @@ impl Sessions {
     ) -> Result<(), SessionError> {
         self.note(scope, actor, action, row).await?;
         self.changed(scope, row.account()).await;
-        if let Err(error) = self.status(scope).await {
+        if let Err(error) = self.status(scope, Which::Device(row.account())).await {
             tracing::warn!(error = %crate::error::chain(&error), "the session's state could not be read");
         }
         Ok(())

@@ -4,19 +4,29 @@
 //! refusal or a lost answer leaves the intent behind; the next try finds by it what was made at the gateway (by name)
 //! or at the server (by token) and goes on from there, and the sweep takes back what nobody tries again.
 
-use domain::ids::AccountId;
-use secrecy::SecretString;
+use std::sync::Arc;
+
+use domain::device::DeviceName;
+use domain::endpoint::Provider;
+use domain::ids::{AccountId, TenantId};
+use secrecy::{ExposeSecret as _, SecretString};
 use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTransaction};
+use whatsapp::credentials::{SessionToken, WebhookKey};
 use whatsapp::genfity::{CallError, EventList, NewGatewaySession, NewWaUser, SupportGateway, WaAdmin};
+use whatsapp::gowa::{DeviceWebhook, GowaDevices, NewDevice};
 
 use super::work::Work;
-use super::{SessionError, Sessions, random_secret};
+use super::{SessionError, Sessions, Which, random_secret};
+use crate::endpoints::LiveEndpoint;
 use crate::flows::register_account::{NewAccount, RegisterError, register_in};
+use crate::flows::register_device::device_id;
 use crate::flows::tenant::Actor;
-use crate::store::account::{self, AccountRow, INSTANCE};
+use crate::flows::tenant_config::{Place, place_of};
+use crate::store::account::{self, AccountRow, GOWA_DEVICE, INSTANCE};
 use crate::store::session::{self, SessionVia};
 use crate::store::session_intent::{self, IntentRow};
-use crate::store::{audit, tenant};
+use crate::store::tenant_move::{self, Binding};
+use crate::store::{audit, device, tenant};
 
 /// What came of the wish for a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +40,21 @@ pub enum Created {
     },
 }
 
+/// For which account a session is wished.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wish<'a> {
+    /// The tenant's first one, which is made when there is none; the session is called like this, if that is free.
+    Primary(Option<&'a str>),
+    /// This one.
+    Of(AccountId),
+    /// One that has none: what an earlier try left half made, the first account, or another one. People call it like this.
+    Another(Option<&'a DeviceName>),
+}
+
 /// A session that is being made, opened.
 struct Intent {
+    account: AccountId,
+    endpoint: Arc<LiveEndpoint>,
     name: String,
     via: SessionVia,
     token: SecretString,
@@ -56,7 +79,8 @@ const MAX_NAME: usize = 100;
 const SWEPT: i64 = 100;
 
 impl Sessions {
-    /// Makes the tenant's session, unless it has one. A second call at the same time waits for the first.
+    /// Makes the session of the tenant's first account, unless it has one. A second call at the same time waits for the
+    /// first.
     ///
     /// # Errors
     /// [`SessionError`]. Nothing stays behind that the next call or the sweep does not find.
@@ -66,99 +90,130 @@ impl Sessions {
         slug: Option<&str>,
         actor: &Actor,
     ) -> Result<Created, SessionError> {
-        if self.find(scope).await?.is_some() {
+        if self.find(scope, Which::Primary).await?.is_some() {
             return Ok(Created::Existing);
         }
-        let work = self.begin_work(scope).await?;
-        let made = self.make(&work, slug, actor).await;
-        work.end().await;
-        let made = made?;
+        let (account, made) = self.make_one(scope, Wish::Primary(slug), actor).await?;
         if matches!(made, Created::New { .. }) {
-            self.connect_new(scope).await;
+            self.connect_new(scope, account).await;
         }
         Ok(made)
+    }
+
+    /// Makes a session for the account that is wished for, and says which that was.
+    pub(super) async fn make_one(
+        &self,
+        scope: &TenantScope,
+        wish: Wish<'_>,
+        actor: &Actor,
+    ) -> Result<(AccountId, Created), SessionError> {
+        let work = self.begin_work(scope).await?;
+        let made = self.make(&work, wish, actor).await;
+        work.end().await;
+        made
     }
 
     async fn make(
         &self,
         work: &Work<'_>,
-        slug: Option<&str>,
+        wish: Wish<'_>,
         actor: &Actor,
-    ) -> Result<Created, SessionError> {
-        let intent = match self.intend(work, slug, actor).await? {
-            Intended::Existing => return Ok(Created::Existing),
+    ) -> Result<(AccountId, Created), SessionError> {
+        let (account, intended) = self.intend(work, wish, actor).await?;
+        let intent = match intended {
+            Intended::Existing => return Ok((account, Created::Existing)),
             Intended::Make(intent) => intent,
         };
         let made = match intent.via {
             SessionVia::Gateway => {
-                let gateway = self.makers.gateway.as_ref().ok_or(SessionError::NotConfigured)?;
+                let gateway = intent.endpoint.gateway()?;
                 self.make_at_gateway(work, gateway, &intent).await?
             }
             SessionVia::Server => {
-                let server = self.makers.server.as_ref().ok_or(SessionError::NotConfigured)?;
+                let server = intent.endpoint.server()?;
                 self.make_at_server(work, server, &intent).await?
+            }
+            SessionVia::Gowa => {
+                let devices = intent.endpoint.devices()?;
+                self.make_at_gowa(work, devices, &intent).await?
             }
             SessionVia::DryRun => Made {
                 session_id: None,
                 token: intent.token.clone(),
             },
         };
-        self.complete(work, &intent, made, actor).await
-    }
-
-    fn via(&self) -> Result<SessionVia, SessionError> {
-        if self.makers.gateway.is_some() {
-            Ok(SessionVia::Gateway)
-        } else if self.makers.dry_run {
-            Ok(SessionVia::DryRun)
-        } else if self.makers.server.is_some() {
-            Ok(SessionVia::Server)
-        } else {
-            Err(SessionError::NotConfigured)
-        }
+        Ok((account, self.complete(work, &intent, made, actor).await?))
     }
 
     async fn intend(
         &self,
         work: &Work<'_>,
-        slug: Option<&str>,
+        wish: Wish<'_>,
         actor: &Actor,
-    ) -> Result<Intended, SessionError> {
-        let via = self.via()?;
+    ) -> Result<(AccountId, Intended), SessionError> {
         let scope = work.scope();
         let mut tx = work.transaction("intend session").await?;
-        if tenant::ensure(&mut tx, None).await? {
+        if matches!(wish, Wish::Primary(_)) && tenant::ensure(&mut tx, None).await? {
             audit::note(&mut tx, &actor.act("tenant.create", None)).await?;
         }
         let tenant = tenant::find(&mut tx).await?;
         if tenant.as_ref().is_none_or(|tenant| !tenant.is_active()) {
             return Err(SessionError::Suspended);
         }
-        let account = account::ensure_primary(&mut tx).await?;
-        let row = account::find(&mut tx, account).await?;
+        let row = account_for(&mut tx, scope.tenant(), wish).await?;
+        let account = AccountId::from_uuid(row.id);
         if row.token_sealed.is_some() {
-            session_intent::delete(&mut tx).await?;
+            session_intent::delete(&mut tx, account).await?;
             tx.commit().await?;
-            return Ok(Intended::Existing);
+            return Ok((account, Intended::Existing));
         }
-        if let Some(known) = session_intent::find(&mut tx).await? {
+        if let Wish::Another(Some(name)) = wish {
+            device::set_name(&mut tx, account, name).await?;
+        }
+        if let Some(known) = session_intent::find(&mut tx, account).await? {
             let intent = self.open(scope, &known, &row)?;
-            session_intent::touch(&mut tx).await?;
+            session_intent::touch(&mut tx, account).await?;
             tx.commit().await?;
-            return Ok(Intended::Make(intent));
+            return Ok((account, Intended::Make(intent)));
         }
+        let (row, endpoint) = self.place_new(&mut tx, row).await?;
         let limit = tenant.map_or(0, |tenant| i64::from(tenant.session_limit));
-        if session::count(&mut tx).await? >= limit {
+        if device::count_others(&mut tx, account).await? >= limit {
             return Err(SessionError::LimitReached);
         }
-        let intent = self.write_intent(&mut tx, scope, &row, via, slug).await?;
+        let slug = match wish {
+            Wish::Primary(slug) => slug,
+            Wish::Of(_) | Wish::Another(_) => None,
+        };
+        let intent = self.write_intent(&mut tx, scope, &row, endpoint, slug).await?;
         tx.commit().await?;
-        self.routes.forget(INSTANCE, &intent.name).await;
-        Ok(Intended::Make(intent))
+        let (kind, id) = intent.outside_id();
+        self.routes.forget(kind, &id).await;
+        Ok((account, Intended::Make(intent)))
+    }
+
+    /// Where the account's new session is made: where its tenant was put last.
+    async fn place_new(
+        &self,
+        tx: &mut TenantTransaction,
+        row: AccountRow,
+    ) -> Result<(AccountRow, Arc<LiveEndpoint>), SessionError> {
+        let Place { name, endpoint } = place_of(tx, &self.endpoints).await?;
+        let Some(endpoint) = endpoint else {
+            return Err(SessionError::EndpointMissing(name.unwrap_or(row.endpoint)));
+        };
+        let to = Binding {
+            endpoint: &endpoint.name,
+            provider: endpoint.provider,
+        };
+        let account = AccountId::from_uuid(row.id);
+        tenant_move::bind(tx, &[account], to).await?;
+        Ok((account::find(tx, account).await?, endpoint))
     }
 
     fn open(&self, scope: &TenantScope, known: &IntentRow, row: &AccountRow) -> Result<Intent, SessionError> {
-        let account = AccountId::from_uuid(known.account_id);
+        let account = known.account();
+        let endpoint = self.endpoint_named(&row.provider, &row.endpoint)?;
         let token = self.keys.open(
             &known.token_sealed,
             &session_intent::token_binding(scope.tenant(), account),
@@ -169,6 +224,8 @@ impl Sessions {
             &account::webhook_key_binding(scope.tenant(), account),
         )?;
         Ok(Intent {
+            account,
+            endpoint,
             name: known.session_name.clone(),
             via: SessionVia::parse(&known.via).ok_or(SessionError::NotConfigured)?,
             token,
@@ -183,30 +240,32 @@ impl Sessions {
         tx: &mut TenantTransaction,
         scope: &TenantScope,
         row: &AccountRow,
-        via: SessionVia,
+        endpoint: Arc<LiveEndpoint>,
         slug: Option<&str>,
     ) -> Result<Intent, SessionError> {
+        let via = endpoint.via()?;
         let account = AccountId::from_uuid(row.id);
-        let name = claim_name(tx, scope, account, slug).await?;
-        // As `register` will ask for it: better now than when the session is made.
-        let own = scope.tenant().as_str();
-        if !account::register(tx, INSTANCE, own, account).await?
-            && !account::is_registered(tx, INSTANCE, own).await?
-        {
-            return Err(RegisterError::TenantNameTaken(scope.tenant().clone()).into());
-        }
+        let name = if endpoint.provider == Provider::Gowa {
+            claim_device(tx, scope, account, &endpoint).await?
+        } else {
+            claim_name(tx, scope, account, slug).await?
+        };
         let webhook_key = random_secret("");
         let token = match via {
+            // The device's id, which proves nothing: the endpoint's key does.
+            _ if endpoint.provider == Provider::Gowa => SecretString::from(name.as_str()),
             SessionVia::DryRun => SecretString::from(format!(
                 "dryrun_{}_{}",
                 scope.tenant(),
                 chrono::Utc::now().timestamp_millis()
             )),
-            SessionVia::Gateway | SessionVia::Server => random_secret("wat_"),
+            SessionVia::Gateway | SessionVia::Server | SessionVia::Gowa => random_secret("wat_"),
         };
         let key_binding = account::webhook_key_binding(scope.tenant(), account);
         let waiting = AccountRow {
             id: row.id,
+            provider: row.provider.clone(),
+            endpoint: row.endpoint.clone(),
             instance_name: name.clone(),
             session_id: None,
             token_sealed: None,
@@ -222,6 +281,8 @@ impl Sessions {
         };
         session_intent::insert(tx, &written).await?;
         Ok(Intent {
+            account,
+            endpoint,
             name,
             via,
             token,
@@ -255,7 +316,22 @@ impl Sessions {
             webhook_url: self.webhook_url.as_deref(),
             hmac_key: &intent.webhook_key,
         };
-        let made = gateway.create_session(&key, &new).await?;
+        let made = match gateway.create_session(&key, &new).await {
+            // It is a customer for one session, unless its tenant may have more.
+            Err(error) if SupportGateway::is_full(&error) => {
+                let most = self.limit_of(work).await?;
+                work.go_on().await?;
+                if !gateway
+                    .allow_sessions(&key, work.scope().tenant().as_str(), most)
+                    .await?
+                {
+                    return Err(error.into());
+                }
+                work.go_on().await?;
+                gateway.create_session(&key, &new).await?
+            }
+            made => made?,
+        };
         let token = made.token.ok_or(CallError::Unreadable {
             call: "POST /v1/sessions",
         })?;
@@ -263,6 +339,13 @@ impl Sessions {
             session_id: Some(made.id),
             token,
         })
+    }
+
+    async fn limit_of(&self, work: &Work<'_>) -> Result<i64, SessionError> {
+        let mut tx = work.transaction("read device limit").await?;
+        let tenant = tenant::find(&mut tx).await?;
+        tx.commit().await?;
+        Ok(tenant.map_or(0, |tenant| i64::from(tenant.session_limit)))
     }
 
     async fn make_at_server(
@@ -298,6 +381,27 @@ impl Sessions {
         })
     }
 
+    async fn make_at_gowa(
+        &self,
+        work: &Work<'_>,
+        devices: &GowaDevices,
+        intent: &Intent,
+    ) -> Result<Made, SessionError> {
+        let key = WebhookKey::new(intent.webhook_key.expose_secret());
+        let url = self.webhook_url_at(intent.endpoint.provider, intent.endpoint.name.as_str());
+        let new = NewDevice {
+            id: SessionToken::new(intent.name.as_str()).map_err(|_| SessionError::NotConfigured)?,
+            webhook: url.zip(key.ok()).map(|(url, key)| DeviceWebhook { url, key }),
+        };
+        work.go_on().await?;
+        // One that an earlier try made, whose answer was lost, is found by its name.
+        let made = devices.ensure(&new).await?;
+        Ok(Made {
+            session_id: Some(made.id),
+            token: intent.token.clone(),
+        })
+    }
+
     async fn complete(
         &self,
         work: &Work<'_>,
@@ -306,26 +410,58 @@ impl Sessions {
         actor: &Actor,
     ) -> Result<Created, SessionError> {
         let mut tx = work.transaction("complete session").await?;
-        let new = NewAccount {
-            tenant: work.scope().tenant().clone(),
-            instance_name: intent.name.clone(),
-            session_id: made.session_id.clone(),
-            token: made.token,
-            webhook_key: Some(intent.webhook_key.clone()),
-            unsigned: false,
+        let session_id = made.session_id.clone();
+        let registered = if intent.endpoint.provider == Provider::Gowa {
+            self.register_device(&mut tx, work.scope(), intent, made).await?;
+            None
+        } else {
+            let new = NewAccount {
+                tenant: work.scope().tenant().clone(),
+                instance_name: intent.name.clone(),
+                session_id: made.session_id,
+                token: made.token,
+                webhook_key: Some(intent.webhook_key.clone()),
+                unsigned: false,
+            };
+            Some(register_in(&mut tx, &self.keys, &new).await?)
         };
-        let registered = register_in(&mut tx, &self.keys, &new).await?;
-        session::set_via(&mut tx, registered.id, intent.via).await?;
-        session_intent::delete(&mut tx).await?;
+        session::set_via(&mut tx, intent.account, intent.via).await?;
+        session_intent::delete(&mut tx, intent.account).await?;
         let mut act = actor.act("session.create", Some(intent.name.clone()));
         act.detail = Some(format!("via {}", intent.via.as_str()));
         audit::note(&mut tx, &act).await?;
         tx.commit().await?;
-        registered.make_known(&self.routes).await;
-        self.changed(work.scope(), registered.id).await;
-        Ok(Created::New {
+        if let Some(registered) = registered {
+            registered.make_known(&self.routes).await;
+        }
+        let (kind, id) = intent.outside_id();
+        self.routes.forget(kind, &id).await;
+        self.changed(work.scope(), intent.account).await;
+        Ok(Created::New { session_id })
+    }
+
+    /// A device's name leads to its account since it was intended.
+    async fn register_device(
+        &self,
+        tx: &mut TenantTransaction,
+        scope: &TenantScope,
+        intent: &Intent,
+        made: Made,
+    ) -> Result<(), SessionError> {
+        let account = intent.account;
+        let key_binding = account::webhook_key_binding(scope.tenant(), account);
+        let token_binding = account::token_binding(scope.tenant(), account);
+        let row = AccountRow {
+            id: account.as_uuid(),
+            provider: intent.endpoint.provider.to_string(),
+            endpoint: intent.endpoint.name.to_string(),
+            instance_name: intent.name.clone(),
             session_id: made.session_id,
-        })
+            token_sealed: Some(self.keys.seal(&made.token, &token_binding)?),
+            webhook_keys_sealed: vec![self.keys.seal(&intent.webhook_key, &key_binding)?],
+        };
+        account::upsert(tx, &row).await?;
+        Ok(())
     }
 
     /// Takes back what was begun `age` ago and never finished. Returns how many.
@@ -338,12 +474,12 @@ impl Sessions {
         let left = session_intent::left_behind(&mut tx, age, SWEPT).await?;
         tx.commit().await?;
         let mut count = 0;
-        for tenant in left {
+        for (tenant, account) in left {
             let Ok(tenant) = domain::ids::TenantId::parse(tenant) else {
                 continue;
             };
             let scope = TenantScope::of_swept_row(&platform, tenant);
-            match self.take_back(&scope).await {
+            match self.take_back(&scope, account).await {
                 Ok(true) => count += 1,
                 Ok(false) => {}
                 Err(error) => {
@@ -355,45 +491,59 @@ impl Sessions {
         Ok(count)
     }
 
-    async fn take_back(&self, scope: &TenantScope) -> Result<bool, SessionError> {
+    async fn take_back(&self, scope: &TenantScope, account: AccountId) -> Result<bool, SessionError> {
         let Some(work) = self.try_work(scope).await? else {
             return Ok(false);
         };
-        let actor = Actor {
-            name: "sweep".to_owned(),
-            source: None,
-        };
-        let taken_back = self.abandon(&work, &actor).await;
+        let taken_back = self.abandon(&work, Which::Device(account), &sweeper()).await;
         work.end().await;
         taken_back
     }
 
     /// Removes an intent and whatever was made of it outside. False when there is none.
-    pub(super) async fn abandon(&self, work: &Work<'_>, actor: &Actor) -> Result<bool, SessionError> {
+    pub(super) async fn abandon(
+        &self,
+        work: &Work<'_>,
+        which: Which,
+        actor: &Actor,
+    ) -> Result<bool, SessionError> {
         let scope = work.scope();
         let mut tx = work.transaction("load session intent").await?;
-        let Some(known) = session_intent::find(&mut tx).await? else {
+        let account = match which {
+            Which::Device(account) => Some(account),
+            Which::Primary => account::find_primary(&mut tx)
+                .await?
+                .map(|row| AccountId::from_uuid(row.id)),
+        };
+        let known = match account {
+            Some(account) => session_intent::find(&mut tx, account).await?,
+            None => None,
+        };
+        let Some(known) = known else {
             tx.commit().await?;
             return Ok(false);
         };
-        let row = account::find(&mut tx, AccountId::from_uuid(known.account_id)).await?;
+        let account = known.account();
+        let row = account::find(&mut tx, account).await?;
         tx.commit().await?;
         let finished = row.token_sealed.is_some();
         if !finished {
             self.remove_made(work, &known, &row).await?;
         }
+        let mut names = Vec::new();
         let mut tx = work.transaction("abandon session intent").await?;
-        session_intent::delete(&mut tx).await?;
+        session_intent::delete(&mut tx, account).await?;
         if !finished {
-            account::unregister(&mut tx, INSTANCE, &known.session_name).await?;
-            account::unregister(&mut tx, INSTANCE, scope.tenant().as_str()).await?;
-            session::clear(&mut tx, AccountId::from_uuid(known.account_id)).await?;
+            names = account::unregister_all(&mut tx, account).await?;
+            session::clear(&mut tx, account).await?;
+            device::forget_unused(&mut tx, account).await?;
             let act = actor.act("session.abandon", Some(known.session_name.clone()));
             audit::note(&mut tx, &act).await?;
         }
         tx.commit().await?;
-        self.routes.forget(INSTANCE, &known.session_name).await;
-        self.routes.forget(INSTANCE, scope.tenant().as_str()).await;
+        for (kind, name) in names {
+            self.routes.forget(kind, &name).await;
+        }
         tracing::info!(tenant = %scope.tenant(), "a session that was begun was taken back");
         Ok(true)
     }
@@ -408,7 +558,7 @@ impl Sessions {
         match intent.via {
             SessionVia::DryRun => {}
             SessionVia::Gateway => {
-                let gateway = self.makers.gateway.as_ref().ok_or(SessionError::NotConfigured)?;
+                let gateway = intent.endpoint.gateway()?;
                 // Without the customer's key nothing can have been made.
                 if self.customer_key(work.scope()).await?.is_none() {
                     return Ok(());
@@ -419,8 +569,14 @@ impl Sessions {
                     gateway.delete_session(&key, &session.id).await?;
                 }
             }
+            SessionVia::Gowa => {
+                let devices = intent.endpoint.devices()?;
+                let id = SessionToken::new(intent.name).map_err(|_| SessionError::NotConfigured)?;
+                work.go_on().await?;
+                devices.remove(&id).await?;
+            }
             SessionVia::Server => {
-                let server = self.makers.server.as_ref().ok_or(SessionError::NotConfigured)?;
+                let server = intent.endpoint.server()?;
                 work.go_on().await?;
                 if let Some(id) = server.find_user(&intent.token).await? {
                     work.go_on().await?;
@@ -432,7 +588,67 @@ impl Sessions {
     }
 }
 
-/// Points a free name at the account: the slug, else the tenant's id, else one that nobody can have.
+impl Intent {
+    /// By which outside id its events find it.
+    fn outside_id(&self) -> (&'static str, String) {
+        if self.endpoint.provider == Provider::Gowa {
+            (GOWA_DEVICE, device_id(self.endpoint.name.as_str(), &self.name))
+        } else {
+            (INSTANCE, self.name.clone())
+        }
+    }
+}
+
+/// Whoever takes back and removes what others left.
+pub(super) fn sweeper() -> Actor {
+    Actor {
+        name: "sweep".to_owned(),
+        source: None,
+    }
+}
+
+/// The account that the session is for.
+async fn account_for(
+    tx: &mut TenantTransaction,
+    tenant: &TenantId,
+    wish: Wish<'_>,
+) -> Result<AccountRow, SessionError> {
+    let id = match wish {
+        Wish::Primary(_) => {
+            let first = account::ensure_primary(tx).await?;
+            // Whoever wants it now does not want it removed any more.
+            device::keep(tx, first).await?;
+            first
+        }
+        Wish::Of(account) => {
+            let known = device::find(tx, account).await?.ok_or(SessionError::NoDevice)?;
+            if known.is_going {
+                return Err(SessionError::Going);
+            }
+            account
+        }
+        Wish::Another(_) => {
+            // Nobody works on it: whoever has the tenant's right to make sessions is here.
+            for left in session_intent::list(tx).await? {
+                if !is_going(tx, left.account()).await? {
+                    return Ok(account::find(tx, left.account()).await?);
+                }
+            }
+            let first = account::ensure_primary(tx).await?;
+            if account::find(tx, first).await?.token_sealed.is_some() || is_going(tx, first).await? {
+                return Ok(account::add(tx, &plain_name(tenant.as_str())).await?);
+            }
+            first
+        }
+    };
+    Ok(account::find(tx, id).await?)
+}
+
+async fn is_going(tx: &mut TenantTransaction, account: AccountId) -> Result<bool, SessionError> {
+    Ok(device::find(tx, account).await?.is_some_and(|row| row.is_going))
+}
+
+/// Points a free name at the account. The first one gets the slug, else the tenant's id; any other one that nobody can have.
 async fn claim_name(
     tx: &mut TenantTransaction,
     scope: &TenantScope,
@@ -441,17 +657,52 @@ async fn claim_name(
 ) -> Result<String, SessionError> {
     let own = plain_name(scope.tenant().as_str());
     let unique = format!("{own}-{}", account.as_uuid().simple());
-    let candidates = slug.map(plain_name).into_iter().chain([own, unique]);
+    let is_primary = account::is_primary(tx, account).await?;
+    let own = is_primary.then_some(own);
+    let candidates = slug.map(plain_name).into_iter().chain(own).chain([unique]);
+    let mut claimed = None;
     for name in candidates.filter(|name| !name.is_empty()) {
         let holder = account::find_by_instance(tx, &name).await?;
         if holder.is_some_and(|holder| holder.id != account.as_uuid()) {
             continue;
         }
         if account::register(tx, INSTANCE, &name, account).await? {
-            return Ok(name);
+            claimed = Some(name);
+            break;
         }
     }
-    Err(RegisterError::InstanceTaken.into())
+    let claimed = claimed.ok_or(RegisterError::InstanceTaken)?;
+    // As `register` will ask for it: better now than when the session is made.
+    let tenant = scope.tenant().as_str();
+    if !account::register(tx, INSTANCE, tenant, account).await?
+        && !account::is_registered(tx, INSTANCE, tenant).await?
+    {
+        return Err(RegisterError::TenantNameTaken(scope.tenant().clone()).into());
+    }
+    Ok(claimed)
+}
+
+/// Points the id of a device that nobody else on the server can have at the account.
+async fn claim_device(
+    tx: &mut TenantTransaction,
+    scope: &TenantScope,
+    account: AccountId,
+    endpoint: &LiveEndpoint,
+) -> Result<String, SessionError> {
+    let own = plain_name(scope.tenant().as_str());
+    let name = format!("{own}-{}", account.as_uuid().simple());
+    if account::register(
+        tx,
+        GOWA_DEVICE,
+        &device_id(endpoint.name.as_str(), &name),
+        account,
+    )
+    .await?
+    {
+        Ok(name)
+    } else {
+        Err(RegisterError::SessionTaken.into())
+    }
 }
 
 /// Lower case, with a dash for everything that is no letter, digit or dash.

@@ -10,7 +10,7 @@ use super::work::Work;
 use super::{SessionError, Sessions};
 use crate::flows::tenant::Actor;
 use crate::store::session::{self, SessionRow};
-use crate::store::{audit, support_customer, tenant};
+use crate::store::{account, audit, support_customer, tenant};
 
 /// A customer as the gateway and we know it.
 #[derive(Debug)]
@@ -34,14 +34,31 @@ pub struct SummaryItem {
 pub const PAGE: u32 = 100;
 
 impl Sessions {
-    fn gateway(&self) -> Result<&SupportGateway, SessionError> {
-        self.makers.gateway.as_ref().ok_or(SessionError::NotConfigured)
+    /// The gateway that is meant where no tenant is: that of the endpoint for whoever is not assigned, else the first.
+    fn gateway(&self) -> Result<SupportGateway, SessionError> {
+        let endpoints = self.endpoints.fallback().into_iter().chain(self.endpoints.all());
+        let mut gateways = endpoints.filter_map(|endpoint| endpoint.makers.gateway.clone());
+        gateways.next().ok_or(SessionError::NotConfigured)
+    }
+
+    /// The gateway of the endpoint that the tenant is bound to. Its key opens no other one.
+    async fn gateway_of(&self, scope: &TenantScope) -> Result<SupportGateway, SessionError> {
+        let mut tx = TenantTransaction::begin(&self.db, scope, "find a tenant's endpoint").await?;
+        let account = account::find_primary(&mut tx).await?;
+        tx.commit().await?;
+        match account {
+            Some(row) => self
+                .endpoint_named(&row.provider, &row.endpoint)?
+                .gateway()
+                .cloned(),
+            None => self.gateway(),
+        }
     }
 
     /// Is there a gateway to be asked?
     #[must_use]
-    pub const fn has_gateway(&self) -> bool {
-        self.makers.gateway.is_some()
+    pub fn has_gateway(&self) -> bool {
+        self.gateway().is_ok()
     }
 
     /// Who the gateway takes us for.
@@ -65,7 +82,7 @@ impl Sessions {
     /// # Errors
     /// [`SessionError`].
     pub async fn customer(&self, scope: &TenantScope) -> Result<CustomerView, SessionError> {
-        let gateway = self.gateway()?;
+        let gateway = self.gateway_of(scope).await?;
         let info = gateway.user(scope.tenant().as_str()).await?;
         let sessions = match self.customer_key(scope).await? {
             Some(key) => match gateway.show_sessions(&key).await {
@@ -86,7 +103,7 @@ impl Sessions {
         scope: &TenantScope,
         session_id: &str,
     ) -> Result<Option<Value>, SessionError> {
-        let gateway = self.gateway()?;
+        let gateway = self.gateway_of(scope).await?;
         let key = self.customer_key(scope).await?;
         let key = key.ok_or(SessionError::NoCustomerKey)?;
         Ok(gateway.session_settings(&key, session_id).await?)
@@ -124,7 +141,7 @@ impl Sessions {
     /// # Errors
     /// [`SessionError`]; running it again is safe.
     pub async fn provision(&self, scope: &TenantScope, actor: &Actor) -> Result<(), SessionError> {
-        let gateway = self.gateway()?;
+        let gateway = self.gateway_of(scope).await?;
         let work = self.begin_work(scope).await?;
         let provisioned = async {
             work.go_on().await?;

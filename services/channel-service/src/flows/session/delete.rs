@@ -1,16 +1,18 @@
 //! A session is removed: there first, here only when it is gone there.
 
+use domain::endpoint::Provider;
 use domain::ids::AccountId;
 use tenant_isolation::TenantScope;
-use whatsapp::genfity::Removal;
+use whatsapp::genfity::{Removal, SupportGateway, WaAdmin};
 use whatsapp::session::FailureReason;
 
+use super::call::SessionCall;
 use super::work::Work;
-use super::{SessionError, Sessions};
+use super::{SessionError, Sessions, Which};
+use crate::endpoints::LiveEndpoint;
 use crate::flows::tenant::Actor;
-use crate::store::account::{self, INSTANCE, SESSION};
 use crate::store::session::{self, SessionRow, SessionVia};
-use crate::store::{audit, channel_account};
+use crate::store::{account, audit, channel_account, device};
 
 /// Why a session is removed, for the audit log.
 pub(super) struct Removing<'a> {
@@ -30,24 +32,30 @@ impl Sessions {
             detail: None,
             actor,
         };
-        self.remove(scope, &removing).await
+        self.remove(scope, Which::Primary, &removing).await
     }
 
     pub(super) async fn remove(
         &self,
         scope: &TenantScope,
+        which: Which,
         removing: &Removing<'_>,
     ) -> Result<bool, SessionError> {
         let work = self.begin_work(scope).await?;
-        let removed = self.remove_under(&work, removing).await;
+        let removed = self.remove_under(&work, which, removing).await;
         work.end().await;
         removed
     }
 
-    async fn remove_under(&self, work: &Work<'_>, removing: &Removing<'_>) -> Result<bool, SessionError> {
+    pub(super) async fn remove_under(
+        &self,
+        work: &Work<'_>,
+        which: Which,
+        removing: &Removing<'_>,
+    ) -> Result<bool, SessionError> {
         // One that was only begun goes, too, and was none.
-        self.abandon(work, removing.actor).await?;
-        let Some(row) = self.find(work.scope()).await? else {
+        self.abandon(work, which, removing.actor).await?;
+        let Some(row) = self.find(work.scope(), which).await? else {
             return Ok(false);
         };
         self.remove_outside(work, &row).await?;
@@ -55,30 +63,49 @@ impl Sessions {
         Ok(true)
     }
 
-    async fn remove_outside(&self, work: &Work<'_>, row: &SessionRow) -> Result<(), SessionError> {
-        let logged_out = self.log_out(work, row).await?;
+    pub(super) async fn remove_outside(&self, work: &Work<'_>, row: &SessionRow) -> Result<(), SessionError> {
+        let endpoint = self.endpoint(row)?;
+        let logged_out = self.log_out(work, &endpoint, row).await?;
         let Some(via) = row.session_via.as_deref() else {
-            return self.remove_registered_by_hand(work, row, logged_out).await;
+            return self
+                .remove_registered_by_hand(work, &endpoint, row, logged_out)
+                .await;
         };
         match SessionVia::parse(via) {
             Some(SessionVia::DryRun) => Ok(()),
-            Some(SessionVia::Gateway) if self.makers.gateway.is_some() => {
-                self.remove_at_gateway(work, row).await.map(drop)
-            }
-            Some(SessionVia::Server) if self.makers.server.is_some() => {
-                self.remove_at_server(work, row).await.map(drop)
-            }
-            _ => Err(SessionError::NotConfigured),
+            Some(SessionVia::Gateway) => self
+                .remove_at_gateway(work, endpoint.gateway()?, row)
+                .await
+                .map(drop),
+            Some(SessionVia::Gowa) => self.remove_at_gowa(work, &endpoint, row).await,
+            Some(SessionVia::Server) => self
+                .remove_at_server(work, endpoint.server()?, row)
+                .await
+                .map(drop),
+            None => Err(SessionError::NotConfigured),
         }
     }
 
     /// Best effort: a session that is removed is logged out by that, too. True when nothing is left to log out.
-    async fn log_out(&self, work: &Work<'_>, row: &SessionRow) -> Result<bool, SessionError> {
+    async fn log_out(
+        &self,
+        work: &Work<'_>,
+        endpoint: &LiveEndpoint,
+        row: &SessionRow,
+    ) -> Result<bool, SessionError> {
         work.go_on().await?;
         let Ok(token) = self.token(work.scope(), row) else {
             return Ok(false);
         };
-        match self.provider.logout(&token).await {
+        match self
+            .call(
+                work.scope(),
+                endpoint,
+                SessionCall::Logout,
+                endpoint.sessions.logout(&token),
+            )
+            .await
+        {
             Ok(_) => Ok(true),
             Err(failure) => Ok(matches!(
                 failure.reason,
@@ -94,15 +121,21 @@ impl Sessions {
     async fn remove_registered_by_hand(
         &self,
         work: &Work<'_>,
+        endpoint: &LiveEndpoint,
         row: &SessionRow,
         logged_out: bool,
     ) -> Result<(), SessionError> {
-        let mut removed = false;
-        if self.makers.gateway.is_some() && self.customer_key(work.scope()).await?.is_some() {
-            removed = self.remove_at_gateway(work, row).await? == Removal::Removed;
+        if endpoint.provider == Provider::Gowa {
+            return self.remove_at_gowa(work, endpoint, row).await;
         }
-        if !removed && self.makers.server.is_some() {
-            self.remove_at_server(work, row).await?;
+        let mut removed = false;
+        if let Ok(gateway) = endpoint.gateway()
+            && self.customer_key(work.scope()).await?.is_some()
+        {
+            removed = self.remove_at_gateway(work, gateway, row).await? == Removal::Removed;
+        }
+        if !removed && let Ok(server) = endpoint.server() {
+            self.remove_at_server(work, server, row).await?;
             return Ok(());
         }
         // Nobody here can remove it; what is unlinked from the phone is not usable by anybody.
@@ -113,8 +146,12 @@ impl Sessions {
         }
     }
 
-    async fn remove_at_gateway(&self, work: &Work<'_>, row: &SessionRow) -> Result<Removal, SessionError> {
-        let gateway = self.makers.gateway.as_ref().ok_or(SessionError::NotConfigured)?;
+    async fn remove_at_gateway(
+        &self,
+        work: &Work<'_>,
+        gateway: &SupportGateway,
+        row: &SessionRow,
+    ) -> Result<Removal, SessionError> {
         let Some(id) = row.session_id.as_deref() else {
             return Ok(Removal::WasAbsent);
         };
@@ -124,8 +161,24 @@ impl Sessions {
         Ok(gateway.delete_session(&key, id).await?)
     }
 
-    async fn remove_at_server(&self, work: &Work<'_>, row: &SessionRow) -> Result<Removal, SessionError> {
-        let server = self.makers.server.as_ref().ok_or(SessionError::NotConfigured)?;
+    async fn remove_at_gowa(
+        &self,
+        work: &Work<'_>,
+        endpoint: &LiveEndpoint,
+        row: &SessionRow,
+    ) -> Result<(), SessionError> {
+        let id = self.token(work.scope(), row)?;
+        work.go_on().await?;
+        endpoint.devices()?.remove(&id).await?;
+        Ok(())
+    }
+
+    async fn remove_at_server(
+        &self,
+        work: &Work<'_>,
+        server: &WaAdmin,
+        row: &SessionRow,
+    ) -> Result<Removal, SessionError> {
         let Some(id) = row.session_id.as_deref() else {
             return Ok(Removal::WasAbsent);
         };
@@ -141,15 +194,13 @@ impl Sessions {
         removing: &Removing<'_>,
     ) -> Result<(), SessionError> {
         let account = AccountId::from_uuid(row.id);
-        let tenant = work.scope().tenant().as_str();
-        let mut names = vec![(INSTANCE, row.instance_name.as_str()), (INSTANCE, tenant)];
-        names.extend(row.session_id.as_deref().map(|id| (SESSION, id)));
         let mut tx = work.transaction("forget session").await?;
-        for (kind, name) in &names {
-            account::unregister(&mut tx, kind, name).await?;
-        }
+        let names = account::unregister_all(&mut tx, account).await?;
         session::clear(&mut tx, account).await?;
-        channel_account::lose_number(&mut tx).await?;
+        if account::is_primary(&mut tx, account).await? {
+            channel_account::lose_number(&mut tx).await?;
+        }
+        device::end(&mut tx, account).await?;
         let mut act = removing
             .actor
             .act(removing.action, Some(row.instance_name.clone()));
@@ -157,7 +208,7 @@ impl Sessions {
         audit::note(&mut tx, &act).await?;
         tx.commit().await?;
         for (kind, name) in names {
-            self.routes.forget(kind, name).await;
+            self.routes.forget(kind, &name).await;
         }
         self.changed(work.scope(), account).await;
         Ok(())

@@ -3,7 +3,7 @@
 use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTransaction};
 
 use super::delete::Removing;
-use super::{SessionError, Sessions};
+use super::{SessionError, Sessions, Which};
 use crate::flows::tenant::Actor;
 use crate::store::{audit, session};
 
@@ -34,10 +34,10 @@ impl Sessions {
         target: &TenantScope,
         actor: &Actor,
     ) -> Result<(), SessionError> {
-        let Some(theirs) = self.find(target).await? else {
+        let Some(theirs) = self.find(target, Which::Primary).await? else {
             return Err(SessionError::NoTarget);
         };
-        let ours = self.of(scope).await?;
+        let ours = self.of(scope, Which::Primary).await?;
         let same = scope != target && ours.phone.is_some() && ours.phone == theirs.phone;
         if !same {
             return Err(SessionError::OtherNumber);
@@ -47,7 +47,7 @@ impl Sessions {
             detail: Some(format!("the number is held by {} too", scope.tenant())),
             actor,
         };
-        if !self.remove(target, &removing).await? {
+        if !self.remove(target, Which::Primary, &removing).await? {
             return Err(SessionError::NoTarget);
         }
         let mut tx = TenantTransaction::begin(&self.db, scope, "note forced disconnect").await?;

@@ -1,17 +1,27 @@
-//! A tenant's WhatsApp session: made, connected, paired, asked about, removed (channel-service contract 1.5 and 6.5).
+//! A tenant's WhatsApp sessions: made, connected, paired, asked about, removed (channel-service contract 1.5 and 6.5).
+//! Each belongs to an account, which is a device to people; where none is named the tenant's first one is meant.
 //!
 //! | rule | where |
 //! |---|---|
 //! | one is made at a time, and what is half made is finished or taken back | [`create`], `session_intents` |
 //! | it goes here only when it is gone there | [`delete`] |
 //! | asking often costs one call a second | [`watch`] |
+//! | it moves with its tenant to another endpoint, and no message goes out twice | [`assign`] |
 //! | what the provider forgets is told again at every connect | [`connect`] |
+//! | what dropped comes back, what is deaf is attached anew, what a person took off stays off | [`keep`], [`keep_rules`] |
 
+mod assign;
+mod call;
 mod connect;
 mod create;
 mod customer;
 mod delete;
+mod devices;
 mod duplicate;
+mod hearing;
+mod keep;
+pub mod keep_rules;
+mod look;
 mod watch;
 mod work;
 
@@ -19,35 +29,55 @@ use std::sync::Arc;
 
 use cache::{CacheKey, ReadThrough, RedisLink};
 use database::{Database, DatabaseError};
+use domain::endpoint::Provider;
 use domain::ids::AccountId;
 use runtime::encryption::{EncryptionError, KeyRing};
 use secrecy::{ExposeSecret as _, SecretString};
 use tenant_isolation::{TenantScope, TenantTransaction};
 use whatsapp::credentials::SessionToken;
 use whatsapp::genfity::{CallError, SupportGateway, WaAdmin};
-use whatsapp::session::{ManageSession, SessionFailure};
+use whatsapp::gowa::GowaDevices;
+use whatsapp::session::SessionFailure;
 
 use super::register_account::RegisterError;
 use super::route_account::AccountRoutes;
 use super::tenant::Actor;
-use crate::store::session::{self, SessionRow};
-use crate::store::{account, audit};
+use super::tenant_config::TenantConfigs;
+use crate::endpoints::{Endpoints, LiveEndpoint};
+use crate::store::session::{self, SessionRow, SessionVia};
+use crate::store::{account, audit, device};
 
+pub use assign::{AssignError, Assignment, ENDPOINT_CHANGED, Moved};
 pub use create::Created;
 pub use customer::{CustomerView, PAGE, SummaryItem, plain_status};
+pub use devices::{DeviceView, Devices, MOST_DEVICES, Removed, Standing};
+pub use hearing::Hearing;
+pub use keep::Keeper;
+pub use look::Sight;
 pub use watch::{QrView, StatusView};
+
+/// Which of a tenant's sessions is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// That of its first account.
+    Primary,
+    /// That of this account, which may be another tenant's.
+    Device(AccountId),
+}
 
 /// Everything that is done about sessions. Shared by requests and workers.
 pub struct Sessions {
     db: Database,
     keys: KeyRing,
     routes: AccountRoutes,
-    provider: Arc<dyn ManageSession>,
-    makers: Makers,
+    endpoints: Endpoints,
+    configs: TenantConfigs,
     webhook_url: Option<String>,
     statuses: ReadThrough<StatusView>,
     qr_codes: ReadThrough<QrView>,
+    held_codes: ReadThrough<QrView>,
     pause: watch::Pause,
+    hearing: Hearing,
 }
 
 /// Who can make sessions.
@@ -57,8 +87,42 @@ pub struct Makers {
     pub gateway: Option<SupportGateway>,
     /// The WhatsApp server's administration.
     pub server: Option<WaAdmin>,
+    /// The devices of a GoWA, which makes them itself.
+    pub devices: Option<GowaDevices>,
     /// Nothing may go out: without a gateway, sessions exist on paper.
     pub dry_run: bool,
+}
+
+impl LiveEndpoint {
+    fn gateway(&self) -> Result<&SupportGateway, SessionError> {
+        self.makers.gateway.as_ref().ok_or(SessionError::NotConfigured)
+    }
+
+    fn server(&self) -> Result<&WaAdmin, SessionError> {
+        self.makers.server.as_ref().ok_or(SessionError::NotConfigured)
+    }
+
+    fn devices(&self) -> Result<&GowaDevices, SessionError> {
+        self.makers.devices.as_ref().ok_or(SessionError::NotConfigured)
+    }
+
+    /// Who makes a new session there.
+    fn via(&self) -> Result<SessionVia, SessionError> {
+        if self.provider == Provider::Cloud {
+            return Err(SessionError::NotSupportedYet);
+        }
+        if self.makers.gateway.is_some() {
+            Ok(SessionVia::Gateway)
+        } else if self.makers.dry_run {
+            Ok(SessionVia::DryRun)
+        } else if self.makers.devices.is_some() {
+            Ok(SessionVia::Gowa)
+        } else if self.makers.server.is_some() {
+            Ok(SessionVia::Server)
+        } else {
+            Err(SessionError::NotConfigured)
+        }
+    }
 }
 
 /// What [`Sessions`] works with.
@@ -71,10 +135,10 @@ pub struct Tools {
     pub routes: AccountRoutes,
     /// Shares what was asked among processes.
     pub redis: RedisLink,
-    /// The sessions themselves.
-    pub provider: Arc<dyn ManageSession>,
-    /// Who can make them.
-    pub makers: Makers,
+    /// Where they live, and who can make them there.
+    pub endpoints: Endpoints,
+    /// What tenants have chosen for themselves.
+    pub configs: TenantConfigs,
     /// Where their events are to go.
     pub webhook_url: Option<String>,
 }
@@ -85,6 +149,21 @@ pub enum SessionError {
     /// The tenant has no session.
     #[error("the tenant has no session")]
     NoSession,
+    /// The tenant has no such device.
+    #[error("the tenant has no such device")]
+    NoDevice,
+    /// The device has no session: it is still being made, or it was left behind on another endpoint.
+    #[error("the device has no session")]
+    NotMade,
+    /// The device is to be removed.
+    #[error("the device is being removed")]
+    Going,
+    /// Nobody is registered under the tenant's id.
+    #[error("there is no such tenant")]
+    NoTenant,
+    /// The tenant's endpoint is of a kind on which devices are not made yet.
+    #[error("devices are not made on this kind of endpoint yet")]
+    NotSupportedYet,
     /// The other tenant has no session.
     #[error("the other tenant has no session")]
     NoTarget,
@@ -97,6 +176,9 @@ pub enum SessionError {
     /// The tenant is suspended.
     #[error("the tenant is suspended")]
     Suspended,
+    /// The account's endpoint is not configured (any more).
+    #[error("the endpoint {0} is not configured")]
+    EndpointMissing(String),
     /// Nobody is configured who could do it.
     #[error("nobody is configured who makes or removes sessions")]
     NotConfigured,
@@ -134,29 +216,63 @@ impl Sessions {
             db: tools.db,
             keys: tools.keys,
             routes: tools.routes,
-            provider: tools.provider,
-            makers: tools.makers,
+            endpoints: tools.endpoints,
+            configs: tools.configs,
             webhook_url: tools.webhook_url,
             statuses: ReadThrough::short_lived(tools.redis.clone(), WATCHED, watch::FRESH),
-            qr_codes: ReadThrough::short_lived(tools.redis, WATCHED, watch::FRESH),
+            qr_codes: ReadThrough::short_lived(tools.redis.clone(), WATCHED, watch::FRESH),
+            held_codes: ReadThrough::short_lived(tools.redis, WATCHED, watch::HELD),
             pause: watch::Pause::default(),
+            hearing: Hearing::default(),
         }
     }
 
-    /// The tenant's session as it is stored.
+    /// A session of the tenant's as it is stored.
     ///
     /// # Errors
     /// [`SessionError::Database`].
-    pub async fn find(&self, scope: &TenantScope) -> Result<Option<SessionRow>, SessionError> {
+    pub async fn find(&self, scope: &TenantScope, which: Which) -> Result<Option<SessionRow>, SessionError> {
         let mut tx = TenantTransaction::begin(&self.db, scope, "find session").await?;
-        let row = session::find(&mut tx).await?;
+        let row = match which {
+            Which::Primary => session::find(&mut tx).await?,
+            Which::Device(account) => session::find_of(&mut tx, account).await?,
+        };
         tx.commit().await?;
         Ok(row)
     }
 
-    /// As [`Self::find`], of a tenant that must have one.
-    async fn of(&self, scope: &TenantScope) -> Result<SessionRow, SessionError> {
-        self.find(scope).await?.ok_or(SessionError::NoSession)
+    /// As [`Self::find`], of a tenant that must have it.
+    async fn of(&self, scope: &TenantScope, which: Which) -> Result<SessionRow, SessionError> {
+        if let Some(row) = self.find(scope, which).await? {
+            return Ok(row);
+        }
+        let Which::Device(account) = which else {
+            return Err(SessionError::NoSession);
+        };
+        let mut tx = TenantTransaction::begin(&self.db, scope, "find device").await?;
+        let known = device::find(&mut tx, account).await?;
+        tx.commit().await?;
+        Err(known.map_or(SessionError::NoDevice, |_| SessionError::NotMade))
+    }
+
+    /// The endpoint that the session lives on.
+    fn endpoint(&self, row: &SessionRow) -> Result<Arc<LiveEndpoint>, SessionError> {
+        self.endpoint_named(&row.provider, &row.endpoint)
+    }
+
+    fn endpoint_named(&self, provider: &str, name: &str) -> Result<Arc<LiveEndpoint>, SessionError> {
+        self.endpoints
+            .of_account(provider, name)
+            .ok_or_else(|| SessionError::EndpointMissing(name.to_owned()))
+    }
+
+    /// Where a session's events are to go. Those of a GoWA have a road of their own, which says whose they are.
+    fn webhook_url_at(&self, provider: Provider, endpoint: &str) -> Option<String> {
+        let url = self.webhook_url.as_deref()?;
+        Some(match provider {
+            Provider::Gowa => format!("{url}/gowa/{endpoint}"),
+            Provider::Genfity | Provider::Cloud => url.to_owned(),
+        })
     }
 
     fn token(&self, scope: &TenantScope, row: &SessionRow) -> Result<SessionToken, SessionError> {
@@ -184,6 +300,7 @@ impl Sessions {
     pub async fn changed(&self, scope: &TenantScope, account: AccountId) {
         self.statuses.forget(&status_key(scope, account)).await;
         self.qr_codes.forget(&qr_key(scope, account)).await;
+        self.held_codes.forget_once(&held_key(scope, account)).await;
     }
 }
 
@@ -193,6 +310,10 @@ fn status_key(scope: &TenantScope, account: AccountId) -> CacheKey {
 
 fn qr_key(scope: &TenantScope, account: AccountId) -> CacheKey {
     CacheKey::of_tenant(scope, "session_qr", &account.to_string())
+}
+
+fn held_key(scope: &TenantScope, account: AccountId) -> CacheKey {
+    CacheKey::of_tenant(scope, "held_qr", &account.to_string())
 }
 
 /// 64 random hexadecimal digits behind a prefix.

@@ -1,41 +1,53 @@
 //! Where a session stands, for dialogs that ask every second or more often: whoever asks at the same time shares one
 //! call, and its answer is good for a second, also in other processes.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use cache::NotLoaded;
 use domain::account::AccountStatus;
 use domain::address::{Jid, PhoneNumber};
+use domain::endpoint::{EndpointName, Provider};
 use serde::{Deserialize, Serialize};
 use tenant_isolation::{TenantScope, TenantTransaction};
 use tokio::time::Instant;
 use whatsapp::credentials::SessionToken;
 use whatsapp::session::{FailureReason, SessionState};
 
-use super::{SessionError, Sessions, qr_key, status_key};
+use super::call::SessionCall;
+use super::{SessionError, Sessions, Which, held_key, qr_key, status_key};
+use crate::endpoints::LiveEndpoint;
 use crate::store::channel_account;
 use crate::store::session::{self, SessionRow};
 
 /// How long an answer is good.
 pub(super) const FRESH: Duration = Duration::from_secs(1);
 
-/// How long nobody is asked after the gateway said that we ask too often. It counts by our address, for all tenants
+/// How long a GoWA's code is shown before it is asked for another one.
+pub(super) const HELD: Duration = Duration::from_secs(20);
+
+/// How long nobody is asked at an endpoint after it said that we ask too often. It counts by our address, for all tenants
 /// together, and blocks whoever goes on (contract 6.1).
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// Until when nobody is asked. Asking is for dialogs only, so it can wait; what people do is not held up.
+/// Until when nobody is asked at which endpoint. Asking is for dialogs only, so it can wait; what people do is not held
+/// up. Bounded by the names of endpoints.
 #[derive(Debug, Default)]
-pub(super) struct Pause(Mutex<Option<Instant>>);
+pub(super) struct Pause(Mutex<HashMap<String, Instant>>);
 
 impl Pause {
-    fn begin(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + PAUSE);
+    pub(super) fn begin(&self, endpoint: &EndpointName) {
+        let until = Instant::now() + PAUSE;
+        let mut pauses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pauses.insert(endpoint.to_string(), until);
         metrics::counter!("kanal_session_asking_paused_total").increment(1);
     }
 
-    fn is_on(&self) -> bool {
-        let until = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        until.is_some_and(|until| Instant::now() < until)
+    pub(super) fn is_on(&self, endpoint: &EndpointName) -> bool {
+        let pauses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = pauses.get(endpoint.as_str());
+        until.is_some_and(|until| Instant::now() < *until)
     }
 }
 
@@ -84,15 +96,16 @@ pub enum QrView {
 }
 
 impl Sessions {
-    /// Where the tenant's session stands, with what is stored of it. `None`: it has none.
+    /// Where a session of the tenant's stands, with what is stored of it. `None`: there is none.
     ///
     /// # Errors
     /// [`SessionError`] about our own side only: a provider that fails is [`StatusView::Unknown`].
     pub async fn status(
         &self,
         scope: &TenantScope,
+        which: Which,
     ) -> Result<Option<(SessionRow, StatusView)>, SessionError> {
-        let Some(row) = self.find(scope).await? else {
+        let Some(row) = self.find(scope, which).await? else {
             return Ok(None);
         };
         let key = status_key(scope, row.account());
@@ -111,15 +124,28 @@ impl Sessions {
             tracing::error!(tenant = %scope.tenant(), "a session's token does not open");
             return StatusView::Unknown;
         };
-        if self.pause.is_on() {
+        let Some(endpoint) = self.endpoints.of_account(&row.provider, &row.endpoint) else {
+            tracing::info!(tenant = %scope.tenant(), endpoint = row.endpoint,
+                "where a session stands could not be asked: its endpoint is not configured");
+            return StatusView::Unknown;
+        };
+        if self.pause.is_on(&endpoint.name) {
             return StatusView::Unknown;
         }
         metrics::counter!("kanal_session_status_calls_total").increment(1);
-        let state = match self.provider.status(&token).await {
+        let state = match self
+            .call(
+                scope,
+                &endpoint,
+                SessionCall::Status,
+                endpoint.sessions.status(&token),
+            )
+            .await
+        {
             Ok(state) => state,
             Err(failure) => {
                 if failure.reason == FailureReason::RateLimited {
-                    self.pause.begin();
+                    self.pause.begin(&endpoint.name);
                 }
                 tracing::info!(tenant = %scope.tenant(), reason = failure.reason.as_str(),
                     "where a session stands could not be asked");
@@ -127,7 +153,7 @@ impl Sessions {
             }
         };
         let phone = number_of(&state.jid);
-        if !self.makers.dry_run
+        if !self.endpoints.is_dry_run()
             && let Err(error) = self.learn(scope, row, &state, phone.as_deref()).await
         {
             tracing::warn!(error = %crate::error::chain(&error), "a session's state was not kept");
@@ -145,24 +171,18 @@ impl Sessions {
     }
 
     /// Keeps what is news.
-    async fn learn(
+    pub(super) async fn learn(
         &self,
         scope: &TenantScope,
         row: &SessionRow,
         state: &SessionState,
         phone: Option<&str>,
     ) -> Result<(), SessionError> {
-        let status = match (state.connected, state.logged_in) {
-            (true, true) => AccountStatus::Connected,
-            (true, false) => AccountStatus::QrWaiting,
-            // Down because it was unlinked says more than down.
-            (false, _) if row.status.parse() == Ok(AccountStatus::LoggedOut) => AccountStatus::LoggedOut,
-            (false, _) => AccountStatus::Disconnected,
-        };
+        let status = standing(state.connected, state.logged_in, &row.status);
         let mut tx = TenantTransaction::begin(&self.db, scope, "learn session state").await?;
         session::note_state(&mut tx, row.account(), status, phone).await?;
         if let Some(phone) = phone {
-            channel_account::show_number(&mut tx, phone).await?;
+            channel_account::show_number(&mut tx, row.account(), phone).await?;
         }
         tx.commit().await?;
         Ok(())
@@ -172,37 +192,74 @@ impl Sessions {
     ///
     /// # Errors
     /// [`SessionError`] about our own side only.
-    pub async fn qr(&self, scope: &TenantScope) -> Result<QrView, SessionError> {
-        let row = self.of(scope).await?;
+    pub async fn qr(&self, scope: &TenantScope, which: Which) -> Result<QrView, SessionError> {
+        let row = self.of(scope, which).await?;
         let token = self.token(scope, &row)?;
+        let endpoint = self.endpoint(&row)?;
         let key = qr_key(scope, row.account());
         let asked = self
             .qr_codes
             .get(&key, || async {
-                Ok::<_, SessionError>(Some(self.ask_qr(&token).await))
+                Ok::<_, SessionError>(Some(match endpoint.provider {
+                    Provider::Gowa => self.held_qr(scope, &row, &endpoint, &token).await,
+                    Provider::Genfity | Provider::Cloud => self.ask_qr(scope, &endpoint, &token).await,
+                }))
             })
             .await;
         Ok(asked.ok().flatten().unwrap_or(QrView::NoSession))
     }
+
+    /// Asking a GoWA for a code makes a new one, after which the one before does not count. So one is held for as long as
+    /// it can be scanned.
+    async fn held_qr(
+        &self,
+        scope: &TenantScope,
+        row: &SessionRow,
+        endpoint: &LiveEndpoint,
+        token: &SessionToken,
+    ) -> QrView {
+        let held = self
+            .held_codes
+            .get(&held_key(scope, row.account()), || async {
+                match self.ask_qr(scope, endpoint, token).await {
+                    QrView::Code(code) if !code.is_empty() => Ok(Some(QrView::Code(code))),
+                    other => Err(NoCode(other)),
+                }
+            })
+            .await;
+        match held {
+            Ok(view) => view.unwrap_or(QrView::NoSession),
+            Err(error) => match &*error {
+                NotLoaded::Failed(NoCode(view)) => view.clone(),
+                NotLoaded::Absent => QrView::NoSession,
+            },
+        }
+    }
 }
 
+/// What is not held.
+struct NoCode(QrView);
+
 impl Sessions {
-    async fn ask_qr(&self, token: &SessionToken) -> QrView {
-        if self.pause.is_on() {
+    async fn ask_qr(&self, scope: &TenantScope, endpoint: &LiveEndpoint, token: &SessionToken) -> QrView {
+        if self.pause.is_on(&endpoint.name) {
             return QrView::Failed {
                 code: FailureReason::RateLimited.as_str().to_owned(),
                 said: "rate limit exceeded".to_owned(),
             };
         }
         metrics::counter!("kanal_session_qr_calls_total").increment(1);
-        let failure = match self.provider.qr(token).await {
+        let failure = match self
+            .call(scope, endpoint, SessionCall::Qr, endpoint.sessions.qr(token))
+            .await
+        {
             Ok(code) => return QrView::Code(code.0),
             Err(failure) => failure,
         };
         match failure.reason {
             FailureReason::AlreadyLoggedIn => return QrView::AlreadyLoggedIn,
             FailureReason::NoSession => return QrView::NoSession,
-            FailureReason::RateLimited => self.pause.begin(),
+            FailureReason::RateLimited => self.pause.begin(&endpoint.name),
             _ => {}
         }
         QrView::Failed {
@@ -212,8 +269,19 @@ impl Sessions {
     }
 }
 
+/// What the provider's words mean for an account that stood like this before.
+pub(super) fn standing(connected: bool, logged_in: bool, before: &str) -> AccountStatus {
+    match (connected, logged_in) {
+        (true, true) => AccountStatus::Connected,
+        (true, false) => AccountStatus::QrWaiting,
+        // Down because it was unlinked says more than down.
+        (false, _) if before.parse() == Ok(AccountStatus::LoggedOut) => AccountStatus::LoggedOut,
+        (false, _) => AccountStatus::Disconnected,
+    }
+}
+
 /// The number of an address with a device. A hidden id is no number.
-fn number_of(jid: &str) -> Option<String> {
+pub(super) fn number_of(jid: &str) -> Option<String> {
     let jid = Jid::parse(jid).ok()?;
     let (user, server) = (jid.user(), jid.server());
     (server == "s.whatsapp.net")

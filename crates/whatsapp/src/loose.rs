@@ -11,7 +11,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 /// One odd field (a sender as an object, a length as a string) must not cost us a message: readers ask for the
 /// type they need and get `None` for any other.
 #[derive(Default)]
-pub(in crate::genfity) enum Loose<'a> {
+pub(crate) enum Loose<'a> {
     #[default]
     Nothing,
     Text(Cow<'a, str>),
@@ -22,7 +22,7 @@ pub(in crate::genfity) enum Loose<'a> {
 
 impl Loose<'_> {
     /// The text, `""` included.
-    pub(in crate::genfity) fn text(&self) -> Option<&str> {
+    pub(crate) fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
             _ => None,
@@ -30,12 +30,12 @@ impl Loose<'_> {
     }
 
     /// The text, unless it is empty.
-    pub(in crate::genfity) fn filled(&self) -> Option<&str> {
+    pub(crate) fn filled(&self) -> Option<&str> {
         self.text().filter(|text| !text.is_empty())
     }
 
     /// A whole number, also when written as a text or as `5.0`.
-    pub(in crate::genfity) fn whole(&self) -> Option<i64> {
+    pub(crate) fn whole(&self) -> Option<i64> {
         /// Whole numbers are exact in an f64 up to here, and the server's went through one.
         const EXACT: f64 = 9_007_199_254_740_992.0;
         match self {
@@ -48,12 +48,12 @@ impl Loose<'_> {
     }
 
     /// A size or count.
-    pub(in crate::genfity) fn size(&self) -> Option<u64> {
+    pub(crate) fn size(&self) -> Option<u64> {
         self.whole().and_then(|number| u64::try_from(number).ok())
     }
 
     /// A real number.
-    pub(in crate::genfity) fn real(&self) -> Option<f64> {
+    pub(crate) fn real(&self) -> Option<f64> {
         match self {
             #[expect(clippy::cast_precision_loss, reason = "degrees, not counters")]
             Self::Whole(number) => Some(*number as f64),
@@ -63,12 +63,12 @@ impl Loose<'_> {
     }
 
     /// Is it `true`? Anything else is not.
-    pub(in crate::genfity) fn is_true(&self) -> bool {
+    pub(crate) fn is_true(&self) -> bool {
         matches!(self, Self::Flag(true))
     }
 
     /// A moment: RFC 3339, or seconds since 1970.
-    pub(in crate::genfity) fn time(&self) -> Option<DateTime<Utc>> {
+    pub(crate) fn time(&self) -> Option<DateTime<Utc>> {
         match self {
             Self::Text(text) => DateTime::parse_from_rfc3339(text).ok().map(|at| at.to_utc()),
             _ => DateTime::from_timestamp(self.whole()?, 0),

@@ -1,18 +1,21 @@
-//! `multipart/form-data`, as much of it as message posts use.
+//! `multipart/form-data`, as much of it as our services use.
 
 use serde_json::{Map, Value};
 
-/// An attached file; its bytes are counted and dropped.
+/// An attached file.
 #[derive(Debug)]
-pub(super) struct File {
-    pub(super) name: String,
-    pub(super) content_type: String,
-    pub(super) bytes: usize,
+pub(crate) struct File {
+    /// The field it came in.
+    pub(crate) field: String,
+    pub(crate) name: String,
+    pub(crate) content_type: String,
+    pub(crate) bytes: usize,
+    pub(crate) content: Vec<u8>,
 }
 
 impl File {
     /// `file_type` of the attachment.
-    pub(super) fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self.content_type.split('/').next() {
             Some("image") => "image",
             Some("audio") => "audio",
@@ -23,7 +26,7 @@ impl File {
 }
 
 /// The text fields and the files; `None` if the body is not what its header says.
-pub(super) fn parse(content_type: &str, body: &[u8]) -> Option<(Map<String, Value>, Vec<File>)> {
+pub(crate) fn parse(content_type: &str, body: &[u8]) -> Option<(Map<String, Value>, Vec<File>)> {
     let boundary = parameter(content_type, "boundary")?;
     let delimiter = format!("--{boundary}");
     let mut fields = Map::new();
@@ -40,9 +43,11 @@ pub(super) fn parse(content_type: &str, body: &[u8]) -> Option<(Map<String, Valu
         let name = parameter(disposition, "name")?;
         match parameter(disposition, "filename") {
             Some(file_name) => files.push(File {
+                field: name,
                 name: file_name,
                 content_type: header(&head, "content-type").unwrap_or_default().to_owned(),
                 bytes: data.len(),
+                content: data.to_vec(),
             }),
             None => {
                 let text = String::from_utf8_lossy(data).into_owned();

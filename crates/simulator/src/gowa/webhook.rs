@@ -1,0 +1,175 @@
+//! Outgoing webhooks: signed, ten seconds each, five attempts, then dropped (4.6).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{SecondsFormat, Utc};
+use serde_json::{Value, json};
+
+use super::state::{GowaDelivery, GowaDevice, GowaState, bare};
+use crate::faults::FaultTarget;
+use crate::hub::{Hub, body_start, chain, lock};
+use crate::signature::hmac_sha256_hex;
+
+/// What happened.
+pub(super) struct Event<'a> {
+    pub(super) name: &'a str,
+    /// The envelope tells when.
+    pub(super) timestamp: bool,
+    /// The envelope tells the device's id.
+    pub(super) session_id: bool,
+    pub(super) payload: Value,
+}
+
+/// An event as it will be posted, the same bytes at every attempt.
+struct Outgoing {
+    event_id: u64,
+    device: String,
+    event: String,
+    message_id: Option<String>,
+    url: String,
+    body: String,
+    signature: String,
+}
+
+/// Sends the event in a task of its own: no order is promised.
+pub(super) fn emit(hub: &Arc<Hub>, state: &mut GowaState, device: &GowaDevice, event: &Event<'_>) {
+    let Some(outgoing) = prepare(state, device, event) else {
+        return;
+    };
+    let shared = Arc::clone(hub);
+    hub.spawn(async move { deliver(&shared, Arc::new(outgoing)).await });
+}
+
+/// The event as it would be posted; nothing if nobody is to get it. A device's own webhook replaces the one for all.
+fn prepare(state: &mut GowaState, device: &GowaDevice, event: &Event<'_>) -> Option<Outgoing> {
+    let own = device
+        .webhook
+        .clone()
+        .filter(|webhook| !webhook.webhook_url.is_empty());
+    let (url, secret, events) = match own {
+        Some(own) => {
+            let secret = if own.webhook_secret.is_empty() {
+                state.settings.webhook_secret.clone()
+            } else {
+                own.webhook_secret
+            };
+            (own.webhook_url, secret, own.webhook_events)
+        }
+        None => (
+            state.settings.webhook_url.clone(),
+            state.settings.webhook_secret.clone(),
+            String::new(),
+        ),
+    };
+    let wanted = events.is_empty() || events.split(',').any(|name| name.trim() == event.name);
+    if url.is_empty() || !wanted {
+        return None;
+    }
+    state.events += 1;
+    let mut body = json!({"event": event.name, "device_id": bare(&device.jid), "payload": event.payload});
+    if event.session_id {
+        body["session_id"] = json!(device.id);
+    }
+    if event.timestamp {
+        body["timestamp"] = json!(Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true));
+    }
+    let body = body.to_string();
+    Some(Outgoing {
+        event_id: state.events,
+        device: device.id.clone(),
+        event: event.name.to_owned(),
+        message_id: event.payload["id"]
+            .as_str()
+            .or_else(|| event.payload["ids"][0].as_str())
+            .map(str::to_owned),
+        url,
+        signature: format!("sha256={}", hmac_sha256_hex(&secret, &[body.as_bytes()])),
+        body,
+    })
+}
+
+async fn deliver(hub: &Arc<Hub>, outgoing: Arc<Outgoing>) {
+    let fate = lock(&hub.faults).for_event(FaultTarget::GowaWebhook);
+    if !fate.hold.is_zero() {
+        tokio::time::sleep(fate.hold).await;
+    }
+    if fate.concurrent {
+        for copy in 1..=fate.copies {
+            let (shared, outgoing) = (Arc::clone(hub), Arc::clone(&outgoing));
+            hub.spawn(async move { with_retries(&shared, &outgoing, copy).await });
+        }
+    }
+    with_retries(hub, &outgoing, 0).await;
+    if !fate.concurrent {
+        for copy in 1..=fate.copies {
+            with_retries(hub, &outgoing, copy).await;
+        }
+    }
+}
+
+async fn with_retries(hub: &Arc<Hub>, outgoing: &Outgoing, copy: u32) {
+    let mut attempt: u32 = 1;
+    while !attempt_once(hub, outgoing, attempt, copy).await {
+        // Looked up each time, because tests shorten the schedule while events are waiting.
+        let pauses = lock(&hub.gowa).settings.retry_pauses_ms.clone();
+        let Some(pause) = pauses.get(attempt as usize - 1) else {
+            return;
+        };
+        tokio::time::sleep(Duration::from_millis(*pause)).await;
+        attempt += 1;
+    }
+}
+
+/// One attempt, journalled. True if it was accepted.
+async fn attempt_once(hub: &Arc<Hub>, outgoing: &Outgoing, attempt: u32, copy: u32) -> bool {
+    let fate = lock(&hub.faults).for_attempt(FaultTarget::GowaWebhook);
+    if !fate.delay.is_zero() {
+        tokio::time::sleep(fate.delay).await;
+    }
+    let outcome = if fate.cut {
+        Err("cut on purpose, nothing was sent".to_owned())
+    } else {
+        let answered = post(hub, outgoing).await;
+        if fate.lose_answer {
+            Err("sent, answer lost on purpose".to_owned())
+        } else {
+            answered
+        }
+    };
+    let moment = hub.now();
+    let (status, error, response) = match outcome {
+        Ok((status, response)) => (Some(status), None, response),
+        Err(error) => (None, Some(error), String::new()),
+    };
+    lock(&hub.gowa).deliveries.push(|seq| GowaDelivery {
+        seq,
+        moment,
+        event_id: outgoing.event_id,
+        device: outgoing.device.clone(),
+        event: outgoing.event.clone(),
+        message_id: outgoing.message_id.clone(),
+        attempt,
+        copy,
+        status,
+        error,
+        response,
+    });
+    status.is_some_and(|status| (200..300).contains(&status))
+}
+
+async fn post(hub: &Hub, outgoing: &Outgoing) -> Result<(u16, String), String> {
+    let response = hub
+        .wa_client
+        .post(&outgoing.url)
+        .timeout(Duration::from_secs(10))
+        .header("content-type", "application/json")
+        .header("x-hub-signature-256", &outgoing.signature)
+        .body(outgoing.body.clone())
+        .send()
+        .await
+        .map_err(|error| chain(&error))?;
+    let status = response.status().as_u16();
+    let start = body_start(response).await.map_err(|error| chain(&error))?;
+    Ok((status, start))
+}

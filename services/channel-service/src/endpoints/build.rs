@@ -1,0 +1,137 @@
+//! From an endpoint's settings to the ways to it. A new provider's clients are put together here.
+
+use std::sync::Arc;
+
+use url::Url;
+use whatsapp::credentials::BasicAuth;
+use whatsapp::dry_run::DryRun;
+use whatsapp::genfity::{
+    Endpoint, GenfityCourtesy, GenfityDownloads, GenfitySender, GenfitySessions, InternalKey,
+    InvalidEndpoint, SupportGateway, WaAdmin,
+};
+use whatsapp::gowa::{GowaCourtesy, GowaDevices, GowaDownloads, GowaEndpoint, GowaSender, GowaSessions};
+use whatsapp::probe::{HttpProbe, ProbeEndpoint};
+use whatsapp::unserved::Unserved;
+
+use super::{CallSettings, LiveEndpoint};
+use crate::config::{ApiKey, EndpointSettings, ProviderSettings, gateway_base};
+use crate::flows::session::Makers;
+use runtime::config::BaseUrl;
+
+impl LiveEndpoint {
+    pub(super) fn build(settings: &EndpointSettings, calls: CallSettings) -> Result<Self, InvalidEndpoint> {
+        let live = match &settings.provider {
+            ProviderSettings::Genfity { gateway, server } => {
+                Self::genfity(settings, calls, gateway.as_ref(), server.as_ref())?
+            }
+            ProviderSettings::Gowa { auth } => Self::gowa(settings, calls, auth.as_ref())?,
+            ProviderSettings::Cloud(_) => Self::unserved(settings),
+        };
+        Ok(if calls.dry_run { live.silenced() } else { live })
+    }
+
+    fn genfity(
+        settings: &EndpointSettings,
+        calls: CallSettings,
+        gateway: Option<&(BaseUrl, InternalKey)>,
+        server: Option<&(BaseUrl, ApiKey)>,
+    ) -> Result<Self, InvalidEndpoint> {
+        let endpoint = Endpoint::new(settings.api_url.url().clone())?.with_total_timeout(calls.timeout);
+        let makers = Makers {
+            gateway: gateway
+                .map(|(base, key)| SupportGateway::new(&Endpoint::new(base.url().clone())?, key.clone()))
+                .transpose()?,
+            server: server
+                .map(|(base, token)| {
+                    WaAdmin::new(&Endpoint::new(base.url().clone())?, token.secret().clone())
+                })
+                .transpose()?,
+            devices: None,
+            dry_run: calls.dry_run,
+        };
+        Ok(Self {
+            sender: Arc::new(GenfitySender::new(
+                &endpoint.clone().with_total_timeout(calls.longest_send()),
+            )?),
+            sessions: Arc::new(GenfitySessions::new(&endpoint)?),
+            courtesy: Arc::new(GenfityCourtesy::new(&endpoint)?),
+            downloads: Arc::new(GenfityDownloads::new(&endpoint)?),
+            probe: Arc::new(genfity_probe(settings.api_url.url(), gateway, server)?),
+            makers,
+            ..Self::unserved(settings)
+        })
+    }
+
+    fn gowa(
+        settings: &EndpointSettings,
+        calls: CallSettings,
+        auth: Option<&BasicAuth>,
+    ) -> Result<Self, InvalidEndpoint> {
+        let endpoint =
+            GowaEndpoint::new(settings.api_url.url().clone(), auth)?.with_total_timeout(calls.timeout);
+        Ok(Self {
+            sender: Arc::new(GowaSender::new(&endpoint)?),
+            sessions: Arc::new(GowaSessions::new(&endpoint)?),
+            courtesy: Arc::new(GowaCourtesy::new(&endpoint)?),
+            downloads: Arc::new(GowaDownloads::new(&endpoint)?),
+            probe: Arc::new(HttpProbe::gowa(settings.api_url.url(), auth)?),
+            makers: Makers {
+                devices: Some(GowaDevices::new(&endpoint)?),
+                ..Makers::default()
+            },
+            ..Self::unserved(settings)
+        })
+    }
+
+    /// The endpoint without a way to it.
+    fn unserved(settings: &EndpointSettings) -> Self {
+        Self {
+            name: settings.name.clone(),
+            provider: settings.provider.kind(),
+            sender: Arc::new(Unserved),
+            sessions: Arc::new(Unserved),
+            courtesy: Arc::new(Unserved),
+            downloads: Arc::new(Unserved),
+            probe: Arc::new(Unserved),
+            makers: Makers::default(),
+            webhook_keys: settings.webhook_keys.clone(),
+            cloud: match &settings.provider {
+                ProviderSettings::Cloud(cloud) => Some(cloud.clone()),
+                ProviderSettings::Genfity { .. } | ProviderSettings::Gowa { .. } => None,
+            },
+            settings: settings.clone(),
+        }
+    }
+
+    /// The endpoint while nothing may go out. Files still come in, and a gateway still makes sessions.
+    fn silenced(self) -> Self {
+        Self {
+            sender: Arc::new(DryRun),
+            sessions: Arc::new(DryRun),
+            courtesy: Arc::new(DryRun),
+            probe: Arc::new(DryRun) as Arc<dyn ProbeEndpoint>,
+            makers: Makers {
+                devices: None,
+                dry_run: true,
+                ..self.makers
+            },
+            ..self
+        }
+    }
+}
+
+/// Whoever makes sessions is asked with the key for that; without one, whoever stands behind the prefix of the API.
+fn genfity_probe(
+    api: &Url,
+    gateway: Option<&(BaseUrl, InternalKey)>,
+    server: Option<&(BaseUrl, ApiKey)>,
+) -> Result<HttpProbe, InvalidEndpoint> {
+    match (gateway, server) {
+        (Some((base, key)), _) => HttpProbe::gateway(base.url(), Some(key)),
+        (None, Some((base, token))) => HttpProbe::wa_server(base.url(), Some(token.secret())),
+        (None, None) => match gateway_base(api) {
+            Some(base) => HttpProbe::gateway(&base, None),
+            None => HttpProbe::wa_server(api, None),
+        },
+    }
+}

@@ -1,0 +1,157 @@
+//! `early_receipts`: what phones confirmed before we knew under which id a message of ours went out. And that id.
+
+use chrono::{DateTime, Utc};
+use database::DatabaseError;
+use diesel::sql_types::{Array, Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+use domain::delivery::DeliveryStatus;
+use domain::ids::{AccountId, MessageId, ProviderMessageId};
+use tenant_isolation::TenantTransaction;
+
+/// Not a status of any message: the row of whoever has the answer and looks for receipts.
+const NOTHING: &str = "";
+
+/// Keeps a receipt for those of the messages that the account has not. Whoever is just learning one of these ids is waited
+/// for, and afterwards the messages are to be looked at once more.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn keep(
+    tx: &mut TenantTransaction,
+    account: AccountId,
+    ids: &[ProviderMessageId],
+    status: DeliveryStatus,
+    at: DateTime<Utc>,
+) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    // In one order, for two receipts may name the same messages in different ones.
+    diesel::sql_query(
+        "INSERT INTO early_receipts AS e (tenant_id, account_id, provider_message_id, status, at) \
+         SELECT $1, $2, ids.id, $4, $5 FROM (SELECT DISTINCT unnest($3) AS id) ids \
+         WHERE NOT EXISTS (SELECT 1 FROM messages m WHERE m.tenant_id = $1 AND m.account_id = $2 \
+                              AND m.provider_message_id = ids.id) \
+         ORDER BY ids.id COLLATE \"C\" \
+         ON CONFLICT (tenant_id, account_id, provider_message_id) DO UPDATE \
+            SET status = CASE WHEN e.status = 'read' THEN e.status ELSE excluded.status END, at = excluded.at",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(account.as_uuid())
+    .bind::<Array<Text>, _>(ids.iter().map(ProviderMessageId::as_str).collect::<Vec<_>>())
+    .bind::<Text, _>(status.as_str())
+    .bind::<Timestamptz, _>(at)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// Forgets receipts whose messages are there after all.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn forget_known(
+    tx: &mut TenantTransaction,
+    account: AccountId,
+    ids: &[ProviderMessageId],
+) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    diesel::sql_query(
+        "DELETE FROM early_receipts e WHERE e.tenant_id = $1 AND e.account_id = $2 AND e.provider_message_id = ANY ($3) \
+            AND EXISTS (SELECT 1 FROM messages m WHERE m.tenant_id = $1 AND m.account_id = $2 \
+                           AND m.provider_message_id = e.provider_message_id)",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(account.as_uuid())
+    .bind::<Array<Text>, _>(ids.iter().map(ProviderMessageId::as_str).collect::<Vec<_>>())
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// Takes the receipt that waits for a message with this id, if there is one. Receipts that are just coming wait until the
+/// commit and then find the message.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn claim(
+    tx: &mut TenantTransaction,
+    account: AccountId,
+    id: &ProviderMessageId,
+) -> Result<Option<(DeliveryStatus, DateTime<Utc>)>, DatabaseError> {
+    #[derive(diesel::QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        status: String,
+        #[diesel(sql_type = Timestamptz)]
+        at: DateTime<Utc>,
+    }
+    let tenant = tx.scope().tenant().to_string();
+    let row: Row = diesel::sql_query(
+        "INSERT INTO early_receipts AS e (tenant_id, account_id, provider_message_id, status, at) \
+         VALUES ($1, $2, $3, $4, now()) \
+         ON CONFLICT (tenant_id, account_id, provider_message_id) DO UPDATE SET status = e.status \
+         RETURNING e.status, e.at",
+    )
+    .bind::<Text, _>(&tenant)
+    .bind::<SqlUuid, _>(account.as_uuid())
+    .bind::<Text, _>(id.as_str())
+    .bind::<Text, _>(NOTHING)
+    .get_result(tx.connection())
+    .await?;
+    diesel::sql_query(
+        "DELETE FROM early_receipts WHERE tenant_id = $1 AND account_id = $2 AND provider_message_id = $3",
+    )
+    .bind::<Text, _>(&tenant)
+    .bind::<SqlUuid, _>(account.as_uuid())
+    .bind::<Text, _>(id.as_str())
+    .execute(tx.connection())
+    .await?;
+    Ok(row.status.parse().ok().map(|status| (status, row.at)))
+}
+
+/// Notes the id in the dedup ledger, so that the message is not taken for one that was typed on the phone when the provider
+/// tells of it. False: it did so already.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn note_id(
+    tx: &mut TenantTransaction,
+    account: AccountId,
+    id: &ProviderMessageId,
+    message: MessageId,
+) -> Result<bool, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let noted = diesel::sql_query(
+        "INSERT INTO inbound_ledger (tenant_id, account_id, provider_message_id, message_id) \
+         VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(account.as_uuid())
+    .bind::<Text, _>(id.as_str())
+    .bind::<SqlUuid, _>(message.as_uuid())
+    .execute(tx.connection())
+    .await?;
+    Ok(noted == 1)
+}
+
+/// A message of ours goes by the provider's id from now on. Its own is kept beside it.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn set_id(
+    tx: &mut TenantTransaction,
+    message: MessageId,
+    id: &ProviderMessageId,
+) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    diesel::sql_query(
+        "UPDATE messages SET ordered_as = coalesce(ordered_as, provider_message_id), provider_message_id = $3, \
+             updated_at = now() \
+         WHERE tenant_id = $1 AND id = $2 AND direction = 'outbound'",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(message.as_uuid())
+    .bind::<Text, _>(id.as_str())
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! `leases`: which process does a thing that only one may do at a time.
+
+use std::time::Duration;
+
+use database::DatabaseError;
+use diesel::sql_types::{Double, Text, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+use tenant_isolation::PlatformTransaction;
+use uuid::Uuid;
+
+/// Takes the lease of this name for so long, or keeps it. False while somebody else has it.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn hold(
+    tx: &mut PlatformTransaction,
+    name: &str,
+    holder: Uuid,
+    length: Duration,
+) -> Result<bool, DatabaseError> {
+    let held = diesel::sql_query(
+        "INSERT INTO leases AS l (name, holder, until) VALUES ($1, $2, now() + make_interval(secs => $3)) \
+         ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until \
+         WHERE l.holder = excluded.holder OR l.until < now()",
+    )
+    .bind::<Text, _>(name)
+    .bind::<SqlUuid, _>(holder)
+    .bind::<Double, _>(length.as_secs_f64())
+    .execute(tx.connection())
+    .await?;
+    Ok(held == 1)
+}
+
+/// Lets somebody else begin at once.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn release(tx: &mut PlatformTransaction, name: &str, holder: Uuid) -> Result<(), DatabaseError> {
+    diesel::sql_query("DELETE FROM leases WHERE name = $1 AND holder = $2")
+        .bind::<Text, _>(name)
+        .bind::<SqlUuid, _>(holder)
+        .execute(tx.connection())
+        .await?;
+    Ok(())
+}
