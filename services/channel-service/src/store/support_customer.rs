@@ -47,3 +47,16 @@ pub async fn keep_key(tx: &mut TenantTransaction, key_sealed: &str) -> Result<()
     .await?;
     Ok(())
 }
+
+/// Forgets the tenant's key, which is a gateway's that it has left.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn forget_key(tx: &mut TenantTransaction) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    diesel::sql_query("DELETE FROM support_customers WHERE tenant_id = $1")
+        .bind::<Text, _>(tenant)
+        .execute(tx.connection())
+        .await?;
+    Ok(())
+}

@@ -100,7 +100,7 @@ impl Watching {
                 return Some(block);
             }
             let chunk = tokio::time::timeout(Duration::from_secs(60), self.response.chunk());
-            let chunk = chunk.await.expect("the stream says something").unwrap()?;
+            let chunk = chunk.await.unwrap().unwrap()?;
             self.read.push_str(std::str::from_utf8(&chunk).unwrap());
         }
     }

@@ -23,12 +23,13 @@ use uuid::Uuid;
 
 use super::work::Work;
 use super::{SessionError, Sessions, Which};
+use crate::config::PRIMARY;
 use crate::flows::announce_status::announce_put_aside;
 use crate::flows::tenant::Actor;
 use crate::store::session::{self, SessionRow};
 use crate::store::session_intent::{self, IntentRow};
 use crate::store::tenant_move::{self, Binding, InFlight, OnItsWay};
-use crate::store::{audit, channel_account, tenant, tenant_config};
+use crate::store::{audit, channel_account, support_customer, tenant, tenant_config};
 
 /// Why messages were put aside, in their rows and events.
 pub const ENDPOINT_CHANGED: &str = "endpoint_changed";
@@ -99,6 +100,8 @@ struct After {
     accounts: Vec<AccountId>,
     names: Vec<(&'static str, String)>,
     sessions: Vec<SessionRow>,
+    /// The tenant's place was another one.
+    is_elsewhere: bool,
 }
 
 impl Sessions {
@@ -207,6 +210,12 @@ impl Sessions {
         }
         let mut moved = after.moved;
         moved.left_behind = half_made + self.unlink(work, &after.sessions, actor).await?;
+        if after.is_elsewhere {
+            // It was needed for unlinking until now, and is no other gateway's to see.
+            let mut tx = work.transaction("forget customer key").await?;
+            support_customer::forget_key(&mut tx).await?;
+            tx.commit().await?;
+        }
         tracing::info!(tenant = %work.scope().tenant(), endpoint = %assignment.endpoint, devices = moved.devices,
             parked = moved.parked, unknown = moved.unknown, left_behind = moved.left_behind,
             "a tenant was given an endpoint");
@@ -254,7 +263,9 @@ impl Sessions {
         let mut tx = work.transaction("assign endpoint").await?;
         tenant::find(&mut tx).await?.ok_or(AssignError::NoSuchTenant)?;
         let before = tenant_config::find(&mut tx).await?;
-        let after = move_in(&mut tx, assignment).await?;
+        let mut after = move_in(&mut tx, assignment).await?;
+        let was = before.as_ref().map_or(PRIMARY, |row| row.endpoint_name.as_str());
+        after.is_elsewhere |= was != assignment.endpoint.as_str();
         let settings = before
             .as_ref()
             .map_or_else(TenantSettings::default, |row| row.settings());
@@ -362,6 +373,7 @@ async fn move_in(tx: &mut TenantTransaction, assignment: &Assignment) -> Result<
         accounts,
         names,
         sessions,
+        is_elsewhere: true,
     })
 }
 
