@@ -8,6 +8,7 @@
 )]
 
 mod broker;
+mod endpoints;
 mod killed;
 mod logs;
 mod outages;

@@ -31,6 +31,8 @@ pub(crate) struct Setup {
     pub(crate) redis_url: String,
     pub(crate) rabbitmq_url: String,
     pub(crate) log_level: &'static str,
+    /// Two WhatsApp API servers by name: wa-support-gateway is `Primary`, a GoWA is `Toko`.
+    pub(crate) with_gowa: bool,
 }
 
 impl Setup {
@@ -40,8 +42,19 @@ impl Setup {
             redis_url: redis_url(),
             rabbitmq_url: test_support::rabbitmq_url(),
             log_level: "info",
+            with_gowa: false,
         }
     }
+}
+
+/// As an operator writes it: over several lines.
+fn endpoints(gateway: &str, simulator: &str) -> String {
+    format!(
+        r#"[
+            {{"name": "Primary", "apiUrl": "{gateway}", "apiKey": "govconnect:{GATEWAY_KEY}"}},
+            {{"name": "Toko", "provider": "gowa", "apiUrl": "{simulator}/gowa"}}
+        ]"#
+    )
 }
 
 /// A customer with a WhatsApp session and a Chatwoot inbox.
@@ -165,7 +178,11 @@ impl World {
                     ("SEND_ATTEMPTS", "100".to_owned()),
                     ("SEND_RETRY_FIRST_MS", "100".to_owned()),
                     ("SEND_RETRY_CAP_MS", "1000".to_owned()),
-                ]),
+                ])
+                .chain(setup.with_gowa.then(|| {
+                    let gateway = format!("http://127.0.0.1:{gateway_port}/v1/wa");
+                    ("WHATSAPP_ENDPOINTS", endpoints(&gateway, &simulator.base_url()))
+                })),
         );
         let bridge = Process::new(
             "chatwoot-bridge",
