@@ -10,15 +10,16 @@ use domain::device::DeviceName;
 use domain::endpoint::Provider;
 use domain::ids::{AccountId, TenantId};
 use secrecy::{ExposeSecret as _, SecretString};
-use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTransaction};
+use tenant_isolation::{TenantScope, TenantTransaction};
 use whatsapp::credentials::{SessionToken, WebhookKey};
 use whatsapp::genfity::{CallError, EventList, NewGatewaySession, NewWaUser, SupportGateway, WaAdmin};
 use whatsapp::gowa::{DeviceWebhook, GowaDevices, NewDevice};
 
+use super::name::{claim_device, claim_name, plain_name};
 use super::work::Work;
 use super::{SessionError, Sessions, Which, random_secret};
 use crate::endpoints::LiveEndpoint;
-use crate::flows::register_account::{NewAccount, RegisterError, register_in};
+use crate::flows::register_account::{NewAccount, register_in};
 use crate::flows::register_device::device_id;
 use crate::flows::tenant::Actor;
 use crate::flows::tenant_config::{Place, place_of};
@@ -52,12 +53,12 @@ pub(super) enum Wish<'a> {
 }
 
 /// A session that is being made, opened.
-struct Intent {
+pub(super) struct Intent {
     account: AccountId,
-    endpoint: Arc<LiveEndpoint>,
-    name: String,
-    via: SessionVia,
-    token: SecretString,
+    pub(super) endpoint: Arc<LiveEndpoint>,
+    pub(super) name: String,
+    pub(super) via: SessionVia,
+    pub(super) token: SecretString,
     webhook_key: SecretString,
 }
 
@@ -71,12 +72,6 @@ enum Intended {
     Existing,
     Make(Intent),
 }
-
-/// Names are tried in this many forms before one is given up as taken.
-const MAX_NAME: usize = 100;
-
-/// Most left-behind intents of one sweep.
-const SWEPT: i64 = 100;
 
 impl Sessions {
     /// Makes the session of the tenant's first account, unless it has one. A second call at the same time waits for the
@@ -211,7 +206,12 @@ impl Sessions {
         Ok((account::find(tx, account).await?, endpoint))
     }
 
-    fn open(&self, scope: &TenantScope, known: &IntentRow, row: &AccountRow) -> Result<Intent, SessionError> {
+    pub(super) fn open(
+        &self,
+        scope: &TenantScope,
+        known: &IntentRow,
+        row: &AccountRow,
+    ) -> Result<Intent, SessionError> {
         let account = known.account();
         let endpoint = self.endpoint_named(&row.provider, &row.endpoint)?;
         let token = self.keys.open(
@@ -463,129 +463,6 @@ impl Sessions {
         account::upsert(tx, &row).await?;
         Ok(())
     }
-
-    /// Takes back what was begun `age` ago and never finished. Returns how many.
-    ///
-    /// # Errors
-    /// [`SessionError::Database`]; what cannot be taken back now is taken back next time.
-    pub async fn sweep(&self, age: std::time::Duration) -> Result<usize, SessionError> {
-        let platform = PlatformScope::for_purpose("sweep session intents");
-        let mut tx = PlatformTransaction::begin(&self.db, platform).await?;
-        let left = session_intent::left_behind(&mut tx, age, SWEPT).await?;
-        tx.commit().await?;
-        let mut count = 0;
-        for (tenant, account) in left {
-            let Ok(tenant) = domain::ids::TenantId::parse(tenant) else {
-                continue;
-            };
-            let scope = TenantScope::of_swept_row(&platform, tenant);
-            match self.take_back(&scope, account).await {
-                Ok(true) => count += 1,
-                Ok(false) => {}
-                Err(error) => {
-                    tracing::warn!(tenant = %scope.tenant(), error = %crate::error::chain(&error),
-                        "a session that was begun could not be taken back");
-                }
-            }
-        }
-        Ok(count)
-    }
-
-    async fn take_back(&self, scope: &TenantScope, account: AccountId) -> Result<bool, SessionError> {
-        let Some(work) = self.try_work(scope).await? else {
-            return Ok(false);
-        };
-        let taken_back = self.abandon(&work, Which::Device(account), &sweeper()).await;
-        work.end().await;
-        taken_back
-    }
-
-    /// Removes an intent and whatever was made of it outside. False when there is none.
-    pub(super) async fn abandon(
-        &self,
-        work: &Work<'_>,
-        which: Which,
-        actor: &Actor,
-    ) -> Result<bool, SessionError> {
-        let scope = work.scope();
-        let mut tx = work.transaction("load session intent").await?;
-        let account = match which {
-            Which::Device(account) => Some(account),
-            Which::Primary => account::find_primary(&mut tx)
-                .await?
-                .map(|row| AccountId::from_uuid(row.id)),
-        };
-        let known = match account {
-            Some(account) => session_intent::find(&mut tx, account).await?,
-            None => None,
-        };
-        let Some(known) = known else {
-            tx.commit().await?;
-            return Ok(false);
-        };
-        let account = known.account();
-        let row = account::find(&mut tx, account).await?;
-        tx.commit().await?;
-        let finished = row.token_sealed.is_some();
-        if !finished {
-            self.remove_made(work, &known, &row).await?;
-        }
-        let mut names = Vec::new();
-        let mut tx = work.transaction("abandon session intent").await?;
-        session_intent::delete(&mut tx, account).await?;
-        if !finished {
-            names = account::unregister_all(&mut tx, account).await?;
-            session::clear(&mut tx, account).await?;
-            device::forget_unused(&mut tx, account).await?;
-            let act = actor.act("session.abandon", Some(known.session_name.clone()));
-            audit::note(&mut tx, &act).await?;
-        }
-        tx.commit().await?;
-        for (kind, name) in names {
-            self.routes.forget(kind, &name).await;
-        }
-        tracing::info!(tenant = %scope.tenant(), "a session that was begun was taken back");
-        Ok(true)
-    }
-
-    async fn remove_made(
-        &self,
-        work: &Work<'_>,
-        known: &IntentRow,
-        row: &AccountRow,
-    ) -> Result<(), SessionError> {
-        let intent = self.open(work.scope(), known, row)?;
-        match intent.via {
-            SessionVia::DryRun => {}
-            SessionVia::Gateway => {
-                let gateway = intent.endpoint.gateway()?;
-                // Without the customer's key nothing can have been made.
-                if self.customer_key(work.scope()).await?.is_none() {
-                    return Ok(());
-                }
-                let (key, listed) = self.listed(work, gateway).await?;
-                for session in listed.into_iter().filter(|session| session.name == intent.name) {
-                    work.go_on().await?;
-                    gateway.delete_session(&key, &session.id).await?;
-                }
-            }
-            SessionVia::Gowa => {
-                let devices = intent.endpoint.devices()?;
-                let id = SessionToken::new(intent.name).map_err(|_| SessionError::NotConfigured)?;
-                work.go_on().await?;
-                devices.remove(&id).await?;
-            }
-            SessionVia::Server => {
-                let server = intent.endpoint.server()?;
-                work.go_on().await?;
-                if let Some(id) = server.find_user(&intent.token).await? {
-                    work.go_on().await?;
-                    server.delete_user(&id).await?;
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Intent {
@@ -596,14 +473,6 @@ impl Intent {
         } else {
             (INSTANCE, self.name.clone())
         }
-    }
-}
-
-/// Whoever takes back and removes what others left.
-pub(super) fn sweeper() -> Actor {
-    Actor {
-        name: "sweep".to_owned(),
-        source: None,
     }
 }
 
@@ -646,95 +515,4 @@ async fn account_for(
 
 async fn is_going(tx: &mut TenantTransaction, account: AccountId) -> Result<bool, SessionError> {
     Ok(device::find(tx, account).await?.is_some_and(|row| row.is_going))
-}
-
-/// Points a free name at the account. The first one gets the slug, else the tenant's id; any other one that nobody can have.
-async fn claim_name(
-    tx: &mut TenantTransaction,
-    scope: &TenantScope,
-    account: AccountId,
-    slug: Option<&str>,
-) -> Result<String, SessionError> {
-    let own = plain_name(scope.tenant().as_str());
-    let unique = format!("{own}-{}", account.as_uuid().simple());
-    let is_primary = account::is_primary(tx, account).await?;
-    let own = is_primary.then_some(own);
-    let candidates = slug.map(plain_name).into_iter().chain(own).chain([unique]);
-    let mut claimed = None;
-    for name in candidates.filter(|name| !name.is_empty()) {
-        let holder = account::find_by_instance(tx, &name).await?;
-        if holder.is_some_and(|holder| holder.id != account.as_uuid()) {
-            continue;
-        }
-        if account::register(tx, INSTANCE, &name, account).await? {
-            claimed = Some(name);
-            break;
-        }
-    }
-    let claimed = claimed.ok_or(RegisterError::InstanceTaken)?;
-    // As `register` will ask for it: better now than when the session is made.
-    let tenant = scope.tenant().as_str();
-    if !account::register(tx, INSTANCE, tenant, account).await?
-        && !account::is_registered(tx, INSTANCE, tenant).await?
-    {
-        return Err(RegisterError::TenantNameTaken(scope.tenant().clone()).into());
-    }
-    Ok(claimed)
-}
-
-/// Points the id of a device that nobody else on the server can have at the account.
-async fn claim_device(
-    tx: &mut TenantTransaction,
-    scope: &TenantScope,
-    account: AccountId,
-    endpoint: &LiveEndpoint,
-) -> Result<String, SessionError> {
-    let own = plain_name(scope.tenant().as_str());
-    let name = format!("{own}-{}", account.as_uuid().simple());
-    if account::register(
-        tx,
-        GOWA_DEVICE,
-        &device_id(endpoint.name.as_str(), &name),
-        account,
-    )
-    .await?
-    {
-        Ok(name)
-    } else {
-        Err(RegisterError::SessionTaken.into())
-    }
-}
-
-/// Lower case, with a dash for everything that is no letter, digit or dash.
-fn plain_name(text: &str) -> String {
-    text.trim()
-        .to_lowercase()
-        .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || c == '-' {
-                c
-            } else {
-                '-'
-            }
-        })
-        .take(MAX_NAME)
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::plain_name;
-
-    #[test]
-    fn names_are_plain() {
-        for (text, name) in [
-            ("Desa_Suka.Maju", "desa-suka-maju"),
-            (" cm9village01 ", "cm9village01"),
-            ("a b/c", "a-b-c"),
-            ("", ""),
-        ] {
-            assert_eq!(plain_name(text), name);
-        }
-        assert_eq!(plain_name(&"x".repeat(500)).len(), 100);
-    }
 }

@@ -13,8 +13,9 @@ use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTr
 use tokio::time::Instant;
 use whatsapp::session::Details;
 
-use super::create::{Wish, sweeper};
+use super::create::Wish;
 use super::delete::Removing;
+use super::take_back::sweeper;
 use super::watch::standing;
 use super::work::Work;
 use super::{SessionError, Sessions, StatusView, Which};

@@ -3,7 +3,7 @@
 //!
 //! | rule | where |
 //! |---|---|
-//! | one is made at a time, and what is half made is finished or taken back | [`create`], `session_intents` |
+//! | one is made at a time, and what is half made is finished or taken back | [`create`], [`take_back`], `session_intents` |
 //! | it goes here only when it is gone there | [`delete`] |
 //! | asking often costs one call a second | [`watch`] |
 //! | it moves with its tenant to another endpoint, and no message goes out twice | [`assign`] |
@@ -22,6 +22,8 @@ mod hearing;
 mod keep;
 pub mod keep_rules;
 mod look;
+mod name;
+mod take_back;
 mod watch;
 mod work;
 
