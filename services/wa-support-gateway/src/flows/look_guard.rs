@@ -24,6 +24,7 @@ use cache::{CacheKey, NotLoaded};
 use database::DatabaseError;
 use moka::future::Cache;
 use moka::policy::EvictionPolicy;
+use tokio::sync::Semaphore;
 
 use crate::error::Error;
 
@@ -38,6 +39,9 @@ const KNOWN: Duration = Duration::from_secs(24 * 60 * 60);
 const UNKNOWN_ONES: u64 = 20_000;
 const KNOWN_ONES: u64 = 100_000;
 const ADDRESSES: u64 = 50_000;
+
+/// Looks at once for what was not found within a day: a part of the pool, and of an address' budget.
+const AT_ONCE: usize = 4;
 
 /// Looks for what was not asked for lately.
 const NEW: Allowance = Allowance {
@@ -78,6 +82,7 @@ pub(crate) struct LookGuard {
     unknown: Cache<CacheKey, Instant>,
     known: Cache<CacheKey, ()>,
     budgets: Cache<CacheKey, Arc<Mutex<Budget>>>,
+    places: Arc<Semaphore>,
 }
 
 impl Default for LookGuard {
@@ -98,6 +103,7 @@ impl Default for LookGuard {
                 .eviction_policy(EvictionPolicy::lru())
                 .time_to_idle(Duration::from_secs(120))
                 .build(),
+            places: Arc::new(Semaphore::new(AT_ONCE)),
         }
     }
 }
@@ -122,21 +128,26 @@ impl LookGuard {
             return Ok(None);
         }
         let allowance = if asked.is_some() { AGAIN } else { NEW };
-        let budget = if self.known.contains_key(key) {
-            None
-        } else {
+        let (mut taken, mut place) = (None, None);
+        if !self.known.contains_key(key) {
+            // So few at once that what will be found does not wear out the budget meanwhile.
+            place = Arc::clone(&self.places).acquire_owned().await.ok();
             let budget = self.budget(&allowance, address).await;
-            let taken = lock(&budget).take(&allowance, Instant::now());
-            taken.map_err(|wait| {
+            lock(&budget).take(&allowance, Instant::now()).map_err(|wait| {
                 metrics::counter!("kanal_looks_refused_total").increment(1);
                 LookError::TooMany(wait)
             })?;
-            Some(budget)
-        };
-        let found = load().await;
-        if let Some(budget) = budget.filter(|_| !matches!(found, Ok(None))) {
-            lock(&budget).give_back(&allowance);
+            taken = Some(Taken {
+                budget,
+                allowance,
+                found_nothing: false,
+            });
         }
+        let found = load().await;
+        if let Some(taken) = &mut taken {
+            taken.found_nothing = matches!(found, Ok(None));
+        }
+        drop((taken, place));
         match found {
             Ok(Some(found)) => {
                 self.unknown.invalidate(key).await;
@@ -163,6 +174,21 @@ impl LookGuard {
         let key = CacheKey::of_address(allowance.kind, address);
         let fresh = async { Arc::new(Mutex::new(Budget::full())) };
         self.budgets.get_with_by_ref(&key, fresh).await
+    }
+}
+
+/// A look that is paid for. Given back when it found something, or when nobody waited for what it finds.
+struct Taken {
+    budget: Arc<Mutex<Budget>>,
+    allowance: Allowance,
+    found_nothing: bool,
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if !self.found_nothing {
+            lock(&self.budget).give_back(&self.allowance);
+        }
     }
 }
 
