@@ -70,7 +70,9 @@ impl LiveEndpoint {
         let endpoint =
             GowaEndpoint::new(settings.api_url.url().clone(), auth)?.with_total_timeout(calls.timeout);
         Ok(Self {
-            sender: Arc::new(GowaSender::new(&endpoint)?),
+            sender: Arc::new(GowaSender::new(
+                &endpoint.clone().with_total_timeout(calls.longest_send()),
+            )?),
             sessions: Arc::new(GowaSessions::new(&endpoint)?),
             courtesy: Arc::new(GowaCourtesy::new(&endpoint)?),
             downloads: Arc::new(GowaDownloads::new(&endpoint)?),

@@ -177,6 +177,9 @@ impl Sessions {
             }
         }
         tenant_config::delete(&mut tx).await?;
+        if !stays {
+            support_customer::forget_key(&mut tx).await?;
+        }
         let act = actor.act("endpoint.unassign", Some(row.endpoint_name.clone()));
         audit::note(&mut tx, &act).await?;
         tx.commit().await?;
@@ -209,13 +212,14 @@ impl Sessions {
             self.changed(work.scope(), *account).await;
         }
         let mut moved = after.moved;
-        moved.left_behind = half_made + self.unlink(work, &after.sessions, actor).await?;
+        let unlinked = self.unlink(work, &after.sessions, actor).await;
         if after.is_elsewhere {
             // It was needed for unlinking until now, and is no other gateway's to see.
             let mut tx = work.transaction("forget customer key").await?;
             support_customer::forget_key(&mut tx).await?;
             tx.commit().await?;
         }
+        moved.left_behind = half_made + unlinked?;
         tracing::info!(tenant = %work.scope().tenant(), endpoint = %assignment.endpoint, devices = moved.devices,
             parked = moved.parked, unknown = moved.unknown, left_behind = moved.left_behind,
             "a tenant was given an endpoint");

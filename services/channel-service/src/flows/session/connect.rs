@@ -6,7 +6,7 @@ use domain::ids::AccountId;
 use secrecy::ExposeSecret as _;
 use tenant_isolation::TenantScope;
 use whatsapp::credentials::WebhookKey;
-use whatsapp::session::{Details, LinkingCode, Upkeep};
+use whatsapp::session::{Details, FailureReason, LinkingCode, SessionFailure, Upkeep};
 
 use super::call::SessionCall;
 use super::keep::count_connect;
@@ -60,14 +60,15 @@ impl Sessions {
         let endpoint = self.endpoint(&row)?;
         // Before the call: whoever brings sessions back looks at it after its own.
         self.keep_off(scope, row.account(), true).await?;
-        let details = self
+        let called = self
             .call(
                 scope,
                 &endpoint,
                 SessionCall::Disconnect,
                 endpoint.sessions.disconnect(&token),
             )
-            .await?;
+            .await;
+        let details = self.taken_off(scope, row.account(), called).await?;
         self.after(scope, &row, actor, "session.disconnect").await?;
         Ok(details)
     }
@@ -86,16 +87,32 @@ impl Sessions {
         let token = self.token(scope, &row)?;
         let endpoint = self.endpoint(&row)?;
         self.keep_off(scope, row.account(), true).await?;
-        let details = self
+        let called = self
             .call(
                 scope,
                 &endpoint,
                 SessionCall::Logout,
                 endpoint.sessions.logout(&token),
             )
-            .await?;
+            .await;
+        let details = self.taken_off(scope, row.account(), called).await?;
         self.after(scope, &row, actor, "session.logout").await?;
         Ok(details)
+    }
+
+    /// What a provider refuses it has not done: the session is looked after as before.
+    async fn taken_off(
+        &self,
+        scope: &TenantScope,
+        account: AccountId,
+        called: Result<Details, SessionFailure>,
+    ) -> Result<Details, SessionError> {
+        if let Err(failure) = &called
+            && failure.reason == FailureReason::Refused
+        {
+            self.keep_off(scope, account, false).await?;
+        }
+        Ok(called?)
     }
 
     /// A code to type on the phone.

@@ -174,19 +174,20 @@ impl Keeper {
 
     /// The way to the session. `None`: there is none at present.
     async fn way(&self, scope: &TenantScope, row: &WatchedRow) -> Result<Option<Way>, SessionError> {
-        let Some(endpoint) = self.endpoints.find(&row.endpoint) else {
-            return Ok(None);
-        };
-        // Its numbers are registered and need no connection.
-        if endpoint.provider == Provider::Cloud {
-            return Ok(None);
-        }
         let mut tx = TenantTransaction::begin(&self.sessions.db, scope, "load watched session").await?;
         let session = session::find_of(&mut tx, AccountId::from_uuid(row.account_id)).await?;
         tx.commit().await?;
         let Some(session) = session else {
             return Ok(None);
         };
+        // By the session itself: the row may be older than a move, and a name may stand for another kind of server now.
+        let Some(endpoint) = self.endpoints.of_account(&session.provider, &session.endpoint) else {
+            return Ok(None);
+        };
+        // Its numbers are registered and need no connection.
+        if endpoint.provider == Provider::Cloud {
+            return Ok(None);
+        }
         let (token, upkeep) = match (
             self.sessions.token(scope, &session),
             self.sessions.upkeep(scope, &session),
