@@ -1,5 +1,6 @@
 //! Every way to an endpoint, with an eye on how long calls take and how they end: `kanal_endpoint_call_seconds` by endpoint,
-//! call and outcome. The names of endpoints are those of the configuration, and calls and outcomes are few.
+//! call and outcome, and a line in the log. The names of endpoints are those of the configuration, and calls and outcomes
+//! are few. A call that was given up before its answer came is `cut_off`.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -59,12 +60,40 @@ impl<T: ?Sized> Timed<T> {
         calling: BoxFuture<'_, V>,
         outcome: impl FnOnce(&V) -> &'static str,
     ) -> V {
-        let begun = Instant::now();
+        let mut call = Call {
+            endpoint: &self.endpoint,
+            name: call,
+            begun: Instant::now(),
+            outcome: "cut_off",
+        };
         let answer = calling.await;
-        metrics::histogram!("kanal_endpoint_call_seconds",
-            "endpoint" => Arc::clone(&self.endpoint), "call" => call, "outcome" => outcome(&answer))
-        .record(begun.elapsed());
+        call.outcome = outcome(&answer);
         answer
+    }
+}
+
+/// A call that is under way.
+struct Call<'a> {
+    endpoint: &'a Arc<str>,
+    name: &'static str,
+    begun: Instant,
+    outcome: &'static str,
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        let (endpoint, call, outcome) = (self.endpoint, self.name, self.outcome);
+        let took = self.begun.elapsed();
+        metrics::histogram!("kanal_endpoint_call_seconds",
+            "endpoint" => Arc::clone(endpoint), "call" => call, "outcome" => outcome)
+        .record(took);
+        let took_ms = took.as_millis();
+        // What dialogs and checks ask all the time would bury the rest.
+        if matches!(call, "status" | "qr" | "probe" | "presence") {
+            tracing::debug!(%endpoint, call, outcome, took_ms, "an endpoint was called");
+        } else {
+            tracing::info!(%endpoint, call, outcome, took_ms, "an endpoint was called");
+        }
     }
 }
 
