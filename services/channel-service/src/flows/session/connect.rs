@@ -6,7 +6,7 @@ use domain::ids::AccountId;
 use secrecy::ExposeSecret as _;
 use tenant_isolation::TenantScope;
 use whatsapp::credentials::WebhookKey;
-use whatsapp::session::{Details, FailureReason, LinkingCode, SessionFailure, Upkeep};
+use whatsapp::session::{Details, FailureReason, LinkingCode, Upkeep};
 
 use super::call::SessionCall;
 use super::keep::count_connect;
@@ -55,22 +55,7 @@ impl Sessions {
         which: Which,
         actor: &Actor,
     ) -> Result<Details, SessionError> {
-        let row = self.of(scope, which).await?;
-        let token = self.token(scope, &row)?;
-        let endpoint = self.endpoint(&row)?;
-        // Before the call: whoever brings sessions back looks at it after its own.
-        self.keep_off(scope, row.account(), true).await?;
-        let called = self
-            .call(
-                scope,
-                &endpoint,
-                SessionCall::Disconnect,
-                endpoint.sessions.disconnect(&token),
-            )
-            .await;
-        let details = self.taken_off(scope, row.account(), called).await?;
-        self.after(scope, &row, actor, "session.disconnect").await?;
-        Ok(details)
+        self.take_off(scope, which, actor, SessionCall::Disconnect).await
     }
 
     /// Unlinks the session from the phone; the session stays.
@@ -83,36 +68,35 @@ impl Sessions {
         which: Which,
         actor: &Actor,
     ) -> Result<Details, SessionError> {
+        self.take_off(scope, which, actor, SessionCall::Logout).await
+    }
+
+    async fn take_off(
+        &self,
+        scope: &TenantScope,
+        which: Which,
+        actor: &Actor,
+        what: SessionCall,
+    ) -> Result<Details, SessionError> {
         let row = self.of(scope, which).await?;
         let token = self.token(scope, &row)?;
         let endpoint = self.endpoint(&row)?;
+        let (call, action) = match what {
+            SessionCall::Logout => (endpoint.sessions.logout(&token), "session.logout"),
+            _ => (endpoint.sessions.disconnect(&token), "session.disconnect"),
+        };
+        // Before the call: whoever brings sessions back looks at it after its own.
         self.keep_off(scope, row.account(), true).await?;
-        let called = self
-            .call(
-                scope,
-                &endpoint,
-                SessionCall::Logout,
-                endpoint.sessions.logout(&token),
-            )
-            .await;
-        let details = self.taken_off(scope, row.account(), called).await?;
-        self.after(scope, &row, actor, "session.logout").await?;
-        Ok(details)
-    }
-
-    /// What a provider refuses it has not done: the session is looked after as before.
-    async fn taken_off(
-        &self,
-        scope: &TenantScope,
-        account: AccountId,
-        called: Result<Details, SessionFailure>,
-    ) -> Result<Details, SessionError> {
+        let called = self.call(scope, &endpoint, what, call).await;
         if let Err(failure) = &called
             && failure.reason == FailureReason::Refused
         {
-            self.keep_off(scope, account, false).await?;
+            // It was not done: the session is looked after as before.
+            self.keep_off(scope, row.account(), false).await?;
         }
-        Ok(called?)
+        let details = called?;
+        self.after(scope, &row, actor, action).await?;
+        Ok(details)
     }
 
     /// A code to type on the phone.
