@@ -183,13 +183,16 @@ impl Sender {
             Head::Send(ready) => ready,
             Head::Held(wait, reason) => return self.wait(lease, task, wait, reason).await,
             Head::Settled => return self.settle(lease, task).await,
-            Head::Elsewhere => return self.give_up(lease, task, ENDPOINT_CHANGED).await,
+            Head::Elsewhere => return self.give_up_unknown(lease, task, ENDPOINT_CHANGED, "").await,
             Head::Impossible(reason) => return self.give_up(lease, task, reason).await,
             Head::Hopeless(reason) => return self.fail(lease, task, reason).await,
         };
         if task.begun > task.failures && !ready.endpoint.sender.resend_safety(ready.kind).may_repeat() {
             // A worker died with this message in hand and the provider would make a second one of it.
-            return self.give_up(lease, task, "outcome_unknown").await;
+            let endpoint = ready.endpoint.name.as_str();
+            return self
+                .give_up_unknown(lease, task, "outcome_unknown", endpoint)
+                .await;
         }
         if let Err(wait) = self.ask_pace(lease, &ready).await {
             return self.wait(lease, task, wait, "own_rate_limit").await;
@@ -582,12 +585,43 @@ impl Sender {
     }
 
     async fn give_up(&self, lease: &Lease, task: &Task, reason: &'static str) -> Result<Next, LaneError> {
+        let tx = TenantTransaction::begin(&self.db, lease.scope(), "park message").await?;
+        self.put_aside(tx, lease, task, DeliveryStatus::Parked, reason)
+            .await
+    }
+
+    /// A try may have gone out that nobody has written down. It is written down now, so that the message is not repeated
+    /// when its account is at another endpoint; an empty name is that of an endpoint that is not known any more.
+    async fn give_up_unknown(
+        &self,
+        lease: &Lease,
+        task: &Task,
+        reason: &'static str,
+        endpoint: &str,
+    ) -> Result<Next, LaneError> {
         let mut tx = TenantTransaction::begin(&self.db, lease.scope(), "park message").await?;
-        let status = if matches!(reason, "outcome_unknown" | ENDPOINT_CHANGED) {
-            DeliveryStatus::Unknown
-        } else {
-            DeliveryStatus::Parked
+        message_chat::lock(&mut tx, MessageId::from_uuid(task.id)).await?;
+        let attempt = SendAttempt {
+            message: MessageId::from_uuid(task.id),
+            outcome: "unknown",
+            reason: Some(reason),
+            detail: None,
+            endpoint: Some(endpoint),
+            took: Duration::ZERO,
         };
+        send_attempt::insert(&mut tx, &attempt).await?;
+        self.put_aside(tx, lease, task, DeliveryStatus::Unknown, reason)
+            .await
+    }
+
+    async fn put_aside(
+        &self,
+        mut tx: TenantTransaction,
+        lease: &Lease,
+        task: &Task,
+        status: DeliveryStatus,
+        reason: &'static str,
+    ) -> Result<Next, LaneError> {
         let id = MessageId::from_uuid(task.id);
         message_chat::lock(&mut tx, id).await?;
         let moved = match message::advance(&mut tx, id, status, Some(reason)).await? {

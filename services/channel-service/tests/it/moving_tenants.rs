@@ -2,9 +2,10 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use simulator::{FaultKind, Simulator};
+use simulator::{FaultKind, FaultSpec, Simulator};
 use test_support::eventually;
 
+use crate::gowa_world;
 use crate::harness::{Answer, Tenant, TestApp, Wishes, refusal, text};
 use crate::tenant_config::{assign, call, root, two_endpoints};
 
@@ -336,6 +337,41 @@ async fn a_message_that_slipped_past_the_move_is_not_repeated_elsewhere() {
     );
     app.finish().await;
     second.stop().await;
+}
+
+/// A worker that dies writes nothing down; whoever finds its message does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_worker_died_with_does_not_follow_to_another_endpoint() {
+    let app = gowa_world::with(Wishes {
+        retry_first_ms: "60000",
+        retry_cap_ms: "60000",
+        ..Wishes::default()
+    })
+    .await;
+    let device = gowa_world::device(&app, "desa-satu", "toko-1", "628111000001").await;
+    let root = root(&app).await;
+    let no_session = refusal(401, "not logged in", None);
+    let fault = app
+        .simulator
+        .add_fault(FaultSpec::on_path("/gowa/send/message", no_session).times(1))
+        .unwrap();
+    device.order(&app, RARA, "di-tangan").await;
+    attempts(&app, 1).await;
+    app.simulator.remove_fault(fault);
+    // As if another worker had begun it and died.
+    app.run_sql("UPDATE lane_tasks SET begun = begun + 1; UPDATE lanes SET ready_at = now()")
+        .await;
+    eventually("it is put aside", || async {
+        let found = standing(&app, "di-tangan").await;
+        (found == json!({"status": "unknown", "reason": "outcome_unknown", "parked": true})).then_some(())
+    })
+    .await;
+    assert_eq!(move_to(&app, &root, "Lain", false).await.status, 200);
+    replay(&app, "di-tangan")
+        .await
+        .assert_error(409, "endpoint_changed");
+    assert!(app.simulator.gowa_sends().is_empty());
+    app.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
