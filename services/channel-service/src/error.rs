@@ -14,6 +14,7 @@ use crate::flows::session::{AssignError, SessionError};
 
 use crate::api::village;
 use crate::flows::chat::ChatError;
+use crate::flows::route_account::WebhookKeysError;
 use crate::store::tenant_move::InFlight;
 
 /// A request that was not served.
@@ -90,6 +91,18 @@ pub(crate) fn of_device(reason: FailureReason, said: &str) -> ApiError {
         _ => "WhatsApp provider is not available",
     };
     ApiError::new(status, reason.as_str(), filled(said, fallback).to_owned()).with("success", false)
+}
+
+impl From<WebhookKeysError> for ServiceError {
+    fn from(error: WebhookKeysError) -> Self {
+        match error {
+            WebhookKeysError::Encryption(error) => Self::Encryption(error),
+            WebhookKeysError::EndpointMissing => {
+                tracing::warn!("a webhook cannot be judged while its account's endpoint is not configured");
+                Self::Overloaded
+            }
+        }
+    }
 }
 
 impl From<ChatError> for ServiceError {

@@ -78,12 +78,12 @@ impl AccountRoute {
     /// neither has any.
     ///
     /// # Errors
-    /// [`EncryptionError`] when a key was sealed under a key that is not configured: then nothing may pass.
+    /// [`WebhookKeysError`]: then nothing may pass.
     pub fn webhook_keys(
         &self,
         keys: &KeyRing,
         endpoints: &Endpoints,
-    ) -> Result<Vec<WebhookKey>, EncryptionError> {
+    ) -> Result<Vec<WebhookKey>, WebhookKeysError> {
         let binding = account::webhook_key_binding(self.scope().tenant(), self.account());
         let own: Result<Vec<_>, _> = self
             .webhook_keys_sealed
@@ -93,18 +93,28 @@ impl AccountRoute {
                 WebhookKey::new(key.expose_secret()).map_err(|_| EncryptionError::DoesNotOpen)
             })
             .collect();
-        let endpoint = self
-            .endpoint
-            .as_ref()
-            .and_then(|(provider, name)| endpoints.of_account(provider, name));
         let mut all = own?;
-        all.extend(
-            endpoint
-                .into_iter()
-                .flat_map(|endpoint| endpoint.webhook_keys.clone()),
-        );
+        if let Some((provider, name)) = &self.endpoint {
+            match endpoints.of_account(provider, name) {
+                Some(endpoint) => all.extend(endpoint.webhook_keys.iter().cloned()),
+                // Its endpoint's key may be the only one, and is not known now. No key at all would mean that nobody signs.
+                None if all.is_empty() => return Err(WebhookKeysError::EndpointMissing),
+                None => {}
+            }
+        }
         Ok(all)
     }
+}
+
+/// Why it cannot be said what an account's webhooks are signed with.
+#[derive(Debug, thiserror::Error)]
+pub enum WebhookKeysError {
+    /// A key was sealed under a key that is not configured.
+    #[error(transparent)]
+    Encryption(#[from] EncryptionError),
+    /// The account has no key of its own, and its endpoint is not configured.
+    #[error("the account's endpoint is not configured, and its key with it")]
+    EndpointMissing,
 }
 
 /// Finds accounts. Cheap to clone.

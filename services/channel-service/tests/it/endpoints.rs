@@ -402,6 +402,17 @@ async fn an_endpoint_may_sign_for_its_accounts_and_for_no_others() {
         let answer = app.post(&webhook).await;
         assert_eq!(answer.status == 200, taken, "{number}: {}", answer.text);
     }
+    // Without the endpoint its key is not known, and that is no reason to take what nobody has signed.
+    configure(&app, &[server("Primary", &app.simulator)]).await;
+    for (number, tenant, key, status) in [
+        (10, &unsigned, None, 503),
+        (11, &unsigned, Some("kunci lama"), 503),
+        (12, &dua, dua.key.as_deref(), 200),
+    ] {
+        let webhook = signed(tenant, &format!("3EB0E{number}"), key);
+        let answer = app.post(&webhook).await;
+        assert_eq!(answer.status, status, "{number}: {}", answer.text);
+    }
     app.finish().await;
     second.stop().await;
 }
