@@ -40,6 +40,7 @@ pub mod retry_answer;
 pub mod route_account;
 pub mod route_device;
 pub mod send_message;
+mod send_outcome;
 pub mod send_text;
 pub mod session;
 pub mod sign_in;
