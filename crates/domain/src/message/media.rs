@@ -38,6 +38,8 @@ words! {
         Failed = "failed",
         /// It is larger than we keep.
         TooLarge = "too_large",
+        /// It is there and is not handed out: it is dangerous, or not what it was announced as.
+        Quarantined = "quarantined",
         /// The message did not tell where it could be had.
         Nowhere = "none",
     }

@@ -2,7 +2,7 @@
 //!
 //! | what happens | the file | the task |
 //! |---|---|---|
-//! | a source gives it | `stored` | done |
+//! | a source gives it | `stored`, or `quarantined` when its content says so | done |
 //! | it is larger than we keep | `too_large` | done |
 //! | every source refuses for good | `failed` | done |
 //! | a source may give it later | stays `pending` | waits, counted; after the last attempt the file is `failed` |
@@ -18,6 +18,7 @@ use database::{Database, DatabaseError};
 use domain::ids::{AccountId, MessageId, TenantId};
 use domain::message::{Media, MediaSource, MediaState, MessageContent};
 use domain::retry::{RetrySchedule, clamp_retry_after};
+use domain::text::Text;
 use futures_util::Stream;
 use messaging::lanes::{HandleTask, LaneError, Lease, Next, Task, Waits};
 use runtime::encryption::KeyRing;
@@ -28,10 +29,10 @@ use whatsapp::credentials::SessionToken;
 use whatsapp::download::{DownloadError, HeldFile, WantedFile};
 
 use super::fetch_url::FileClient;
-use super::media::FetchTask;
+use super::media::{self as media_flow, FetchTask};
 use super::tenant_config::TenantConfigs;
 use crate::endpoints::{Endpoints, LiveEndpoint};
-use crate::media::{KeepError, KeptFile, MediaStorage, ObjectKey};
+use crate::media::{Announced, KeepError, KeptFile, MediaStorage, ObjectKey};
 use crate::store::media::StoredFile;
 use crate::store::{account, media};
 
@@ -154,7 +155,7 @@ impl MediaFetcher {
             let fetched = match source {
                 MediaSource::S3 { url, .. } | MediaSource::Link { url } => {
                     match self.files.get(url, self.limit).await {
-                        Ok(bytes) => self.keep(tenant, bytes).await,
+                        Ok(bytes) => self.keep(tenant, media, bytes).await,
                         Err(error) => error.into(),
                     }
                 }
@@ -200,7 +201,7 @@ impl MediaFetcher {
             held,
         };
         match endpoint.downloads.download(token, &file).await {
-            Ok(bytes) => self.keep(tenant, bytes).await,
+            Ok(bytes) => self.keep(tenant, media, bytes).await,
             Err(error) => error.into(),
         }
     }
@@ -208,10 +209,15 @@ impl MediaFetcher {
     async fn keep(
         &self,
         tenant: &TenantId,
+        media: &Media,
         bytes: impl Stream<Item = Result<Bytes, DownloadError>> + Unpin,
     ) -> Fetched {
         let key = ObjectKey::generate(tenant, Utc::now().date_naive());
-        match self.storage.keep(key, self.limit, bytes).await {
+        let announced = Announced {
+            kind: media.media_kind,
+            declared: media.mime_type.as_ref().map(Text::as_str),
+        };
+        match self.storage.keep(key, self.limit, &announced, bytes).await {
             Ok(kept) => Fetched::Stored(kept),
             Err(KeepError::TooLarge) => Fetched::TooLarge,
             Err(KeepError::Empty) => Fetched::Never("empty"),
@@ -274,9 +280,10 @@ impl MediaFetcher {
         kept: KeptFile,
     ) -> Result<Next, LaneError> {
         let key = kept.key.clone();
+        let (state, reason) = media_flow::state_of(&kept);
         let file = StoredFile::from(kept);
         let mut tx = TenantTransaction::begin(&self.db, lease.scope(), "record media").await?;
-        let wanted = media::set_stored(&mut tx, message, &file).await?;
+        let wanted = media::set_stored(&mut tx, message, state, reason, &file).await?;
         let held = lease.done(&mut tx, task).await;
         if held.is_ok() {
             tx.commit().await?;
@@ -288,7 +295,7 @@ impl MediaFetcher {
             tracing::warn!(error = %crate::error::chain(&error), "a superfluous object was not deleted");
         }
         held?;
-        metrics::counter!("kanal_media_fetched_total", "outcome" => "stored").increment(1);
+        metrics::counter!("kanal_media_fetched_total", "outcome" => state.as_str()).increment(1);
         Ok(Next::Continue)
     }
 

@@ -29,7 +29,9 @@ use whatsapp::base64_stream::{Decoder, NotBase64};
 
 use crate::config::MediaSettings;
 use crate::media::file_type::{self, FileType};
-use crate::media::{KeepError, KeptFile, MediaLinks, MediaStorage, ObjectKey, OpenFile, StorageError};
+use crate::media::{
+    Announced, KeepError, KeptFile, MediaLinks, MediaStorage, ObjectKey, OpenFile, StorageError,
+};
 use crate::store::media::{self, MediaRow, NewMedia, StoredFile};
 
 /// Lanes of files begin like this; see [`messaging::lanes::LaneChoice`].
@@ -110,7 +112,7 @@ impl From<KeptFile> for StoredFile {
     fn from(kept: KeptFile) -> Self {
         Self {
             object_key: kept.key.as_str().to_owned(),
-            mime_type: kept.file_type.mime,
+            mime_type: kept.content.file_type.mime,
             size: kept.size,
             sha256: kept.sha256,
         }
@@ -178,9 +180,13 @@ impl MediaFlow {
             if self.is_repeated(scope, account, message).await? {
                 return Ok(None);
             }
-            match self.store_inline(scope, inline.bytes).await {
+            let announced = Announced {
+                kind: file.media_kind,
+                declared: row.declared_type.as_deref(),
+            };
+            match self.store_inline(scope, &announced, inline.bytes).await {
                 Ok(kept) => {
-                    row.state = MediaState::Stored;
+                    (row.state, row.reason) = state_of(&kept);
                     row.stored = Some(kept.into());
                 }
                 Err(reason) => {
@@ -255,10 +261,11 @@ impl MediaFlow {
     async fn store_inline(
         &self,
         scope: &TenantScope,
+        announced: &Announced<'_>,
         bytes: InlineBytes<'_>,
     ) -> Result<KeptFile, &'static str> {
         let key = ObjectKey::generate(scope.tenant(), Utc::now().date_naive());
-        let storing = self.storage.keep(key, self.limit, bytes);
+        let storing = self.storage.keep(key, self.limit, announced, bytes);
         match tokio::time::timeout(PATIENCE, storing).await {
             Ok(Ok(kept)) => Ok(kept),
             Ok(Err(KeepError::Source(NotBase64))) => Err("inline_unreadable"),
@@ -269,6 +276,18 @@ impl MediaFlow {
                 Err("inline_lost")
             }
             Err(_) => Err("inline_lost"),
+        }
+    }
+}
+
+/// What becomes of a file that was stored, and why: one that is suspicious stays where nobody is handed it.
+pub(super) fn state_of(kept: &KeptFile) -> (MediaState, Option<&'static str>) {
+    match kept.content.suspicion {
+        None => (MediaState::Stored, None),
+        Some(suspicion) => {
+            let reason = suspicion.as_str();
+            metrics::counter!("kanal_media_quarantined_total", "reason" => reason).increment(1);
+            (MediaState::Quarantined, Some(reason))
         }
     }
 }
@@ -303,6 +322,9 @@ fn decoded(text: Cow<'_, str>) -> InlineBytes<'_> {
 }
 
 fn served(row: MediaRow) -> Option<ServedFile> {
+    if row.state != MediaState::Stored.as_str() {
+        return None;
+    }
     let file_type = file_type::named(row.mime_type.as_deref().unwrap_or_default());
     Some(ServedFile {
         file_type,

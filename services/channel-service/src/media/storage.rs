@@ -2,6 +2,7 @@
 //! are never held whole.
 
 use std::fmt;
+use std::io::Cursor;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +20,9 @@ use object_store::{
     WriteMultipart,
 };
 use sha2::{Digest, Sha256};
+use tokio::runtime::Handle;
 
-use super::file_type::{FileType, detect};
+use super::inspection::{Announced, Inspected, StoredBytes, inspect};
 use crate::config::{S3Settings, StorageSettings};
 
 /// What is sent to the store at once, and the most that is buffered before anything is; S3's smallest part.
@@ -40,8 +42,8 @@ pub struct ObjectKey(Path);
 pub struct KeptFile {
     /// Under which name.
     pub key: ObjectKey,
-    /// What it is, by its content.
-    pub file_type: FileType,
+    /// What it is, by its content, and whether it may be handed out.
+    pub content: Inspected,
     /// How many bytes.
     pub size: u64,
     /// SHA-256 of the bytes, in hexadecimal.
@@ -160,7 +162,7 @@ impl MediaStorage {
         Self { store }
     }
 
-    /// Stores a file of at most `limit` bytes as it comes.
+    /// Stores a file of at most `limit` bytes as it comes, and looks what it is.
     ///
     /// # Errors
     /// [`KeepError`].
@@ -168,6 +170,7 @@ impl MediaStorage {
         &self,
         key: ObjectKey,
         limit: u64,
+        announced: &Announced<'_>,
         mut source: impl Stream<Item = Result<Bytes, E>> + Unpin,
     ) -> Result<KeptFile, KeepError<E>> {
         let mut writing = Writing::new(self.store.as_ref(), &key.0);
@@ -192,10 +195,19 @@ impl MediaStorage {
         };
         match outcome {
             Ok(()) => {
-                let file_type = writing.finish().await.map_err(KeepError::Storage)?;
+                let whole = writing.finish().await.map_err(KeepError::Storage)?;
+                let looked = self.look(&key, size, whole, announced).await;
+                let content = match looked {
+                    Ok(content) => content,
+                    Err(error) => {
+                        // It is fetched once more, so this one would be nobody's.
+                        let _ = self.delete(&key).await;
+                        return Err(KeepError::Storage(error));
+                    }
+                };
                 Ok(KeptFile {
                     key,
-                    file_type,
+                    content,
                     size,
                     sha256: hex::encode(hash.finalize()),
                 })
@@ -204,6 +216,38 @@ impl MediaStorage {
                 writing.abort().await;
                 Err(error)
             }
+        }
+    }
+
+    /// Looks what a file is that was just stored: in memory where it is `whole`, else in the store.
+    async fn look(
+        &self,
+        key: &ObjectKey,
+        size: u64,
+        whole: Option<Bytes>,
+        announced: &Announced<'_>,
+    ) -> Result<Inspected, StorageError> {
+        let (kind, declared) = (announced.kind, announced.declared.map(str::to_owned));
+        let (store, path) = (Arc::clone(&self.store), key.0.clone());
+        let runtime = Handle::current();
+        let looking = tokio::task::spawn_blocking(move || {
+            let announced = Announced {
+                kind,
+                declared: declared.as_deref(),
+            };
+            match whole {
+                Some(bytes) => inspect(&mut Cursor::new(bytes), &announced),
+                None => inspect(&mut StoredBytes::new(store, path, size, runtime), &announced),
+            }
+        });
+        let failed = |source: Box<dyn std::error::Error + Send + Sync>| StorageError::Generic {
+            store: "inspection",
+            source,
+        };
+        match looking.await {
+            Ok(Ok(content)) => Ok(content),
+            Ok(Err(error)) => Err(failed(error.into())),
+            Err(error) => Err(failed(error.into())),
         }
     }
 
@@ -287,7 +331,7 @@ struct Writing<'a> {
     store: &'a dyn ObjectStore,
     path: &'a Path,
     buffer: BytesMut,
-    parts: Option<(WriteMultipart, FileType)>,
+    parts: Option<WriteMultipart>,
 }
 
 impl<'a> Writing<'a> {
@@ -301,7 +345,7 @@ impl<'a> Writing<'a> {
     }
 
     async fn push(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
-        if let Some((parts, _)) = &mut self.parts {
+        if let Some(parts) = &mut self.parts {
             parts.wait_for_capacity(PARTS_AT_ONCE).await?;
             parts.write(bytes);
             return Ok(());
@@ -311,30 +355,29 @@ impl<'a> Writing<'a> {
             let upload = self.store.put_multipart(self.path).await?;
             let mut parts = WriteMultipart::new_with_chunk_size(upload, PART);
             let begun = self.buffer.split().freeze();
-            let file_type = detect(&begun);
             parts.put(begun);
-            self.parts = Some((parts, file_type));
+            self.parts = Some(parts);
         }
         Ok(())
     }
 
-    async fn finish(self) -> Result<FileType, StorageError> {
+    /// The whole file, if it was small enough to be in memory.
+    async fn finish(self) -> Result<Option<Bytes>, StorageError> {
         match self.parts {
-            Some((parts, file_type)) => {
+            Some(parts) => {
                 parts.finish().await?;
-                Ok(file_type)
+                Ok(None)
             }
             None => {
                 let bytes = self.buffer.freeze();
-                let file_type = detect(&bytes);
-                self.store.put(self.path, PutPayload::from(bytes)).await?;
-                Ok(file_type)
+                self.store.put(self.path, PutPayload::from(bytes.clone())).await?;
+                Ok(Some(bytes))
             }
         }
     }
 
     async fn abort(self) {
-        if let Some((parts, _)) = self.parts
+        if let Some(parts) = self.parts
             && let Err(error) = parts.abort().await
         {
             tracing::warn!(error = %crate::error::chain(&error), "a half-written object could not be taken back");
@@ -368,10 +411,12 @@ fn bucket(s3: &S3Settings) -> Result<object_store::aws::AmazonS3, StorageError> 
 
 #[cfg(test)]
 mod tests {
+    use domain::message::MediaKind;
     use futures_util::stream;
     use object_store::memory::InMemory;
 
     use super::*;
+    use crate::media::inspection::Suspicion;
 
     type Piece = Result<Bytes, &'static str>;
 
@@ -382,7 +427,11 @@ mod tests {
     ) -> Result<KeptFile, KeepError<&'static str>> {
         let tenant = TenantId::parse("..").unwrap();
         let key = ObjectKey::generate(&tenant, Utc::now().date_naive());
-        store.keep(key, limit, stream::iter(pieces)).await
+        let announced = Announced {
+            kind: MediaKind::Image,
+            declared: Some("image/jpeg"),
+        };
+        store.keep(key, limit, &announced, stream::iter(pieces)).await
     }
 
     async fn contents(store: &MediaStorage, key: &ObjectKey, range: Option<Range<u64>>) -> Vec<u8> {
@@ -410,7 +459,7 @@ mod tests {
                     .collect();
                 let kept = keep(&store, 1 << 30, pieces).await.unwrap();
                 assert_eq!(
-                    (kept.size, kept.file_type.mime),
+                    (kept.size, kept.content.file_type.mime),
                     (bytes.len() as u64, "image/jpeg")
                 );
                 assert_eq!(kept.sha256, hex::encode(Sha256::digest(&bytes)));
@@ -421,6 +470,29 @@ mod tests {
                 store.delete(&kept.key).await.unwrap();
                 store.delete(&kept.key).await.unwrap();
                 assert!(store.read(&kept.key, None).await.unwrap().is_none());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn large_files_are_looked_into_where_they_lie() {
+        let (_directory, backends) = backends();
+        for store in backends {
+            let large = [&b"\xff\xd8\xff\xe0\0\x10JFIF\0"[..], &vec![7; 2 * PART]].concat();
+            let archive = zip::ZipWriter::new(Cursor::new(Vec::new()))
+                .finish()
+                .unwrap()
+                .into_inner();
+            for (bytes, suspicion) in [
+                (large.clone(), None),
+                ([&large[..], &archive].concat(), Some(Suspicion::Polyglot)),
+            ] {
+                let pieces = bytes
+                    .chunks(100_000)
+                    .map(|piece| Ok(Bytes::copy_from_slice(piece)))
+                    .collect();
+                let kept = keep(&store, 1 << 30, pieces).await.unwrap();
+                assert_eq!(kept.content.suspicion, suspicion);
             }
         }
     }

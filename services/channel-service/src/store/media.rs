@@ -213,18 +213,21 @@ pub async fn find_pending(
     Ok(rows.pop())
 }
 
-/// The file has come. False: nobody waits for it any more, and the object is nobody's.
+/// The file has come, to be handed out or to be kept from everybody. False: nobody waits for it any more, and the object is
+/// nobody's.
 ///
 /// # Errors
 /// [`DatabaseError`].
 pub async fn set_stored(
     tx: &mut TenantTransaction,
     message: MessageId,
+    state: MediaState,
+    reason: Option<&str>,
     file: &StoredFile,
 ) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     let changed = diesel::sql_query(
-        "UPDATE media SET state = 'stored', mime_type = $3, size = $4, sha256 = $5, object_key = $6, reason = NULL, \
+        "UPDATE media SET state = $7, mime_type = $3, size = $4, sha256 = $5, object_key = $6, reason = $8, \
                           updated_at = now() \
          WHERE tenant_id = $1 AND message_id = $2 AND state = 'pending'",
     )
@@ -234,6 +237,8 @@ pub async fn set_stored(
     .bind::<BigInt, _>(signed(file.size))
     .bind::<Text, _>(&file.sha256)
     .bind::<Text, _>(&file.object_key)
+    .bind::<Text, _>(state.as_str())
+    .bind::<Nullable<Text>, _>(reason)
     .execute(tx.connection())
     .await?;
     Ok(changed == 1)

@@ -19,10 +19,15 @@ fn inbound(toko: &Device) -> GowaInbound {
 }
 
 fn with_file(toko: &Device, kind: &str, extension: &str, lost: bool) -> GowaInbound {
+    let data = match extension {
+        "jpg" => "/9j/4AAQSkZJRgABAQ==",
+        "ogg" => "T2dnUwACAAAAAAAAAAA=",
+        _ => "JVBERi0xLjcgaXNpIGJlcmthcw==",
+    };
     GowaInbound {
         media: Some(GowaMedia {
             kind: kind.to_owned(),
-            data: "JVBERi0xLjcgaXNpIGJlcmthcw==".to_owned(),
+            data: data.to_owned(),
             extension: extension.to_owned(),
             lost,
         }),
@@ -71,7 +76,7 @@ async fn every_kind_that_comes_in_is_kept_once_with_its_file() {
             .as_object()
             .unwrap()
             .clone(),
-        ..with_file(&toko, "image", "pdf", false)
+        ..with_file(&toko, "image", "jpg", false)
     };
     let own = GowaInbound {
         own: true,

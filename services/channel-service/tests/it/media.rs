@@ -402,29 +402,45 @@ async fn the_next_source_is_tried_when_one_has_no_file() {
 async fn content_decides_what_a_file_is_and_nothing_runs() {
     let app = TestApp::spawn().await;
     let tenant = app.tenant("desa-satu").await;
-    for (id, bytes) in [
+    let hostile = [
         (
             "HTML",
             &b"<!DOCTYPE html><script>alert(document.cookie)</script>"[..],
+            "script",
         ),
         (
             "SVG",
             b"<svg xmlns=\"http://www.w3.org/2000/svg\" onload=\"alert(1)\"></svg>",
+            "script",
         ),
-        ("EXE", b"MZ\x90\0\x03\0\0\0\x04"),
-    ] {
+        ("EXE", b"MZ\x90\0\x03\0\0\0\x04", "executable"),
+        ("PDF-CALLED-PNG", b"%PDF-1.7\n%", "type_mismatch"),
+    ];
+    for (id, bytes, reason) in hostile {
         let mut event = with_inline(picture(id, ""), bytes);
-        event["event"]["Message"] = json!({"documentMessage": {
-            "mimetype": "image/svg+xml", "fileName": "gambar.svg\r\nX-Evil: 1"}});
+        event["event"]["Message"] =
+            json!({"documentMessage": {"mimetype": "image/png", "fileName": "gambar.svg"}});
         let message = app.post(&tenant.json(&event)).await.assert_kept();
-        let (status, headers, body) = app.fetch(&app.link("desa-satu", &message), &[]).await;
-        assert_eq!((status, &body[..]), (200, bytes));
-        assert_eq!(header(&headers, "content-type"), "application/octet-stream");
-        assert!(header(&headers, "content-disposition").starts_with("attachment; filename=\"gambar"));
-        assert!(header(&headers, "content-disposition").contains(".bin\""));
-        assert!(!headers.contains_key("x-evil"));
-        assert_harmless(&headers);
+        let row = app.rows(&format!("SELECT state, reason, object_key IS NOT NULL AS kept FROM media WHERE message_id = '{message}'")).await;
+        assert_eq!(
+            row,
+            [json!({"state": "quarantined", "reason": reason, "kept": true})],
+            "{id}"
+        );
+        let (status, ..) = app.fetch(&app.link("desa-satu", &message), &[]).await;
+        assert_eq!(status, 404, "{id}");
     }
+    let mut event = with_inline(picture("OWN", ""), b"\x01\x02\x03\x04");
+    event["event"]["Message"] = json!({"documentMessage": {
+        "mimetype": "application/x-own", "fileName": "gambar.svg\r\nX-Evil: 1"}});
+    let message = app.post(&tenant.json(&event)).await.assert_kept();
+    let (status, headers, body) = app.fetch(&app.link("desa-satu", &message), &[]).await;
+    assert_eq!((status, &body[..]), (200, &b"\x01\x02\x03\x04"[..]));
+    assert_eq!(header(&headers, "content-type"), "application/octet-stream");
+    assert!(header(&headers, "content-disposition").starts_with("attachment; filename=\"gambar"));
+    assert!(header(&headers, "content-disposition").contains(".bin\""));
+    assert!(!headers.contains_key("x-evil"));
+    assert_harmless(&headers);
     let mut event = with_inline(picture("PDF", ""), b"%PDF-1.7\n%");
     event["event"]["Message"] =
         json!({"documentMessage": {"mimetype": "text/html", "fileName": "../../etc/Kartu Keluarga.html"}});

@@ -1,7 +1,11 @@
 //! Files that people upload for the public pages (contract channel-service 1.8; 9.A4 and A6).
 
+use std::io::Cursor;
+
 use reqwest::Method;
 use serde_json::{Value, json};
+use zip::CompressionMethod;
+use zip::write::SimpleFileOptions;
 
 use crate::harness::{Answer, INTERNAL_KEY, TestApp};
 use crate::media::jpeg;
@@ -73,41 +77,20 @@ fn assert_refused(answer: &Answer, text: &str) {
 
 /// A Word document of 2007 and later, with nothing in its parts.
 fn docx() -> Vec<u8> {
-    let (mut archive, mut directory) = (Vec::new(), Vec::new());
+    let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
     for name in ["[Content_Types].xml", "word/document.xml"] {
-        let offset = u32::try_from(archive.len()).unwrap().to_le_bytes();
-        let length = u16::try_from(name.len()).unwrap().to_le_bytes();
-        archive.extend([&b"PK\x03\x04"[..], &[0; 22], &length, &[0; 2], name.as_bytes()].concat());
-        directory.extend(
-            [
-                &b"PK\x01\x02"[..],
-                &[0; 24],
-                &length,
-                &[0; 12],
-                &offset,
-                name.as_bytes(),
-            ]
-            .concat(),
-        );
+        archive.start_file(name, stored).unwrap();
     }
-    let start = u32::try_from(archive.len()).unwrap().to_le_bytes();
-    let length = u32::try_from(directory.len()).unwrap().to_le_bytes();
-    [
-        &archive[..],
-        &directory,
-        b"PK\x05\x06\0\0\0\0\x02\0\x02\0",
-        &length,
-        &start,
-        &[0; 2],
-    ]
-    .concat()
+    archive.finish().unwrap().into_inner()
 }
 
+/// One of the years before.
 fn doc() -> Vec<u8> {
-    let mut bytes = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".to_vec();
-    bytes.extend([0; 512]);
-    bytes.extend("WordDocument".encode_utf16().flat_map(u16::to_le_bytes));
-    bytes
+    let mut container = cfb::CompoundFile::create(Cursor::new(Vec::new())).unwrap();
+    container.create_stream("/WordDocument").unwrap();
+    container.flush().unwrap();
+    container.into_inner().into_inner()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
