@@ -372,9 +372,8 @@ pub(crate) async fn verify(hub: &Hub, app: &str) -> Result<GraphVerification, Co
 }
 
 pub(crate) fn set_window(hub: &Hub, change: &GraphWindowChange) {
-    let key = (change.number.clone(), change.phone.clone());
     let at = change.open.then(|| Utc::now().timestamp_millis());
-    lock(&hub.graph).windows.insert(key, at);
+    lock(&hub.graph).set_window(&change.number, &change.phone, at);
 }
 
 /// The file's id, or every download address, is dead from now on.

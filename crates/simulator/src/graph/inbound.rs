@@ -126,8 +126,8 @@ pub(super) fn part(state: &mut GraphState, inbound: &GraphInbound) -> Result<(Pa
         message[key.as_str()] = value.clone();
     }
     if !inbound.without_phone && kind != "system" {
-        let key = (inbound.number.clone(), inbound.from.clone());
-        state.windows.insert(key, Some(Utc::now().timestamp_millis()));
+        let now = Utc::now().timestamp_millis();
+        state.set_window(&inbound.number, &inbound.from, Some(now));
     }
     // What comes in counts towards the number's throughput, but nobody is refused.
     if let Some(number) = state.numbers.get(&inbound.number) {

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 /// Pairs with a bucket of their own; full ones are forgotten beyond that.
 const PAIRS: usize = 50_000;
 
+/// Objects whose calls are counted.
+const COUNTED: usize = 10_000;
+
 #[derive(Debug)]
 struct Bucket {
     level: f64,
@@ -119,6 +122,9 @@ impl Limits {
 
 fn count(all: &mut HashMap<String, Calls>, key: &str, most: u64, window: Duration) -> Usage {
     let now = Instant::now();
+    if all.len() >= COUNTED {
+        all.clear();
+    }
     let calls = all.entry(key.to_owned()).or_insert(Calls { since: now, made: 0 });
     if now.saturating_duration_since(calls.since) >= window {
         *calls = Calls { since: now, made: 0 };

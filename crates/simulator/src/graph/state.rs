@@ -320,7 +320,7 @@ pub(crate) struct GraphState {
     pub(super) limits: Limits,
     pub(super) files: Files,
     /// Last message of a person to a number, in unix milliseconds; nothing: closed by hand.
-    pub(super) windows: HashMap<(String, String), Option<i64>>,
+    windows: HashMap<(String, String), Option<i64>>,
     pub(super) kept: VecDeque<Arc<Outgoing>>,
     pub(super) events: u64,
     sent: HashMap<String, Sent>,
@@ -399,6 +399,14 @@ impl GraphState {
 
     pub(super) fn sent(&self, id: &str) -> Option<&Sent> {
         self.sent.get(id)
+    }
+
+    /// The window between a number and a person opens at this time, or is closed by hand.
+    pub(super) fn set_window(&mut self, number: &str, person: &str, at: Option<i64>) {
+        if self.windows.len() >= REMEMBERED_MESSAGES {
+            self.windows.clear();
+        }
+        self.windows.insert((number.to_owned(), person.to_owned()), at);
     }
 
     /// A closed window lets only templates through.
