@@ -13,7 +13,7 @@ use tenant_isolation::TenantScope;
 use crate::keys::CacheKey;
 
 /// Redis answers in well under a millisecond; what takes longer is slower than asking Postgres.
-const ANSWER_TIMEOUT: Duration = Duration::from_millis(100);
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_millis(100);
 /// How long a Redis that failed is left alone.
 const REST: Duration = Duration::from_secs(1);
 
@@ -126,9 +126,18 @@ impl RedisLink {
     where
         F: Future<Output = RedisResult<T>>,
     {
-        if self.age() < self.resting_until.load(Ordering::Relaxed) {
+        if self.is_resting() {
             return None;
         }
+        self.insist(question).await
+    }
+
+    /// Asks Redis also while it is left alone: for what must not wait until it was found to be back.
+    pub(crate) async fn insist<T, F>(&self, question: impl FnOnce(ConnectionManager) -> F) -> Option<T>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        let known_away = self.is_resting();
         // The timeout also covers the wait for a connection that is being made again.
         match tokio::time::timeout(ANSWER_TIMEOUT, question(self.connection.clone())).await {
             Ok(Ok(answer)) => Some(answer),
@@ -137,6 +146,8 @@ impl RedisLink {
                 self.resting_until.store(self.age() + rest, Ordering::Relaxed);
                 metrics::counter!("kanal_redis_failures_total").increment(1);
                 match failed {
+                    // Said when it began.
+                    _ if known_away => {}
                     Ok(Err(error)) => {
                         tracing::warn!(kind = ?error.kind(), "Redis failed, going on without it");
                     }
@@ -145,6 +156,10 @@ impl RedisLink {
                 None
             }
         }
+    }
+
+    fn is_resting(&self) -> bool {
+        self.age() < self.resting_until.load(Ordering::Relaxed)
     }
 
     fn age(&self) -> u64 {
