@@ -29,6 +29,7 @@ mod session_connects;
 mod session_crashes;
 mod session_follow;
 mod session_sweep;
+mod session_switches;
 mod sessions;
 mod spellings;
 mod subscriptions;
