@@ -187,3 +187,49 @@ fn escape_pattern(text: &str) -> String {
     }
     pattern
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::ids::TenantId;
+    use test_support::{eventually, eventually_within, redis_url, unique_prefix};
+
+    use super::*;
+    use crate::ReadThrough;
+
+    async fn link(prefix: &str) -> RedisLink {
+        let link = RedisLink::new(&SecretString::from(redis_url()), prefix).unwrap();
+        eventually("Redis answers", || async { link.is_up().await.then_some(()) }).await;
+        link
+    }
+
+    /// Nobody else leaves Redis alone, so others go on believing what is there.
+    #[tokio::test]
+    async fn what_is_taken_back_is_taken_back_also_while_redis_is_left_alone() {
+        let prefix = unique_prefix("cache");
+        let scope = TenantScope::named_by_operator(TenantId::parse("a").unwrap());
+        for once in [false, true] {
+            let key = CacheKey::of_tenant(&scope, "thing", &once.to_string());
+            let load = async |value: u32| {
+                let fresh = ReadThrough::new(link(&prefix).await, 10);
+                let loaded = fresh
+                    .get(&key, || async { Ok::<_, std::io::Error>(Some(value)) })
+                    .await;
+                loaded.unwrap()
+            };
+            assert_eq!((load(1).await, load(2).await), (Some(1), Some(1)));
+            let resting = link(&prefix).await;
+            resting.resting_until.store(u64::MAX, Ordering::Relaxed);
+            let writer: ReadThrough<u32> = ReadThrough::new(resting, 10);
+            if once {
+                writer.forget_once(&key).await;
+            } else {
+                writer.forget(&key).await;
+            }
+            // Long before it ends by itself.
+            eventually_within(Duration::from_secs(20), "it is gone", || async {
+                (load(3).await == Some(3)).then_some(())
+            })
+            .await;
+        }
+    }
+}
