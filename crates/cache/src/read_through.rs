@@ -20,6 +20,9 @@ const SHARED_TTL: Duration = Duration::from_secs(60);
 /// When a value is taken back once more: a load that had begun before the change has put its copy there by then.
 const AGAIN_AFTER: Duration = Duration::from_secs(2);
 
+/// How soon Redis is asked again to take a value back.
+const UNTIL_NEXT: Duration = Duration::from_millis(100);
+
 /// A cache in front of a loader: this process for a second, Redis for a minute, then the loader.
 ///
 /// Whoever changes a value calls [`forget`](Self::forget), which empties Redis; other processes follow within a
@@ -107,21 +110,16 @@ where
         }
     }
 
-    /// Takes a value back everywhere: at once in Redis and here, within a second in other processes. It is taken
-    /// back again a moment later, and until Redis answers, but not longer than the copy lives.
+    /// Takes a value back everywhere: at once in Redis and here, within a second in other processes. Where Redis does not
+    /// answer it is asked again and again, but not longer than the copy lives; and it is taken back once more a moment
+    /// later.
     pub async fn forget(&self, key: &CacheKey) {
         self.local.invalidate(key).await;
-        let (redis, name) = (self.redis.clone(), self.redis.key(key.as_str()));
-        let shared_ttl = self.shared_ttl;
-        take_back(&redis, name.clone()).await;
+        let taking = TakingBack::begin(&self.redis, key, self.shared_ttl).await;
         self.again.spawn(async move {
-            let changed = Instant::now();
-            while changed.elapsed() < shared_ttl {
-                tokio::time::sleep(AGAIN_AFTER).await;
-                if take_back(&redis, name.clone()).await.is_some() {
-                    return;
-                }
-            }
+            taking.finish().await;
+            tokio::time::sleep(AGAIN_AFTER).await;
+            taking.anew().await.finish().await;
         });
     }
 
@@ -129,7 +127,10 @@ where
     /// before the change may put its copy there after it.
     pub async fn forget_once(&self, key: &CacheKey) {
         self.local.invalidate(key).await;
-        take_back(&self.redis, self.redis.key(key.as_str())).await;
+        let taking = TakingBack::begin(&self.redis, key, self.shared_ttl).await;
+        if !taking.done {
+            self.again.spawn(async move { taking.finish().await });
+        }
     }
 
     /// Waits until everything that was forgotten so far is taken back for good. For a process that ends soon after.
@@ -170,9 +171,52 @@ where
     }
 }
 
-/// `None` when Redis did not answer.
-async fn take_back(redis: &RedisLink, name: String) -> Option<()> {
-    redis
-        .ask(|mut redis| async move { redis.del::<_, ()>(name).await })
-        .await
+/// A value that is taken back in Redis. Asked also while this process leaves Redis alone: what was revoked must not stay
+/// good for as long as that lasts.
+struct TakingBack {
+    redis: RedisLink,
+    name: String,
+    /// How long a copy lives that nobody takes back.
+    lives: Duration,
+    done: bool,
+}
+
+impl TakingBack {
+    async fn begin(redis: &RedisLink, key: &CacheKey, lives: Duration) -> Self {
+        let mut taking = Self {
+            redis: redis.clone(),
+            name: redis.key(key.as_str()),
+            lives,
+            done: false,
+        };
+        taking.done = taking.ask().await;
+        taking
+    }
+
+    async fn anew(&self) -> Self {
+        Self {
+            redis: self.redis.clone(),
+            name: self.name.clone(),
+            lives: self.lives,
+            done: self.ask().await,
+        }
+    }
+
+    /// Asks until Redis answers.
+    async fn finish(&self) {
+        let began = Instant::now();
+        let mut done = self.done;
+        while !done && began.elapsed() < self.lives {
+            tokio::time::sleep(UNTIL_NEXT).await;
+            done = self.ask().await;
+        }
+    }
+
+    async fn ask(&self) -> bool {
+        let name = self.name.clone();
+        let asked = self
+            .redis
+            .insist(|mut redis| async move { redis.del::<_, ()>(name).await });
+        asked.await.is_some()
+    }
 }

@@ -13,7 +13,7 @@ use tenant_isolation::TenantScope;
 use crate::keys::CacheKey;
 
 /// Redis answers in well under a millisecond; what takes longer is slower than asking Postgres.
-const ANSWER_TIMEOUT: Duration = Duration::from_millis(100);
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_millis(100);
 /// How long a Redis that failed is left alone.
 const REST: Duration = Duration::from_secs(1);
 
@@ -126,9 +126,18 @@ impl RedisLink {
     where
         F: Future<Output = RedisResult<T>>,
     {
-        if self.age() < self.resting_until.load(Ordering::Relaxed) {
+        if self.is_resting() {
             return None;
         }
+        self.insist(question).await
+    }
+
+    /// Asks Redis also while it is left alone: for what must not wait until it was found to be back.
+    pub(crate) async fn insist<T, F>(&self, question: impl FnOnce(ConnectionManager) -> F) -> Option<T>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        let known_away = self.is_resting();
         // The timeout also covers the wait for a connection that is being made again.
         match tokio::time::timeout(ANSWER_TIMEOUT, question(self.connection.clone())).await {
             Ok(Ok(answer)) => Some(answer),
@@ -137,6 +146,8 @@ impl RedisLink {
                 self.resting_until.store(self.age() + rest, Ordering::Relaxed);
                 metrics::counter!("kanal_redis_failures_total").increment(1);
                 match failed {
+                    // Said when it began.
+                    _ if known_away => {}
                     Ok(Err(error)) => {
                         tracing::warn!(kind = ?error.kind(), "Redis failed, going on without it");
                     }
@@ -145,6 +156,10 @@ impl RedisLink {
                 None
             }
         }
+    }
+
+    fn is_resting(&self) -> bool {
+        self.age() < self.resting_until.load(Ordering::Relaxed)
     }
 
     fn age(&self) -> u64 {
@@ -171,4 +186,50 @@ fn escape_pattern(text: &str) -> String {
         pattern.push(c);
     }
     pattern
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::ids::TenantId;
+    use test_support::{eventually, eventually_within, redis_url, unique_prefix};
+
+    use super::*;
+    use crate::ReadThrough;
+
+    async fn link(prefix: &str) -> RedisLink {
+        let link = RedisLink::new(&SecretString::from(redis_url()), prefix).unwrap();
+        eventually("Redis answers", || async { link.is_up().await.then_some(()) }).await;
+        link
+    }
+
+    /// Nobody else leaves Redis alone, so others go on believing what is there.
+    #[tokio::test]
+    async fn what_is_taken_back_is_taken_back_also_while_redis_is_left_alone() {
+        let prefix = unique_prefix("cache");
+        let scope = TenantScope::named_by_operator(TenantId::parse("a").unwrap());
+        for once in [false, true] {
+            let key = CacheKey::of_tenant(&scope, "thing", &once.to_string());
+            let load = async |value: u32| {
+                let fresh = ReadThrough::new(link(&prefix).await, 10);
+                let loaded = fresh
+                    .get(&key, || async { Ok::<_, std::io::Error>(Some(value)) })
+                    .await;
+                loaded.unwrap()
+            };
+            assert_eq!((load(1).await, load(2).await), (Some(1), Some(1)));
+            let resting = link(&prefix).await;
+            resting.resting_until.store(u64::MAX, Ordering::Relaxed);
+            let writer: ReadThrough<u32> = ReadThrough::new(resting, 10);
+            if once {
+                writer.forget_once(&key).await;
+            } else {
+                writer.forget(&key).await;
+            }
+            // Long before it ends by itself.
+            eventually_within(Duration::from_secs(20), "it is gone", || async {
+                (load(3).await == Some(3)).then_some(())
+            })
+            .await;
+        }
+    }
 }

@@ -14,7 +14,7 @@ use redis::Script;
 use tokio::sync::oneshot;
 
 use crate::keys::CacheKey;
-use crate::redis_link::RedisLink;
+use crate::redis_link::{ANSWER_TIMEOUT, RedisLink};
 
 /// The short window, behind which the block stands.
 const BURST: Duration = Duration::from_secs(10);
@@ -60,6 +60,12 @@ return answers",
 
 /// Most requests that are counted by one question.
 const TOGETHER: usize = 64;
+
+/// Most requests that wait for Redis. Of more, each process counts on its own.
+const WAITING: usize = 16 * 1024;
+
+/// How long a request waits for Redis: for the question that is under way, and for its own.
+const PATIENCE: Duration = ANSWER_TIMEOUT.saturating_mul(2);
 
 /// How much is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,13 +196,16 @@ impl Windows {
         }
     }
 
-    /// `None` when Redis is away.
+    /// `None` when Redis is away, or too many wait for it.
     async fn ask(&self, key: &CacheKey) -> Option<Told> {
         let (answer, answered) = oneshot::channel();
         // Not the name that other shapes of the counters had.
         let name = format!("{}/windows", self.redis.key(key.as_str()));
         let first = {
             let mut queue = lock(&self.queue);
+            if queue.waiting.len() >= WAITING {
+                return None;
+            }
             queue.waiting.push((name, answer));
             !std::mem::replace(&mut queue.asking, true)
         };
@@ -211,7 +220,8 @@ impl Windows {
                 },
             ));
         }
-        answered.await.ok()
+        // Behind many others even a Redis that answers each question in time takes too long.
+        tokio::time::timeout(PATIENCE, answered).await.ok()?.ok()
     }
 
     /// How long the caller stays outside, as far as this process has seen.
@@ -409,6 +419,23 @@ mod tests {
         assert_eq!(hits(at(45), 1), 0);
         assert_eq!(hits(at(60), 41), 40);
         assert_eq!(caller.blocked_until, Some(at(660)));
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_long_and_nobody_waits_in_a_full_queue() {
+        let windows = alone();
+        // Somebody asks, and does not come back.
+        lock(&windows.queue).asking = true;
+        let key = CacheKey::of_address("test", IpAddr::V6(Ipv6Addr::LOCALHOST));
+        for full in [false, true] {
+            if full {
+                let waiting = || ("name".to_owned(), oneshot::channel().0);
+                lock(&windows.queue).waiting = std::iter::repeat_with(waiting).take(WAITING).collect();
+            }
+            let hit = tokio::time::timeout(Duration::from_secs(10), windows.hit(&key)).await;
+            assert_eq!(hit.map(|hit| hit.outcome), Ok(HitOutcome::Passed), "{full}");
+            assert!(lock(&windows.queue).waiting.len() <= WAITING);
+        }
     }
 
     #[tokio::test]

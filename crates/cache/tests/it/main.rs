@@ -142,6 +142,50 @@ async fn a_change_while_redis_is_away_is_not_undone_when_it_returns() {
     assert!(loads.load(Ordering::SeqCst) < 5);
 }
 
+/// A writer behind a proxy, and a value that it is about to take back and others have shared.
+async fn shared_behind_a_proxy(prefix: &str) -> (CuttableProxy, RedisLink, ReadThrough<u32>) {
+    let proxy = CuttableProxy::in_front_of(&redis_url(), 6379).await;
+    let behind = RedisLink::new(&SecretString::from(proxy.url(&redis_url())), prefix).unwrap();
+    test_support::eventually("Redis answers", || async { behind.is_up().await.then_some(()) }).await;
+    let reader = ReadThrough::new(link(prefix).await, 10);
+    count_loads(&reader, &key("a", "x"), &AtomicUsize::new(0)).await;
+    let writer = ReadThrough::new(behind.clone(), 10);
+    proxy.cut();
+    // From now on the writer leaves Redis alone for a second. Nobody else does.
+    count_loads(&writer, &key("a", "other"), &AtomicUsize::new(0)).await;
+    (proxy, behind, writer)
+}
+
+async fn is_gone(prefix: &str, within: Duration) {
+    test_support::eventually_within(within, "the copy is gone", || async {
+        let (fresh, loads) = (ReadThrough::new(link(prefix).await, 10), AtomicUsize::new(0));
+        count_loads(&fresh, &key("a", "x"), &loads).await;
+        (loads.load(Ordering::SeqCst) == 1).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_taken_back_while_redis_is_left_alone_is_gone_at_once() {
+    let prefix = unique_prefix("cache");
+    let (proxy, behind, writer) = shared_behind_a_proxy(&prefix).await;
+    proxy.restore();
+    test_support::eventually("Redis answers", || async { behind.is_up().await.then_some(()) }).await;
+    writer.forget(&key("a", "x")).await;
+    // The next time would be two seconds later.
+    is_gone(&prefix, Duration::from_millis(1500)).await;
+}
+
+#[tokio::test]
+async fn what_is_taken_back_once_while_redis_is_away_is_gone_when_it_returns() {
+    let prefix = unique_prefix("cache");
+    let (proxy, _, writer) = shared_behind_a_proxy(&prefix).await;
+    writer.forget_once(&key("a", "x")).await;
+    proxy.restore();
+    // Much sooner than by itself, after a minute.
+    is_gone(&prefix, Duration::from_secs(20)).await;
+}
+
 #[tokio::test]
 async fn a_bucket_is_exact_over_processes_and_apart_for_tenants() {
     let prefix = unique_prefix("bucket");

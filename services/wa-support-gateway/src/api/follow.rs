@@ -4,6 +4,7 @@ use bytes::Bytes;
 use tenant_isolation::TenantScope;
 use uuid::Uuid;
 
+use crate::error::Error;
 use crate::flows::proxy_path::ProxyPath;
 use crate::flows::session_status::StatusNotes;
 use crate::state::Gateway;
@@ -28,6 +29,8 @@ pub(crate) struct Follow {
     meaning: Option<Meaning>,
     scope: TenantScope,
     session: Uuid,
+    /// Something of ours may undo it, and is to be undone behind it.
+    take_off: bool,
 }
 
 impl Follow {
@@ -42,17 +45,31 @@ impl Follow {
             },
             scope: scope.clone(),
             session,
+            take_off: false,
         }
     }
 
-    /// Will the session be connected by it?
-    pub(crate) fn connects(&self) -> bool {
-        self.meaning == Some(Meaning::Connected)
-    }
-
-    /// Is the session to be disconnected by it?
-    pub(crate) fn disconnects(&self) -> bool {
-        self.meaning == Some(Meaning::Disconnected)
+    /// Before the call goes out: what it asks for is noted, so that nothing of ours that is older undoes it, also when this
+    /// process dies.
+    ///
+    /// # Errors
+    /// [`Error::Database`](crate::error::Error::Database).
+    pub(crate) async fn goes_out(&mut self, gateway: &Gateway) -> Result<(), Error> {
+        let on = match self.meaning {
+            Some(Meaning::Connected) => true,
+            Some(Meaning::Disconnected) => false,
+            Some(Meaning::Status) | None => return Ok(()),
+        };
+        let (sessions, scope, session) = (gateway.sessions.clone(), self.scope.clone(), self.session);
+        let preparing = async move {
+            let take_off = sessions.switch(&scope, session, on).await?;
+            if on {
+                sessions.sign_first(&scope, session).await;
+            }
+            Ok(take_off)
+        };
+        self.take_off = gateway.on_process(preparing).await?;
+        Ok(())
     }
 
     /// The call was answered. `Some`: the answer's body is of interest.
@@ -60,7 +77,9 @@ impl Follow {
         match self.meaning? {
             // Also when it was refused: a session that does not run yet is refused, and must not begin to run later.
             Meaning::Disconnected => {
-                gateway.sessions.end_connect_wish_soon(self.scope, self.session);
+                if self.take_off {
+                    gateway.sessions.take_off_soon(self.scope, self.session);
+                }
                 None
             }
             _ if !succeeded => None,

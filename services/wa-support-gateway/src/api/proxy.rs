@@ -81,7 +81,7 @@ async fn pass_on(
     ::web::note_tenant(&admitted.scope);
 
     let path = ProxyPath::judge(method.as_str(), rest)?;
-    let follow = Follow::new(&method, &path, &admitted.scope, admitted.session);
+    let mut follow = Follow::new(&method, &path, &admitted.scope, admitted.session);
     let kind = SendKind::of(method.as_str(), &path);
     let (body, fault) = upload::begin(request, payload, gateway.body_limit).await?;
     let outgoing = ForwardRequest {
@@ -93,20 +93,7 @@ async fn pass_on(
         accept: upstream_header(request, &ACCEPT),
         body,
     };
-    if follow.connects() || follow.disconnects() {
-        let (sessions, connects) = (gateway.sessions.clone(), follow.connects());
-        let (scope, session) = (admitted.scope.clone(), admitted.session);
-        let preparing = async move {
-            if connects {
-                sessions.sign_first(&scope, session).await;
-            } else {
-                // Before it goes out, so that no death of ours leaves a wish behind that would undo it.
-                sessions.end_connect_wish(&scope, session).await?;
-            }
-            Ok(())
-        };
-        gateway.on_process(preparing).await?;
-    }
+    follow.goes_out(gateway).await?;
     let answer = match kind {
         Some(kind) => send(gateway, links, &admitted, outgoing, kind, &fault).await?,
         None => forward(links, outgoing, &fault).await?,
@@ -136,10 +123,10 @@ async fn enter(
                 Ok(known),
             )
         }
-        Err(stranger @ (Error::TokenRequired | Error::InvalidToken | Error::TooManyWrongKeys(_))) => {
+        Err(stranger @ (Error::TokenRequired | Error::InvalidToken)) => {
             (limits.stranger(address).await, Err(stranger))
         }
-        // Our own trouble is nobody's request.
+        // Refused by its own budget, and counted there. Our own trouble is nobody's request.
         Err(error) => return Err(error),
     };
     *budget = Some(counted.unwrap_or_else(|excess| excess.budget));

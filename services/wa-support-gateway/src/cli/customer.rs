@@ -81,9 +81,10 @@ pub(super) async fn run(command: CustomerCommand) -> Result<(), CommandError> {
     let standings = Standings::new(db.clone(), redis.clone());
     let keys = CustomerKeys::new(db.clone(), standings.clone(), redis);
     let customers = Customers::new(db, standings, keys);
-    let answer = work(&customers, command).await?;
+    let done = work(&customers, command).await;
+    // Also after half of it.
     known::settled(customers.settled()).await;
-    runtime::process::print(&answer);
+    runtime::process::print(&done?);
     Ok(())
 }
 

@@ -14,6 +14,7 @@ use super::known::Known;
 use super::{CommandError, open};
 use crate::config::ChoreSettings;
 use crate::flows::provision_session::{Wanted, provision};
+use crate::flows::session_audit::SessionActor;
 use crate::flows::session_name::SessionName;
 use crate::flows::session_reconcile::{Overview, Repair};
 use crate::flows::sessions::Sessions;
@@ -141,6 +142,7 @@ async fn reconcile(sessions: &Sessions, how: Reconcile, left_behind: Duration) -
         mend: !how.dry_run,
         remove_orphans: how.remove_orphans && !how.dry_run,
     };
+    let sessions = sessions.clone().acting_for(SessionActor::Operator);
     let report = sessions.reconcile(left_behind, repair).await?;
     runtime::process::print(&json!(report));
     match report.failed {

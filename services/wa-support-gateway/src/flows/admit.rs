@@ -129,6 +129,7 @@ impl Admissions {
         let look = || self.looks.look(&key, address, || self.load(&external));
         let pass = self.cache.get(&key, look).await?;
         let pass = pass.ok_or(Error::InvalidToken)?;
+        self.looks.met(&key).await;
         let standing = self.standings.of(&pass.resolved.scope()).await?;
         let standing = standing.ok_or(Error::InvalidToken)?;
         Ok(Known { pass, standing })

@@ -83,13 +83,13 @@ impl CustomerKeys {
         };
         let holder = match holder {
             Ok(holder) => holder,
-            Err(stranger @ (Error::ApiKeyRequired | Error::InvalidApiKey | Error::TooManyWrongKeys(_))) => {
+            Err(stranger @ (Error::ApiKeyRequired | Error::InvalidApiKey)) => {
                 return match limits.stranger(address).await {
                     Ok(budget) => (Some(budget), Err(stranger)),
                     Err(excess) => (Some(excess.budget), Err(excess.into())),
                 };
             }
-            // Our own trouble is nobody's request.
+            // Refused by its own budget, and counted there. Our own trouble is nobody's request.
             Err(error) => return (None, Err(error)),
         };
         let scope = holder.resolved.scope();
@@ -105,6 +105,9 @@ impl CustomerKeys {
         let key = CacheKey::of_external(&external);
         let look = || self.looks.look(&key, address, || self.load(&external));
         let holder = self.cache.get(&key, look).await?;
+        if holder.is_some() {
+            self.looks.met(&key).await;
+        }
         holder
             .filter(|holder| holder.valid_until.is_none_or(|end| Utc::now() < end))
             .ok_or(Error::InvalidApiKey)

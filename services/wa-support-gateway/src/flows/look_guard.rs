@@ -13,7 +13,8 @@
 //! callers behind one address that all go on showing an old token do not keep a new one out.
 //!
 //! Each process guards its own looks. What is guarded is its pool of connections, and a question to Redis would be one
-//! more thing for strangers to cause; their requests are counted there all the same ([`super::limit`]).
+//! more thing for strangers to cause. Whoever is answered that nobody has it is counted there as any stranger is
+//! ([`super::limit`]); whoever is refused here has been counted here, and not twice.
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
@@ -160,6 +161,13 @@ impl LookGuard {
                 Ok(None)
             }
             Err(error) => Err(LookError::Database(Arc::new(error))),
+        }
+    }
+
+    /// Somebody has it, as was found out elsewhere: another process may have looked for it and shared what it found.
+    pub(crate) async fn met(&self, key: &CacheKey) {
+        if !self.known.contains_key(key) {
+            self.known.insert(key.clone(), ()).await;
         }
     }
 

@@ -21,6 +21,7 @@ pub(crate) mod session_change;
 pub(crate) mod session_connect;
 pub(crate) mod session_create;
 pub mod session_name;
+pub(crate) mod session_off;
 pub mod session_reconcile;
 pub(crate) mod session_remove;
 pub(crate) mod session_status;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use database::DatabaseError;
 use runtime::encryption::EncryptionError;
 use secrecy::SecretString;
@@ -113,14 +113,31 @@ fn explain(error: Error, wanted: &Wanted) -> ProvisionError {
 
 async fn ensure_customer(sessions: &Sessions, wanted: &Wanted) -> Result<(), DatabaseError> {
     let mut tx = TenantTransaction::begin(&sessions.db, &wanted.scope, "ensure customer").await?;
-    customers::ensure_and_lock(&mut tx, &wanted.source).await?;
+    let made = customers::ensure_and_lock(&mut tx, &wanted.source).await?;
     let subscription = subscriptions::NewSubscription {
         expires_at: NO_END,
         max_sessions: wanted.max_sessions.unwrap_or(1),
     };
-    subscriptions::ensure(&mut tx, subscription).await?;
-    if let Some(max_sessions) = wanted.max_sessions {
-        subscriptions::set_max_sessions(&mut tx, max_sessions).await?;
+    let began = subscriptions::ensure(&mut tx, subscription).await?;
+    let changed = match wanted.max_sessions {
+        Some(max_sessions) => subscriptions::set_max_sessions(&mut tx, max_sessions).await?,
+        None => false,
+    };
+    let (end, most) = (subscription.expires_at, subscription.max_sessions);
+    let end = end.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let act = match (made, began, wanted.max_sessions) {
+        (true, true, _) => {
+            let detail = format!("until {end}, sessions {most}; for {}", wanted.source);
+            Some(("customer.create", detail))
+        }
+        (true, false, _) => Some(("customer.create", format!("for {}", wanted.source))),
+        (false, true, _) => Some(("customer.update", format!("until {end}, sessions {most}"))),
+        (false, false, Some(most)) if changed => Some(("customer.update", format!("sessions {most}"))),
+        // Everything was there already.
+        (false, false, _) => None,
+    };
+    if let Some((action, detail)) = act {
+        sessions.audit_customer(&mut tx, action, detail).await?;
     }
     tx.commit().await
 }
@@ -161,6 +178,7 @@ async fn create(sessions: &Sessions, wanted: &Wanted) -> Result<Provisioned, Err
         created => created?,
     };
     let row = created.row.clone();
+    sessions.switch(&wanted.scope, row.id, true).await?;
     let open = sessions.open(&wanted.scope, row)?;
     sessions.tell_all(&open, true).await?;
     Ok(Provisioned {
@@ -195,6 +213,7 @@ async fn repair_now(
         Some(id) => id,
         None => sessions.make_user(&session).await?,
     };
+    sessions.switch(&work.scope, work.session, true).await?;
     sessions.tell_all(&session, true).await?;
 
     let binding = secrets::customer_hmac_key_binding(&work.scope, work.session);

@@ -27,7 +27,7 @@ pub(crate) enum SessionActor {
 }
 
 impl SessionActor {
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         match self {
             Self::Key(id, _) => format!("key:{id}"),
             Self::Operator => "operator".to_owned(),
@@ -96,6 +96,23 @@ impl Sessions {
         }
         let detail = session.session_name.clone();
         self.audit(tx, "session.delete", session, detail).await
+    }
+
+    /// A session's customer was made or changed with it.
+    pub(crate) async fn audit_customer(
+        &self,
+        tx: &mut TenantTransaction,
+        action: &'static str,
+        detail: String,
+    ) -> Result<(), DatabaseError> {
+        let act = Act {
+            actor: &self.actor.name(),
+            action,
+            subject: None,
+            detail: Some(detail),
+            source: self.actor.address(),
+        };
+        audit::note(tx, &act).await
     }
 
     async fn audit(

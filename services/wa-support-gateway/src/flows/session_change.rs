@@ -9,7 +9,7 @@ use url::Url;
 use whatsapp::genfity::{EventList, WaUserEdit};
 
 use super::session_name::SessionName;
-use super::session_upkeep::Told;
+use super::session_upkeep::{HISTORY_AGAIN_AFTER, Told};
 use super::session_work::{Which, Work};
 use super::sessions::{OpenSession, Sessions, did_nothing};
 use crate::error::Error;
@@ -193,7 +193,9 @@ impl Sessions {
             let kept = (directory::SESSION_NAME, wanted.row.session_name.as_str());
             directory::release(&mut tx, work.session, Some(kept)).await?;
         }
-        if session.row.upkeep_due.is_none() {
+        if told == Told::AllButHistory {
+            sessions::put_upkeep_off(&mut tx, work.session, noted, HISTORY_AGAIN_AFTER).await?;
+        } else if session.row.upkeep_due.is_none() {
             sessions::set_upkept(&mut tx, work.session, noted).await?;
         }
         let row = sessions::find(&mut tx, work.session).await?;

@@ -6,31 +6,20 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tenant_isolation::{TenantScope, TenantTransaction};
-use tracing::Instrument as _;
-use uuid::Uuid;
-use whatsapp::session::ManageSession as _;
 
 use super::session_reconcile::platform;
 use super::session_work::Work;
 use super::sessions::{OpenSession, Sessions};
 use crate::error::Error;
-use crate::store::session_connects;
+use crate::store::{session_connects, session_switches};
 
 /// How long it is tried. By then its customer has seen that it is not connected, and has connected it or has not.
 const FOR_SO_LONG: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Waits between tries to end a wish while the database is away.
-const TRIES: [Duration; 4] = [
-    Duration::from_millis(100),
-    Duration::from_secs(1),
-    Duration::from_secs(5),
-    Duration::from_secs(25),
-];
-
 impl Sessions {
-    /// Connects a session whose customer has wanted that since `since`. Whoever disconnected it meanwhile has the last
-    /// word: it is taken off again.
+    /// Connects a session whose customer has wanted that since `since`, unless somebody has disconnected it meanwhile. Who
+    /// does that later has the last word all the same: it finds noted that this was begun, and takes the session off
+    /// ([`super::session_off`]).
     ///
     /// # Errors
     /// [`Error::Upstream`], [`Error::SessionBusy`], [`Error::Database`]; the wish stays.
@@ -44,44 +33,20 @@ impl Sessions {
         let webhook = self.wa_webhook(session);
         // Before it is connected, too, so that the very first event is signed.
         calls.set_hmac_key(&token, &webhook.hmac_key).await?;
-        calls.connect_for(&token, &webhook.events).await?;
-        let mut tx = self.still_ours(work, "session is connected").await?;
-        let wanted = session_connects::fulfilled(&mut tx, work.session, since).await?;
+        let mut tx = self.still_ours(work, "is session still to be connected").await?;
+        let wanted = session_connects::is_wanted(&mut tx, work.session, since).await?;
+        if wanted {
+            session_switches::try_to_connect(&mut tx, work.session).await?;
+        }
         tx.commit().await?;
         if !wanted {
-            tracing::info!(session = %work.session, "a session was disconnected while it was being connected; it is taken off again");
-            if let Err(error) = calls.disconnect(&token).await {
-                tracing::warn!(%error, session = %work.session, "a session could not be taken off again");
-            }
+            tracing::info!(session = %work.session, "a session was disconnected before it was connected; it is left so");
+            return Ok(());
         }
-        Ok(())
-    }
-
-    /// Somebody disconnects the session: it is not to be connected any more because of what was wanted before.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub(crate) async fn end_connect_wish(&self, scope: &TenantScope, session: Uuid) -> Result<(), Error> {
-        let mut tx = TenantTransaction::begin(&self.db, scope, "end connect wish").await?;
-        session_connects::end(&mut tx, session).await?;
+        calls.connect_for(&token, &webhook.events).await?;
+        let mut tx = self.still_ours(work, "session is connected").await?;
+        session_connects::fulfilled(&mut tx, work.session, since).await?;
         Ok(tx.commit().await?)
-    }
-
-    /// As [`Self::end_connect_wish`], in the background.
-    pub(crate) fn end_connect_wish_soon(&self, scope: TenantScope, session: Uuid) {
-        let this = self.clone();
-        let work = async move {
-            let mut waits = TRIES.into_iter();
-            while let Err(error) = this.end_connect_wish(&scope, session).await {
-                let wait = waits.next();
-                tracing::warn!(error = %error, %session, again = wait.is_some(), "a disconnected session may be connected again");
-                match wait {
-                    Some(wait) => tokio::time::sleep(wait).await,
-                    None => break,
-                }
-            }
-        };
-        drop(self.process.spawn(work.in_current_span()));
     }
 
     /// Sessions that nobody could connect for a day are left as they are.

@@ -10,13 +10,14 @@ use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope};
 use uuid::Uuid;
 use whatsapp::genfity::{EventList, WaUser};
 
+use super::session_off::TakenOff;
 use super::session_webhook::{SessionWebhook, wa_webhook};
 use super::session_work::{Which, Work};
 use super::sessions::{OpenSession, Sessions};
 use crate::error::Error;
 use crate::secrets;
 use crate::store::session_sweep::{self, Ours, Swept};
-use crate::store::sessions;
+use crate::store::{operator_log, session_switches, sessions};
 
 /// What is taken on at once, and how often one pass does that at most.
 const BATCH: i64 = 50;
@@ -107,6 +108,20 @@ impl Sessions {
     }
 
     async fn sweep_connects(&self, left_behind: Duration) -> Result<(), Error> {
+        let mut tx = platform(self, "sweep sessions to take off").await?;
+        let due = session_switches::take_due(&mut tx, BATCH).await?;
+        tx.commit().await?;
+        for swept in due {
+            match self.take_off(&swept.scope, swept.id).await {
+                // Both are due again later.
+                Ok(TakenOff::NotYet) | Err(Error::SessionBusy) => {}
+                done => {
+                    if !self.note_swept(&swept, "take off", done.map(drop)).await? {
+                        return Ok(());
+                    }
+                }
+            }
+        }
         self.give_up_connecting().await?;
         let mut tx = platform(self, "sweep sessions to connect").await?;
         let due = session_sweep::connect_due(&mut tx, left_behind, BATCH).await?;
@@ -368,6 +383,11 @@ impl Sessions {
             if !repair.remove_orphans {
                 continue;
             }
+            // Before it goes, so that none goes unnoted.
+            let mut tx = platform(self, "note removal of an orphan").await?;
+            let what = (user.id.as_str(), user.name.as_str());
+            operator_log::note(&mut tx, &self.actor.name(), "orphan.remove", what).await?;
+            tx.commit().await?;
             match self.wa.admin.delete_user(&user.id).await {
                 Ok(_) => report.removed += 1,
                 Err(error) => {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tenant_isolation::{TenantScope, TenantTransaction};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument as _;
 use uuid::Uuid;
 use whatsapp::credentials::SessionToken;
@@ -28,6 +28,10 @@ const TRIES: [Duration; 4] = [
     Duration::from_secs(8),
 ];
 
+/// When a session that did not run is told again that it keeps no history, if nobody connects it before: the sweep finds
+/// those that were begun to run without us.
+pub(super) const HISTORY_AGAIN_AFTER: Duration = Duration::from_secs(15 * 60);
+
 /// Sessions that are kept at the same time.
 const AT_ONCE: usize = 32;
 
@@ -39,11 +43,12 @@ const WAITING: usize = 10_000;
 pub(crate) enum Told {
     /// The WA server knows all of it.
     All,
-    /// All but that it is to keep no history: it takes that for running sessions only, so it is told with a connect.
+    /// All but that it is to keep no history: it takes that for running sessions only, so it is told with a connect, or by
+    /// the sweep.
     AllButHistory,
 }
 
-/// Which sessions are being kept in the background by this process.
+/// Which sessions are being kept in the background by this process, or taken off.
 #[derive(Debug, Clone)]
 pub(crate) struct Keeper {
     /// Each with whether it is wanted once more.
@@ -62,7 +67,7 @@ impl Default for Keeper {
 
 impl Keeper {
     /// True: nobody keeps it, so whoever asked does.
-    fn begin(&self, session: Uuid) -> bool {
+    pub(super) fn begin(&self, session: Uuid) -> bool {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = running.len();
         match running.get_mut(&session) {
@@ -71,7 +76,7 @@ impl Keeper {
                 false
             }
             None if waiting >= WAITING => {
-                tracing::warn!(%session, "too many sessions wait for upkeep");
+                tracing::warn!(%session, "too many sessions wait for work in the background");
                 false
             }
             None => {
@@ -81,8 +86,13 @@ impl Keeper {
         }
     }
 
+    /// Waits for a place; few work at the same time.
+    pub(super) async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).acquire_owned().await.ok()
+    }
+
     /// True: it was wanted again meanwhile.
-    fn end(&self, session: Uuid) -> bool {
+    pub(super) fn end(&self, session: Uuid) -> bool {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         match running.get_mut(&session) {
             Some(again) if *again => {
@@ -106,7 +116,7 @@ impl Sessions {
         }
         let this = self.clone();
         let work = async move {
-            let place = this.keeper.places.acquire().await;
+            let place = this.keeper.place().await;
             loop {
                 this.keep_with_tries(&scope, session, connect).await;
                 if !this.keeper.end(session) {
@@ -202,7 +212,11 @@ impl Sessions {
         };
         self.tell_all(session, false).await?;
         let mut tx = self.still_ours(work, "session upkeep done").await?;
-        sessions::set_upkept(&mut tx, work.session, row.upkeep_due).await?;
+        if told == Told::AllButHistory {
+            sessions::put_upkeep_off(&mut tx, work.session, row.upkeep_due, HISTORY_AGAIN_AFTER).await?;
+        } else {
+            sessions::set_upkept(&mut tx, work.session, row.upkeep_due).await?;
+        }
         if row.record_due || row.history_due {
             sessions::set_record_due(&mut tx, work.session, false, told == Told::AllButHistory).await?;
         }

@@ -37,6 +37,8 @@ pub struct Sessions {
     /// The longest that a piece of work on one session takes; whoever holds it longer is dead.
     pub(crate) work_length: Duration,
     pub(crate) keeper: Keeper,
+    /// Sessions that are being taken off.
+    pub(super) switcher: Keeper,
     pub(crate) process: Handle,
     admissions: Option<Admissions>,
     /// Who is noted for what is done.
@@ -64,6 +66,7 @@ impl Sessions {
             private_hosts: settings.private_hosts.clone(),
             work_length: settings.call_timeout * CALLS_OF_A_WORK,
             keeper: Keeper::default(),
+            switcher: Keeper::default(),
             process: Handle::current(),
             admissions: None,
             actor: SessionActor::default(),

@@ -17,10 +17,10 @@ use super::subscriptions::{Entitlement, EntitlementRow};
 pub(crate) const ACTIVE: &str = "active";
 
 /// Makes the customer when it is missing, and locks its row either way: whoever counts what a customer has does so one
-/// after the other.
-pub(crate) async fn ensure_and_lock(tx: &mut TenantTransaction, source: &str) -> Result<(), DatabaseError> {
+/// after the other. True: it was made.
+pub(crate) async fn ensure_and_lock(tx: &mut TenantTransaction, source: &str) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    diesel::insert_into(customers::table)
+    let made = diesel::insert_into(customers::table)
         .values((
             customers::tenant_id.eq(&tenant),
             customers::source_service.eq(source),
@@ -35,7 +35,7 @@ pub(crate) async fn ensure_and_lock(tx: &mut TenantTransaction, source: &str) ->
         .for_update()
         .get_result::<String>(tx.connection())
         .await?;
-    Ok(())
+    Ok(made == 1)
 }
 
 /// Locks the customer's row: whoever counts what it has does so one after the other. False: there is no such customer.

@@ -23,13 +23,29 @@ pub(crate) async fn want(tx: &mut TenantTransaction, session: Uuid) -> Result<()
     Ok(())
 }
 
-/// The session was connected as it was wanted since `since`. False: nobody wanted it any more by then.
-pub(crate) async fn fulfilled(
+/// Is the session still to be connected, as it has been wanted since `since`?
+pub(crate) async fn is_wanted(
     tx: &mut TenantTransaction,
     session: Uuid,
     since: DateTime<Utc>,
 ) -> Result<bool, DatabaseError> {
-    let fulfilled = diesel::sql_query(
+    let wanted =
+        diesel::sql_query("SELECT 1 FROM sessions WHERE tenant_id = $1 AND id = $2 AND connect_wanted = $3")
+            .bind::<Text, _>(tx.scope().tenant().as_str().to_owned())
+            .bind::<SqlUuid, _>(session)
+            .bind::<Timestamptz, _>(since)
+            .execute(tx.connection())
+            .await?;
+    Ok(wanted == 1)
+}
+
+/// The session was connected as it was wanted since `since`. A wish that is newer stays.
+pub(crate) async fn fulfilled(
+    tx: &mut TenantTransaction,
+    session: Uuid,
+    since: DateTime<Utc>,
+) -> Result<(), DatabaseError> {
+    diesel::sql_query(
         "UPDATE sessions SET connect_wanted = NULL, connect_next_try_at = NULL \
          WHERE tenant_id = $1 AND id = $2 AND connect_wanted = $3",
     )
@@ -38,7 +54,7 @@ pub(crate) async fn fulfilled(
     .bind::<Timestamptz, _>(since)
     .execute(tx.connection())
     .await?;
-    Ok(fulfilled == 1)
+    Ok(())
 }
 
 /// The session is not to be connected any more.

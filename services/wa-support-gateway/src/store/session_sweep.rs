@@ -11,8 +11,9 @@ use uuid::Uuid;
 
 use super::directory::SESSION_TOKEN;
 
+/// Which session, and whose.
 #[derive(diesel::QueryableByName)]
-struct Row {
+pub(super) struct Row {
     #[diesel(sql_type = Text)]
     tenant_id: String,
     #[diesel(sql_type = SqlUuid)]
@@ -265,7 +266,8 @@ impl Sealed {
     }
 }
 
-fn swept(tx: &PlatformTransaction, rows: Vec<Row>) -> Result<Vec<Swept>, DatabaseError> {
+/// The rows, with whom the work on them goes on for.
+pub(super) fn swept(tx: &PlatformTransaction, rows: Vec<Row>) -> Result<Vec<Swept>, DatabaseError> {
     rows.into_iter()
         .map(|row| {
             Ok(Swept {

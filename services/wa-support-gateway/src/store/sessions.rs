@@ -1,8 +1,10 @@
 //! Sessions: a customer's users of the WA server.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use database::DatabaseError;
-use diesel::sql_types::{Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Bool, Double, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel::{
     AsChangeset, ExpressionMethods as _, Insertable, OptionalExtension as _, QueryDsl as _, Queryable,
     Selectable, SelectableHelper as _,
@@ -349,6 +351,26 @@ pub(crate) async fn set_upkept(
     .bind::<Text, _>(tx.scope().tenant().as_str().to_owned())
     .bind::<SqlUuid, _>(id)
     .bind::<Nullable<Timestamptz>, _>(due)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// It was told what was due since `due`, but for something that is due again after so long; what came due meanwhile stays.
+pub(crate) async fn put_upkeep_off(
+    tx: &mut TenantTransaction,
+    id: Uuid,
+    due: Option<DateTime<Utc>>,
+    after: Duration,
+) -> Result<(), DatabaseError> {
+    diesel::sql_query(
+        "UPDATE sessions SET upkeep_due = now() + $4 * interval '1 second' \
+         WHERE tenant_id = $1 AND id = $2 AND upkeep_due IS NOT DISTINCT FROM $3",
+    )
+    .bind::<Text, _>(tx.scope().tenant().as_str().to_owned())
+    .bind::<SqlUuid, _>(id)
+    .bind::<Nullable<Timestamptz>, _>(due)
+    .bind::<Double, _>(after.as_secs_f64())
     .execute(tx.connection())
     .await?;
     Ok(())

@@ -53,10 +53,10 @@ pub(crate) struct NewSubscription {
     pub(crate) max_sessions: i32,
 }
 
-/// Makes the subscription when it is missing; one that exists keeps its end, its status and its limits.
-pub(crate) async fn ensure(tx: &mut TenantTransaction, new: NewSubscription) -> Result<(), DatabaseError> {
+/// Makes the subscription when it is missing; one that exists keeps its end, its status and its limits. True: it was made.
+pub(crate) async fn ensure(tx: &mut TenantTransaction, new: NewSubscription) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    diesel::insert_into(subscriptions::table)
+    let made = diesel::insert_into(subscriptions::table)
         .values((
             subscriptions::tenant_id.eq(tenant),
             subscriptions::id.eq(Uuid::now_v7()),
@@ -68,24 +68,25 @@ pub(crate) async fn ensure(tx: &mut TenantTransaction, new: NewSubscription) -> 
         .on_conflict_do_nothing()
         .execute(tx.connection())
         .await?;
-    Ok(())
+    Ok(made == 1)
 }
 
-/// Sets how many sessions the customer may have.
+/// Sets how many sessions the customer may have. False: it may have so many already.
 pub(crate) async fn set_max_sessions(
     tx: &mut TenantTransaction,
     max_sessions: i32,
-) -> Result<(), DatabaseError> {
+) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
     let own = subscriptions::table
         .filter(subscriptions::tenant_id.eq(tenant))
-        .filter(subscriptions::provider.eq(PROVIDER));
-    diesel::update(own)
+        .filter(subscriptions::provider.eq(PROVIDER))
+        .filter(subscriptions::max_sessions.ne(max_sessions));
+    let changed = diesel::update(own)
         .set((
             subscriptions::max_sessions.eq(max_sessions),
             subscriptions::updated_at.eq(Utc::now()),
         ))
         .execute(tx.connection())
         .await?;
-    Ok(())
+    Ok(changed == 1)
 }

@@ -15,15 +15,15 @@ use runtime::shutdown::Shutdown;
 use secrecy::ExposeSecret as _;
 use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTransaction};
 use whatsapp::credentials::SessionToken;
-use whatsapp::genfity::GenfitySessions;
 use whatsapp::session::{FailureReason, ManageSession as _, SessionFailure};
 
 use crate::config::{BusinessZone, ExpiredSessions, ExpirySettings};
+use crate::flows::sessions::Sessions;
 use crate::flows::standing::Standings;
 use crate::secrets;
 use crate::state::Gateway;
 use crate::store::expired_sessions::{self, DueRow};
-use crate::store::{api_keys, session_connects, terms};
+use crate::store::{api_keys, session_connects, session_switches, terms};
 
 const PURPOSE: PlatformScope = PlatformScope::for_purpose("expire subscriptions");
 
@@ -38,7 +38,7 @@ pub(crate) struct ExpireSubscriptions {
     db: Database,
     standings: Standings,
     keys: KeyRing,
-    wa_sessions: GenfitySessions,
+    sessions: Sessions,
     zone: BusinessZone,
     settings: ExpirySettings,
     shutdown: Shutdown,
@@ -55,7 +55,7 @@ impl ExpireSubscriptions {
             db: gateway.db.clone(),
             standings: gateway.standings.clone(),
             keys: gateway.keys.clone(),
-            wa_sessions: gateway.sessions.wa.sessions.clone(),
+            sessions: gateway.sessions.clone(),
             zone,
             settings,
             shutdown,
@@ -147,12 +147,19 @@ impl ExpireSubscriptions {
         // Asked again right before: a customer may have been renewed while others' sessions were taken off.
         let mut tx = TenantTransaction::begin(&self.db, &scope, "is session to be disconnected").await?;
         let due = expired_sessions::is_due(&mut tx, row.session).await?;
+        let mut tried = false;
         if due {
             session_connects::end(&mut tx, row.session).await?;
+            tried = session_switches::take_off_if_tried(&mut tx, row.session).await?;
         }
+        let asked = session_switches::asked(&mut tx, row.session).await?;
         tx.commit().await?;
         if !due {
             return Ok(());
+        }
+        if tried {
+            // A connect of ours may make it run yet, whatever the WA server says of it now.
+            self.sessions.take_off_soon(scope.clone(), row.session);
         }
         let binding = secrets::token_binding(&scope, row.session);
         let token = self.keys.open(&row.token_sealed, &binding);
@@ -167,7 +174,16 @@ impl ExpireSubscriptions {
             Ok(()) => {
                 let mut tx = TenantTransaction::begin(&self.db, &scope, "session is disconnected").await?;
                 expired_sessions::done(&mut tx, row.session).await?;
+                // Of a customer that was renewed meanwhile.
+                let again = self
+                    .sessions
+                    .connect_if_on_since(&mut tx, row.session, asked)
+                    .await?;
                 tx.commit().await?;
+                if again {
+                    self.sessions.keep_soon(scope, row.session, true);
+                    return Ok(());
+                }
                 metrics::counter!("kanal_expired_sessions_disconnected_total").increment(1);
                 tracing::info!(tenant = %scope.tenant(), session = %row.session, "an ended customer's session is disconnected");
             }
@@ -181,7 +197,7 @@ impl ExpireSubscriptions {
     /// One that is off, or that the WA server does not know, is left so.
     async fn take_off(&self, token: &SessionToken) -> Result<(), SessionFailure> {
         use FailureReason::{NoSession, NotConnected, UnknownToken};
-        match self.wa_sessions.disconnect(token).await {
+        match self.sessions.wa.sessions.disconnect(token).await {
             Err(failure) if !matches!(failure.reason, NoSession | NotConnected | UnknownToken) => {
                 Err(failure)
             }

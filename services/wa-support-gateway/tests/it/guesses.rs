@@ -1,14 +1,20 @@
 //! What strangers guess costs looks into the directory, and those are bounded; whoever is known is not touched by it.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use cache::{CacheKey, ReadThrough, RedisLink};
 use futures_util::future::join_all;
 use reqwest::RequestBuilder;
+use secrecy::SecretString;
+use sha2::{Digest as _, Sha256};
+use tenant_isolation::resolve::ExternalId;
+use test_support::{redis_url, unique_prefix};
 use uuid::Uuid;
+use wa_support_gateway::config::Settings;
 
 use crate::hooks::world::{HookedSession, JSON, Receiver, start_with};
-use crate::support::Gateway;
+use crate::support::{Gateway, Twin};
 
 /// Many more than an address has looks at once.
 const GUESSES: usize = 300;
@@ -135,5 +141,79 @@ async fn a_token_that_was_wrong_a_moment_ago_is_good_within_a_second_of_its_maki
         (answer.status() == 200).then_some(())
     })
     .await;
+    gateway.stop().await;
+}
+
+/// Whoever is refused by the budget of looks was counted there. A block of the address on top of it would keep out who
+/// does not guess.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_look_that_is_refused_is_not_counted_against_its_address_again() {
+    for (path, name) in [("/wa/session/status", "token"), ("/v1/me", "x-api-key")] {
+        let gateway = start_with(|settings| settings.traffic.per_address.most_in_burst = 100).await;
+        let guesses = (0..GUESSES).map(|n| {
+            let request = gateway.client.get(gateway.url(path));
+            request.header(name, format!("{name}_{n}"))
+        });
+        let said = join_all(guesses.map(|request| async {
+            let answer = request.send().await.unwrap();
+            (answer.status().as_u16(), answer.text().await.unwrap())
+        }));
+        let said = said.await;
+        assert!(said.iter().any(|(status, _)| *status == 429), "{path}");
+        let blocked = said.iter().filter(|(_, text)| text.contains("spam")).count();
+        assert_eq!(blocked, 0, "{path}");
+        gateway.stop().await;
+    }
+}
+
+/// Most tokens are only ever read from Redis: another process has looked for them. They are no guess either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_process_has_found_is_known_here() {
+    let gateway = unlimited().await;
+    let prefix = unique_prefix("wa-support");
+    let same_redis = |settings: &mut Settings| {
+        settings.redis.prefix.clone_from(&prefix);
+        settings.traffic.per_address.most = 1_000_000;
+        settings.traffic.per_address.most_in_burst = 1_000_000;
+    };
+    let (one, two) = (
+        Twin::of(&gateway, same_redis).await,
+        Twin::of(&gateway, same_redis).await,
+    );
+    let (session, owner) = (gateway.session("desa-b").await, gateway.owner("desa-c", 1).await);
+    let known = |twin: &Twin| {
+        [
+            ("/wa/session/status", "token", &session.token),
+            ("/v1/me", "x-api-key", &owner.key),
+        ]
+        .map(|(path, name, secret)| gateway.client.get(twin.url(path)).header(name, secret))
+    };
+    for twin in [&one, &two] {
+        assert_eq!(statuses(known(twin)).await, BTreeMap::from([(200, 2)]));
+    }
+    let guess = async |many: usize| {
+        for (path, name) in [("/wa/session/status", "token"), ("/v1/me", "x-api-key")] {
+            let guesses = (0..many).map(|_| {
+                let request = gateway.client.get(two.url(path));
+                request.header(name, format!("{name}_{}", Uuid::now_v7()))
+            });
+            assert!(statuses(guesses).await.contains_key(&429), "{path}");
+        }
+    };
+    guess(GUESSES).await;
+    // Neither in Redis any more nor at hand.
+    let redis = RedisLink::new(&SecretString::from(redis_url()), &prefix).unwrap();
+    let copies: ReadThrough<String> = ReadThrough::new(redis, 10);
+    for (kind, secret) in [("session_token", &session.token), ("api_key", &owner.key)] {
+        let hash = hex::encode(Sha256::digest(secret));
+        let external = ExternalId::new(kind, &hash).unwrap();
+        copies.forget_once(&CacheKey::of_external(&external)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    // Nor is a look left that came again meanwhile.
+    guess(20).await;
+    assert_eq!(statuses(known(&two)).await, BTreeMap::from([(200, 2)]));
+    one.stop().await;
+    two.stop().await;
     gateway.stop().await;
 }

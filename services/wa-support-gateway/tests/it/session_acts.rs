@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use wa_support_gateway::flows::provision_session::Wanted;
+
 use crate::support::{Gateway, Owner, try_session};
 
 /// Actor, action, session, detail and address of what was done, oldest first.
@@ -94,6 +96,21 @@ async fn what_an_operator_does_is_noted_as_its_work() {
     assert_eq!(
         kinds,
         [["operator", "session.create"], ["operator", "session.repair"]]
+    );
+    let customers = async || {
+        let query = "SELECT concat_ws(' | ', actor, action, detail) AS text FROM audit_log \
+                     WHERE tenant_id = 'desa-a' AND action LIKE 'customer.%' ORDER BY id";
+        gateway.rows(query).await
+    };
+    // Once, although it was made sure of twice.
+    let made = "operator | customer.create | until 2099-12-31T23:59:59Z, sessions 1; for operator".to_owned();
+    assert_eq!(customers().await, [made.clone()]);
+    let more = |wanted: &mut Wanted| wanted.max_sessions = Some(5);
+    let again = try_session(&gateway.database.db, &gateway.wa, "desa-a", "desa-a", more).await;
+    again.unwrap();
+    assert_eq!(
+        customers().await,
+        [made, "operator | customer.update | sessions 5".to_owned()]
     );
     gateway.stop().await;
 }

@@ -14,9 +14,14 @@ const NOT_SETTLED: &str =
 
 /// A gateway that neither sweeps nor compares while a test lasts, a customer, and the path of its one session.
 async fn start(history: i64) -> (Gateway, Owner, String, String) {
+    start_sweeping(history, Duration::from_secs(3600)).await
+}
+
+async fn start_sweeping(history: i64, every: Duration) -> (Gateway, Owner, String, String) {
     let gateway = Gateway::start_with(|settings| {
         settings.sessions.call_timeout = Duration::from_millis(800);
-        settings.sessions.sweep_every = Duration::from_secs(3600);
+        settings.sessions.sweep_every = every;
+        settings.sessions.unfinished_after = Duration::from_millis(100);
     })
     .await;
     let owner = gateway.owner("desa-a", 1).await;
@@ -179,5 +184,44 @@ async fn a_session_that_does_not_run_keeps_no_history_from_its_next_connect_on()
     assert_eq!(gateway.wa.user("renamed")["history"], 9);
     assert_eq!(history(0).await.0, 200);
     assert_eq!(gateway.wa.user("renamed")["history"], 0);
+    gateway.stop().await;
+}
+
+/// Somebody else had the session run: the WA server itself after a restart, or an operator.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_runs_without_us_keeps_no_history_from_the_next_sweep_on() {
+    let (gateway, owner, path, token) = start_sweeping(5, Duration::from_millis(100)).await;
+    let change = json!({"history": 0});
+    assert_eq!(gateway.ask(&owner, "PUT", &path, change).await.0, 200);
+    // As long as it does not run it is asked again, but not at each turn.
+    let due =
+        "SELECT count(*) FROM sessions WHERE history_due AND upkeep_due > now() + interval '10 minutes'";
+    for _ in 0..2 {
+        eventually("it is due again", || async {
+            (gateway.count(due).await == 1).then_some(())
+        })
+        .await;
+        gateway.wa.forget();
+        gateway
+            .sql("UPDATE sessions SET upkeep_due = now() - interval '1 hour'")
+            .await;
+        eventually("it is asked", || async {
+            (gateway.wa.called("POST /session/history") > 0).then_some(())
+        })
+        .await;
+    }
+    eventually("it is due again", || async {
+        (gateway.count(due).await == 1).then_some(())
+    })
+    .await;
+    gateway.wa.run(&token);
+    gateway
+        .sql("UPDATE sessions SET upkeep_due = now() - interval '1 hour'")
+        .await;
+    eventually("it is told", || async {
+        (gateway.wa.user("desa-a")["history"] == 0).then_some(())
+    })
+    .await;
+    settled(&gateway).await;
     gateway.stop().await;
 }

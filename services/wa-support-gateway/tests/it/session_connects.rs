@@ -8,10 +8,10 @@ use wa_support_gateway::config::ExpiredSessions;
 
 use crate::support::{Fault, Gateway, Owner};
 
-const WISHES: &str = "SELECT count(*) FROM sessions WHERE connect_wanted IS NOT NULL";
+pub(crate) const WISHES: &str = "SELECT count(*) FROM sessions WHERE connect_wanted IS NOT NULL";
 
 /// `quick`: what was left behind is swept at once; otherwise never.
-async fn start(quick: bool) -> Gateway {
+pub(crate) async fn start(quick: bool) -> Gateway {
     Gateway::start_with(|settings| {
         settings.sessions.sweep_every = if quick {
             Duration::from_millis(100)
@@ -26,7 +26,7 @@ async fn start(quick: bool) -> Gateway {
 }
 
 /// The token of a new session.
-async fn session(gateway: &Gateway, owner: &Owner, auto_connect: bool) -> String {
+pub(crate) async fn session(gateway: &Gateway, owner: &Owner, auto_connect: bool) -> String {
     let body = json!({"session_name": owner.id, "auto_connect": auto_connect});
     let (status, made) = gateway.ask(owner, "POST", "/v1/sessions", body).await;
     assert_eq!(status, 201, "{made}");
@@ -34,7 +34,7 @@ async fn session(gateway: &Gateway, owner: &Owner, auto_connect: bool) -> String
 }
 
 /// As a process leaves it that died.
-async fn wish(gateway: &Gateway, customer: &str, since: &str) {
+pub(crate) async fn wish(gateway: &Gateway, customer: &str, since: &str) {
     gateway
         .sql(&format!(
             "UPDATE sessions SET connect_wanted = now() - interval '{since}', connect_next_try_at = now() \
@@ -43,7 +43,7 @@ async fn wish(gateway: &Gateway, customer: &str, since: &str) {
         .await;
 }
 
-async fn no_wish_is_left(gateway: &Gateway) {
+pub(crate) async fn no_wish_is_left(gateway: &Gateway) {
     eventually("no wish is left", || async {
         (gateway.count(WISHES).await == 0).then_some(())
     })
@@ -174,35 +174,6 @@ async fn a_disconnect_ends_the_wish_before_it_goes_out() {
     };
     let (answer, wishes) = tokio::join!(call.send(), looking);
     assert_eq!((answer.unwrap().status().as_u16(), wishes), (500, 0));
-    gateway.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_session_that_is_disconnected_while_it_is_being_connected_is_taken_off_again() {
-    let gateway = start(false).await;
-    let owner = gateway.owner("desa-a", 1).await;
-    gateway.wa.fail("POST", "/session/hmac", Fault::Late, 1);
-    let token = session(&gateway, &owner, true).await;
-    eventually("it is about to be connected", || async {
-        (gateway.wa.called("POST /session/hmac") > 0).then_some(())
-    })
-    .await;
-    let call = gateway
-        .client
-        .post(gateway.url("/wa/session/disconnect"))
-        .header("token", &token);
-    assert_eq!(call.body("{}").send().await.unwrap().status(), 500);
-    no_wish_is_left(&gateway).await;
-    gateway.wa.let_go();
-    eventually("it was connected and taken off again", || async {
-        let calls = gateway.wa.calls();
-        let connected = calls.iter().position(|call| call == "POST /session/connect")?;
-        let off = calls[connected..]
-            .iter()
-            .any(|call| call == "POST /session/disconnect");
-        (off && !gateway.wa.runs(&token)).then_some(())
-    })
-    .await;
     gateway.stop().await;
 }
 

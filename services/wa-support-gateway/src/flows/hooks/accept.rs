@@ -141,6 +141,7 @@ impl Hooks {
         let Some(hook) = self.cache.get(&key, look).await? else {
             return Ok(None);
         };
+        self.looks.met(&key).await;
         let (scope, session) = (hook.resolved.scope(), hook.resolved.subject());
         let key = self
             .keys

@@ -24,6 +24,10 @@ pub(crate) enum Fault {
     Late,
     /// It answers with an empty list and does nothing.
     Nobody,
+    /// It does what it is asked when it is let go, and answers then.
+    Held,
+    /// A connect is answered at once, and the session runs when it is let go.
+    Asleep,
 }
 
 #[derive(Debug, Default)]
@@ -31,6 +35,7 @@ pub(super) struct Sessions {
     faults: Mutex<Vec<(String, String, Fault, usize)>>,
     status: Mutex<Option<Value>>,
     let_go: AtomicBool,
+    asleep: Mutex<Vec<String>>,
 }
 
 impl Sessions {
@@ -47,7 +52,7 @@ impl Sessions {
 impl FakeWaServer {
     /// The next calls of this method whose path begins like this go wrong.
     pub(crate) fn fail(&self, method: &str, prefix: &str, fault: Fault, times: usize) {
-        if fault == Fault::Late {
+        if matches!(fault, Fault::Late | Fault::Held) {
             self.state.sessions.let_go.store(false, Ordering::SeqCst);
         }
         let fault = (method.to_owned(), prefix.to_owned(), fault, times);
@@ -59,9 +64,22 @@ impl FakeWaServer {
         self.state.sessions.faults.lock().unwrap().clear();
     }
 
-    /// Answers that are late are given now.
+    /// Answers that are late are given now, and what is asleep wakes up.
     pub(crate) fn let_go(&self) {
+        let woken: Vec<String> = self.state.sessions.asleep.lock().unwrap().drain(..).collect();
+        let mut connected = self.state.connected.lock().unwrap();
+        for token in woken {
+            if !connected.contains(&token) {
+                connected.push(token);
+            }
+        }
+        drop(connected);
         self.state.sessions.let_go.store(true, Ordering::SeqCst);
+    }
+
+    /// A session runs that nobody here has connected.
+    pub(crate) fn run(&self, token: &str) {
+        self.state.connected.lock().unwrap().push(token.to_owned());
     }
 
     /// Does a session with this token run?
@@ -120,16 +138,28 @@ pub(super) async fn answer(seen: &Seen, path: &str, state: &State) -> Option<Htt
         Some(Fault::Garbage) => return Some(HttpResponse::Ok().body("<html>")),
         Some(Fault::Nobody) => return Some(success(&json!([]))),
         Some(Fault::Hang) => hang().await,
+        Some(Fault::Held) => until_let_go(state).await,
+        Some(Fault::Asleep) => {
+            let token = seen.header("token").unwrap_or_default().to_owned();
+            state.sessions.asleep.lock().unwrap().push(token);
+            return Some(success(&json!({"details": "Connected!"})));
+        }
         Some(Fault::LostAnswer | Fault::Late) | None => {}
     }
     let answer = work(seen, path, state);
     if fault == Some(Fault::LostAnswer) {
         hang().await;
     }
-    while fault == Some(Fault::Late) && !state.sessions.let_go.load(Ordering::SeqCst) {
-        tokio::time::sleep(Duration::from_millis(10)).await;
+    if fault == Some(Fault::Late) {
+        until_let_go(state).await;
     }
     answer
+}
+
+async fn until_let_go(state: &State) {
+    while !state.sessions.let_go.load(Ordering::SeqCst) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 fn work(seen: &Seen, path: &str, state: &State) -> Option<HttpResponse> {

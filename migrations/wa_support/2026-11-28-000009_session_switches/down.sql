@@ -1,0 +1,2 @@
+DROP TABLE operator_log;
+DROP TABLE session_switches;
