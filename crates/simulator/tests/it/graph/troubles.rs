@@ -141,7 +141,7 @@ async fn statuses_come_as_scripted_late_out_of_order_and_again() {
     let (simulator, receiver) = (start().await, Receiver::start().await);
     number(&simulator, Some(&receiver));
     simulator.configure_graph(|settings| {
-        settings.auto_statuses = vec!["sent".into(), "delivered".into(), "read".into()]
+        settings.auto_statuses = vec!["sent".into(), "delivered".into(), "read".into()];
     });
     send(&simulator, text_to("628110000002")).await;
     eventually("all by themselves", || statuses(&receiver).len() == 3).await;
