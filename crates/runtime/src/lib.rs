@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of messages or tenants.
 
+pub mod breaker;
 pub mod config;
 pub mod encryption;
 pub mod env_file;
