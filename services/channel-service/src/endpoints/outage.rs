@@ -1,6 +1,6 @@
 //! An endpoint that is away: who may still dial it, and when the others come back.
 //!
-//! Each process has a breaker for each endpoint, told of the outcome of every send. While it is open nobody dials; then one
+//! Each process has a breaker for each endpoint, told of the outcome of every send and of every file that is asked for. While it is open nobody dials; then one
 //! message does, and its answer lets all go on. Whoever has to wait is told a time of its own, not before the next try
 //! and [`OutageSettings::return_rate`] of them a second: so ten thousand waiting chats cost the database little while
 //! the endpoint is away, and do not fall upon it when it is back.
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use domain::endpoint::EndpointName;
 use runtime::breaker::{Breaker, State};
+use whatsapp::download::DownloadError;
 use whatsapp::port::{RetryReason, SendOutcome, UnknownReason};
 
 use crate::config::OutageSettings;
@@ -85,7 +86,23 @@ impl Outage {
 
     /// What came of a send. `Some`: the endpoint could not be reached, and the message comes back after that time.
     pub fn note(&self, outcome: &SendOutcome) -> Option<Duration> {
-        self.with(|inner, now| match heard(outcome) {
+        self.hear(heard(outcome))
+    }
+
+    /// What came of asking for a file; as [`Self::note`].
+    pub fn note_download<T>(&self, outcome: &Result<T, DownloadError>) -> Option<Duration> {
+        self.hear(match outcome {
+            Err(DownloadError::Later { reason, .. }) => match *reason {
+                "unreachable" => Heard::Away,
+                "timeout" | "connection_cut" | "unavailable" => Heard::Unsure,
+                _ => Heard::Answer,
+            },
+            Ok(_) | Err(DownloadError::Never { .. }) => Heard::Answer,
+        })
+    }
+
+    fn hear(&self, heard: Heard) -> Option<Duration> {
+        self.with(|inner, now| match heard {
             Heard::Answer => {
                 inner.breaker.answered();
                 None
