@@ -1,4 +1,4 @@
-//! What every Kanal process needs before it does anything: settings, secrets, logs, metrics and an orderly end.
+//! What every Kanal process needs: settings, secrets, logs, metrics, circuit breakers and an orderly end.
 //!
 //! Knows nothing of messages or tenants.
 

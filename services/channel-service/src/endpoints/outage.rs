@@ -21,6 +21,21 @@ const FURTHEST_TURN: Duration = Duration::from_secs(300);
 /// What a message waits for.
 pub const UNREACHABLE: &str = "endpoint_unreachable";
 
+/// The endpoint cannot be reached, or says itself that it takes nothing now: the message certainly did not go out.
+pub const AWAY: [RetryReason; 3] = [
+    RetryReason::Unreachable,
+    RetryReason::UpstreamUnreachable,
+    RetryReason::Unavailable,
+];
+
+/// Nobody answered, or not the endpoint: the message may have gone out.
+const SILENT: [UnknownReason; 4] = [
+    UnknownReason::Timeout,
+    UnknownReason::ConnectionCut,
+    UnknownReason::BadGateway,
+    UnknownReason::GatewayTimeout,
+];
+
 /// Whether an endpoint is away, as this process sees it.
 #[derive(Debug)]
 pub struct Outage {
@@ -214,33 +229,25 @@ enum Heard {
 
 fn heard(outcome: &SendOutcome) -> Heard {
     match outcome {
-        SendOutcome::RetryLater { reason, .. } => match reason {
-            RetryReason::Unreachable | RetryReason::UpstreamUnreachable | RetryReason::Unavailable => {
-                Heard::Away
-            }
-            RetryReason::NotSendable | RetryReason::ProviderNotServed => Heard::Unsure,
-            RetryReason::NoSession
-            | RetryReason::Unauthorized
-            | RetryReason::Forbidden
-            | RetryReason::SubscriptionExpired
-            | RetryReason::QuotaExceeded
-            | RetryReason::Redirected
-            | RetryReason::UploadFailed
-            | RetryReason::ReachoutTimelock => Heard::Answer,
-        },
-        SendOutcome::Unknown { reason, .. } => match reason {
-            UnknownReason::Timeout
-            | UnknownReason::ConnectionCut
-            | UnknownReason::BadGateway
-            | UnknownReason::GatewayTimeout => Heard::Unsure,
-            UnknownReason::UnreadableAnswer | UnknownReason::ServerError | UnknownReason::PartlySent => {
-                Heard::Answer
-            }
-        },
-        SendOutcome::Accepted { .. } | SendOutcome::RateLimited { .. } | SendOutcome::Rejected { .. } => {
-            Heard::Answer
-        }
+        SendOutcome::RetryLater { reason, .. } if AWAY.contains(reason) => Heard::Away,
+        // Nobody was called.
+        SendOutcome::RetryLater {
+            reason: RetryReason::NotSendable | RetryReason::ProviderNotServed,
+            ..
+        } => Heard::Unsure,
+        SendOutcome::Unknown { reason, .. } if SILENT.contains(reason) => Heard::Unsure,
+        SendOutcome::RetryLater { .. }
+        | SendOutcome::Unknown { .. }
+        | SendOutcome::Accepted { .. }
+        | SendOutcome::RateLimited { .. }
+        | SendOutcome::Rejected { .. } => Heard::Answer,
     }
+}
+
+/// Did the endpoint itself answer a try that ended like this?
+#[must_use]
+pub fn is_answer(reason: &str) -> bool {
+    AWAY.iter().all(|away| away.as_str() != reason) && SILENT.iter().all(|silent| silent.as_str() != reason)
 }
 
 #[cfg(test)]

@@ -7,13 +7,17 @@ use domain::delivery::DeliveryStatus;
 use domain::ids::MessageId;
 use messaging::lanes::{LaneError, Lease, Next, Task};
 use tenant_isolation::TenantTransaction;
+use whatsapp::port::RetryReason;
 
 use super::send_message::Sender;
 use super::tenant_config::TenantConfig;
 use crate::endpoints::LiveEndpoint;
-use crate::endpoints::outage::UNREACHABLE;
+use crate::endpoints::outage::{AWAY, UNREACHABLE, is_answer};
 use crate::store::message::OutboundRow;
 use crate::store::send_attempt;
+
+/// The file was not to be had, so nobody was called.
+pub(super) const NO_FILE: &str = "media_unavailable";
 
 /// The end of a wait is looked for no sooner.
 const SHORTEST: Duration = Duration::from_millis(50);
@@ -52,6 +56,11 @@ impl Waiting {
             DeliveryStatus::Parked
         }
     }
+}
+
+/// Does a failure like this use up one of the tenant's own retries? Only the endpoint's answers do.
+pub(super) fn uses_up(reason: &str) -> bool {
+    reason != NO_FILE && is_answer(reason)
 }
 
 /// Counts a message that is held for its endpoint.
@@ -94,8 +103,11 @@ impl Sender {
             return Ok(0);
         }
         let mut tx = TenantTransaction::begin(&self.db, lease.scope(), "count answered tries").await?;
-        let answered = send_attempt::answered(&mut tx, MessageId::from_uuid(task.id), task.failures).await?;
+        let away = AWAY.map(RetryReason::as_str);
+        let id = MessageId::from_uuid(task.id);
+        let reasons = send_attempt::last_reasons(&mut tx, id, &away, task.failures).await?;
         tx.commit().await?;
-        Ok(answered)
+        let answered = reasons.iter().filter(|reason| uses_up(reason)).count();
+        Ok(u32::try_from(answered).unwrap_or(u32::MAX))
     }
 }

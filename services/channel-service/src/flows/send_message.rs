@@ -41,7 +41,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use whatsapp::credentials::SessionToken;
 use whatsapp::port::{FileBytes, OperatorText, OutboundMessage, SendMessage, SendOutcome, UnknownReason};
 
-use super::endpoint_away::Waiting;
+use super::endpoint_away::{NO_FILE, Waiting};
 use super::load_media::{LoadMedia, MediaNotLoaded, Wanted};
 use super::outbound_message::{self, Draft, Obstacle};
 use super::pace::Pace;
@@ -53,7 +53,6 @@ use crate::config::PRIMARY;
 use crate::endpoints::{Endpoints, LiveEndpoint};
 use crate::store::account::AccountRow;
 use crate::store::message::OutboundRow;
-use crate::store::send_attempt::NO_FILE;
 use crate::store::{account, message, tenant_move};
 
 /// A wait that is over sooner is not worth letting go of the lane; any longer one would hold a place that others need.

@@ -11,14 +11,14 @@ use whatsapp::port::{ResendSafety, SendOutcome};
 
 use super::announce_status::{announce, announce_put_aside};
 use super::early_receipt;
-use super::endpoint_away::{Waiting, count_held};
+use super::endpoint_away::{Waiting, count_held, uses_up};
 use super::outbound_message;
 use super::send_message::Sender;
 use super::tenant_config::TenantConfig;
 use crate::endpoints::LiveEndpoint;
 use crate::endpoints::outage::UNREACHABLE;
 use crate::store::message::OutboundRow;
-use crate::store::send_attempt::{self, SendAttempt, is_answer};
+use crate::store::send_attempt::{self, SendAttempt};
 use crate::store::{account, message, message_change, message_chat};
 
 /// The attempt that met the provider's limit.
@@ -126,7 +126,7 @@ impl Sender {
 
     /// How long to wait after this failure. `None`: it was the last attempt.
     fn wait_after(&self, task: &Task, tries: Tries<'_>, reason: &str) -> Option<Duration> {
-        if is_answer(reason) && tries.config.gives_up_after(tries.answered + 1) {
+        if uses_up(reason) && tries.config.gives_up_after(tries.answered + 1) {
             return None;
         }
         let failures = u32::try_from(task.failures).unwrap_or(0) + 1;

@@ -7,25 +7,6 @@ use diesel::sql_types::{Array, BigInt, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::ids::MessageId;
 use tenant_isolation::TenantTransaction;
-use whatsapp::port::{RetryReason, UnknownReason};
-
-/// The endpoint was away and the message certainly did not go out: such a try does not count.
-pub const AWAY: [RetryReason; 3] = [
-    RetryReason::Unreachable,
-    RetryReason::UpstreamUnreachable,
-    RetryReason::Unavailable,
-];
-
-/// Nobody knows whether it was the endpoint that failed.
-const SILENT: [UnknownReason; 4] = [
-    UnknownReason::Timeout,
-    UnknownReason::ConnectionCut,
-    UnknownReason::BadGateway,
-    UnknownReason::GatewayTimeout,
-];
-
-/// The file was not to be had, so nobody was called.
-pub const NO_FILE: &str = "media_unavailable";
 
 /// One call.
 #[derive(Debug)]
@@ -66,25 +47,20 @@ pub async fn insert(tx: &mut TenantTransaction, attempt: &SendAttempt<'_>) -> Re
     Ok(())
 }
 
-/// Did the endpoint itself answer a try that ended like this?
-#[must_use]
-pub fn is_answer(reason: &str) -> bool {
-    reason != NO_FILE && SILENT.iter().all(|silent| silent.as_str() != reason)
-}
-
-/// How many of the last `most` tries that counted the endpoint answered.
+/// Why the last tries failed that counted, at most `most`. Those with one of the reasons `passed_over` did not.
 ///
 /// # Errors
 /// [`DatabaseError`].
-pub async fn answered(
+pub async fn last_reasons(
     tx: &mut TenantTransaction,
     message: MessageId,
+    passed_over: &[&str],
     most: i32,
-) -> Result<u32, DatabaseError> {
+) -> Result<Vec<String>, DatabaseError> {
     #[derive(diesel::QueryableByName)]
     struct Row {
-        #[diesel(sql_type = Nullable<Text>)]
-        reason: Option<String>,
+        #[diesel(sql_type = Text)]
+        reason: String,
     }
     let tenant = tx.scope().tenant().to_string();
     let rows: Vec<Row> = diesel::sql_query(
@@ -93,13 +69,9 @@ pub async fn answered(
     )
     .bind::<Text, _>(tenant)
     .bind::<SqlUuid, _>(message.as_uuid())
-    .bind::<Array<Text>, _>(AWAY.map(RetryReason::as_str).to_vec())
+    .bind::<Array<Text>, _>(passed_over)
     .bind::<BigInt, _>(i64::from(most))
     .load(tx.connection())
     .await?;
-    let answered = rows
-        .iter()
-        .filter(|row| row.reason.as_deref().is_some_and(is_answer))
-        .count();
-    Ok(u32::try_from(answered).unwrap_or(u32::MAX))
+    Ok(rows.into_iter().map(|row| row.reason).collect())
 }

@@ -13,8 +13,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::endpoints::tenant_at;
-use crate::harness::{SEND, TestApp, Wishes, refusal};
+use crate::harness::{MediaWishes, SEND, TestApp, Wishes, refusal};
 use crate::logs;
+use crate::media::{jpeg, sends_file};
 use crate::tenant_config::{assign, root};
 
 const RARA: &str = "6281290000011";
@@ -345,5 +346,43 @@ async fn what_may_be_out_stays_unknown_when_its_endpoint_stays_away() {
     assert_eq!(standing(&app, "entah").await, expected);
     // Told twice: that nobody knows, and that nobody will try again.
     assert_eq!(app.statuses("entah"), ["queued", "unknown", "unknown"]);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_waits_for_its_endpoint_too() {
+    let mut door = Door::shut().await;
+    let app = TestApp::with(Wishes {
+        media: MediaWishes {
+            attempts: "2",
+            ..MediaWishes::default()
+        },
+        endpoints: vec![("Berkas", door.url())],
+        ..Wishes::default()
+    })
+    .await;
+    let satu = tenant_at(&app, &app.simulator, "Berkas", "desa-satu").await;
+    let root = root(&app).await;
+    let never = json!({"endpoint_name": "Berkas", "webhook_retries": 0});
+    assign(&app, &root, "desa-satu", never).await;
+    sends_file(&app, &satu, "image", "image/jpeg", &jpeg(5_000));
+    eventually("the file waits", || async {
+        let waiting =
+            "lane_tasks WHERE lane LIKE 'media:%' AND last_error = 'endpoint_unreachable' AND failures = 0";
+        (app.count(waiting).await == 1).then_some(())
+    })
+    .await;
+    eventually("it was asked for often", || async {
+        let lines = logs::lines_with("an endpoint still cannot be reached");
+        let here = lines.iter().filter(|line| line.contains("Berkas"));
+        (here.count() >= 3).then_some(())
+    })
+    .await;
+    assert_eq!(app.count("media WHERE state = 'pending'").await, 1);
+    door.open(app.simulator.addr()).await;
+    eventually("the file is stored", || async {
+        (app.count("media WHERE state = 'stored'").await == 1).then_some(())
+    })
+    .await;
     app.finish().await;
 }
