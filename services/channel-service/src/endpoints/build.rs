@@ -13,8 +13,9 @@ use whatsapp::gowa::{GowaCourtesy, GowaDevices, GowaDownloads, GowaEndpoint, Gow
 use whatsapp::probe::{HttpProbe, ProbeEndpoint};
 use whatsapp::unserved::Unserved;
 
+use super::outage::Outage;
 use super::{CallSettings, LiveEndpoint};
-use crate::config::{ApiKey, EndpointSettings, ProviderSettings, gateway_base};
+use crate::config::{ApiKey, EndpointSettings, OutageSettings, ProviderSettings, gateway_base};
 use crate::flows::session::Makers;
 use runtime::config::BaseUrl;
 
@@ -26,6 +27,10 @@ impl LiveEndpoint {
             }
             ProviderSettings::Gowa { auth } => Self::gowa(settings, calls, auth.as_ref())?,
             ProviderSettings::Cloud(_) => Self::unserved(settings),
+        };
+        let live = Self {
+            outage: Outage::new(settings.name.clone(), calls.outage),
+            ..live
         };
         Ok(if calls.dry_run { live.silenced() } else { live })
     }
@@ -101,6 +106,7 @@ impl LiveEndpoint {
                 ProviderSettings::Cloud(cloud) => Some(cloud.clone()),
                 ProviderSettings::Genfity { .. } | ProviderSettings::Gowa { .. } => None,
             },
+            outage: Outage::new(settings.name.clone(), OutageSettings::default()),
             settings: settings.clone(),
         }
     }
