@@ -200,6 +200,8 @@ fn form(raw: &RawValue, cutter: &mut Cutter) -> Option<MessageContent> {
         }
         RawJson::keep(text)
     });
+    // Nothing was filled in.
+    let data = data.filter(|data| !data.as_value().is_null());
     if let Some(Value::Object(fields)) = data.as_ref().map(RawJson::as_value) {
         let fields = fields.iter().filter(|(name, _)| *name != FLOW_TOKEN);
         for (name, value) in fields.take(MAX_FIELDS) {
