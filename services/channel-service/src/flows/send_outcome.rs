@@ -161,7 +161,11 @@ impl Sender {
                 after,
                 detail: text,
             } => self.try_later(task, tries, reason.as_str(), after, detail(&text)),
-            SendOutcome::RateLimited { after, detail: text } => Ruling {
+            SendOutcome::RateLimited {
+                after,
+                detail: text,
+                scope: _,
+            } => Ruling {
                 sent_as: None,
                 held: None,
                 attempt: RATE_LIMITED,
