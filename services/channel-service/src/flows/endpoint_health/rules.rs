@@ -61,9 +61,6 @@ impl HealthRules {
                 latency: Some(took),
                 ..plain(HealthStatus::Healthy, None)
             },
-            Finding::Failed(reason @ ProbeReason::NotServed) => {
-                plain(HealthStatus::Unknown, Some(reason.as_str()))
-            }
             Finding::Failed(reason @ ProbeReason::RateLimited) => {
                 plain(HealthStatus::Degraded, Some(reason.as_str()))
             }
@@ -181,14 +178,6 @@ mod tests {
                 Degraded,
                 0,
                 Some("rate_limited"),
-                false,
-            ),
-            (
-                0,
-                Failed(ProbeReason::NotServed),
-                Unknown,
-                0,
-                Some("not_served"),
                 false,
             ),
         ];
