@@ -196,7 +196,10 @@ async fn what_the_phone_logged_out_is_given_up_loudly_until_a_person_helps() {
     })
     .await;
     looks(&app, 4).await;
-    assert_eq!(account(&app).await, "logged_out");
+    eventually("its event is here, too", || async {
+        (account(&app).await == "logged_out").then_some(())
+    })
+    .await;
     assert_eq!(calls(&app, CONNECT).len(), before, "nobody tried");
     assert_eq!(
         acts(&app, "session.give_up").await,
@@ -251,6 +254,8 @@ async fn what_a_person_took_off_stays_off_until_a_person_connects_it() {
     let before = calls(&app, CONNECT).len();
     assert_eq!(post(&app, "disconnect").await, 200);
     assert_eq!(watched(&app).await["kept_off"], true);
+    // A look that was begun before is over when the next one begins.
+    looks(&app, 1).await;
     let asked = calls(&app, "/wa/session/status").len();
     looks(&app, 5).await;
     let row = watched(&app).await;
