@@ -3,6 +3,7 @@
 use domain::address::PhoneNumber;
 use domain::endpoint::Provider;
 use domain::ids::AccountId;
+use runtime::encryption::EncryptionError;
 use secrecy::ExposeSecret as _;
 use tenant_isolation::TenantScope;
 use whatsapp::credentials::WebhookKey;
@@ -163,6 +164,22 @@ impl Sessions {
             webhook_url: self.webhook_url_at(provider, &row.endpoint),
             webhook_key: key.and_then(|key| WebhookKey::new(key.expose_secret()).ok()),
         })
+    }
+
+    /// The keys that one of which has to have signed the session's events, besides those of its endpoint.
+    pub(super) fn webhook_keys(
+        &self,
+        scope: &TenantScope,
+        row: &SessionRow,
+    ) -> Result<Vec<WebhookKey>, SessionError> {
+        let binding = account::webhook_key_binding(scope.tenant(), row.account());
+        row.webhook_keys_sealed
+            .iter()
+            .map(|sealed| {
+                let key = self.keys.open(sealed, &binding)?;
+                WebhookKey::new(key.expose_secret()).map_err(|_| EncryptionError::DoesNotOpen.into())
+            })
+            .collect()
     }
 
     /// Notes the act and asks where the session stands now, so that the stored state is not that of before.
