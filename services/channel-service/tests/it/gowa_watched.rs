@@ -1,10 +1,12 @@
 //! A GoWA's devices are looked after: those that drop come back, those whose phone logged them out are given up at once,
 //! those whose webhook is not ours any more are told it again.
 
-use domain::ids::AccountId;
+use channel_service::flows::register_device::{NewDeviceAccount, register};
+use domain::endpoint::EndpointName;
+use domain::ids::{AccountId, TenantId};
 use reqwest::Method;
 use serde_json::{Value, json};
-use simulator::{GowaConfigChange, GowaInbound, GowaWebhook};
+use simulator::{GowaConfigChange, GowaInbound, GowaWebhook, NewGowaDevice};
 use test_support::eventually;
 
 use crate::gowa_world::{self, Device, RARA, device};
@@ -212,6 +214,20 @@ async fn a_device_whose_webhook_is_not_ours_any_more_is_told_it_again() {
     looks(&app, toko.account, 3).await;
     assert_eq!(watched(&app, toko.account).await["reattachments"], 0);
     assert_eq!(calls(&app, "toko-1", "reconnect"), 0, "it was up all the time");
+    // One without a key of its own may be served by what the server does for all devices.
+    app.simulator.create_gowa_device(NewGowaDevice {
+        id: "toko-9".to_owned(),
+        ..NewGowaDevice::default()
+    });
+    let new = NewDeviceAccount {
+        tenant: TenantId::parse("desa-dua").unwrap(),
+        endpoint: EndpointName::parse("Toko").unwrap(),
+        device: "toko-9".to_owned(),
+        webhook_key: None,
+    };
+    let plain = register(&app.direct, &app.routes, &app.keys, new).await.unwrap();
+    looks(&app, plain, 3).await;
+    assert_eq!(watched(&app, plain).await["reattachments"], 0);
     app.simulator
         .gowa_inbound(&GowaInbound {
             device: "toko-1".to_owned(),

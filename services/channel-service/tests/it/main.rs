@@ -24,6 +24,7 @@ mod endpoints;
 mod events;
 mod every_route;
 mod gowa;
+mod gowa_numbers;
 mod gowa_sending;
 mod gowa_watched;
 mod gowa_world;

@@ -7,7 +7,7 @@ use runtime::encryption::EncryptionError;
 use secrecy::ExposeSecret as _;
 use tenant_isolation::TenantScope;
 use whatsapp::credentials::WebhookKey;
-use whatsapp::session::{Details, FailureReason, LinkingCode, Upkeep};
+use whatsapp::session::{Details, FailureReason, LinkingCode, SessionFailure, Upkeep};
 
 use super::call::SessionCall;
 use super::keep::count_connect;
@@ -94,6 +94,9 @@ impl Sessions {
         {
             // It was not done: the session is looked after as before.
             self.keep_off(scope, row.account(), false).await?;
+        }
+        if what == SessionCall::Logout && is_unlinked(&called) {
+            self.let_number_go(scope, &row).await?;
         }
         let details = called?;
         self.after(scope, &row, actor, action).await?;
@@ -196,5 +199,16 @@ impl Sessions {
             tracing::warn!(error = %crate::error::chain(&error), "the session's state could not be read");
         }
         Ok(())
+    }
+}
+
+/// After this answer to a logout no phone knows the session.
+fn is_unlinked(answer: &Result<Details, SessionFailure>) -> bool {
+    match answer {
+        Ok(_) => true,
+        Err(failure) => matches!(
+            failure.reason,
+            FailureReason::NotLoggedIn | FailureReason::UnknownToken
+        ),
     }
 }

@@ -24,7 +24,7 @@ impl Keeper {
             .await;
         let state = match asked {
             Ok(state) => state,
-            Err(failure) => return Ok(self.not_told(way, &failure)),
+            Err(failure) => return self.not_told(way, &failure).await,
         };
         let phone = number_of(&state.jid);
         self.sessions
@@ -43,18 +43,19 @@ impl Keeper {
     }
 
     /// What follows from an answer that does not say where the session stands.
-    fn not_told(&self, way: &Way, failure: &SessionFailure) -> Seen {
+    async fn not_told(&self, way: &Way, failure: &SessionFailure) -> Result<Seen, SessionError> {
         let was_paired = way.session.phone.is_some();
         match failure.reason {
             // Whoever runs nothing for it has said where it stands.
             FailureReason::NoSession | FailureReason::NotConnected => {
-                return Seen::Down {
+                return Ok(Seen::Down {
                     is_paired: was_paired,
-                };
+                });
             }
             // It is not among the devices that the server has, so no phone can be paired with it.
             FailureReason::UnknownToken if way.endpoint.provider == Provider::Gowa => {
-                return Seen::Down { is_paired: false };
+                self.sessions.let_number_go(&way.scope, &way.session).await?;
+                return Ok(Seen::Down { is_paired: false });
             }
             FailureReason::RateLimited => self.sessions.pause.begin(&way.endpoint.name),
             _ => {}
@@ -66,7 +67,7 @@ impl Keeper {
         tracing::info!(tenant = %way.scope.tenant(), account = %way.session.account(),
             endpoint = %way.endpoint.name, reason, said = failure.said.as_str(),
             "a session's server did not say where it stands");
-        Seen::NotKnown
+        Ok(Seen::NotKnown)
     }
 }
 
@@ -76,10 +77,10 @@ pub(super) fn lost(way: &Way, state: &SessionState) -> Option<&'static str> {
     if !state.tells_webhook {
         return None;
     }
-    if state.webhook.is_empty() {
-        return Some(WEBHOOK_LOST);
-    }
     match way.endpoint.provider {
+        // Its events go where the server sends those of all devices, signed as those are.
+        Provider::Gowa if state.webhook.is_empty() && way.upkeep.webhook_key.is_none() => None,
+        _ if state.webhook.is_empty() => Some(WEBHOOK_LOST),
         Provider::Gowa => lost_at_gowa(way, state, ours),
         Provider::Genfity | Provider::Cloud => lost_at_genfity(way, state, ours),
     }
