@@ -11,6 +11,7 @@ pub mod chat;
 pub mod courtesies;
 pub mod courtesy;
 pub mod dead_letter;
+mod device_number;
 pub mod early_receipt;
 mod endpoint_away;
 pub mod endpoint_health;

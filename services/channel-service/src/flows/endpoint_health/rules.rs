@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn every_finding_has_one_meaning() {
         use Finding::{Answered, Failed};
-        use HealthStatus::{Degraded, Healthy, Unhealthy, Unknown};
+        use HealthStatus::{Degraded, Healthy, Unhealthy};
         let fast = Answered(Duration::from_millis(2000));
         let slow = Answered(Duration::from_millis(2001));
         // failures before, finding -> status, failures, reason, is it checked again soon?
