@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::message::{DownloadKeys, MediaKind, ServerFile};
+use domain::message::{DownloadKeys, GraphFile, MediaKind, ServerFile};
 use domain::text::Text;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
@@ -41,6 +41,8 @@ pub enum HeldFile {
     Keys(DownloadKeys),
     /// By its place on the provider's own server.
     Server(ServerFile),
+    /// By the id Meta gave it.
+    Graph(GraphFile),
 }
 
 /// Why a file did not come. All providers say it in the same codes.

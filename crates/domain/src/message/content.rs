@@ -68,12 +68,16 @@ pub enum MessageContent {
         /// The message that was deleted.
         target: ProviderMessageId,
     },
-    /// A button or list entry was chosen.
+    /// A button or list entry was chosen, a form was filled in, or goods were ordered.
     InteractiveReply {
         /// The chosen entry's own id, where given.
         id: Option<Text>,
-        /// What the entry said.
+        /// What the entry said, or what was filled in or ordered, in words.
         title: Text,
+        /// What was answered besides, for machines: a form's fields, an order's items. A person's input: never believed
+        /// unchecked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        data: Option<RawJson>,
     },
     /// Something we do not understand, kept raw.
     Unsupported {
@@ -153,7 +157,11 @@ impl MessageContent {
         match self {
             Self::Text { text } => text.clone(),
             Self::Edit { content, target: _ } => content.text_for_humans(),
-            Self::InteractiveReply { title, id: _ } => title.clone(),
+            Self::InteractiveReply {
+                title,
+                id: _,
+                data: _,
+            } => title.clone(),
             Self::Media(Media {
                 caption: Some(caption),
                 ..
@@ -323,6 +331,7 @@ mod tests {
                 MessageContent::InteractiveReply {
                     id: Some("b1".into()),
                     title: "Ya".into(),
+                    data: Some(RawJson::keep("{\"a\":1}")),
                 },
                 "Ya",
             ),

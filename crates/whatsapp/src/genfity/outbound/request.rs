@@ -269,13 +269,13 @@ fn filled(text: Option<&Text>) -> Option<&str> {
     text.map(Text::as_str).filter(|text| !text.trim().is_empty())
 }
 
-/// Digits for numbers, the whole address for anything else. Nothing is ever put in front of a number, and a webchat
-/// visitor is nobody WhatsApp knows.
+/// Digits for numbers, the whole address for anything else. Nothing is ever put in front of a number. A webchat visitor
+/// is nobody WhatsApp knows, and a user id is known to Meta's own servers only.
 pub(in crate::genfity) fn recipient(to: &ChatAddress) -> Option<&str> {
     match to {
         ChatAddress::Phone(phone) => Some(phone.as_str()),
         ChatAddress::Lid(_) | ChatAddress::Group(_) | ChatAddress::Other(_) => Some(to.as_str()),
-        ChatAddress::Visitor(_) => None,
+        ChatAddress::User(_) | ChatAddress::Visitor(_) => None,
     }
 }
 

@@ -283,13 +283,13 @@ fn filled(text: Option<&Text>) -> Option<&str> {
 }
 
 /// Always the whole address: of bare digits the server takes more than fifteen for a group. A webchat visitor is nobody
-/// WhatsApp knows.
+/// WhatsApp knows, and a user id is known to Meta's own servers only.
 pub(in crate::gowa) fn recipient(to: &ChatAddress) -> Option<&str> {
     match to {
         ChatAddress::Phone(_) | ChatAddress::Lid(_) | ChatAddress::Group(_) | ChatAddress::Other(_) => {
             Some(to.as_str())
         }
-        ChatAddress::Visitor(_) => None,
+        ChatAddress::User(_) | ChatAddress::Visitor(_) => None,
     }
 }
 
