@@ -6,6 +6,10 @@
     reason = "a helper that fails fails its test"
 )]
 
+mod cloud_inbound;
+mod cloud_properties;
+mod cloud_samples;
+mod cloud_signature;
 mod courtesy;
 mod downloads;
 mod envelope;
