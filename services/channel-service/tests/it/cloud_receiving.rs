@@ -89,7 +89,7 @@ async fn nothing_is_read_that_is_not_signed() {
     let large = vec![b' '; 4 * 1024 * 1024 + 1];
     post_raw(&app, ALL, large.clone(), Some(SECRET))
         .await
-        .assert_error(413, "body_too_large");
+        .assert_error(413, "payload_too_large");
     let parts: Vec<Result<Vec<u8>, std::io::Error>> =
         large.chunks(64 * 1024).map(|part| Ok(part.to_vec())).collect();
     let chunked = reqwest::Body::wrap_stream(futures_util::stream::iter(parts));
