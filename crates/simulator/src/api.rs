@@ -2,15 +2,19 @@
 
 use crate::chatwoot::control as chatwoot;
 use crate::gowa::control as gowa;
+use crate::graph::control as graph;
 use crate::hub::lock;
 use crate::wa::control as wa;
 use crate::{
     AccountCreated, ApiCall, ChatwootDelivery, ContactView, ControlError, ConversationView, DeliveryAttempt,
     FaultError, FaultSpec, FaultView, GowaConfigChange, GowaDelivery, GowaDevice, GowaInbound, GowaMessage,
-    GowaReceipt, GowaSend, GowaSettings, GraphSend, Inbound, InboundStream, InboxCreated, MessageView,
-    NewAccount, NewGowaDevice, NewInbox, NewSession, PhoneMessage, RawEvent, Receipt, Redelivery, Reply,
-    ReplyStream, ReplyStreamProgress, RequestEntry, Simulator, StatusUpdate, StreamProgress, SupportCustomer,
-    Trouble, TroubleKind, WaConfigChange, WaSettings, WaUser,
+    GowaReceipt, GowaSend, GowaSettings, GraphApp, GraphChange, GraphDelivery, GraphEmitted, GraphInbound,
+    GraphMedia, GraphNumber, GraphRaw, GraphRedelivery, GraphSend, GraphSettings, GraphStatusChange,
+    GraphTemplate, GraphToken, GraphTrouble, GraphTroubleView, GraphUpdate, GraphVerification,
+    GraphWindowChange, Inbound, InboundStream, InboxCreated, MessageView, NewAccount, NewGowaDevice,
+    NewGraphNumber, NewInbox, NewSession, PhoneMessage, RawEvent, Receipt, Redelivery, Reply, ReplyStream,
+    ReplyStreamProgress, RequestEntry, Simulator, StatusUpdate, StreamProgress, SupportCustomer, Trouble,
+    TroubleKind, WaConfigChange, WaSettings, WaUser,
 };
 
 /// The bucket.
@@ -241,6 +245,153 @@ impl Simulator {
     }
 }
 
+/// The Graph API: what is set up, and what its servers and its people do.
+impl Simulator {
+    /// The base address for clients of the Graph API, without a version: `{base}/v22.0/{number}/messages`.
+    #[must_use]
+    pub fn graph_url(&self) -> String {
+        format!("{}/graph", self.base_url())
+    }
+
+    /// A number that is registered, reached by a token and posting: everything but the ceremony. With the first one the
+    /// Graph API becomes strict.
+    pub fn create_graph_number(&self, new: NewGraphNumber) -> GraphNumber {
+        graph::create_number(&self.hub, new)
+    }
+
+    /// A number as it is now.
+    #[must_use]
+    pub fn graph_number(&self, id: &str) -> Option<GraphNumber> {
+        lock(&self.hub.graph).numbers.get(id).cloned()
+    }
+
+    /// Makes an app or changes its secret and callback.
+    pub fn put_graph_app(&self, app: GraphApp) {
+        graph::put_app(&self.hub, app);
+    }
+
+    /// Makes a token, or changes what it reaches and whether it is whole.
+    pub fn put_graph_token(&self, token: GraphToken) {
+        graph::put_token(&self.hub, token);
+    }
+
+    /// Adds a template to a business account, or replaces the one of its name and language.
+    pub fn put_graph_template(
+        &self,
+        waba: &str,
+        template: GraphTemplate,
+    ) -> Result<GraphTemplate, ControlError> {
+        graph::put_template(&self.hub, waba, template)
+    }
+
+    /// Changes settings and returns them all.
+    pub fn configure_graph(&self, change: impl FnOnce(&mut GraphSettings)) -> GraphSettings {
+        let settings = &mut lock(&self.hub.graph).settings;
+        change(settings);
+        settings.clone()
+    }
+
+    /// A person writes. Returns the message id.
+    pub fn graph_inbound(&self, inbound: &GraphInbound) -> Result<String, ControlError> {
+        graph::receive(&self.hub, inbound)
+    }
+
+    /// Something happened to a message.
+    pub fn graph_status(&self, change: &GraphStatusChange) -> Result<GraphEmitted, ControlError> {
+        graph::emit(&self.hub, &[GraphUpdate::Status(change.clone())])
+    }
+
+    /// Any change of any field.
+    pub fn graph_change(&self, change: &GraphChange) -> Result<GraphEmitted, ControlError> {
+        graph::emit(&self.hub, &[GraphUpdate::Change(change.clone())])
+    }
+
+    /// Up to 1,000 updates in one webhook per callback.
+    pub fn graph_batch(&self, updates: &[GraphUpdate]) -> Result<GraphEmitted, ControlError> {
+        graph::emit(&self.hub, updates)
+    }
+
+    /// Signs and sends a body as it stands. Returns the webhook's number.
+    pub fn graph_raw(&self, raw: &GraphRaw) -> Result<u64, ControlError> {
+        graph::raw(&self.hub, raw)
+    }
+
+    /// Sends one of the last webhooks again, the same bytes.
+    pub fn graph_redeliver(&self, redelivery: &GraphRedelivery) -> Result<(), ControlError> {
+        graph::redeliver(&self.hub, redelivery)
+    }
+
+    /// Asks an app's callback whose it is; the first app's if `app` is empty.
+    pub async fn verify_graph_callback(&self, app: &str) -> Result<GraphVerification, ControlError> {
+        graph::verify(&self.hub, app).await
+    }
+
+    /// Opens or closes the window between a number and a person.
+    pub fn set_graph_window(&self, change: &GraphWindowChange) {
+        graph::set_window(&self.hub, change);
+    }
+
+    /// Buckets are full and allowances whole again.
+    pub fn reset_graph_limits(&self) {
+        graph::reset_limits(&self.hub);
+    }
+
+    /// A file that is there as if it had come with a message to the number. Returns its id.
+    pub fn put_graph_media(&self, number: &str, mime_type: &str, bytes: Vec<u8>) -> String {
+        graph::put_media(&self.hub, number, mime_type, bytes)
+    }
+
+    /// All files that are kept, oldest first.
+    #[must_use]
+    pub fn graph_media(&self) -> Vec<GraphMedia> {
+        graph::media(&self.hub)
+    }
+
+    /// The bytes of a file.
+    #[must_use]
+    pub fn graph_media_content(&self, id: &str) -> Option<Vec<u8>> {
+        graph::media_content(&self.hub, id)
+    }
+
+    /// A file's id is dead from now on.
+    pub fn expire_graph_media(&self, id: &str) -> Result<(), ControlError> {
+        graph::expire(&self.hub, Some(id))
+    }
+
+    /// All download addresses are dead from now on.
+    pub fn expire_graph_urls(&self) {
+        graph::expire(&self.hub, None).ok();
+    }
+
+    /// Switches a scripted trouble on. Returns its number.
+    pub fn add_graph_trouble(&self, trouble: GraphTrouble) -> Result<u64, ControlError> {
+        lock(&self.hub.graph).troubles.add(trouble)
+    }
+
+    /// All scripted troubles that are on, spent ones included.
+    #[must_use]
+    pub fn graph_troubles(&self) -> Vec<GraphTroubleView> {
+        lock(&self.hub.graph).troubles.list()
+    }
+
+    /// Switches all scripted troubles off.
+    pub fn clear_graph_troubles(&self) {
+        lock(&self.hub.graph).troubles.clear();
+    }
+
+    /// Messages and read marks that were accepted, oldest first.
+    #[must_use]
+    pub fn graph_sends(&self) -> Vec<GraphSend> {
+        lock(&self.hub.graph).sends.page(None, None, |_| true)
+    }
+
+    /// All attempts to deliver the Graph API's webhooks, oldest first.
+    #[must_use]
+    pub fn graph_deliveries(&self) -> Vec<GraphDelivery> {
+        graph::deliveries(&self.hub, None, None)
+    }
+}
+
 /// Faults, and what the servers were asked.
 impl Simulator {
     /// Switches a fault on. Returns its number.
@@ -268,11 +419,5 @@ impl Simulator {
     #[must_use]
     pub fn requests(&self) -> Vec<RequestEntry> {
         lock(&self.hub.requests).page(None, None, |_| true)
-    }
-
-    /// Messages sent through the Graph API.
-    #[must_use]
-    pub fn graph_sends(&self) -> Vec<GraphSend> {
-        lock(&self.hub.graph).sends.page(None, None, |_| true)
     }
 }

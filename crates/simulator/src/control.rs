@@ -7,13 +7,15 @@ use serde_json::json;
 
 use crate::chatwoot::control as chatwoot;
 use crate::gowa::control as gowa;
+use crate::graph::control as graph;
+use crate::graph::control::GraphUpdate;
 use crate::http::{Answer, Call};
 use crate::hub::{Hub, lock};
 use crate::wa::control::{self as wa, ControlError};
 
 type Controlled = Result<Answer, ControlError>;
 
-pub(crate) fn answer(hub: &Arc<Hub>, call: &Call) -> Answer {
+pub(crate) async fn answer(hub: &Arc<Hub>, call: &Call) -> Answer {
     let segments: Vec<&str> = call.segments.iter().map(String::as_str).collect();
     let answer = match segments.as_slice() {
         ["wa", path @ ..] => wa_route(hub, call, path),
@@ -29,11 +31,8 @@ pub(crate) fn answer(hub: &Arc<Hub>, call: &Call) -> Answer {
         ))),
         ["support", "customers"] if call.method == "GET" => Ok(Answer::ok(&lock(&hub.support).view())),
         ["gowa", path @ ..] => gowa_route(hub, call, path),
-        ["graph", "sends"] if call.method == "GET" => Ok(Answer::ok(&lock(&hub.graph).sends.page(
-            call.query_number("after"),
-            call.limit(),
-            |_| true,
-        ))),
+        ["graph", "verify"] if call.method == "POST" => verify_graph(hub, call).await,
+        ["graph", path @ ..] => graph_route(hub, call, path),
         _ => Ok(unknown(call)),
     };
     answer.unwrap_or_else(|refusal| Answer::problem(refusal.status(), refusal))
@@ -126,6 +125,92 @@ fn gowa_route(hub: &Arc<Hub>, call: &Call, path: &[&str]) -> Controlled {
             Answer::ok(&json!({"phone": phone, "messages": gowa::phone(hub, phone)}))
         }
         ("GET", ["read"]) => Answer::ok(&gowa::read(hub)),
+        _ => unknown(call),
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GraphVerify {
+    #[serde(default)]
+    app: String,
+}
+
+/// Apart from the others, because a callback is asked and waited for.
+async fn verify_graph(hub: &Arc<Hub>, call: &Call) -> Controlled {
+    let asked: GraphVerify = call.json()?;
+    Ok(Answer::ok(&graph::verify(hub, &asked.app).await?))
+}
+
+fn graph_route(hub: &Arc<Hub>, call: &Call, path: &[&str]) -> Controlled {
+    let (after, limit) = (call.query_number("after"), call.limit());
+    let method = call.method.as_str();
+    if let ["troubles", rest @ ..] = path {
+        return graph_troubles(hub, call, rest);
+    }
+    Ok(match (method, path) {
+        ("GET", ["numbers"]) => Answer::ok(&lock(&hub.graph).numbers),
+        ("POST", ["numbers"]) => Answer::json(201, &graph::create_number(hub, call.json()?)),
+        ("GET", ["apps"]) => Answer::ok(&lock(&hub.graph).apps),
+        ("POST", ["apps"]) => {
+            graph::put_app(hub, call.json()?);
+            Answer::json(201, &json!({"set": true}))
+        }
+        ("POST", ["tokens"]) => {
+            graph::put_token(hub, call.json()?);
+            Answer::json(201, &json!({"set": true}))
+        }
+        ("GET", ["wabas"]) => Answer::ok(&lock(&hub.graph).wabas),
+        ("POST", ["wabas", waba, "templates"]) => {
+            Answer::json(201, &graph::put_template(hub, waba, call.json()?)?)
+        }
+        ("GET", ["config"]) => Answer::ok(&graph::settings(hub)),
+        ("POST", ["config"]) => Answer::ok(&graph::configure(hub, call.json()?)?),
+        ("POST", ["inbound"]) => Answer::ok(&json!({"id": graph::receive(hub, &call.json()?)?})),
+        ("POST", ["status"]) => Answer::ok(&graph::emit(hub, &[GraphUpdate::Status(call.json()?)])?),
+        ("POST", ["change"]) => Answer::ok(&graph::emit(hub, &[GraphUpdate::Change(call.json()?)])?),
+        ("POST", ["batch"]) => Answer::ok(&graph::emit(hub, &call.json::<Vec<GraphUpdate>>()?)?),
+        ("POST", ["raw"]) => Answer::ok(&json!({"event_id": graph::raw(hub, &call.json()?)?})),
+        ("POST", ["redeliver"]) => {
+            graph::redeliver(hub, &call.json()?)?;
+            Answer::ok(&json!({"redelivered": true}))
+        }
+        ("POST", ["window"]) => {
+            graph::set_window(hub, &call.json()?);
+            Answer::ok(&json!({"set": true}))
+        }
+        ("POST", ["limits", "reset"]) => {
+            graph::reset_limits(hub);
+            Answer::ok(&json!({"reset": true}))
+        }
+        ("GET", ["media"]) => Answer::ok(&graph::media(hub)),
+        ("POST", ["media", "expire"]) => {
+            graph::expire(hub, None)?;
+            Answer::ok(&json!({"expired": true}))
+        }
+        ("POST", ["media", id, "expire"]) => {
+            graph::expire(hub, Some(id))?;
+            Answer::ok(&json!({"expired": true}))
+        }
+        ("GET", ["sends"]) => Answer::ok(&lock(&hub.graph).sends.page(after, limit, |_| true)),
+        ("GET", ["deliveries"]) => Answer::ok(&graph::deliveries(hub, after, limit)),
+        _ => unknown(call),
+    })
+}
+
+fn graph_troubles(hub: &Arc<Hub>, call: &Call, path: &[&str]) -> Controlled {
+    let troubles = &mut lock(&hub.graph).troubles;
+    Ok(match (call.method.as_str(), path) {
+        ("GET", []) => Answer::ok(&troubles.list()),
+        ("POST", []) => Answer::json(201, &json!({"id": troubles.add(call.json()?)?})),
+        ("DELETE", []) => {
+            troubles.clear();
+            Answer::ok(&json!({"removed": true}))
+        }
+        ("DELETE", [id]) => {
+            let removed = id.parse().is_ok_and(|id| troubles.remove(id));
+            Answer::json(if removed { 200 } else { 404 }, &json!({"removed": removed}))
+        }
         _ => unknown(call),
     })
 }

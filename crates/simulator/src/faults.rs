@@ -84,6 +84,8 @@ pub enum FaultTarget {
     ChatwootWebhook,
     /// Webhooks of the GoWA.
     GowaWebhook,
+    /// Webhooks of the Graph API.
+    GraphWebhook,
 }
 
 /// What a fault does.

@@ -1,6 +1,7 @@
 //! A request and an answer as the imitated servers see them: plain values, so every handler is an ordinary function.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use actix_web::web::Bytes;
 use serde::Serialize;
@@ -58,6 +59,10 @@ pub(crate) struct Answer {
     pub(crate) content_type: &'static str,
     pub(crate) body: Vec<u8>,
     pub(crate) retry_after: Option<String>,
+    /// More headers; one of them may replace the content type.
+    pub(crate) headers: Vec<(&'static str, String)>,
+    /// How long the answer, or the end of the connection, is held back.
+    pub(crate) hold: Duration,
     pub(crate) cut: bool,
 }
 
@@ -68,6 +73,8 @@ impl Answer {
             content_type: "application/json",
             body: serde_json::to_vec(body).unwrap_or_default(),
             retry_after: None,
+            headers: Vec::new(),
+            hold: Duration::ZERO,
             cut: false,
         }
     }
@@ -82,6 +89,8 @@ impl Answer {
             content_type: "text/plain; charset=utf-8",
             body: body.into().into_bytes(),
             retry_after: None,
+            headers: Vec::new(),
+            hold: Duration::ZERO,
             cut: false,
         }
     }

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::chatwoot::state::ChatwootState;
 use crate::faults::Faults;
 use crate::gowa::state::GowaState;
-use crate::graph::GraphState;
+use crate::graph::state::GraphState;
 use crate::journal::Journal;
 use crate::s3::S3State;
 use crate::support::state::SupportState;
@@ -88,7 +88,7 @@ impl Hub {
             wa: Mutex::new(WaState::new(&config)),
             chatwoot: Mutex::new(ChatwootState::new(config.first_chatwoot_id)),
             gowa: Mutex::new(GowaState::new(&config)),
-            graph: Mutex::default(),
+            graph: Mutex::new(GraphState::new(&config)),
             s3: Mutex::default(),
             support: Mutex::default(),
             faults: Mutex::default(),

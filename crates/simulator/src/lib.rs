@@ -42,7 +42,17 @@ pub use chatwoot::state::{
 pub use faults::{FaultError, FaultKind, FaultSpec, FaultTarget, FaultView};
 pub use gowa::control::{GowaConfigChange, GowaInbound, GowaMedia, GowaReceipt, NewGowaDevice};
 pub use gowa::state::{GowaDelivery, GowaDevice, GowaFile, GowaMessage, GowaSend, GowaSettings, GowaWebhook};
-pub use graph::GraphSend;
+pub use graph::control::{
+    GraphChange, GraphEmitted, GraphRaw, GraphRedelivery, GraphStatusChange, GraphUpdate, GraphWindowChange,
+    NewGraphNumber,
+};
+pub use graph::faults::{GraphCall, GraphStatusStep, GraphTrouble, GraphTroubleKind, GraphTroubleView};
+pub use graph::inbound::{GraphInbound, GraphInboundMedia, graph_user_id};
+pub use graph::media::GraphMedia;
+pub use graph::state::{
+    GraphApp, GraphCallback, GraphDelivery, GraphNumber, GraphSend, GraphSettings, GraphShape, GraphTemplate,
+    GraphToken, GraphVerification, GraphWaba, GraphWindow,
+};
 pub use hub::{Moment, RequestEntry};
 pub use journal::JOURNAL_LIMIT;
 pub use signature::{chatwoot_signature, hmac_sha256_hex};
@@ -157,6 +167,7 @@ impl Simulator {
         let listen = config.listen;
         let hub = hub::Hub::new(config)?;
         let (server, handle, address) = server::listen(&hub, listen)?;
+        hub::lock(&hub.graph).base_url = format!("http://{address}/graph");
         Ok(Self {
             hub,
             address,

@@ -50,7 +50,7 @@ async fn handle(request: HttpRequest, body: Bytes, hub: web::Data<Hub>) -> HttpR
     let (mount, call) = read(&request, body);
     let moment = hub.now();
     if mount == "_sim" || mount == "health" {
-        return respond(dispatch(&hub, &mount, &call));
+        return respond(dispatch(&hub, &mount, &call).await);
     }
     let fate = lock(&hub.faults).for_request(&call.method, &call.path);
     if !fate.delay.is_zero() {
@@ -71,12 +71,15 @@ async fn handle(request: HttpRequest, body: Bytes, hub: web::Data<Hub>) -> HttpR
             ..said(status, body)
         },
         (None, Some(wait)) => {
-            let _committed = dispatch(&hub, &mount, &call);
+            let _committed = dispatch(&hub, &mount, &call).await;
             tokio::time::sleep(wait).await;
             Answer::cut()
         }
         (None, None) => {
-            let answer = dispatch(&hub, &mount, &call);
+            let answer = dispatch(&hub, &mount, &call).await;
+            if !answer.hold.is_zero() {
+                tokio::time::sleep(answer.hold).await;
+            }
             if !fate.answer_after.is_zero() {
                 tokio::time::sleep(fate.answer_after).await;
             }
@@ -105,15 +108,15 @@ fn said(status: u16, body: Option<serde_json::Value>) -> Answer {
     }
 }
 
-fn dispatch(hub: &Arc<Hub>, mount: &str, call: &Call) -> Answer {
+async fn dispatch(hub: &Arc<Hub>, mount: &str, call: &Call) -> Answer {
     match mount {
         "wa" => wa::answer(hub, call),
         "support" => support::answer(hub, call),
         "chatwoot" => chatwoot::answer(hub, call),
         "gowa" => gowa::answer(hub, call),
-        "graph" => graph::answer(hub, call),
+        "graph" => graph::answer(hub, call).await,
         "s3" => s3::answer(hub, call),
-        "_sim" => control::answer(hub, call),
+        "_sim" => control::answer(hub, call).await,
         "health" => Answer::ok(&serde_json::json!({"status": "ok"})),
         _ => Answer::text(
             404,
@@ -170,7 +173,11 @@ fn respond(answer: Answer) -> HttpResponse {
     if let Some(wait) = answer.retry_after {
         response.insert_header(("retry-after", wait));
     }
-    response.content_type(answer.content_type).body(answer.body)
+    response.content_type(answer.content_type);
+    for (name, value) in answer.headers {
+        response.insert_header((name, value));
+    }
+    response.body(answer.body)
 }
 
 /// A body that fails before its first byte. The server then drops the connection with the head still unsent, so the

@@ -19,4 +19,3 @@ mod place;
 pub mod port;
 pub mod probe;
 pub mod session;
-pub mod unserved;

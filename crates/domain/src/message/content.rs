@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Media, MediaKind, MessageKind};
+use super::{InteractiveMessage, Media, MediaKind, MessageKind, TemplateMessage};
 use crate::ids::ProviderMessageId;
 use crate::text::{RawJson, Text};
 
@@ -79,6 +79,16 @@ pub enum MessageContent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         data: Option<RawJson>,
     },
+    /// Words that WhatsApp approved beforehand, filled in.
+    Template {
+        /// Which, and what is filled in.
+        template: TemplateMessage,
+    },
+    /// Words with something to press.
+    Interactive {
+        /// The words and what there is to press.
+        interactive: Box<InteractiveMessage>,
+    },
     /// Something we do not understand, kept raw.
     Unsupported {
         /// What the provider calls it.
@@ -119,6 +129,8 @@ impl MessageContent {
             Self::Edit { .. } => MessageKind::Edit,
             Self::Revoke { .. } => MessageKind::Revoke,
             Self::InteractiveReply { .. } => MessageKind::InteractiveReply,
+            Self::Template { .. } => MessageKind::Template,
+            Self::Interactive { .. } => MessageKind::Interactive,
             Self::Unsupported { .. } => MessageKind::Unsupported,
         }
     }
@@ -137,6 +149,8 @@ impl MessageContent {
             | Self::Contacts { .. }
             | Self::Poll { .. }
             | Self::InteractiveReply { .. }
+            | Self::Template { .. }
+            | Self::Interactive { .. }
             | Self::Unsupported { .. } => None,
         }
     }
@@ -205,6 +219,8 @@ impl MessageContent {
             }
             Self::PollVote { target: _ } => Text::from("[poll vote]"),
             Self::Revoke { target: _ } => Text::from("[message deleted]"),
+            Self::Template { template } => Text::from(format!("[template: {}]", template.name.as_str())),
+            Self::Interactive { interactive } => interactive.text_for_humans(),
             Self::Unsupported { type_name, raw: _ } => {
                 Text::from(format!("[unsupported message: {}]", type_name.as_str()))
             }
@@ -334,6 +350,26 @@ mod tests {
                     data: Some(RawJson::keep("{\"a\":1}")),
                 },
                 "Ya",
+            ),
+            (
+                MessageContent::Template {
+                    template: TemplateMessage {
+                        name: "janji_temu".into(),
+                        language: crate::message::TemplateLanguage { code: "id".into() },
+                        components: Vec::new(),
+                    },
+                },
+                "[template: janji_temu]",
+            ),
+            (
+                MessageContent::Interactive {
+                    interactive: serde_json::from_str(
+                        r#"{"type":"button","body":{"text":"Hadir besok?"},"action":{"buttons":[
+                            {"type":"reply","reply":{"id":"1","title":"Ya"}}]}}"#,
+                    )
+                    .unwrap(),
+                },
+                "Hadir besok?\n- Ya",
             ),
             (
                 MessageContent::Unsupported {

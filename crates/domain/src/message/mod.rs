@@ -3,7 +3,10 @@
 //! Everything that holds people's words may be printed with `{:?}`: texts show their length only.
 
 mod content;
+mod interactive;
+mod invalid;
 mod media;
+mod template;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -14,9 +17,19 @@ use crate::text::{RawJson, Text};
 use crate::words::words;
 
 pub use content::{ContactCard, MessageContent};
+pub use interactive::{
+    AskLocation, FlowAction, FlowMode, FlowParameters, FlowPayload, Framed, InteractiveHeader,
+    InteractiveMessage, ListOfRows, OneProduct, OpenFlow, OpenPage, ProductItem, ProductSection, Products,
+    Reply, ReplyButton, ReplyButtons, Row, RowSection, Words,
+};
+pub use invalid::InvalidContent;
 pub use media::{
     DownloadKeys, GraphFile, InvalidMediaId, Media, MediaId, MediaKind, MediaSource, MediaState, ServerFile,
     Sha256,
+};
+pub use template::{
+    ButtonIndex, Currency, DateTimeWords, MediaReference, TemplateComponent, TemplateLanguage,
+    TemplateMessage, TemplateParameter,
 };
 
 words! {
@@ -93,6 +106,10 @@ words! {
         Revoke = "revoke",
         /// A button or list entry was chosen.
         InteractiveReply = "interactive_reply",
+        /// Words that WhatsApp approved beforehand, filled in.
+        Template = "template",
+        /// Words with something to press.
+        Interactive = "interactive",
         /// Something we keep raw because we do not understand it.
         Unsupported = "unsupported",
     }

@@ -61,6 +61,23 @@ pub enum ControlError {
         /// Its number.
         id: u64,
     },
+    /// The Graph API knows no such thing.
+    #[error("the Graph API has no {what} {id:?}")]
+    NotInGraph {
+        /// `waba`, `number`, `app`, `message`, `media`, `delivery` or `setting`.
+        what: &'static str,
+        /// Its id.
+        id: String,
+    },
+    /// A kind of message that the Graph API does not deliver.
+    #[error("{0:?} is no kind of message; give its object in body")]
+    GraphKind(String),
+    /// More than fits into one webhook.
+    #[error("one webhook of the Graph API carries at most 1,000 updates")]
+    TooManyUpdates,
+    /// As many scripted troubles as there may be are switched on already.
+    #[error("too many scripted troubles are switched on; remove some")]
+    TooManyTroubles,
     /// A fault was refused.
     #[error(transparent)]
     Fault(#[from] crate::faults::FaultError),
@@ -71,7 +88,7 @@ impl ControlError {
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
-            Self::UnknownSession(_) | Self::NotInChatwoot { .. } => 404,
+            Self::UnknownSession(_) | Self::NotInChatwoot { .. } | Self::NotInGraph { .. } => 404,
             Self::NotConnected | Self::NobodyListens | Self::TokenTaken => 409,
             _ => 400,
         }

@@ -7,6 +7,7 @@
 mod chatwoot;
 mod faults;
 mod gowa;
+mod graph;
 mod receiver;
 mod round_trip;
 mod small_servers;

@@ -94,6 +94,9 @@ impl Drop for Receiver {
 }
 
 async fn take(request: HttpRequest, body: Bytes, inner: web::Data<Mutex<Inner>>) -> HttpResponse {
+    if request.method() == actix_web::http::Method::GET {
+        return challenged(request.query_string());
+    }
     let headers = request
         .headers()
         .iter()
@@ -117,4 +120,22 @@ async fn take(request: HttpRequest, body: Bytes, inner: web::Data<Mutex<Inner>>)
     tokio::time::sleep(think).await;
     inner.lock().unwrap().open -= 1;
     HttpResponse::build(StatusCode::from_u16(status).unwrap()).body("noted")
+}
+
+/// What a callback of Meta's answers to whoever asks whose it is: the challenge, if the token is `vt-demo`.
+fn challenged(query: &str) -> HttpResponse {
+    let query: HashMap<String, String> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    match query.get("hub.challenge") {
+        Some(challenge)
+            if query.get("hub.mode").is_some_and(|mode| mode == "subscribe")
+                && query
+                    .get("hub.verify_token")
+                    .is_some_and(|token| token == "vt-demo") =>
+        {
+            HttpResponse::Ok()
+                .content_type("text/plain")
+                .body(challenge.clone())
+        }
+        _ => HttpResponse::Forbidden().body("no"),
+    }
 }

@@ -6,7 +6,9 @@
     reason = "a helper that fails fails its test"
 )]
 
+mod cloud_files;
 mod cloud_inbound;
+mod cloud_outbound;
 mod cloud_properties;
 mod cloud_samples;
 mod cloud_signature;

@@ -41,6 +41,8 @@ pub(super) const fn resend_safety(kind: MessageKind) -> ResendSafety {
         MessageKind::Poll
         | MessageKind::PollVote
         | MessageKind::InteractiveReply
+        | MessageKind::Template
+        | MessageKind::Interactive
         | MessageKind::Unsupported => ResendSafety::EachCallIsAMessage,
     }
 }
@@ -63,7 +65,7 @@ pub(super) fn requests(message: &OutboundMessage) -> Result<Vec<Request>, Reject
             let (path, content) = file(media)?;
             let file_bytes = match &media.file {
                 OutboundFile::Bytes(bytes) => bytes.as_slice().len(),
-                OutboundFile::Link(_) => 0,
+                OutboundFile::Link(_) | OutboundFile::Uploaded(_) => 0,
             };
             send(path, id, file_bytes, content)?
         }
@@ -110,6 +112,10 @@ pub(super) fn requests(message: &OutboundMessage) -> Result<Vec<Request>, Reject
                 target: target.as_str(),
             };
             about_another(["chat", "delete", ""], &body)?
+        }
+        // Only Meta's own servers know them.
+        OutboundContent::Template(_) | OutboundContent::Interactive(_) => {
+            return Err(RejectReason::Unprocessable);
         }
     };
     Ok(vec![one])
@@ -239,7 +245,7 @@ fn source<'a>(media: &'a OutboundMedia, mime_type: &'a str) -> Result<Source<'a>
             bytes: bytes.as_slice(),
         }),
         OutboundFile::Link(url) if takes_links(media.kind) => Ok(Source::Link(url.as_str())),
-        OutboundFile::Link(_) => Err(RejectReason::Unprocessable),
+        OutboundFile::Link(_) | OutboundFile::Uploaded(_) => Err(RejectReason::Unprocessable),
     }
 }
 
