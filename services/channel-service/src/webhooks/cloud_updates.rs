@@ -13,9 +13,9 @@ use domain::ids::{AccountId, PhoneNumberId, TenantId, WabaId};
 use domain::text::Text;
 use futures_util::{StreamExt as _, stream};
 use serde_json::value::RawValue;
-use tenant_isolation::TenantScope;
+use tenant_isolation::{PlatformScope, TenantScope};
 use whatsapp::cloud::{StatusUpdate, Update, What};
-use whatsapp::event::InboundEvent;
+use whatsapp::event::{InboundEvent, Keep};
 
 use super::accept::{Arrived, Ids, job_of, keep, take};
 use crate::app::State;
@@ -152,39 +152,26 @@ impl<'a> Batch<'a> {
     }
 
     async fn tell_owner(&self, owner: &OwnerRow, update: &Update) -> Result<(), ServiceError> {
-        let platform = tenant_isolation::PlatformScope::for_purpose("update of a business account");
-        let scope = TenantScope::of_swept_row(&platform, owner.tenant()?);
-        let account = owner.account();
-        let what = match &update.what {
-            Ok(what) => what,
-            Err(unusable) => {
-                let reason = Some(unusable.code());
-                return keep(
-                    self.state,
-                    &scope,
-                    account,
-                    update.field.as_str(),
-                    reason,
-                    update.raw.get(),
-                )
-                .await;
+        let platform = PlatformScope::for_purpose("update of a business account");
+        let owner = Owner {
+            scope: TenantScope::of_swept_row(&platform, owner.tenant()?),
+            account: owner.account(),
+            keep: Keep::default(),
+        };
+        let told = match &update.what {
+            Ok(what) => Told::of(what)?,
+            Err(_) => None,
+        };
+        let done = match told {
+            // Several accounts of a tenant there are told once: it is about none in particular.
+            Some(told) => self.tell(&owner.scope, None, update, &told).await,
+            None => {
+                let reason = update.what.as_ref().err().map(|unusable| unusable.code());
+                let (field, raw) = (update.field.as_str(), update.raw.get());
+                keep(self.state, &owner.scope, owner.account, field, reason, raw).await
             }
         };
-        match Told::of(what)? {
-            // Several accounts of a tenant there are told once: the account is nothing in particular.
-            Some(told) => self.tell(&scope, None, update, &told).await,
-            None => {
-                keep(
-                    self.state,
-                    &scope,
-                    account,
-                    update.field.as_str(),
-                    None,
-                    update.raw.get(),
-                )
-                .await
-            }
-        }
+        self.or_keep(done, &owner, &update.field, &update.raw).await
     }
 
     async fn tell(
