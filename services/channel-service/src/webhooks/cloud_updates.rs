@@ -4,7 +4,7 @@
 //! and the order of a chat is kept. Reports about messages are recorded together for each account. The rest is little.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use database::DatabaseError;
@@ -29,6 +29,8 @@ use crate::store::cloud_number::OwnerRow;
 
 /// How long one message waits for its place with the committers.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Whoever fails after so long was waiting for something that others would wait for, too.
+const LONG: Duration = Duration::from_millis(500);
 /// Accounts whose reports are recorded at the same time.
 const ACCOUNTS_AT_ONCE: usize = 4;
 /// A message that Postgres cannot hold, whatever is tried.
@@ -97,10 +99,18 @@ impl<'a> Batch<'a> {
             strays: Vec::new(),
         };
         let mut router = NumberRouter::new(&state.db, &state.routes, signed_by);
-        for update in updates {
-            if let Err(error) = batch.place(&mut router, update).await {
-                batch.taken.count(Err(error), 1);
+        let mut rest = updates.into_iter();
+        while let Some(update) = rest.next() {
+            let begun = Instant::now();
+            let Err(error) = batch.place(&mut router, update).await else {
+                continue;
+            };
+            // Where Postgres is away or the committers are full, each of the others would wait as long and in vain.
+            if begun.elapsed() > LONG {
+                batch.taken.count(Err(error), 1 + rest.len());
+                break;
             }
+            batch.taken.count(Err(error), 1);
         }
         batch
     }
