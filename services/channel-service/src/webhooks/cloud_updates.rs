@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use database::DatabaseError;
 use domain::endpoint::Provider;
-use domain::ids::{AccountId, PhoneNumberId, TenantId, WabaId};
+use domain::ids::{AccountId, PhoneNumberId, ProviderMessageId, TenantId, WabaId};
+use domain::message::MessageContent;
 use domain::text::Text;
 use futures_util::{StreamExt as _, stream};
 use serde_json::value::RawValue;
@@ -240,9 +241,21 @@ impl<'a> Batch<'a> {
             self.taken.done += 1;
             return Ok(());
         }
-        let Update { field, what, raw, .. } = update;
+        let Update {
+            field,
+            what,
+            raw,
+            key,
+            ..
+        } = update;
         let event = match what {
-            Ok(What::Event(InboundEvent::Message(message))) => {
+            Ok(What::Event(InboundEvent::Message(mut message))) => {
+                // Meta takes a reaction away under the id that it had come under: that is no repetition of it.
+                if matches!(message.content, MessageContent::Reaction { emoji: None, .. })
+                    && let Ok(own) = ProviderMessageId::parse(key)
+                {
+                    message.provider_message_id = own;
+                }
                 self.state.sessions.hearing().heard(scope, account);
                 let job = job_of(self.state, scope, account, *message, None).await?;
                 let submitted = self.state.ingest.put(job, PATIENCE).await?;
