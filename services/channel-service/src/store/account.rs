@@ -21,6 +21,8 @@ pub const GOWA_DEVICE: &str = "gowa_device";
 pub const GOWA_NUMBER: &str = "gowa_number";
 /// Directory kind of an account's hold on such a number: `{endpoint}/{address}/{account}`.
 pub const GOWA_HOLDER: &str = "gowa_holder";
+/// By the id of its number at Meta.
+pub const CLOUD_NUMBER: &str = "cloud_number";
 
 /// A row of `accounts`, credentials still sealed.
 #[derive(Debug, Clone, diesel::QueryableByName)]
@@ -297,9 +299,16 @@ pub async fn outside_ids(tx: &mut TenantTransaction) -> Result<Vec<(&'static str
 
 /// The directory kind of this name, if it is one of accounts.
 pub(super) fn kind_of(name: &str) -> Option<&'static str> {
-    [INSTANCE, SESSION, GOWA_DEVICE, GOWA_NUMBER, GOWA_HOLDER]
-        .into_iter()
-        .find(|kind| *kind == name)
+    [
+        INSTANCE,
+        SESSION,
+        GOWA_DEVICE,
+        GOWA_NUMBER,
+        GOWA_HOLDER,
+        CLOUD_NUMBER,
+    ]
+    .into_iter()
+    .find(|kind| *kind == name)
 }
 
 /// Takes every outside id back that leads to the account. Returns kind and id, for whoever keeps them at hand.

@@ -77,7 +77,10 @@ impl Sessions {
         Ok(true)
     }
 
-    async fn remove_outside(&self, work: &Work<'_>, row: &SessionRow) -> Result<(), SessionError> {
+    pub(super) async fn remove_outside(&self, work: &Work<'_>, row: &SessionRow) -> Result<(), SessionError> {
+        if row.is_number() {
+            return Ok(());
+        }
         let outside = Outside {
             endpoint: self.endpoint(row)?,
             via: row.session_via.as_deref(),
@@ -98,7 +101,7 @@ impl Sessions {
             return self.remove_registered_by_hand(work, outside, logged_out).await;
         };
         match SessionVia::parse(via) {
-            Some(SessionVia::DryRun) => Ok(()),
+            Some(SessionVia::DryRun | SessionVia::Cloud) => Ok(()),
             Some(SessionVia::Gateway) => self.remove_at_gateway(work, outside).await.map(drop),
             Some(SessionVia::Gowa) => remove_at_gowa(work, outside).await,
             Some(SessionVia::Server) => remove_at_server(work, outside).await.map(drop),

@@ -133,7 +133,7 @@ impl Sessions {
     /// Removes whatever was made of a session that was begun.
     pub(super) async fn remove_begun(&self, work: &Work<'_>, begun: &Begun<'_>) -> Result<(), SessionError> {
         match begun.via {
-            SessionVia::DryRun => {}
+            SessionVia::DryRun | SessionVia::Cloud => {}
             SessionVia::Gateway => {
                 let gateway = begun.endpoint.gateway()?;
                 // Without the customer's key nothing can have been made.
