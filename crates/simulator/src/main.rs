@@ -24,6 +24,9 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve all imitations on one port: /wa, /support, /chatwoot, /gowa, /graph, and the control plane under /_sim.
+    ///
+    /// The Graph API takes every token and number until the first is set up with POST /_sim/graph/numbers; what else
+    /// /_sim/graph does is in docs/simulator-graph.md.
     Serve(Serve),
     /// Send one message from a phone to a person's Chatwoot and the answer back, printing every hop as it happens.
     ///

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::errors::{Refusal, app_usage, waba_usage};
+use super::errors::{Refusal, Throttle, app_usage, waba_usage};
 use super::state::GraphState;
 use crate::http::{Answer, Call};
 
@@ -78,9 +78,11 @@ pub(super) fn waba(state: &mut GraphState, call: &Call, waba: &str) -> Result<()
     if usage.over {
         return Err(Refusal {
             status: state.settings.throttle_status,
-            retry_after: state.settings.throttle_retry_after.clone(),
-            waba: Some(waba.to_owned()),
-            wait: Some(usage.wait),
+            throttle: Box::new(Throttle {
+                retry_after: state.settings.throttle_retry_after.clone(),
+                waba: Some(waba.to_owned()),
+                wait: Some(usage.wait),
+            }),
             ..Refusal::because(80007, "The account has reached its rate limit")
         });
     }
@@ -95,7 +97,10 @@ fn app(state: &mut GraphState, call: &Call) -> Result<(), Refusal> {
     if state.limits.app(&id, most, window(state)).over {
         return Err(Refusal {
             status: state.settings.throttle_status,
-            retry_after: state.settings.throttle_retry_after.clone(),
+            throttle: Box::new(Throttle {
+                retry_after: state.settings.throttle_retry_after.clone(),
+                ..Throttle::default()
+            }),
             ..Refusal::new(4)
         });
     }

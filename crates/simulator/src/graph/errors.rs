@@ -102,8 +102,15 @@ pub(super) struct Refusal {
     pub(super) message: Option<String>,
     pub(super) details: Option<String>,
     pub(super) kind: Option<&'static str>,
-    pub(super) retry_after: Option<String>,
     pub(super) transient: Option<bool>,
+    /// What the headers say besides; apart, because few have it.
+    pub(super) throttle: Box<Throttle>,
+}
+
+/// What the headers of a throttled call say.
+#[derive(Debug, Default)]
+pub(super) struct Throttle {
+    pub(super) retry_after: Option<String>,
     /// The business account that usage headers speak of.
     pub(super) waba: Option<String>,
     /// Minutes until it may be called again.
@@ -161,13 +168,13 @@ impl Refusal {
             error["is_transient"] = json!(transient);
         }
         let mut answer = Answer::json(self.status.unwrap_or(status), &json!({"error": error}));
-        answer.retry_after = self.retry_after;
+        answer.retry_after = self.throttle.retry_after;
         answer.headers.push(("x-fb-trace-id", trace));
         match self.code {
             4 => answer.headers.push(("x-app-usage", app_usage(100).to_string())),
             80007 | 80008 | 130_429 => {
-                let waba = self.waba.unwrap_or_else(|| "0".to_owned());
-                let usage = waba_usage(&waba, 100, self.wait.unwrap_or(5)).to_string();
+                let waba = self.throttle.waba.unwrap_or_else(|| "0".to_owned());
+                let usage = waba_usage(&waba, 100, self.throttle.wait.unwrap_or(5)).to_string();
                 answer.headers.push(("x-business-use-case-usage", usage));
             }
             _ => {}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::errors::Refusal;
+use super::errors::{Refusal, Throttle};
 use super::faults::{Fate, GraphTroubleKind};
 use super::state::GraphState;
 use crate::http::Answer;
@@ -57,9 +57,12 @@ fn replaced(state: &GraphState, number: &str, fate: &Fate) -> Option<Answer> {
                 subcode: *subcode,
                 status: *status,
                 details: details.clone(),
-                retry_after: retry_after.clone(),
                 transient: *transient,
-                waba: Some(state.waba_of(number)),
+                throttle: Box::new(Throttle {
+                    retry_after: retry_after.clone(),
+                    waba: Some(state.waba_of(number)),
+                    wait: None,
+                }),
                 ..Refusal::default()
             }
             .answer(),

@@ -50,8 +50,8 @@ pub(super) fn answer(
 fn throttled(state: &GraphState, number: &str, mut refusal: Refusal) -> Refusal {
     if matches!(refusal.code, 130_429 | 131_056) {
         refusal.status = state.settings.throttle_status;
-        refusal.retry_after = state.settings.throttle_retry_after.clone();
-        refusal.waba = Some(state.waba_of(number));
+        refusal.throttle.retry_after = state.settings.throttle_retry_after.clone();
+        refusal.throttle.waba = Some(state.waba_of(number));
     }
     refusal
 }

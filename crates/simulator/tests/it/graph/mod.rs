@@ -66,8 +66,8 @@ impl Answered {
 
     fn id(&self) -> String {
         let id = self.json["messages"][0]["id"].as_str();
-        id.unwrap_or_else(|| panic!("{} {}", self.status, self.json))
-            .to_owned()
+        assert!(id.is_some(), "{} {}", self.status, self.json);
+        id.unwrap_or_default().to_owned()
     }
 }
 

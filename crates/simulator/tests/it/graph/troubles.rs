@@ -141,12 +141,11 @@ async fn statuses_come_as_scripted_late_out_of_order_and_again() {
     let (simulator, receiver) = (start().await, Receiver::start().await);
     number(&simulator, Some(&receiver));
     simulator.configure_graph(|settings| {
-        settings.auto_statuses = vec!["sent".into(), "delivered".into(), "read".into()]
+        settings.auto_statuses = vec!["sent".into(), "delivered".into(), "read".into()];
     });
     send(&simulator, text_to("628110000002")).await;
     eventually("all by themselves", || statuses(&receiver).len() == 3).await;
 
-    // Each is sent when the one before has arrived, so that the order here is the order there.
     let step = |status: &str, after_ms: u64, copies: u32| GraphStatusStep {
         status: status.to_owned(),
         after_ms,
@@ -157,15 +156,16 @@ async fn statuses_come_as_scripted_late_out_of_order_and_again() {
     let steps = vec![step("sent", 400, 0), step("read", 0, 2)];
     trouble(&simulator, GraphTroubleKind::Statuses { steps }, 1);
     let id = send(&simulator, text_to(PERSON)).await.id();
-    eventually("four more", || statuses(&receiver).len() == 7).await;
-    let of_it: Vec<String> = simulator
-        .graph_deliveries()
-        .into_iter()
-        .flat_map(|delivery| delivery.items)
-        .filter(|item| item.starts_with(&id))
-        .collect();
-    assert_eq!(of_it.iter().filter(|item| item.ends_with(":read")).count(), 3);
-    assert_eq!(of_it.last(), Some(&format!("{id}:sent")));
+    let of_it = || {
+        let mut deliveries = simulator.graph_deliveries();
+        // In the order they were sent, which is not the order they arrive in on a busy machine.
+        deliveries.sort_by_key(|one| one.event_id);
+        let items = deliveries.into_iter().flat_map(|one| one.items);
+        items.filter(|item| item.starts_with(&id)).collect::<Vec<_>>()
+    };
+    eventually("four more", || of_it().len() == 4).await;
+    let read = format!("{id}:read");
+    assert_eq!(of_it(), [read.clone(), read.clone(), read, format!("{id}:sent")]);
 
     trouble(&simulator, GraphTroubleKind::Statuses { steps: Vec::new() }, 1);
     let silent = send(&simulator, text_to(PERSON)).await.id();

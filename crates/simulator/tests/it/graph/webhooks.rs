@@ -396,6 +396,31 @@ async fn each_app_signs_with_its_own_secret_and_hostile_bodies_are_signed_too() 
     assert_eq!(received.headers["x-hub-signature-256"], expected);
 }
 
+/// The document names no route that is not there.
+#[tokio::test]
+async fn the_documented_routes_exist() {
+    let simulator = start().await;
+    number(&simulator, None);
+    let document = include_str!("../../../../../docs/simulator-graph.md");
+    let routes: Vec<(&str, &str)> = document
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix("| `")?
+                .split_once('`')?
+                .0
+                .split_once(" /_sim/graph")
+        })
+        .collect();
+    assert!(routes.len() > 20, "{routes:?}");
+    for (method, path) in routes {
+        let path = path.replace("{waba}", WABA).replace("{id}", "1");
+        let url = format!("{}/_sim/graph{path}", simulator.base_url());
+        let request = client().request(method.parse().unwrap(), url);
+        let answer = request.body("{}").send().await.unwrap().text().await.unwrap();
+        assert!(!answer.contains("no control route"), "{method} {path}: {answer}");
+    }
+}
+
 #[tokio::test]
 async fn everything_is_reached_over_http() {
     let (simulator, receiver) = (start().await, Receiver::start().await);
