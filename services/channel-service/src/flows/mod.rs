@@ -12,6 +12,7 @@ pub mod courtesies;
 pub mod courtesy;
 pub mod dead_letter;
 pub mod early_receipt;
+mod endpoint_away;
 pub mod endpoint_health;
 pub mod erase_tenant;
 pub mod export_tenant;

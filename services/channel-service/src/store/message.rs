@@ -231,6 +231,9 @@ pub struct OutboundRow {
     /// Where its tenant stands.
     #[diesel(sql_type = Nullable<Text>)]
     pub tenant_status: Option<String>,
+    /// When it was queued, be it by hand, or came to stand where it stands.
+    #[diesel(sql_type = Timestamptz)]
+    pub updated_at: DateTime<Utc>,
 }
 
 /// Finds a message of ours and to whom it goes.
@@ -241,7 +244,7 @@ pub async fn find_outbound(tx: &mut TenantTransaction, id: MessageId) -> Result<
     let tenant = tx.scope().tenant().to_string();
     let row = diesel::sql_query(
         "SELECT m.id, m.account_id, m.chat_id, m.provider_message_id, c.address, m.content, m.quoted, m.status, \
-                a.phone AS own_phone, t.status AS tenant_status \
+                a.phone AS own_phone, t.status AS tenant_status, m.updated_at \
          FROM messages m JOIN chats c ON c.tenant_id = m.tenant_id AND c.id = m.chat_id \
          JOIN accounts a ON a.tenant_id = m.tenant_id AND a.id = m.account_id \
          LEFT JOIN tenants t ON t.tenant_id = m.tenant_id \

@@ -22,6 +22,7 @@ mod day_in_the_life;
 mod dead_letters;
 mod devices;
 mod devices_elsewhere;
+mod endpoint_away;
 mod endpoint_health;
 mod endpoint_reload;
 mod endpoint_secrets;
