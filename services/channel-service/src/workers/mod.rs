@@ -11,3 +11,4 @@ pub mod media;
 pub mod retention;
 pub mod session_intents;
 pub mod session_watch;
+pub mod templates;
