@@ -13,6 +13,7 @@ mod cloud_trouble;
 pub mod courtesies;
 pub mod courtesy;
 pub mod dead_letter;
+mod device_number;
 pub mod early_receipt;
 mod endpoint_away;
 pub mod endpoint_health;

@@ -5,8 +5,8 @@ use database::DatabaseError;
 use diesel::sql_types::{Array, Double, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::account::AccountStatus;
-use domain::ids::{AccountId, TenantId};
-use tenant_isolation::{PlatformTransaction, TenantTransaction};
+use domain::ids::AccountId;
+use tenant_isolation::TenantTransaction;
 use uuid::Uuid;
 
 /// Directory kind of `instanceName`.
@@ -15,8 +15,11 @@ pub const INSTANCE: &str = "genfity_instance";
 pub const SESSION: &str = "genfity_session";
 /// Directory kind of a GoWA's device: `{endpoint}/{device}`.
 pub const GOWA_DEVICE: &str = "gowa_device";
-/// Directory kind of the number such a device has: `{endpoint}/{address}`. Learned, never told by people.
+/// Directory kind of the number such a device has: `{endpoint}/{address}`. Learned, never told by people; see
+/// [`super::device_number`].
 pub const GOWA_NUMBER: &str = "gowa_number";
+/// Directory kind of an account's hold on such a number: `{endpoint}/{address}/{account}`.
+pub const GOWA_HOLDER: &str = "gowa_holder";
 /// By the id of its number at Meta.
 pub const CLOUD_NUMBER: &str = "cloud_number";
 
@@ -281,7 +284,7 @@ pub async fn outside_ids(tx: &mut TenantTransaction) -> Result<Vec<(&'static str
 
 /// The directory kind of this name, if it is one of accounts.
 pub(super) fn kind_of(name: &str) -> Option<&'static str> {
-    [INSTANCE, SESSION, GOWA_DEVICE, GOWA_NUMBER, CLOUD_NUMBER]
+    [INSTANCE, SESSION, GOWA_DEVICE, GOWA_NUMBER, GOWA_HOLDER, CLOUD_NUMBER]
         .into_iter()
         .find(|kind| *kind == name)
 }
@@ -331,52 +334,6 @@ pub async fn unregister(
         .bind::<Text, _>(tenant)
         .execute(tx.connection())
         .await?;
-    Ok(())
-}
-
-/// Takes back the outside ids of this kind that lead to the account, but for one.
-///
-/// # Errors
-/// [`DatabaseError`].
-pub async fn unregister_others(
-    tx: &mut TenantTransaction,
-    kind: &'static str,
-    kept: &str,
-    account: AccountId,
-) -> Result<(), DatabaseError> {
-    let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
-        "DELETE FROM tenant_directory WHERE kind = $1 AND external_id <> $2 AND tenant_id = $3 AND subject_id = $4",
-    )
-    .bind::<Text, _>(kind)
-    .bind::<Text, _>(kept)
-    .bind::<Text, _>(tenant)
-    .bind::<SqlUuid, _>(account.as_uuid())
-    .execute(tx.connection())
-    .await?;
-    Ok(())
-}
-
-/// Points an outside id at another account, of whichever tenant.
-///
-/// # Errors
-/// [`DatabaseError`].
-pub async fn move_outside_id(
-    tx: &mut PlatformTransaction,
-    kind: &'static str,
-    external_id: &str,
-    tenant: &TenantId,
-    account: AccountId,
-) -> Result<(), DatabaseError> {
-    diesel::sql_query(
-        "UPDATE tenant_directory SET tenant_id = $3, subject_id = $4 WHERE kind = $1 AND external_id = $2",
-    )
-    .bind::<Text, _>(kind)
-    .bind::<Text, _>(external_id)
-    .bind::<Text, _>(tenant.as_str())
-    .bind::<SqlUuid, _>(account.as_uuid())
-    .execute(tx.connection())
-    .await?;
     Ok(())
 }
 

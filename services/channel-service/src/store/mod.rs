@@ -17,6 +17,7 @@ pub mod cloud_update;
 pub mod contact_lid;
 pub mod dead_letter;
 pub mod device;
+pub mod device_number;
 pub mod early_receipt;
 pub mod endpoint_alert;
 pub mod endpoint_health;

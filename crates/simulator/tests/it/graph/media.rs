@@ -79,6 +79,12 @@ async fn a_file_is_uploaded_described_downloaded_sent_and_deleted() {
         (400, 131_053)
     );
     assert_eq!(send(&simulator, image("1", "image")).await.error(), (400, 100));
+    simulator.create_graph_number(NewGraphNumber {
+        id: "2".to_owned(),
+        ..NewGraphNumber::default()
+    });
+    let of_another = super::post(&simulator, "/2/messages", image(&id, "image")).await;
+    assert_eq!(of_another.error(), (400, 100));
     let other = get(&simulator, &format!("/{id}?phone_number_id=1")).await;
     assert_eq!(
         (other.error(), &other.json["error"]["error_subcode"]),

@@ -8,7 +8,7 @@
 //! | asking often costs one call a second | [`watch`] |
 //! | it moves with its tenant to another endpoint, and no message goes out twice | [`assign`] |
 //! | what the provider forgets is told again at every connect | [`connect`] |
-//! | what dropped comes back, what is deaf is attached anew, what a person took off stays off | [`keep`], [`keep_rules`] |
+//! | what dropped comes back, what is deaf is attached anew, what a person took off stays off | [`keep`] |
 
 mod assign;
 mod call;
@@ -19,8 +19,7 @@ mod delete;
 mod devices;
 mod duplicate;
 mod hearing;
-mod keep;
-pub mod keep_rules;
+pub mod keep;
 mod look;
 mod name;
 mod number;
