@@ -284,9 +284,16 @@ pub async fn outside_ids(tx: &mut TenantTransaction) -> Result<Vec<(&'static str
 
 /// The directory kind of this name, if it is one of accounts.
 pub(super) fn kind_of(name: &str) -> Option<&'static str> {
-    [INSTANCE, SESSION, GOWA_DEVICE, GOWA_NUMBER, GOWA_HOLDER, CLOUD_NUMBER]
-        .into_iter()
-        .find(|kind| *kind == name)
+    [
+        INSTANCE,
+        SESSION,
+        GOWA_DEVICE,
+        GOWA_NUMBER,
+        GOWA_HOLDER,
+        CLOUD_NUMBER,
+    ]
+    .into_iter()
+    .find(|kind| *kind == name)
 }
 
 /// Takes every outside id back that leads to the account. Returns kind and id, for whoever keeps them at hand.
