@@ -349,7 +349,7 @@ fn flow(part: &Map<String, Value>) -> Read<Value> {
         match given(part, name) {
             // Words alone are the words.
             Some(Value::String(text)) if name == "header" => {
-                message[name] = json!({"type": "text", "text": text})
+                message[name] = json!({"type": "text", "text": text});
             }
             Some(Value::String(text)) => message[name] = json!({"text": text}),
             Some(other) => message[name] = other.clone(),
