@@ -49,6 +49,7 @@ use crate::workers::ai_events::AiEvents;
 use crate::workers::ai_handover::AiHandover;
 use crate::workers::commands::Commands;
 use crate::workers::lanes::LaneWork;
+use crate::workers::sessions_to_unlink::UnlinkWorker;
 use crate::workers::{
     committer, endpoint_tenants, media as media_workers, retention, session_intents, templates,
 };
@@ -405,6 +406,12 @@ impl Application {
 
         let taking_back = session_intents::run(Arc::clone(&self.sessions), shutdown.clone());
         shutdown.spawn("session intents", taking_back);
+
+        let unlinking = UnlinkWorker {
+            db: self.db.clone(),
+            sessions: Arc::clone(&self.sessions),
+        };
+        shutdown.spawn("sessions to unlink", unlinking.run(shutdown.clone()));
 
         if let Some(age) = self.settings.cloud_sending.template_refresh {
             let renewing = templates::run(self.db.clone(), self.templates(), age, shutdown.clone());

@@ -5,6 +5,7 @@ use database::DatabaseError;
 use diesel::sql_types::{Array, Double, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::account::AccountStatus;
+use domain::endpoint::Provider;
 use domain::ids::AccountId;
 use tenant_isolation::TenantTransaction;
 use uuid::Uuid;
@@ -114,23 +115,31 @@ pub async fn find_primary(tx: &mut TenantTransaction) -> Result<Option<AccountRo
     Ok(rows.pop())
 }
 
-/// The tenant's first account, made without a session when there is none.
+/// Where an account without a session belongs.
+#[derive(Debug, Clone, Copy)]
+pub struct Home<'a> {
+    /// The name of the endpoint.
+    pub endpoint: &'a str,
+    /// Which kind of API that is.
+    pub provider: Provider,
+}
+
+/// Makes the tenant's first account, without a session.
 ///
 /// # Errors
 /// [`DatabaseError`].
-pub async fn ensure_primary(tx: &mut TenantTransaction) -> Result<AccountId, DatabaseError> {
-    if let Some(row) = find_primary(tx).await? {
-        return Ok(AccountId::from_uuid(row.id));
-    }
+pub async fn add_primary(tx: &mut TenantTransaction, home: Home<'_>) -> Result<AccountId, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     // Two who find none at the same moment make one: the name is unique within the tenant.
     let row: IdRow = diesel::sql_query(
         "INSERT INTO accounts AS a (tenant_id, id, provider, endpoint, instance_name) \
-         VALUES ($1, $2, 'genfity', 'Primary', $1) \
+         VALUES ($1, $2, $3, $4, $1) \
          ON CONFLICT (tenant_id, instance_name) DO UPDATE SET updated_at = a.updated_at RETURNING id",
     )
     .bind::<Text, _>(tenant)
     .bind::<SqlUuid, _>(AccountId::generate().as_uuid())
+    .bind::<Text, _>(home.provider.as_str())
+    .bind::<Text, _>(home.endpoint)
     .get_result(tx.connection())
     .await?;
     Ok(AccountId::from_uuid(row.id))
@@ -140,16 +149,22 @@ pub async fn ensure_primary(tx: &mut TenantTransaction) -> Result<AccountId, Dat
 ///
 /// # Errors
 /// [`DatabaseError`].
-pub async fn add(tx: &mut TenantTransaction, placeholder: &str) -> Result<AccountRow, DatabaseError> {
+pub async fn add(
+    tx: &mut TenantTransaction,
+    placeholder: &str,
+    home: Home<'_>,
+) -> Result<AccountRow, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     let id = AccountId::generate();
     let row = diesel::sql_query(format!(
         "INSERT INTO accounts (tenant_id, id, provider, endpoint, instance_name) \
-         VALUES ($1, $2, 'genfity', 'Primary', $3) RETURNING {COLUMNS}"
+         VALUES ($1, $2, $4, $5, $3) RETURNING {COLUMNS}"
     ))
     .bind::<Text, _>(tenant)
     .bind::<SqlUuid, _>(id.as_uuid())
     .bind::<Text, _>(format!("{placeholder}-{}", id.as_uuid().simple()))
+    .bind::<Text, _>(home.provider.as_str())
+    .bind::<Text, _>(home.endpoint)
     .get_result(tx.connection())
     .await?;
     Ok(row)

@@ -34,6 +34,7 @@ pub mod send_request;
 pub mod session;
 pub mod session_intent;
 pub mod session_lease;
+pub mod session_to_unlink;
 pub mod session_watch;
 pub mod support_customer;
 pub mod takeover;
