@@ -21,6 +21,7 @@ use super::learn_lid;
 use super::queue_message::{SEND_TEXT, SendTask};
 use super::sayable;
 use super::send_text::{IdempotencyKey, KEYS, Ordered, Outcome, Texts};
+use crate::endpoints::Endpoints;
 use crate::store::account::{self, AccountRow};
 use crate::store::chat::{self, ChatUpdate};
 use crate::store::message::{self, Moved, NewMessage};
@@ -166,7 +167,7 @@ impl Texts {
         if !channel_account::whatsapp_is_on(&mut tx).await? {
             return Err(ChatError::ChannelOff.into());
         }
-        let (account, chat) = chat_of(&mut tx, order).await?;
+        let (account, chat) = chat_of(&mut tx, &self.endpoints, order).await?;
         let provider: Option<Provider> = account.provider.parse().ok();
         let provider = provider.unwrap_or(Provider::Genfity);
         sayable::check(provider, &order.content).map_err(OrderError::Unsayable)?;
@@ -198,6 +199,7 @@ async fn taken_before(
 /// Who sends, and in which chat.
 async fn chat_of(
     tx: &mut TenantTransaction,
+    endpoints: &Endpoints,
     order: &MessageOrder,
 ) -> Result<(AccountRow, ChatUpdate), OrderError> {
     let no_such = |error| match error {
@@ -206,7 +208,7 @@ async fn chat_of(
     };
     let account = match &order.through {
         Through::Usual => {
-            let chat = meant(tx, &order.to).await?;
+            let chat = meant(tx, endpoints, &order.to).await?;
             let account = account::find(tx, chat.account).await?;
             return Ok((account, chat));
         }
