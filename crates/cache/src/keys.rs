@@ -43,6 +43,12 @@ impl CacheKey {
         }
     }
 
+    /// Something of an endpoint's, which is for all tenants that use it.
+    #[must_use]
+    pub fn of_endpoint(kind: &'static str, name: &str) -> Self {
+        Self(format!("e/{kind}/{name}"))
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }

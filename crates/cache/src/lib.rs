@@ -9,6 +9,7 @@ mod keys;
 mod read_through;
 mod redis_link;
 mod spam_guard;
+mod throttle;
 mod windows;
 
 pub use bucket::{Buckets, Rate};
@@ -16,4 +17,5 @@ pub use keys::CacheKey;
 pub use read_through::{NotLoaded, ReadThrough};
 pub use redis_link::{InvalidRedisUrl, RedisLink};
 pub use spam_guard::{Ban, GuardAway, GuardState, Incoming, SpamGuard, SpamRules, Verdict};
+pub use throttle::{Gate, GateRate, Passed, Shut, Throttle};
 pub use windows::{Hit, HitOutcome, WindowRules, Windows};

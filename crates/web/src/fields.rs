@@ -68,6 +68,12 @@ impl Fields {
         }
     }
 
+    /// All that was given, as it came.
+    #[must_use]
+    pub const fn raw(&self) -> &Map<String, Value> {
+        &self.0
+    }
+
     /// The raw value of a field that was given.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {

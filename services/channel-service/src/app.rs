@@ -27,6 +27,7 @@ use crate::config::{Settings, WebhookSettings};
 use crate::endpoints::reload::{self, Hangups};
 use crate::endpoints::{CallSettings, Endpoints};
 use crate::flows::ai_reply::ReplySender;
+use crate::flows::cloud_pace::CloudPace;
 use crate::flows::fetch_media::MediaFetcher;
 use crate::flows::fetch_url::FileClient;
 use crate::flows::hand_over::HandOver;
@@ -38,6 +39,7 @@ use crate::flows::pace::Pace;
 use crate::flows::route_account::AccountRoutes;
 use crate::flows::send_message::{OutboundFiles, Sender};
 use crate::flows::session::Sessions;
+use crate::flows::templates::Templates;
 use crate::flows::tenant_config::TenantConfigs;
 use crate::looking_after::LookingAfter;
 use crate::routes::routes;
@@ -48,7 +50,9 @@ use crate::workers::ai_handover::AiHandover;
 use crate::workers::commands::Commands;
 use crate::workers::lanes::LaneWork;
 use crate::workers::sessions_to_unlink::UnlinkWorker;
-use crate::workers::{committer, endpoint_tenants, media as media_workers, retention, session_intents};
+use crate::workers::{
+    committer, endpoint_tenants, media as media_workers, retention, session_intents, templates,
+};
 
 /// What request handlers share.
 pub(crate) struct State {
@@ -86,6 +90,8 @@ pub(crate) struct State {
     pub(crate) qr_streams: QrStreams,
     /// Which of them a tenant was given.
     pub(crate) configs: TenantConfigs,
+    /// Approved texts.
+    pub(crate) templates: Templates,
     open: Arc<AtomicBool>,
 }
 
@@ -171,6 +177,7 @@ impl Application {
             files: OutboundFiles::new(Arc::new(LinkedFiles::new(files.clone(), settings.media.timeout))),
             account_pace: Pace::new(redis.clone(), settings.sending.account_rate),
             tenant_pace: Pace::new(redis.clone(), settings.sending.tenant_rate),
+            cloud: CloudPace::new(redis.clone(), settings.cloud_sending),
             retries: settings.sending.retries,
             timeout: settings.sending.timeout,
             configs: configs.clone(),
@@ -275,6 +282,7 @@ impl Application {
             endpoints: self.endpoints.clone(),
             qr_streams: QrStreams::new(self.settings.devices, shutdown.token()),
             configs: self.configs.clone(),
+            templates: self.templates(),
             open: Arc::clone(&self.open),
         });
         let budget = web::BodyBudget::of(ingest_settings.body_budget);
@@ -405,8 +413,21 @@ impl Application {
         };
         shutdown.spawn("sessions to unlink", unlinking.run(shutdown.clone()));
 
+        if let Some(age) = self.settings.cloud_sending.template_refresh {
+            let renewing = templates::run(self.db.clone(), self.templates(), age, shutdown.clone());
+            shutdown.spawn("templates", renewing);
+        }
+
         let sweeping = retention::run(self.db.clone(), self.settings.ledger_retention, shutdown.clone());
         shutdown.spawn("retention", sweeping);
+    }
+
+    fn templates(&self) -> Templates {
+        Templates {
+            db: self.db.clone(),
+            keys: self.settings.keys.clone(),
+            endpoints: self.endpoints.clone(),
+        }
     }
 
     fn spam_guard(&self) -> SpamGuard {

@@ -113,6 +113,7 @@ fn internal() -> Api {
     let mut api = Api::under("/internal");
     api::sessions::routes(&mut api);
     api::messages::routes(&mut api);
+    api::whatsapp_messages::internal_routes(&mut api);
     api::conversations::routes(&mut api);
     api::takeovers::routes(&mut api);
     api::channel_accounts::routes(&mut api);
@@ -131,6 +132,8 @@ fn dashboard() -> Api {
     api::tenants::routes(&mut api);
     api::sessions::dashboard_routes(&mut api);
     api::devices::routes(&mut api);
+    api::whatsapp_messages::routes(&mut api);
+    api::templates::routes(&mut api);
     api::tenant_config::routes(&mut api);
     api
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod spam_guard;
+mod throttle;
 mod windows;
 
 use std::num::NonZeroU32;

@@ -9,6 +9,7 @@ pub(crate) mod devices;
 mod files;
 pub(crate) mod health;
 pub(crate) mod media;
+mod message_body;
 pub(crate) mod messages;
 pub(crate) mod person;
 pub(crate) mod qr_stream;
@@ -18,11 +19,13 @@ pub(crate) mod sessions;
 pub(crate) mod signed_in;
 pub(crate) mod spam_guard;
 pub(crate) mod takeovers;
+pub(crate) mod templates;
 pub(crate) mod tenant_config;
 pub(crate) mod tenants;
 pub(crate) mod upload;
 pub(crate) mod village;
 pub(crate) mod wa_support;
+pub(crate) mod whatsapp_messages;
 
 use ::web::openapi::{Doc, Group, Schema, flag, object, text};
 

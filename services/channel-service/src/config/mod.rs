@@ -1,6 +1,7 @@
 //! The service's settings, read once. The names are those of the contract (channel-service 7) where it has one.
 
 mod ai_service;
+mod cloud_sending;
 mod dashboard;
 mod devices;
 mod endpoints;
@@ -24,6 +25,7 @@ use runtime::process::ProcessSettings;
 use secrecy::SecretString;
 
 pub use ai_service::AiServiceSettings;
+pub use cloud_sending::CloudSendingSettings;
 pub use dashboard::DashboardSettings;
 pub use devices::DeviceSettings;
 pub use endpoints::{
@@ -78,6 +80,8 @@ pub struct Settings {
     pub ingest: IngestSettings,
     /// Sending messages.
     pub sending: SendingSettings,
+    /// Sending through the Cloud API.
+    pub cloud_sending: CloudSendingSettings,
     /// What happens while an endpoint cannot be reached.
     pub outage: OutageSettings,
     /// Files of messages and uploads.
@@ -168,6 +172,7 @@ impl Settings {
         let spam_guard = spam_guard::take(reader);
         let ingest = IngestSettings::take(reader);
         let sending = SendingSettings::take(reader);
+        let cloud_sending = CloudSendingSettings::take(reader);
         let outage = OutageSettings::take(reader);
         let media = MediaSettings::take(reader);
         let health = HealthSettings::take(reader);
@@ -202,6 +207,7 @@ impl Settings {
             spam_guard: spam_guard?,
             ingest: ingest?,
             sending: sending?,
+            cloud_sending: cloud_sending?,
             outage: outage?,
             media: media?,
             ledger_retention: Duration::from_secs(retention? * 24 * 60 * 60),

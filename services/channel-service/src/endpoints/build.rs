@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use url::Url;
-use whatsapp::cloud::{GraphCourtesy, GraphEndpoint, GraphMedia, GraphSender, GraphSessions};
+use whatsapp::cloud::{GraphCourtesy, GraphEndpoint, GraphMedia, GraphSender, GraphSessions, GraphTemplates};
 use whatsapp::courtesy::ShowCourtesy;
 use whatsapp::credentials::BasicAuth;
 use whatsapp::download::DownloadMedia;
@@ -127,7 +127,10 @@ impl LiveEndpoint {
             probe: Arc::new(HttpProbe::graph(&endpoint, number)?),
             makers: Makers::default(),
         };
-        Ok(Self::reached_by(settings, ways))
+        Ok(Self {
+            templates: Some(GraphTemplates::new(&endpoint)?),
+            ..Self::reached_by(settings, ways)
+        })
     }
 
     fn reached_by(settings: &EndpointSettings, ways: Ways) -> Self {
@@ -141,6 +144,7 @@ impl LiveEndpoint {
             probe: ways.probe,
             makers: ways.makers,
             webhook_keys: settings.webhook_keys.clone(),
+            templates: None,
             cloud: match &settings.provider {
                 ProviderSettings::Cloud(cloud) => Some(cloud.clone()),
                 ProviderSettings::Genfity { .. } | ProviderSettings::Gowa { .. } => None,
@@ -157,6 +161,7 @@ impl LiveEndpoint {
             sessions: Arc::new(DryRun),
             courtesy: Arc::new(DryRun),
             probe: Arc::new(DryRun) as Arc<dyn ProbeEndpoint>,
+            templates: None,
             makers: Makers {
                 devices: None,
                 dry_run: true,

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use domain::endpoint::{EndpointName, Provider};
 use domain::tenant_config::MESSAGE_TIMEOUT;
+use whatsapp::cloud::GraphTemplates;
 use whatsapp::courtesy::ShowCourtesy;
 use whatsapp::credentials::WebhookKey;
 use whatsapp::download::DownloadMedia;
@@ -75,6 +76,8 @@ pub struct LiveEndpoint {
     pub makers: Makers,
     /// What it may sign webhooks with besides the keys of single sessions, newest first.
     pub webhook_keys: Vec<WebhookKey>,
+    /// Lists approved templates (cloud).
+    pub templates: Option<GraphTemplates>,
     /// What webhooks and numbers of the Graph API need.
     pub cloud: Option<CloudSettings>,
     /// Whether messages reach it.

@@ -62,6 +62,7 @@ pub(super) fn new_chat(scope: &TenantScope, account: AccountId, address: ChatAdd
         last_message_at: Utc::now(),
         last_text: String::new(),
         unread: 0,
+        last_inbound_at: None,
     }
 }
 

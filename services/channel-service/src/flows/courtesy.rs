@@ -15,7 +15,7 @@ use whatsapp::credentials::SessionToken;
 
 use super::chat::{ChatError, known_tenant};
 use crate::endpoints::{Endpoints, LiveEndpoint};
-use crate::store::account;
+use crate::store::account::{self, AccountRow};
 use crate::store::chat;
 use crate::store::tenant::TenantRow;
 
@@ -31,10 +31,10 @@ pub struct Courtesies {
 }
 
 /// How a courtesy gets to a person.
-struct Way {
-    endpoint: Arc<LiveEndpoint>,
-    token: SessionToken,
-    address: ChatAddress,
+pub(super) struct Way {
+    pub(super) endpoint: Arc<LiveEndpoint>,
+    pub(super) token: SessionToken,
+    pub(super) address: ChatAddress,
 }
 
 impl Courtesies {
@@ -108,28 +108,29 @@ impl Courtesies {
             }
             None => person.clone(),
         };
-        let Some((row, sealed)) =
-            account.and_then(|row| row.token_sealed.clone().map(|sealed| (row, sealed)))
-        else {
-            return Ok(None);
-        };
+        Ok(account.and_then(|account| self.way(scope, &account, address)))
+    }
+
+    /// The way of an account to an address. `None`: there is none now.
+    pub(super) fn way(&self, scope: &TenantScope, row: &AccountRow, address: ChatAddress) -> Option<Way> {
+        let sealed = row.token_sealed.as_deref()?;
         let Some(endpoint) = self.endpoints.of_account(&row.provider, &row.endpoint) else {
             tracing::debug!(account = %row.id, endpoint = row.endpoint, "the account's endpoint is not configured");
-            return Ok(None);
+            return None;
         };
         let binding = account::token_binding(scope.tenant(), AccountId::from_uuid(row.id));
         let token = self
             .keys
-            .open(&sealed, &binding)
+            .open(sealed, &binding)
             .ok()
             .and_then(|token| SessionToken::new(token.expose_secret()).ok());
         if token.is_none() {
             tracing::warn!(account = %row.id, "the token of the account does not open");
         }
-        Ok(token.map(|token| Way {
+        token.map(|token| Way {
             endpoint,
             token,
             address,
-        }))
+        })
     }
 }

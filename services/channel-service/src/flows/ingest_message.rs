@@ -363,6 +363,7 @@ fn chat_update(job: &IngestJob) -> ChatUpdate {
                 && asks_for_attention(message.content.kind())
                 && Place::of(&message.chat) != Some(Place::Status),
         ),
+        last_inbound_at: inbound.then_some(message.sent_at),
     }
 }
 

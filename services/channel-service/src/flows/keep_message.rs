@@ -116,6 +116,7 @@ pub(super) async fn put(
         last_message_at: now,
         last_text: told.text.as_str().chars().take(EXCERPT).collect(),
         unread,
+        last_inbound_at: (told.direction == Direction::Inbound).then_some(now),
         ..chat
     };
     chat::upsert_one(tx, &shown).await?;

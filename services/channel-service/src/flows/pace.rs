@@ -27,10 +27,7 @@ impl Pace {
     pub fn new(redis: RedisLink, rate: Rate) -> Self {
         Self {
             buckets: Buckets::new(redis, rate),
-            turns: Turns {
-                interval: Duration::from_secs(1) / rate.per_second.get(),
-                last: Arc::default(),
-            },
+            turns: Turns::every(Duration::from_secs(1) / rate.per_second.get()),
         }
     }
 
@@ -47,14 +44,21 @@ impl Pace {
 /// The last turn that was given out, by key. One process's own: several give out turns side by side, and the bucket
 /// still decides.
 #[derive(Clone)]
-struct Turns {
+pub(super) struct Turns {
     interval: Duration,
     last: Arc<Mutex<HashMap<CacheKey, Instant>>>,
 }
 
 impl Turns {
+    pub(super) fn every(interval: Duration) -> Self {
+        Self {
+            interval,
+            last: Arc::default(),
+        }
+    }
+
     /// The next free turn, not before `wait` is over.
-    fn next(&self, key: &CacheKey, wait: Duration, now: Instant) -> Duration {
+    pub(super) fn next(&self, key: &CacheKey, wait: Duration, now: Instant) -> Duration {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.len() >= SWEEP_AT {
             last.retain(|_, turn| *turn > now);

@@ -122,6 +122,7 @@ pub async fn queue(
             last_message_at: now,
             last_text: body.clone(),
             unread: 0,
+            last_inbound_at: None,
         },
     )
     .await?;

@@ -8,9 +8,10 @@ use messaging::events::whatsapp_update::{UpdateKind, WhatsAppUpdate};
 use messaging::outbox::{NewRow, Signal, enqueue};
 use serde_json::value::{RawValue, to_raw_value};
 use tenant_isolation::{TenantScope, TenantTransaction};
-use whatsapp::cloud::{Update, What};
+use whatsapp::cloud::{TemplateChange, Update, What};
 
 use crate::store::cloud_update::{self, NewUpdate};
+use crate::store::{cloud_sending, cloud_template};
 
 /// An update as it is kept and published.
 #[derive(Debug)]
@@ -103,6 +104,7 @@ pub async fn record(
             envelope: envelope.caused_by(request_id),
         };
         enqueue(&mut tx, vec![row]).await?;
+        apply(&mut tx, account, update).await?;
     }
     tx.commit().await?;
     if is_new {
@@ -113,4 +115,32 @@ pub async fn record(
         signal.ring();
     }
     Ok(is_new)
+}
+
+/// What an update changes of what is known here.
+async fn apply(
+    tx: &mut TenantTransaction,
+    account: Option<AccountId>,
+    update: &Update,
+) -> Result<(), DatabaseError> {
+    match &update.what {
+        Ok(What::Template(template)) => {
+            let (Some(waba), Some(name)) = (&update.waba, &template.name) else {
+                return Ok(());
+            };
+            let (waba, name) = (waba.as_str(), name.as_str());
+            match (&template.change, &template.language) {
+                (TemplateChange::Status { event, .. }, Some(language)) => {
+                    cloud_template::set_status(tx, waba, name, language.as_str(), event.as_str()).await
+                }
+                (TemplateChange::Components { .. }, _) => cloud_template::forget(tx, waba, name).await,
+                _ => Ok(()),
+            }
+        }
+        Ok(What::Quality(quality)) if quality.event.as_str() == "THROUGHPUT_UPGRADE" => match account {
+            Some(account) => cloud_sending::upgrade(tx, account).await,
+            None => Ok(()),
+        },
+        _ => Ok(()),
+    }
 }

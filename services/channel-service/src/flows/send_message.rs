@@ -5,7 +5,9 @@
 //! | accepted | `sent` | done |
 //! | retry later | stays `queued` | waits, counted; after the last attempt `parked` |
 //! | its endpoint cannot be reached, and it certainly did not go out | stays `queued` | waits, not counted, until the endpoint answers; `parked` when its own time is over |
-//! | rate limited | stays `queued` | waits, not counted, and with it every other chat of the account |
+//! | rate limited | stays `queued` | waits, not counted, and with it every other chat of the account; at the Cloud API those of whoever was too fast |
+//! | its token is not taken (Cloud API) | stays `queued` | waits, not counted, and with it every other chat of the account, until it is |
+//! | unknown (Cloud API) | `unknown` | waits for a report that tells what became of it; put aside when none comes |
 //! | rejected | `failed` | done |
 //! | unknown, sending again changes nothing | `unknown` | repeated with the same id; after the last attempt put aside |
 //! | unknown, sending again is another message | `unknown` | put aside: never sent again by itself |
@@ -22,13 +24,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cache::CacheKey;
+use cache::{CacheKey, Passed};
 use chrono::TimeDelta;
 use database::{Database, DatabaseError};
 use domain::delivery::DeliveryStatus;
 use domain::endpoint::Provider;
-use domain::ids::AccountId;
-use domain::message::MessageKind;
+use domain::ids::{AccountId, ChatId};
+use domain::message::{Media, MediaId, MediaSource, MessageKind};
 use domain::retry::RetrySchedule;
 use domain::tenant::TenantStatus;
 use messaging::cause::caused_by;
@@ -38,11 +40,16 @@ use runtime::encryption::KeyRing;
 use secrecy::ExposeSecret as _;
 use tenant_isolation::TenantTransaction;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use whatsapp::cloud::NumberCredentials;
 use whatsapp::credentials::SessionToken;
-use whatsapp::port::{FileBytes, OperatorText, OutboundMessage, SendMessage, SendOutcome, UnknownReason};
+use whatsapp::port::{
+    FileBytes, OperatorText, OutboundFile, OutboundMessage, SendMessage, SendOutcome, UnknownReason,
+};
 
+use super::cloud_pace::{CloudPace, Gates};
+use super::cloud_trouble::TOKEN_REFUSED;
 use super::endpoint_away::{NO_FILE, Waiting};
-use super::load_media::{LoadMedia, MediaNotLoaded, Wanted};
+use super::load_media::{LoadMedia, LoadedFile, MediaNotLoaded, Wanted};
 use super::outbound_message::{self, Draft, Obstacle};
 use super::pace::Pace;
 use super::queue_message::SendTask;
@@ -53,7 +60,7 @@ use crate::config::PRIMARY;
 use crate::endpoints::{Endpoints, LiveEndpoint};
 use crate::store::account::AccountRow;
 use crate::store::message::OutboundRow;
-use crate::store::{account, message, tenant_move};
+use crate::store::{account, cloud_sending, message, tenant_move};
 
 /// A wait that is over sooner is not worth letting go of the lane; any longer one would hold a place that others need.
 const SHORT_WAIT: Duration = Duration::from_millis(5);
@@ -107,6 +114,8 @@ pub struct Sender {
     pub account_pace: Pace,
     /// How fast a tenant may send.
     pub tenant_pace: Pace,
+    /// How fast numbers of the Cloud API may send.
+    pub cloud: CloudPace,
     /// When a failure is repeated.
     pub retries: RetrySchedule,
     /// How long one call may take, unless the tenant has a limit of its own.
@@ -128,6 +137,14 @@ struct Ready {
     row: OutboundRow,
     kind: MessageKind,
     draft: Draft,
+    /// What it passes on its way to Meta.
+    gates: Option<Gates>,
+}
+
+impl Ready {
+    fn is_cloud(&self) -> bool {
+        self.endpoint.provider == Provider::Cloud
+    }
 }
 
 /// What to do with a head before anything is sent.
@@ -169,16 +186,27 @@ impl Sender {
             Head::Impossible(reason) => return self.give_up(lease, task, reason).await,
             Head::Hopeless(reason) => return self.fail(lease, task, reason).await,
         };
-        if task.begun > task.failures && !ready.endpoint.sender.resend_safety(ready.kind).may_repeat() {
+        let may_repeat = ready.endpoint.sender.resend_safety(ready.kind).may_repeat()
+            || ready.is_cloud() && self.cloud.settings.repeat_unknown;
+        if ready.is_cloud() && !may_repeat {
+            if ready.row.status == DeliveryStatus::Unknown.as_str() {
+                return self.await_report(lease, task, &ready.row).await;
+            }
+            if task.begun > task.failures {
+                return self.begin_to_await(lease, task, &ready.endpoint).await;
+            }
+        }
+        if task.begun > task.failures && !may_repeat {
             // A worker died with this message in hand and the provider would make a second one of it.
             let endpoint = ready.endpoint.name.as_str();
             return self
                 .give_up_unknown(lease, task, "outcome_unknown", endpoint)
                 .await;
         }
-        if let Err(wait) = self.ask_pace(lease, &ready).await {
-            return self.wait(lease, task, wait, "own_rate_limit").await;
-        }
+        let passed = match self.ask_pace(lease, &ready).await {
+            Ok(passed) => passed,
+            Err(wait) => return self.wait(lease, task, wait, "own_rate_limit").await,
+        };
         let config = self.configs.of(lease.scope()).await;
         let config = config.map_err(|error| DatabaseError::Unavailable(Box::new(error)))?;
         let answered = self.answered_before(lease, task, &config).await?;
@@ -190,9 +218,16 @@ impl Sender {
             row,
             kind,
             draft,
+            gates,
         } = *ready;
         let provider = endpoint.sender.as_ref();
-        let ruling = match self.with_file(provider, draft).await {
+        let is_cloud = endpoint.provider == Provider::Cloud;
+        let tries = Tries {
+            config: &config,
+            answered,
+            is_cloud,
+        };
+        let ruling = match self.with_file(provider, is_cloud, draft).await {
             Ok((message, _memory)) => {
                 let limit = message.time_within(config.message_timeout().unwrap_or(self.timeout));
                 if let Err(wait) = endpoint.outage.ask(limit) {
@@ -209,25 +244,18 @@ impl Sender {
                 if endpoint.provider == Provider::Genfity && matches!(outcome, SendOutcome::Accepted { .. }) {
                     self.hearing.spoke(lease.scope(), account, kind, called);
                 }
-                let tries = Tries {
-                    config: &config,
-                    answered,
+                let throttled = match &gates {
+                    Some(gates) => self.cloud.hear(gates, passed, &outcome).await,
+                    None => None,
                 };
                 match away {
                     Some(wait) => rule_away(&endpoint, Waiting::of(&row, task), wait, outcome),
-                    None => self.rule(task, tries, provider.resend_safety(kind), outcome),
+                    None => self
+                        .rule(task, tries, provider.resend_safety(kind), outcome)
+                        .throttled(throttled),
                 }
             }
-            Err(MediaNotLoaded::Later) => self.try_later(
-                task,
-                Tries {
-                    config: &config,
-                    answered,
-                },
-                NO_FILE,
-                None,
-                None,
-            ),
+            Err(MediaNotLoaded::Later) => self.try_later(task, tries, NO_FILE, None, None),
             Err(MediaNotLoaded::Never) => return self.give_up(lease, task, "media_missing").await,
         };
         self.record(lease, task, &row, &endpoint, started.elapsed(), &ruling)
@@ -261,6 +289,11 @@ impl Sender {
         let account_id = AccountId::from_uuid(row.account_id);
         let account = account::find(&mut tx, account_id).await?;
         let state = account::send_state(&mut tx, account_id).await?;
+        let cloud_state = if account.provider == Provider::Cloud.as_str() {
+            Some(cloud_sending::state(&mut tx, account_id).await?)
+        } else {
+            None
+        };
         let draft = outbound_message::draft(&mut tx, &row).await?;
         let is_live = matches!(
             row.status.parse(),
@@ -308,8 +341,22 @@ impl Sender {
             Ok(token) => token,
             Err(reason) => return Ok(Head::Impossible(reason)),
         };
+        if cloud_state.as_ref().is_some_and(|state| state.held.is_some())
+            && !self.is_taken_again(lease, account_id, &endpoint, &token).await?
+        {
+            let apart = Duration::from_millis(rand::random_range(0..AFTER_PAUSE_MS));
+            return Ok(Head::Held(self.cloud.settings.probe_every + apart, TOKEN_REFUSED));
+        }
+        let number = NumberCredentials::parse(&token);
+        let gates = cloud_state.zip(number).map(|(state, number)| {
+            let chat = ChatId::from_uuid(row.chat_id);
+            let place = endpoint.name.as_str();
+            self.cloud
+                .gates(lease.scope(), place, number.number(), &state, chat)
+        });
         Ok(match draft {
             Ok(draft) => Head::Send(Box::new(Ready {
+                gates,
                 account: account_id,
                 endpoint,
                 token,
@@ -326,10 +373,17 @@ impl Sender {
     async fn with_file(
         &self,
         provider: &dyn SendMessage,
+        is_cloud: bool,
         draft: Draft,
     ) -> Result<(OutboundMessage, Option<SemaphorePermit<'_>>), MediaNotLoaded> {
         let (mut loaded, mut memory) = (None, None);
-        if let Some(media) = draft.file() {
+        if let Some(id) = draft.file().and_then(uploaded).filter(|_| is_cloud) {
+            let file = OutboundFile::Uploaded(id);
+            loaded = Some(LoadedFile {
+                file,
+                mime_type: None,
+            });
+        } else if let Some(media) = draft.file() {
             let wanted = if provider.takes_links(media.media_kind) {
                 Wanted::Link
             } else {
@@ -370,7 +424,16 @@ impl Sender {
         SessionToken::new(token.expose_secret()).map_err(|_| "unreadable_message")
     }
 
-    async fn ask_pace(&self, lease: &Lease, ready: &Ready) -> Result<(), Duration> {
+    async fn ask_pace(&self, lease: &Lease, ready: &Ready) -> Result<Passed, Duration> {
+        if let Some(gates) = &ready.gates {
+            loop {
+                match self.cloud.ask(gates).await {
+                    Ok(passed) => return Ok(passed),
+                    Err(wait) if wait > SHORT_WAIT => return Err(wait),
+                    Err(wait) => tokio::time::sleep(wait).await,
+                }
+            }
+        }
         let account = CacheKey::of_tenant(lease.scope(), "send_rate", &ready.account.to_string());
         let tenant = CacheKey::of_tenant(lease.scope(), "send_rate", "all");
         for (pace, key) in [(&self.account_pace, account), (&self.tenant_pace, tenant)] {
@@ -381,8 +444,16 @@ impl Sender {
                 tokio::time::sleep(wait).await;
             }
         }
-        Ok(())
+        Ok(Passed { was_closed: false })
     }
+}
+
+/// The id of a file that Meta has already.
+fn uploaded(media: &Media) -> Option<MediaId> {
+    media.sources.iter().find_map(|source| match source {
+        MediaSource::Graph(file) => Some(file.id.clone()),
+        _ => None,
+    })
 }
 
 /// Sends a message, unless its calls take longer than they may: then nobody knows whether it went out.

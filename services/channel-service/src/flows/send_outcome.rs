@@ -7,9 +7,10 @@ use domain::delivery::DeliveryStatus;
 use domain::ids::{AccountId, MessageId, ProviderMessageId};
 use messaging::lanes::{LaneError, Lease, Next, Task, Waits};
 use tenant_isolation::TenantTransaction;
-use whatsapp::port::{ResendSafety, SendOutcome};
+use whatsapp::port::{RejectReason, ResendSafety, RetryReason, SendOutcome};
 
 use super::announce_status::{announce, announce_put_aside};
+use super::cloud_trouble::{TOKEN_REFUSED, look_every};
 use super::early_receipt;
 use super::endpoint_away::{Waiting, count_held, uses_up};
 use super::outbound_message;
@@ -19,7 +20,7 @@ use crate::endpoints::LiveEndpoint;
 use crate::endpoints::outage::UNREACHABLE;
 use crate::store::message::OutboundRow;
 use crate::store::send_attempt::{self, SendAttempt};
-use crate::store::{account, message, message_change, message_chat};
+use crate::store::{account, cloud_sending, message, message_change, message_chat};
 
 /// The attempt that met the provider's limit.
 const RATE_LIMITED: &str = "rate_limited";
@@ -36,6 +37,20 @@ pub(super) struct Ruling {
     held: Option<&'static str>,
     /// The id it went out under.
     sent_as: Option<ProviderMessageId>,
+    /// For so long the whole account sends nothing.
+    pause: Option<Duration>,
+    /// The account sends nothing until something is done about this.
+    hold: Option<&'static str>,
+}
+
+impl Ruling {
+    /// It comes back after another time, where whoever keeps the pace says so.
+    pub(super) fn throttled(mut self, wait: Option<Duration>) -> Self {
+        if let (Some(wait), TaskRuling::Wait { time, .. }) = (wait, &mut self.task) {
+            *time = wait;
+        }
+        self
+    }
 }
 
 pub(super) enum TaskRuling {
@@ -50,6 +65,8 @@ pub(super) struct Tries<'a> {
     pub(super) config: &'a TenantConfig,
     /// Failures before this one that the endpoint answered.
     pub(super) answered: u32,
+    /// It goes out through the Cloud API.
+    pub(super) is_cloud: bool,
 }
 
 /// The endpoint could not be reached and the message certainly did not go out: it waits, uncounted, until its time is
@@ -92,6 +109,8 @@ pub(super) fn rule_away(
         },
         held: Some(UNREACHABLE),
         sent_as: None,
+        pause: None,
+        hold: None,
     }
 }
 
@@ -108,6 +127,8 @@ impl Sender {
         let wait = self.wait_after(task, tries, reason);
         Ruling {
             sent_as: None,
+            pause: None,
+            hold: None,
             held: None,
             attempt: "retry_later",
             reason: Some(reason),
@@ -148,6 +169,8 @@ impl Sender {
                 provider_message_id,
             } => Ruling {
                 sent_as: Some(provider_message_id),
+                pause: None,
+                hold: None,
                 held: None,
                 attempt: "accepted",
                 reason: None,
@@ -156,6 +179,28 @@ impl Sender {
                 at,
                 task: TaskRuling::Done,
             },
+            SendOutcome::RetryLater {
+                reason: reason @ RetryReason::Unauthorized,
+                after,
+                detail: text,
+            } if tries.is_cloud => {
+                let every = self.cloud.settings.probe_every;
+                Ruling {
+                    sent_as: None,
+                    pause: None,
+                    hold: Some(TOKEN_REFUSED),
+                    held: Some(TOKEN_REFUSED),
+                    attempt: "retry_later",
+                    reason: Some(reason.as_str()),
+                    detail: detail(&text),
+                    status: None,
+                    at: now,
+                    task: TaskRuling::Wait {
+                        time: after.map_or(every, |after| after.max(every)),
+                        counts: false,
+                    },
+                }
+            }
             SendOutcome::RetryLater {
                 reason,
                 after,
@@ -167,6 +212,8 @@ impl Sender {
                 scope: _,
             } => Ruling {
                 sent_as: None,
+                pause: (!tries.is_cloud).then_some(after),
+                hold: None,
                 held: None,
                 attempt: RATE_LIMITED,
                 reason: Some("rate_limited"),
@@ -180,6 +227,8 @@ impl Sender {
             },
             SendOutcome::Rejected { reason, detail: text } => Ruling {
                 sent_as: None,
+                pause: (reason == RejectReason::SpamLimited).then_some(self.cloud.settings.spam_pause),
+                hold: None,
                 held: None,
                 attempt: "rejected",
                 reason: Some(reason.as_str()),
@@ -190,6 +239,8 @@ impl Sender {
             },
             SendOutcome::Unknown { reason, detail: text } => Ruling {
                 sent_as: None,
+                pause: None,
+                hold: None,
                 held: None,
                 attempt: "unknown",
                 reason: Some(reason.as_str()),
@@ -197,7 +248,17 @@ impl Sender {
                 status: Some(DeliveryStatus::Unknown),
                 at: now,
                 task: match self.wait_after(task, tries, reason.as_str()) {
-                    Some(time) if resend.may_repeat() => TaskRuling::Wait { time, counts: true },
+                    Some(time)
+                        if resend.may_repeat() || tries.is_cloud && self.cloud.settings.repeat_unknown =>
+                    {
+                        TaskRuling::Wait { time, counts: true }
+                    }
+                    _ if tries.is_cloud && !resend.may_repeat() && !self.cloud.settings.repeat_unknown => {
+                        TaskRuling::Wait {
+                            time: look_every(self.cloud.settings.unknown_wait),
+                            counts: false,
+                        }
+                    }
                     _ => TaskRuling::PutAside,
                 },
             },
@@ -267,10 +328,14 @@ impl Sender {
         if let Some(learned) = &learned {
             learned.confirm(&mut tx, id).await?;
         }
-        if let (TaskRuling::Wait { time, counts: false }, true) =
-            (&ruling.task, ruling.attempt == RATE_LIMITED)
-        {
-            account::pause_sending(&mut tx, AccountId::from_uuid(row.account_id), *time).await?;
+        let account = AccountId::from_uuid(row.account_id);
+        if let Some(time) = ruling.pause {
+            account::pause_sending(&mut tx, account, time).await?;
+        }
+        let mut is_newly_held = false;
+        if let Some(reason) = ruling.hold {
+            let every = self.cloud.settings.probe_every;
+            is_newly_held = cloud_sending::hold(&mut tx, account, reason, every).await?;
         }
         let reason = why.unwrap_or_default();
         let next = match ruling.task {
@@ -289,6 +354,7 @@ impl Sender {
         };
         tx.commit().await?;
         self.relay.ring();
+        self.alert(lease, account, endpoint, ruling, is_newly_held);
         let (tenant, endpoint, took_ms) = (lease.scope().tenant(), &endpoint.name, took.as_millis());
         if ruling.attempt == "accepted" {
             tracing::info!(%tenant, %endpoint, message = %id, took_ms, "a message went out");
@@ -297,6 +363,29 @@ impl Sender {
                 "a message did not go out");
         }
         Ok(next)
+    }
+
+    /// Tells the operators of what the message's account has to be looked after for.
+    fn alert(
+        &self,
+        lease: &Lease,
+        account: AccountId,
+        endpoint: &LiveEndpoint,
+        ruling: &Ruling,
+        is_newly_held: bool,
+    ) {
+        let trouble = if is_newly_held {
+            ruling.hold
+        } else {
+            let grave = [RejectReason::SpamLimited.as_str(), RejectReason::Policy.as_str()];
+            ruling.reason.filter(|reason| grave.contains(reason))
+        };
+        let Some(trouble) = trouble else { return };
+        metrics::counter!("kanal_account_troubles_total", "endpoint" => endpoint.name.to_string(),
+            "trouble" => trouble)
+        .increment(1);
+        tracing::error!(tenant = %lease.scope().tenant(), %account, endpoint = %endpoint.name, trouble,
+            "the provider refuses an account: somebody has to look after it");
     }
 
     pub(super) async fn settle(&self, lease: &Lease, task: &Task) -> Result<Next, LaneError> {

@@ -38,7 +38,7 @@ use crate::store::{channel_account, send_request, takeover};
 const LOOK: Duration = Duration::from_millis(500);
 
 /// The names of keys among all UUIDs.
-const KEYS: Uuid = Uuid::from_u128(0x6b61_6e61_6c2d_4964_8d70_6f74_656e_6379);
+pub(super) const KEYS: Uuid = Uuid::from_u128(0x6b61_6e61_6c2d_4964_8d70_6f74_656e_6379);
 
 /// A key that a caller chose for an order, so that repeating the order sends nothing twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl IdempotencyKey {
         fits.then(|| Self(text.to_owned()))
     }
 
-    fn request_id(&self, scope: &TenantScope) -> Uuid {
+    pub(super) fn request_id(&self, scope: &TenantScope) -> Uuid {
         let name = format!("{}\0{}", scope.tenant(), self.0);
         Uuid::new_v5(&KEYS, name.as_bytes())
     }
@@ -194,7 +194,7 @@ impl Texts {
     /// Waits until the message is settled, as long as patience lasts. `placed` is what is known of a message that was
     /// placed just now: it is never an error that nothing more can be learned of it, for a caller who hears of an error
     /// orders it again.
-    async fn outcome(
+    pub(super) async fn outcome(
         &self,
         scope: &TenantScope,
         id: MessageId,

@@ -34,6 +34,8 @@ pub struct ChatUpdate {
     pub last_text: String,
     /// How many of the messages nobody has read.
     pub unread: i32,
+    /// When the newest of those that the person wrote was written, where there is one.
+    pub last_inbound_at: Option<DateTime<Utc>>,
 }
 
 /// Identifies a chat before its id is known.
@@ -49,6 +51,7 @@ impl ChatUpdate {
     /// Adds a later or earlier update of the same chat.
     pub fn merge(&mut self, other: Self) {
         self.unread += other.unread;
+        self.last_inbound_at = self.last_inbound_at.max(other.last_inbound_at);
         self.phone = other.phone.or_else(|| self.phone.take());
         self.lid = other.lid.or_else(|| self.lid.take());
         self.name = other.name.or_else(|| self.name.take());
@@ -102,14 +105,15 @@ async fn upsert(
     let excerpt = |text: &str| text.chars().take(EXCERPT).collect::<String>();
     let rows: Vec<Upserted> = diesel::sql_query(
         "INSERT INTO chats AS c (tenant_id, id, account_id, address, phone, lid, name, last_message_at, last_text, \
-                                 unread, channel) \
-         SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+                                 unread, channel, last_inbound_at) \
+         SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
          ON CONFLICT (tenant_id, account_id, address) DO UPDATE SET \
              phone = coalesce(excluded.phone, c.phone), lid = coalesce(excluded.lid, c.lid), \
              name = coalesce(excluded.name, c.name), unread = c.unread + excluded.unread, \
              last_text = CASE WHEN excluded.last_message_at >= c.last_message_at \
                               THEN excluded.last_text ELSE c.last_text END, \
-             last_message_at = greatest(excluded.last_message_at, c.last_message_at), updated_at = now() \
+             last_message_at = greatest(excluded.last_message_at, c.last_message_at), \
+             last_inbound_at = greatest(excluded.last_inbound_at, c.last_inbound_at), updated_at = now() \
          RETURNING tenant_id, account_id, address, id",
     )
     .bind::<Array<Text>, _>(updates.iter().map(|u| u.tenant.as_str()).collect::<Vec<_>>())
@@ -123,6 +127,7 @@ async fn upsert(
     .bind::<Array<Text>, _>(updates.iter().map(|u| excerpt(&u.last_text)).collect::<Vec<_>>())
     .bind::<Array<Integer>, _>(updates.iter().map(|u| u.unread).collect::<Vec<_>>())
     .bind::<Array<Text>, _>(updates.iter().map(|u| Channel::of(&u.address).as_str()).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Timestamptz>>, _>(updates.iter().map(|u| u.last_inbound_at).collect::<Vec<_>>())
     .load(connection)
     .await?;
     rows.into_iter()

@@ -87,6 +87,7 @@ pub async fn merge(
                 created_at = least(p.created_at, l.created_at), \
                 last_text = CASE WHEN l.last_message_at > p.last_message_at THEN l.last_text ELSE p.last_text END, \
                 last_message_at = greatest(p.last_message_at, l.last_message_at), \
+                last_inbound_at = greatest(p.last_inbound_at, l.last_inbound_at), \
                 ai_status = coalesce(p.ai_status, l.ai_status), \
                 ai_error_message = coalesce(p.ai_error_message, l.ai_error_message), \
                 pending_message_id = coalesce(p.pending_message_id, l.pending_message_id), updated_at = now() \

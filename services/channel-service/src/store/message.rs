@@ -404,6 +404,39 @@ pub async fn find_in_chat(
     Ok(rows.pop())
 }
 
+/// Where a message came in, and with whom it is.
+#[derive(Debug, diesel::QueryableByName)]
+pub struct InboundRow {
+    /// On which account.
+    #[diesel(sql_type = SqlUuid)]
+    pub account_id: Uuid,
+    /// The chat's address.
+    #[diesel(sql_type = Text)]
+    pub address: String,
+}
+
+/// A message that came in on any of the tenant's accounts.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn find_inbound(
+    tx: &mut TenantTransaction,
+    id: &ProviderMessageId,
+) -> Result<Option<InboundRow>, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let mut rows: Vec<InboundRow> = diesel::sql_query(
+        "SELECT m.account_id, c.address FROM accounts a \
+         JOIN messages m ON m.tenant_id = a.tenant_id AND m.account_id = a.id AND m.provider_message_id = $2 \
+         JOIN chats c ON c.tenant_id = m.tenant_id AND c.id = m.chat_id \
+         WHERE a.tenant_id = $1 AND m.direction = 'inbound' ORDER BY m.id DESC LIMIT 1",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<Text, _>(id.as_str())
+    .load(tx.connection())
+    .await?;
+    Ok(rows.pop())
+}
+
 /// Holds a message until the commit. Whoever needs a message and its lane takes them in this order.
 ///
 /// # Errors

@@ -212,6 +212,13 @@ impl Route {
             event["instanceName"] = json!(UNSIGNED);
             return event;
         }
+        if self.path == "/api/whatsapp/messages" || self.path == "/internal/messages/send" {
+            let mut order = json!({"to": RARA, "type": "text", "text": {"body": "halo"}, "wait": false});
+            if named {
+                order["village_id"] = village.into();
+            }
+            return order;
+        }
         let mut fields = self.fields.clone();
         fields.remove("village_id");
         for (name, value) in &mut fields {

@@ -1,0 +1,486 @@
+//! Gates that somebody who is told to slow down has to pass: token buckets that fill more slowly after a refusal and
+//! recover by themselves, and gates that stay closed for a while.
+//!
+//! Several gates are passed at once or not at all, so that one that is closed costs no token of another. What a refusal did
+//! to a gate is known to every process while Redis is there. While it is away each process counts for itself, at half the
+//! rate, for it does not know of the others.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use redis::Script;
+
+use crate::keys::CacheKey;
+use crate::redis_link::RedisLink;
+
+/// Passes all gates, or tells at which one has to wait longest: `gate:microseconds`. `0` when all were passed, `1` when one of
+/// them had been closed by [`Throttle::close_longer`] since it was last opened.
+static PASS: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local worst, which, closed, full_at, keep = 0, 0, '0', {}, {}
+for i, key in ipairs(KEYS) do
+  local interval, burst = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
+  local state = redis.call('HMGET', key, 'full_at', 'share', 'share_at', 'closed_until', 'times')
+  if state[5] then closed = '1' end
+  local wait = tonumber(state[4] or '0') - now
+  if interval > 0 then
+    local share = 1000
+    if state[2] then
+      share = math.min(1000, tonumber(state[2]) + math.floor((now - tonumber(state[3])) / 600000))
+    end
+    interval = interval * 1000 / share
+    local full = math.max(tonumber(state[1] or '0'), now)
+    wait = math.max(wait, full - now - interval * (burst - 1))
+    full_at[i] = full + interval
+    keep[i] = state[2] or state[5]
+  end
+  if wait > worst then worst, which = wait, i end
+end
+if worst > 0 then return which .. ':' .. string.format('%.0f', math.ceil(worst)) end
+for i, key in ipairs(KEYS) do
+  if full_at[i] then
+    local life = math.ceil((full_at[i] - now) / 1000) + 1000
+    if keep[i] then life = math.max(life, redis.call('PTTL', key)) end
+    redis.call('HSET', key, 'full_at', string.format('%.0f', full_at[i]))
+    redis.call('PEXPIRE', key, string.format('%.0f', life))
+  end
+end
+return closed",
+    )
+});
+
+/// Empties a bucket and lets it fill half as fast, unless that was done within the last second: many messages may hear of
+/// one refusal.
+static SLOW: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local interval, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
+local state = redis.call('HMGET', KEYS[1], 'share', 'share_at')
+local share = 1000
+if state[1] then
+  if now - tonumber(state[2]) < 1000000 then return 0 end
+  share = math.min(1000, tonumber(state[1]) + math.floor((now - tonumber(state[2])) / 600000))
+end
+share = math.max(50, math.floor(share / 2))
+local full = now + interval * 1000 / share * burst
+redis.call('HSET', KEYS[1], 'share', share, 'share_at', string.format('%.0f', now), 'full_at', string.format('%.0f', full))
+redis.call('PEXPIRE', KEYS[1], 1800000)
+return 1",
+    )
+});
+
+/// Closes a gate for a time, or for four times as long as the last time. Returns the microseconds.
+static CLOSE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local wait = tonumber(ARGV[1])
+if ARGV[2] == '1' then
+  local times = tonumber(redis.call('HGET', KEYS[1], 'times') or '0')
+  wait = wait * 4 ^ math.min(times, 5)
+  redis.call('HSET', KEYS[1], 'times', times + 1)
+end
+local closed_until = math.max(tonumber(redis.call('HGET', KEYS[1], 'closed_until') or '0'), now + wait)
+redis.call('HSET', KEYS[1], 'closed_until', string.format('%.0f', closed_until))
+local life = math.ceil((closed_until - now) / 1000) + 7200000
+redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(life, redis.call('PTTL', KEYS[1]))))
+return string.format('%.0f', wait)",
+    )
+});
+
+/// The whole of a share.
+const WHOLE: u64 = 1_000;
+/// What no refusals make smaller.
+const LEAST_SHARE: u64 = 50;
+/// In so many microseconds a thousandth of the rate comes back: a tenth in a minute.
+const RECOVERS_EVERY: u64 = 600_000;
+/// Refusals so close together are one.
+const ONE_REFUSAL: u64 = 1_000_000;
+/// Four to this power is the longest time a gate is closed, in units.
+const MOST_TIMES: u32 = 5;
+/// Gates at which those that are as if never used are forgotten.
+const SWEEP_AT: usize = 10_000;
+
+/// How fast a gate lets through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GateRate {
+    /// The time in which one may pass, at least a microsecond.
+    pub interval: Duration,
+    /// Most at once.
+    pub burst: NonZeroU32,
+}
+
+/// Something to pass.
+#[derive(Debug, Clone)]
+pub struct Gate {
+    /// Whose.
+    pub key: CacheKey,
+    /// `None`: it lets through all or, for a while, nobody.
+    pub rate: Option<GateRate>,
+}
+
+/// All gates were passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Passed {
+    /// One of them had been closed by [`Throttle::close_longer`]; once all is well it is opened with [`Throttle::open`].
+    pub was_closed: bool,
+}
+
+/// A gate that lets nobody through now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shut {
+    /// Which of those that were to be passed.
+    pub gate: usize,
+    /// How long.
+    pub wait: Duration,
+}
+
+/// Keeps gates. Cheap to clone.
+#[derive(Clone)]
+pub struct Throttle {
+    redis: RedisLink,
+    local: Arc<Local>,
+}
+
+impl Throttle {
+    /// Gates that all processes with this Redis share.
+    #[must_use]
+    pub fn new(redis: RedisLink) -> Self {
+        Self {
+            redis,
+            local: Arc::new(Local {
+                born: Instant::now(),
+                gates: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Passes all of these gates.
+    ///
+    /// # Errors
+    /// [`Shut`], the longest wait of all; no gate was passed then.
+    pub async fn pass(&self, gates: &[Gate]) -> Result<Passed, Shut> {
+        let mut call = PASS.prepare_invoke();
+        for gate in gates {
+            call.key(self.redis.key(gate.key.as_str()));
+        }
+        for gate in gates {
+            call.arg(gate.rate.map_or(0, |rate| micros(rate.interval).max(1)))
+                .arg(gate.rate.map_or(1, |rate| rate.burst.get()));
+        }
+        let answer: Option<String> = self
+            .redis
+            .ask(|mut redis| async move { call.invoke_async(&mut redis).await })
+            .await;
+        match answer.as_deref() {
+            Some("0") => Ok(Passed { was_closed: false }),
+            Some("1") => Ok(Passed { was_closed: true }),
+            Some(shut) => match shut.split_once(':') {
+                Some((gate, wait)) => Err(Shut {
+                    gate: gate.parse::<usize>().unwrap_or(1).saturating_sub(1),
+                    wait: Duration::from_micros(wait.parse().unwrap_or(ONE_REFUSAL)),
+                }),
+                None => self.local.pass(gates),
+            },
+            None => self.local.pass(gates),
+        }
+    }
+
+    /// The other side refused for speed: the gate's bucket is empty and fills half as fast, a tenth of the rate more with each
+    /// minute.
+    pub async fn slow(&self, key: &CacheKey, rate: GateRate) {
+        let name = self.redis.key(key.as_str());
+        let answer: Option<i64> = self
+            .redis
+            .ask(|mut redis| async move {
+                SLOW.key(name)
+                    .arg(micros(rate.interval).max(1))
+                    .arg(rate.burst.get())
+                    .invoke_async(&mut redis)
+                    .await
+            })
+            .await;
+        if answer.is_none() {
+            self.local.change(key, |gate, now| gate.slow(now, rate));
+        }
+    }
+
+    /// Nobody passes for so long.
+    pub async fn close(&self, key: &CacheKey, time: Duration) {
+        self.shut(key, time, false).await;
+    }
+
+    /// Nobody passes for four times as long as the last time, beginning with one unit, until [`Self::open`]. Returns how long.
+    pub async fn close_longer(&self, key: &CacheKey, unit: Duration) -> Duration {
+        self.shut(key, unit, true).await
+    }
+
+    /// All is well at this gate: closed again, it is closed for one unit.
+    pub async fn open(&self, key: &CacheKey) {
+        let name = self.redis.key(key.as_str());
+        let answer: Option<i64> = self
+            .redis
+            .ask(|mut redis| async move {
+                redis::cmd("HDEL")
+                    .arg(name)
+                    .arg("times")
+                    .query_async(&mut redis)
+                    .await
+            })
+            .await;
+        if answer.is_none() {
+            self.local.change(key, |gate, _| gate.times = 0);
+        }
+    }
+
+    async fn shut(&self, key: &CacheKey, time: Duration, longer: bool) -> Duration {
+        let name = self.redis.key(key.as_str());
+        let answer: Option<String> = self
+            .redis
+            .ask(|mut redis| async move {
+                CLOSE
+                    .key(name)
+                    .arg(micros(time))
+                    .arg(u8::from(longer))
+                    .invoke_async(&mut redis)
+                    .await
+            })
+            .await;
+        match answer.and_then(|wait| wait.parse().ok()) {
+            Some(wait) => Duration::from_micros(wait),
+            None => self.local.change(key, |gate, now| gate.close(now, time, longer)),
+        }
+    }
+}
+
+/// What one process knows of its gates while Redis is away.
+struct Local {
+    born: Instant,
+    gates: Mutex<HashMap<CacheKey, State>>,
+}
+
+/// A gate; times are microseconds since the process began.
+#[derive(Debug, Clone, Copy)]
+struct State {
+    full_at: u64,
+    share: u64,
+    share_at: u64,
+    closed_until: u64,
+    times: u32,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            full_at: 0,
+            share: WHOLE,
+            share_at: 0,
+            closed_until: 0,
+            times: 0,
+        }
+    }
+}
+
+impl State {
+    fn share(&self, now: u64) -> u64 {
+        (self.share + now.saturating_sub(self.share_at) / RECOVERS_EVERY).min(WHOLE)
+    }
+
+    fn interval(&self, now: u64, rate: GateRate) -> u64 {
+        micros(rate.interval).max(1).saturating_mul(WHOLE) / self.share(now)
+    }
+
+    /// The wait, and when the bucket will be full after the caller has passed.
+    fn look(&self, now: u64, rate: Option<GateRate>) -> (u64, Option<u64>) {
+        let closed = self.closed_until.saturating_sub(now);
+        let Some(rate) = rate else { return (closed, None) };
+        let interval = self.interval(now, rate);
+        let full = self.full_at.max(now);
+        let room = interval.saturating_mul(u64::from(rate.burst.get()) - 1);
+        let wait = (full - now).saturating_sub(room);
+        (wait.max(closed), Some(full.saturating_add(interval)))
+    }
+
+    fn slow(&mut self, now: u64, rate: GateRate) {
+        if self.share < WHOLE && now.saturating_sub(self.share_at) < ONE_REFUSAL {
+            return;
+        }
+        self.share = (self.share(now) / 2).max(LEAST_SHARE);
+        self.share_at = now;
+        let whole = self
+            .interval(now, rate)
+            .saturating_mul(u64::from(rate.burst.get()));
+        self.full_at = now.saturating_add(whole);
+    }
+
+    fn close(&mut self, now: u64, time: Duration, longer: bool) -> Duration {
+        let wait = if longer {
+            let times = self.times.min(MOST_TIMES);
+            self.times = self.times.saturating_add(1);
+            time.saturating_mul(4_u32.pow(times))
+        } else {
+            time
+        };
+        self.closed_until = self.closed_until.max(now.saturating_add(micros(wait)));
+        wait
+    }
+
+    fn is_as_new(&self, now: u64) -> bool {
+        self.full_at <= now && self.closed_until <= now && self.times == 0 && self.share(now) == WHOLE
+    }
+}
+
+impl Local {
+    fn now(&self) -> u64 {
+        micros(self.born.elapsed())
+    }
+
+    fn pass(&self, gates: &[Gate]) -> Result<Passed, Shut> {
+        let mut table = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.now();
+        pass(&mut table, now, gates)
+    }
+
+    fn change<T>(&self, key: &CacheKey, change: impl FnOnce(&mut State, u64) -> T) -> T {
+        let mut table = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.now();
+        change(table.entry(key.clone()).or_default(), now)
+    }
+}
+
+fn pass(table: &mut HashMap<CacheKey, State>, now: u64, gates: &[Gate]) -> Result<Passed, Shut> {
+    if table.len() >= SWEEP_AT {
+        table.retain(|_, gate| !gate.is_as_new(now));
+    }
+    // Others may be at the same gates, and nobody can tell how many.
+    let halved = |rate: GateRate| GateRate {
+        interval: rate.interval.saturating_mul(2),
+        ..rate
+    };
+    let (mut worst, mut was_closed, mut passed) = (None, false, Vec::with_capacity(gates.len()));
+    for (position, gate) in gates.iter().enumerate() {
+        let state = table.get(&gate.key).copied().unwrap_or_default();
+        was_closed |= state.times > 0;
+        let (wait, full_at) = state.look(now, gate.rate.map(halved));
+        if wait > 0 && worst.is_none_or(|(_, longest)| wait > longest) {
+            worst = Some((position, wait));
+        }
+        passed.push(full_at);
+    }
+    if let Some((gate, wait)) = worst {
+        return Err(Shut {
+            gate,
+            wait: Duration::from_micros(wait),
+        });
+    }
+    for (gate, full_at) in gates.iter().zip(passed) {
+        if let Some(full_at) = full_at {
+            table.entry(gate.key.clone()).or_default().full_at = full_at;
+        }
+    }
+    Ok(Passed { was_closed })
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000;
+
+    fn rate(interval_ms: u64, burst: u32) -> GateRate {
+        GateRate {
+            interval: Duration::from_millis(interval_ms),
+            burst: NonZeroU32::new(burst).unwrap(),
+        }
+    }
+
+    fn gate(name: &str, rate: Option<GateRate>) -> Gate {
+        Gate {
+            key: CacheKey::of_endpoint("gate", name),
+            rate,
+        }
+    }
+
+    /// How many pass one after the other at this moment.
+    fn run(table: &mut HashMap<CacheKey, State>, now: u64, gates: &[Gate]) -> usize {
+        std::iter::repeat_with(|| pass(table, now, gates))
+            .take_while(Result::is_ok)
+            .count()
+    }
+
+    #[test]
+    fn a_gate_that_is_shut_costs_no_token_of_another() {
+        let mut table = HashMap::new();
+        let gates = [
+            gate("number", Some(rate(10, 100))),
+            gate("pair", Some(rate(3_000, 2))),
+        ];
+        assert_eq!(run(&mut table, 0, &gates), 2);
+        let shut = pass(&mut table, 0, &gates).unwrap_err();
+        assert_eq!(
+            (shut.gate, shut.wait),
+            (1, Duration::from_secs(6)),
+            "alone it is half as fast"
+        );
+        for _ in 0..500 {
+            pass(&mut table, 0, &gates).unwrap_err();
+        }
+        assert_eq!(run(&mut table, 0, &gates[..1]), 98);
+    }
+
+    #[test]
+    fn a_refusal_empties_and_halves_and_ten_minutes_later_all_is_as_before() {
+        let (mut state, rate) = (State::default(), rate(10, 50));
+        state.slow(0, rate);
+        assert_eq!(state.share(0), 500);
+        assert_eq!(
+            state.look(0, Some(rate)).0,
+            20_000,
+            "the next token, at half the rate"
+        );
+        state.slow(SECOND / 2, rate);
+        assert_eq!(state.share(SECOND / 2), 500, "it was the same refusal");
+        state.slow(2 * SECOND, rate);
+        assert_eq!(state.share(2 * SECOND), 251);
+        assert_eq!(state.share(62 * SECOND), 351, "a tenth in a minute");
+        assert_eq!(state.share(602 * SECOND), WHOLE);
+        for second in 0..100 {
+            state.slow((1_000 + 2 * second) * SECOND, rate);
+        }
+        assert_eq!(state.share, LEAST_SHARE);
+    }
+
+    #[test]
+    fn a_gate_is_closed_four_times_as_long_each_time_until_it_is_opened() {
+        let mut state = State::default();
+        let unit = Duration::from_secs(1);
+        let waits: Vec<u64> = (0..8).map(|_| state.close(0, unit, true).as_secs()).collect();
+        assert_eq!(waits, [1, 4, 16, 64, 256, 1_024, 1_024, 1_024]);
+        assert_eq!(state.look(0, None).0, 1_024 * SECOND);
+        state.times = 0;
+        assert_eq!(state.close(2_000 * SECOND, unit, true), unit);
+    }
+
+    #[test]
+    fn gates_that_are_as_new_are_forgotten() {
+        let mut table = HashMap::new();
+        for nth in 0..SWEEP_AT {
+            let gates = [gate(&nth.to_string(), Some(rate(1, 1)))];
+            pass(&mut table, 0, &gates).unwrap();
+        }
+        pass(&mut table, SECOND, &[gate("last", Some(rate(1, 1)))]).unwrap();
+        assert_eq!(table.len(), 1);
+    }
+}

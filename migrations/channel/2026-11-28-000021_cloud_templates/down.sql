@@ -1,0 +1,2 @@
+DROP TABLE cloud_template_syncs;
+DROP TABLE cloud_templates;

@@ -1,0 +1,98 @@
+//! What can be said through which provider, known before anything is queued.
+
+use domain::endpoint::Provider;
+use domain::message::{InteractiveHeader, MediaReference, TemplateComponent, TemplateParameter};
+use domain::message::{InteractiveMessage, InvalidContent, MediaSource, MessageContent, TemplateMessage};
+use outbound_url::OutboundPolicy;
+
+/// Most contact cards where each is a call of its own.
+const MOST_CARDS: usize = 10;
+
+/// Can this be said there?
+///
+/// # Errors
+/// [`InvalidContent`]: the field, and why not.
+pub fn check(provider: Provider, content: &MessageContent) -> Result<(), InvalidContent> {
+    let is_cloud = provider == Provider::Cloud;
+    let only_meta = |field: &str| {
+        Err(InvalidContent::new(
+            field,
+            "is known to the WhatsApp Cloud API only, which this device does not use",
+        ))
+    };
+    match content {
+        MessageContent::Template { template } if is_cloud => links_of_template(template),
+        MessageContent::Interactive { interactive } if is_cloud => links_of_interactive(interactive),
+        MessageContent::Template { .. } => only_meta("template"),
+        MessageContent::Interactive { .. } => only_meta("interactive"),
+        MessageContent::Media(media) if !is_cloud => {
+            let is_metas = |source: &MediaSource| matches!(source, MediaSource::Graph(_));
+            if media.sources.iter().any(is_metas) {
+                return only_meta("id");
+            }
+            Ok(())
+        }
+        MessageContent::Contacts { contacts } if !is_cloud && contacts.len() > MOST_CARDS => Err(
+            InvalidContent::new("contacts", "may have ten entries through this device"),
+        ),
+        MessageContent::Edit { .. } | MessageContent::Revoke { .. } if is_cloud => Err(InvalidContent::new(
+            "type",
+            "is nothing that the WhatsApp Cloud API can do: it neither edits nor deletes messages",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Files of these are fetched by Meta, so they have to be where Meta can get at them, and nowhere in our own network.
+fn link(field: &str, file: &MediaReference) -> Result<(), InvalidContent> {
+    let Some(link) = &file.link else { return Ok(()) };
+    let is_public = link
+        .as_str()
+        .parse()
+        .is_ok_and(|url| OutboundPolicy::default().check_link(&url).is_ok());
+    if is_public {
+        Ok(())
+    } else {
+        Err(InvalidContent::new(
+            format!("{field}.link"),
+            "must be a public address",
+        ))
+    }
+}
+
+fn links_of_template(template: &TemplateMessage) -> Result<(), InvalidContent> {
+    for (position, component) in template.components.iter().enumerate() {
+        let TemplateComponent::Header { parameters } = component else {
+            continue;
+        };
+        for (nth, parameter) in parameters.iter().enumerate() {
+            let place = format!("template.components[{position}].parameters[{nth}]");
+            match parameter {
+                TemplateParameter::Image { image } => link(&format!("{place}.image"), image)?,
+                TemplateParameter::Video { video } => link(&format!("{place}.video"), video)?,
+                TemplateParameter::Document { document } => link(&format!("{place}.document"), document)?,
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+fn links_of_interactive(message: &InteractiveMessage) -> Result<(), InvalidContent> {
+    let header = match message {
+        InteractiveMessage::Button(framed) => framed.header.as_ref(),
+        InteractiveMessage::List(framed) => framed.header.as_ref(),
+        InteractiveMessage::CtaUrl(framed) => framed.header.as_ref(),
+        InteractiveMessage::Flow(framed) => framed.header.as_ref(),
+        InteractiveMessage::ProductList(framed) => framed.header.as_ref(),
+        InteractiveMessage::Product(framed) => framed.header.as_ref(),
+        InteractiveMessage::LocationRequestMessage(framed) => framed.header.as_ref(),
+        InteractiveMessage::Raw(_) => None,
+    };
+    match header {
+        Some(InteractiveHeader::Image { image }) => link("interactive.header.image", image),
+        Some(InteractiveHeader::Video { video }) => link("interactive.header.video", video),
+        Some(InteractiveHeader::Document { document }) => link("interactive.header.document", document),
+        Some(InteractiveHeader::Text { .. }) | None => Ok(()),
+    }
+}
