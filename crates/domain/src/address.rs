@@ -1,4 +1,4 @@
-//! Who a chat is with: phone numbers, hidden ids (LIDs), and WhatsApp's addresses (JIDs).
+//! Who a chat is with: phone numbers, hidden ids (LIDs), Meta's user ids, and WhatsApp's addresses (JIDs).
 //!
 //! A number is taken as WhatsApp writes it. No country code is ever invented and a LID is never treated as a number:
 //! both would write to a stranger (channel-service contract 9.C15).
@@ -12,9 +12,12 @@ const PHONE_SERVER: &str = "s.whatsapp.net";
 const LEGACY_PHONE_SERVER: &str = "c.us";
 const LID_SERVER: &str = "lid";
 const GROUP_SERVER: &str = "g.us";
+/// Ours, not WhatsApp's: under it a user id of Meta's stands where every chat has an address.
+const USER_SERVER: &str = "bsuid";
 
 const PHONE_SUFFIX: &str = "@s.whatsapp.net";
 const LID_SUFFIX: &str = "@lid";
+const USER_SUFFIX: &str = "@bsuid";
 
 /// Why a text is no address. Never holds the text itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +28,9 @@ pub enum InvalidAddress {
     /// A LID has 5 to 20 digits and nothing else.
     #[error("a LID has 5 to 20 digits")]
     Lid,
+    /// A user id has 1 to 160 letters, digits, '.', '_' or '-' and nothing else.
+    #[error("a user id has 1 to 160 letters, digits, '.', '_' or '-'")]
+    UserId,
     /// There is no `user@server`.
     #[error("an address has the form user@server")]
     Form,
@@ -112,6 +118,52 @@ impl Lid {
     }
 
     /// The address: `190000000000001@lid`.
+    #[must_use]
+    pub fn as_jid(&self) -> &str {
+        &self.jid
+    }
+}
+
+/// Meta's business-scoped id of a person: `ID.90812345670000000001`, `US.ENT.…`, `user.…`.
+///
+/// One person has another one for every business portfolio, and a new one after changing numbers. Never taken apart,
+/// never a phone number and never dialled as one.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct UserId {
+    // The address form, as with a phone number.
+    jid: String,
+}
+
+impl UserId {
+    /// Longest accepted id, in characters.
+    pub const MAX_LENGTH: usize = 160;
+
+    /// Reads 1 to 160 ASCII letters, digits, `.`, `_` or `-`.
+    ///
+    /// # Errors
+    /// [`InvalidAddress::UserId`] for anything else.
+    pub fn parse(id: &str) -> Result<Self, InvalidAddress> {
+        let fits = (1..=Self::MAX_LENGTH).contains(&id.len())
+            && id
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+        if fits {
+            Ok(Self {
+                jid: format!("{id}{USER_SUFFIX}"),
+            })
+        } else {
+            Err(InvalidAddress::UserId)
+        }
+    }
+
+    /// The id as Meta writes it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.jid.strip_suffix(USER_SUFFIX).unwrap_or(&self.jid)
+    }
+
+    /// The address: `ID.90812345670000000001@bsuid`.
     #[must_use]
     pub fn as_jid(&self) -> &str {
         &self.jid
@@ -217,6 +269,8 @@ pub enum ChatAddress {
     Phone(PhoneNumber),
     /// A person known by hidden id only. Answered at this address, never dialled as a number.
     Lid(Lid),
+    /// A person known by Meta's user id only. Answered under this id, never dialled as a number.
+    User(UserId),
     /// A group: the whole address, `…@g.us`.
     Group(GroupAddress),
     /// Anything else WhatsApp has: status posts, newsletters, bots.
@@ -282,13 +336,17 @@ impl ChatAddress {
         if !text.contains('@') && VisitorId::is_meant_by(text) {
             return VisitorId::parse(text).map(Self::Visitor);
         }
+        // Longer than WhatsApp's own addresses may be.
+        if let Some(id) = text.strip_suffix(USER_SUFFIX) {
+            return UserId::parse(id).map(Self::User);
+        }
         Self::from_jid(&Jid::parse(text)?)
     }
 
     /// The chat partner behind an address that was read already.
     ///
     /// # Errors
-    /// [`InvalidAddress`] when a phone's or LID's user part is no number.
+    /// [`InvalidAddress`] when a phone's or LID's user part is no number, or a user id is none.
     pub fn from_jid(jid: &Jid) -> Result<Self, InvalidAddress> {
         let Jid {
             user,
@@ -298,17 +356,19 @@ impl ChatAddress {
         Ok(match server.as_str() {
             PHONE_SERVER | LEGACY_PHONE_SERVER => Self::Phone(PhoneNumber::parse(user)?),
             LID_SERVER => Self::Lid(Lid::parse(user)?),
+            USER_SERVER => Self::User(UserId::parse(user)?),
             GROUP_SERVER => Self::Group(GroupAddress(format!("{user}@{server}"))),
             _ => Self::Other(OtherAddress(format!("{user}@{server}"))),
         })
     }
 
-    /// The canonical text: `628…@s.whatsapp.net`, `…@lid`, `…@g.us`. [`ChatAddress::parse`] reads it back.
+    /// The canonical text: `628…@s.whatsapp.net`, `…@lid`, `…@bsuid`, `…@g.us`. [`ChatAddress::parse`] reads it back.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
             Self::Phone(phone) => phone.as_jid(),
             Self::Lid(lid) => lid.as_jid(),
+            Self::User(user) => user.as_jid(),
             Self::Group(GroupAddress(text))
             | Self::Other(OtherAddress(text))
             | Self::Visitor(VisitorId(text)) => text,
@@ -318,7 +378,7 @@ impl ChatAddress {
     /// Is this one person?
     #[must_use]
     pub const fn is_direct(&self) -> bool {
-        matches!(self, Self::Phone(_) | Self::Lid(_))
+        matches!(self, Self::Phone(_) | Self::Lid(_) | Self::User(_))
     }
 
     /// The phone number, where known.
@@ -326,7 +386,7 @@ impl ChatAddress {
     pub const fn phone(&self) -> Option<&PhoneNumber> {
         match self {
             Self::Phone(phone) => Some(phone),
-            Self::Lid(_) | Self::Group(_) | Self::Other(_) | Self::Visitor(_) => None,
+            Self::Lid(_) | Self::User(_) | Self::Group(_) | Self::Other(_) | Self::Visitor(_) => None,
         }
     }
 
@@ -335,7 +395,16 @@ impl ChatAddress {
     pub const fn lid(&self) -> Option<&Lid> {
         match self {
             Self::Lid(lid) => Some(lid),
-            Self::Phone(_) | Self::Group(_) | Self::Other(_) | Self::Visitor(_) => None,
+            Self::Phone(_) | Self::User(_) | Self::Group(_) | Self::Other(_) | Self::Visitor(_) => None,
+        }
+    }
+
+    /// Meta's user id, when that is all there is.
+    #[must_use]
+    pub const fn user(&self) -> Option<&UserId> {
+        match self {
+            Self::User(user) => Some(user),
+            Self::Phone(_) | Self::Lid(_) | Self::Group(_) | Self::Other(_) | Self::Visitor(_) => None,
         }
     }
 }
@@ -378,7 +447,7 @@ macro_rules! address_text {
     )+};
 }
 
-address_text!(PhoneNumber, Lid, ChatAddress);
+address_text!(PhoneNumber, Lid, UserId, ChatAddress);
 
 impl From<PhoneNumber> for ChatAddress {
     fn from(phone: PhoneNumber) -> Self {
@@ -389,6 +458,12 @@ impl From<PhoneNumber> for ChatAddress {
 impl From<Lid> for ChatAddress {
     fn from(lid: Lid) -> Self {
         Self::Lid(lid)
+    }
+}
+
+impl From<UserId> for ChatAddress {
+    fn from(user: UserId) -> Self {
+        Self::User(user)
     }
 }
 
@@ -409,6 +484,7 @@ mod tests {
 
     #[test]
     fn every_spelling_of_a_person_is_one_address() {
+        let long = format!("{}@bsuid", "A".repeat(UserId::MAX_LENGTH));
         for (spelling, canonical) in [
             ("6281200000001@s.whatsapp.net", "6281200000001@s.whatsapp.net"),
             ("6281200000001:24@s.whatsapp.net", "6281200000001@s.whatsapp.net"),
@@ -423,6 +499,8 @@ mod tests {
             ("status@broadcast", "status@broadcast"),
             ("120363000000000001@newsletter", "120363000000000001@newsletter"),
             ("web_k3J9_x", "web_k3J9_x"),
+            ("ID.90812345670000000001@bsuid", "ID.90812345670000000001@bsuid"),
+            (long.as_str(), long.as_str()),
         ] {
             let address = ChatAddress::parse(spelling).unwrap();
             assert_eq!(address.as_str(), canonical);
@@ -447,6 +525,9 @@ mod tests {
             ("abc@s.whatsapp.net", InvalidAddress::Phone),
             ("1234@s.whatsapp.net", InvalidAddress::Phone),
             ("abc@lid", InvalidAddress::Lid),
+            ("@bsuid", InvalidAddress::UserId),
+            ("ID 1@bsuid", InvalidAddress::UserId),
+            ("ID.1:2@bsuid", InvalidAddress::UserId),
             ("../../etc@g.us", InvalidAddress::User),
             ("a\0b@g.us", InvalidAddress::User),
             ("a@b@g.us", InvalidAddress::Server),

@@ -33,9 +33,11 @@ impl Place {
             ChatAddress::Group(_) => Some(Self::Group),
             ChatAddress::Other(_) if address.as_str() == "status@broadcast" => Some(Self::Status),
             ChatAddress::Other(_) if address.as_str().ends_with("@broadcast") => Some(Self::Broadcast),
-            ChatAddress::Other(_) | ChatAddress::Phone(_) | ChatAddress::Lid(_) | ChatAddress::Visitor(_) => {
-                None
-            }
+            ChatAddress::Other(_)
+            | ChatAddress::Phone(_)
+            | ChatAddress::Lid(_)
+            | ChatAddress::User(_)
+            | ChatAddress::Visitor(_) => None,
         }
     }
 }
@@ -46,9 +48,11 @@ impl Channel {
     pub const fn of(address: &ChatAddress) -> Self {
         match address {
             ChatAddress::Visitor(_) => Self::Webchat,
-            ChatAddress::Phone(_) | ChatAddress::Lid(_) | ChatAddress::Group(_) | ChatAddress::Other(_) => {
-                Self::WhatsApp
-            }
+            ChatAddress::Phone(_)
+            | ChatAddress::Lid(_)
+            | ChatAddress::User(_)
+            | ChatAddress::Group(_)
+            | ChatAddress::Other(_) => Self::WhatsApp,
         }
     }
 

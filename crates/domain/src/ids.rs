@@ -103,6 +103,51 @@ impl ProviderMessageId {
     }
 }
 
+macro_rules! digits_id {
+    ($(#[$doc:meta])* $name:ident, $kind:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// Longest accepted id, in digits.
+            pub const MAX_LENGTH: usize = 32;
+
+            /// Reads 1 to 32 digits. Never a number: such ids grow past what numbers hold exactly.
+            ///
+            /// # Errors
+            /// [`InvalidId`] when empty, too long or with anything but digits.
+            pub fn parse(text: impl Into<String>) -> Result<Self, InvalidId> {
+                let text = text.into();
+                let fits = (1..=Self::MAX_LENGTH).contains(&text.len());
+                if fits && text.bytes().all(|b| b.is_ascii_digit()) {
+                    Ok(Self(text))
+                } else {
+                    Err(InvalidId { kind: $kind, rule: "must be 1 to 32 digits" })
+                }
+            }
+
+            /// The id as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+digits_id!(
+    /// Meta's id of a business number. Not the number itself: it is what a call to the Graph API names.
+    PhoneNumberId,
+    "phone number id"
+);
+digits_id!(
+    /// Meta's id of a WhatsApp Business account, which holds numbers and templates.
+    WabaId,
+    "WhatsApp Business account id"
+);
+
 macro_rules! text_id {
     ($name:ident) => {
         impl fmt::Display for $name {
@@ -137,6 +182,8 @@ macro_rules! text_id {
 
 text_id!(TenantId);
 text_id!(ProviderMessageId);
+text_id!(PhoneNumberId);
+text_id!(WabaId);
 
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -209,6 +256,16 @@ mod tests {
         assert!(TenantId::parse("clx0abc9z0000v8").is_ok());
         for wrong in ["", "a b", "a,b", "a'b", "desa\0", "é", &"x".repeat(101)] {
             assert!(TenantId::parse(wrong).is_err(), "{wrong:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn metas_ids_are_digits_and_never_too_many() {
+        assert_eq!(WabaId::parse("0").unwrap().as_str(), "0");
+        assert!(PhoneNumberId::parse("110987650000222").is_ok());
+        for wrong in ["", "+62", "1a", "1 ", "../1", "١", &"1".repeat(33)] {
+            assert!(PhoneNumberId::parse(wrong).is_err(), "{wrong:?} was accepted");
+            assert!(WabaId::parse(wrong).is_err(), "{wrong:?} was accepted");
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::message::{DownloadKeys, MediaKind, ServerFile};
+use domain::message::{DownloadKeys, GraphFile, MediaKind, ServerFile};
 use domain::text::Text;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
@@ -41,6 +41,8 @@ pub enum HeldFile {
     Keys(DownloadKeys),
     /// By its place on the provider's own server.
     Server(ServerFile),
+    /// By the id Meta gave it.
+    Graph(GraphFile),
 }
 
 /// Why a file did not come. All providers say it in the same codes.
@@ -53,12 +55,14 @@ pub enum HeldFile {
 /// | `rate_limited`, `unavailable` | 429; 502, 503 and the like |
 /// | `provider_failed` | 500: a file that WhatsApp has no more looks like a bad moment |
 /// | `unreadable_answer` | success was said, and no file can be read |
+/// | `hash_mismatch` | the bytes that came are not those that were told of |
 ///
 /// | never | when |
 /// |---|---|
 /// | `not_on_server` | the provider says that it has no such file |
 /// | `provider_has_no_route`, `redirected` | a wrong address or an older server |
 /// | `provider_refused` | another refusal |
+/// | `too_large` | it is larger than WhatsApp's files are |
 /// | `not_sendable`, `path_refused` | we do not ask: what we were told of the file leads nowhere, or elsewhere |
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DownloadError {

@@ -31,6 +31,12 @@ pub enum MalformedWebhook {
     /// It is Meta's Cloud API format: valid elsewhere, not here.
     #[error("this is a WhatsApp Cloud API payload")]
     CloudPayload,
+    /// It is Meta's, and about another product than WhatsApp.
+    #[error("the body is not about WhatsApp")]
+    OtherProduct,
+    /// It holds more updates than Meta ever sends at once.
+    #[error("the body holds too many updates")]
+    TooManyUpdates,
     /// `instanceName` or `userID` is overlong or has control characters; no session is called that.
     #[error("instanceName or userID is not a session's name")]
     InvalidInstance,
@@ -50,6 +56,8 @@ impl MalformedWebhook {
             Self::DuplicateField => "duplicate_field",
             Self::MissingType => "missing_type",
             Self::CloudPayload => "cloud_payload",
+            Self::OtherProduct => "other_product",
+            Self::TooManyUpdates => "too_many_updates",
             Self::InvalidInstance => "invalid_instance",
         }
     }

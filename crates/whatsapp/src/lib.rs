@@ -5,6 +5,7 @@
 //! [`port::SendMessage`], and [`session::ManageSession`] where its sessions can be connected and paired. A provider's field names live in its own `wire` module and nowhere else.
 
 pub mod base64_stream;
+pub mod cloud;
 pub mod courtesy;
 pub mod credentials;
 pub mod download;
@@ -18,4 +19,3 @@ mod place;
 pub mod port;
 pub mod probe;
 pub mod session;
-pub mod unserved;

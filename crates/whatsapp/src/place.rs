@@ -32,10 +32,18 @@ impl Partner {
             | (Ok(ChatAddress::Lid(lid)), Some(ChatAddress::Phone(phone))) => (Some(phone), Some(lid)),
             (Ok(ChatAddress::Phone(phone)), _) => (Some(phone), None),
             (Ok(ChatAddress::Lid(lid)), _) => (None, Some(lid)),
-            (Ok(ChatAddress::Group(_) | ChatAddress::Other(_) | ChatAddress::Visitor(_)), _) => {
+            (
+                Ok(
+                    ChatAddress::User(_)
+                    | ChatAddress::Group(_)
+                    | ChatAddress::Other(_)
+                    | ChatAddress::Visitor(_),
+                ),
+                _,
+            ) => {
                 return Err(Unusable::UnservedChat);
             }
-            (Err(InvalidAddress::Phone | InvalidAddress::Lid), _) | (Err(_), _) => {
+            (Err(InvalidAddress::Phone | InvalidAddress::Lid | InvalidAddress::UserId), _) | (Err(_), _) => {
                 return Err(Unusable::Chat);
             }
         };
@@ -57,9 +65,10 @@ impl Partner {
                 phone: None,
                 lid: None,
             }),
-            Ok(ChatAddress::Phone(_) | ChatAddress::Lid(_) | ChatAddress::Visitor(_)) | Err(_) => {
-                Err(Unusable::Chat)
-            }
+            Ok(
+                ChatAddress::Phone(_) | ChatAddress::Lid(_) | ChatAddress::User(_) | ChatAddress::Visitor(_),
+            )
+            | Err(_) => Err(Unusable::Chat),
         }
     }
 }

@@ -12,6 +12,7 @@ use reqwest::{Client, StatusCode, redirect};
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
+use crate::cloud::GraphEndpoint;
 use crate::credentials::BasicAuth;
 use crate::genfity::{InternalKey, InvalidEndpoint};
 use crate::port::OperatorText;
@@ -165,12 +166,24 @@ impl HttpProbe {
         Self::asking(vec![health, devices])
     }
 
+    /// The Graph API: does it take our token, and may that see the number? Without a number, whom does it take us for?
+    ///
+    /// # Errors
+    /// As [`Self::gateway`].
+    pub fn graph(endpoint: &GraphEndpoint, number: Option<&str>) -> Result<Self, InvalidEndpoint> {
+        let mut url = endpoint.address(&[number.unwrap_or("me")])?;
+        url.query_pairs_mut().append_pair("fields", "id");
+        let bearer = SecretString::from(format!("Bearer {}", endpoint.access_token().expose_secret()));
+        Self::asking(vec![Question::with(url, AUTHORIZATION, secret_value(&bearer)?)])
+    }
+
     /// No proxy from the environment and no redirects: the key goes to this server only.
     fn asking(questions: Vec<Question>) -> Result<Self, InvalidEndpoint> {
         let http = Client::builder()
             .connect_timeout(PATIENCE / 2)
             .pool_idle_timeout(Duration::from_secs(60))
             .redirect(redirect::Policy::none())
+            .user_agent(concat!("kanal/", env!("CARGO_PKG_VERSION")))
             .no_proxy()
             .build()
             .map_err(InvalidEndpoint::Client)?;

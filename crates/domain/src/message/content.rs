@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Media, MediaKind, MessageKind};
+use super::{InteractiveMessage, Media, MediaKind, MessageKind, TemplateMessage};
 use crate::ids::ProviderMessageId;
 use crate::text::{RawJson, Text};
 
@@ -68,12 +68,26 @@ pub enum MessageContent {
         /// The message that was deleted.
         target: ProviderMessageId,
     },
-    /// A button or list entry was chosen.
+    /// A button or list entry was chosen, a form was filled in, or goods were ordered.
     InteractiveReply {
         /// The chosen entry's own id, where given.
         id: Option<Text>,
-        /// What the entry said.
+        /// What the entry said, or what was filled in or ordered, in words.
         title: Text,
+        /// What was answered besides, for machines: a form's fields, an order's items. A person's input: never believed
+        /// unchecked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        data: Option<RawJson>,
+    },
+    /// Words that WhatsApp approved beforehand, filled in.
+    Template {
+        /// Which, and what is filled in.
+        template: TemplateMessage,
+    },
+    /// Words with something to press.
+    Interactive {
+        /// The words and what there is to press.
+        interactive: Box<InteractiveMessage>,
     },
     /// Something we do not understand, kept raw.
     Unsupported {
@@ -115,6 +129,8 @@ impl MessageContent {
             Self::Edit { .. } => MessageKind::Edit,
             Self::Revoke { .. } => MessageKind::Revoke,
             Self::InteractiveReply { .. } => MessageKind::InteractiveReply,
+            Self::Template { .. } => MessageKind::Template,
+            Self::Interactive { .. } => MessageKind::Interactive,
             Self::Unsupported { .. } => MessageKind::Unsupported,
         }
     }
@@ -133,6 +149,8 @@ impl MessageContent {
             | Self::Contacts { .. }
             | Self::Poll { .. }
             | Self::InteractiveReply { .. }
+            | Self::Template { .. }
+            | Self::Interactive { .. }
             | Self::Unsupported { .. } => None,
         }
     }
@@ -153,7 +171,11 @@ impl MessageContent {
         match self {
             Self::Text { text } => text.clone(),
             Self::Edit { content, target: _ } => content.text_for_humans(),
-            Self::InteractiveReply { title, id: _ } => title.clone(),
+            Self::InteractiveReply {
+                title,
+                id: _,
+                data: _,
+            } => title.clone(),
             Self::Media(Media {
                 caption: Some(caption),
                 ..
@@ -197,6 +219,8 @@ impl MessageContent {
             }
             Self::PollVote { target: _ } => Text::from("[poll vote]"),
             Self::Revoke { target: _ } => Text::from("[message deleted]"),
+            Self::Template { template } => Text::from(format!("[template: {}]", template.name.as_str())),
+            Self::Interactive { interactive } => interactive.text_for_humans(),
             Self::Unsupported { type_name, raw: _ } => {
                 Text::from(format!("[unsupported message: {}]", type_name.as_str()))
             }
@@ -323,8 +347,29 @@ mod tests {
                 MessageContent::InteractiveReply {
                     id: Some("b1".into()),
                     title: "Ya".into(),
+                    data: Some(RawJson::keep("{\"a\":1}")),
                 },
                 "Ya",
+            ),
+            (
+                MessageContent::Template {
+                    template: TemplateMessage {
+                        name: "janji_temu".into(),
+                        language: crate::message::TemplateLanguage { code: "id".into() },
+                        components: Vec::new(),
+                    },
+                },
+                "[template: janji_temu]",
+            ),
+            (
+                MessageContent::Interactive {
+                    interactive: serde_json::from_str(
+                        r#"{"type":"button","body":{"text":"Hadir besok?"},"action":{"buttons":[
+                            {"type":"reply","reply":{"id":"1","title":"Ya"}}]}}"#,
+                    )
+                    .unwrap(),
+                },
+                "Hadir besok?\n- Ya",
             ),
             (
                 MessageContent::Unsupported {

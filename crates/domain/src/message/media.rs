@@ -2,12 +2,22 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::{Deserialize, Serialize};
 
 use super::MessageKind;
 use crate::ids::ProviderMessageId;
 use crate::text::Text;
 use crate::words::words;
+
+/// Base64 with or without the sign at its end.
+const ANY_BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 words! {
     /// What sort of file it is.
@@ -123,6 +133,8 @@ pub enum MediaSource {
     /// WhatsApp's servers hold it, encrypted, for some weeks.
     #[serde(rename = "whatsapp")]
     WhatsApp(DownloadKeys),
+    /// Meta holds it for some days. Its id is asked for an address, and the address for the bytes.
+    Graph(GraphFile),
 }
 
 // An S3 address may be signed and so be a credential; it does not belong into logs either.
@@ -136,6 +148,7 @@ impl fmt::Debug for MediaSource {
             Self::Inline { encoded_length } => write!(f, "Inline {{ encoded_length: {encoded_length} }}"),
             Self::Server(file) => file.fmt(f),
             Self::WhatsApp(keys) => keys.fmt(f),
+            Self::Graph(file) => file.fmt(f),
         }
     }
 }
@@ -189,6 +202,130 @@ impl fmt::Debug for DownloadKeys {
     }
 }
 
+/// A file that Meta holds.
+///
+/// No address is kept: one lives for minutes, and a new one can be had for the id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GraphFile {
+    /// What it is asked for by.
+    pub id: MediaId,
+    /// What its bytes must hash to, where Meta said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Sha256>,
+}
+
+/// Meta's id of a file: 1 to 128 ASCII letters, digits, `_` or `-`, so that it is safe as a part of a path.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct MediaId(String);
+
+/// A text that is no id of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a media id has 1 to 128 letters, digits, _ or -")]
+pub struct InvalidMediaId;
+
+impl MediaId {
+    /// Longest accepted id, in characters.
+    pub const MAX_LENGTH: usize = 128;
+
+    /// Reads an id.
+    ///
+    /// # Errors
+    /// [`InvalidMediaId`] when empty, too long or with another character.
+    pub fn parse(text: impl Into<String>) -> Result<Self, InvalidMediaId> {
+        let text = text.into();
+        let fits = (1..=Self::MAX_LENGTH).contains(&text.len())
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+        if fits { Ok(Self(text)) } else { Err(InvalidMediaId) }
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for MediaId {
+    type Error = InvalidMediaId;
+
+    fn try_from(text: String) -> Result<Self, InvalidMediaId> {
+        Self::parse(text)
+    }
+}
+
+impl From<MediaId> for String {
+    fn from(id: MediaId) -> Self {
+        id.0
+    }
+}
+
+/// A SHA-256. As JSON: 64 lower-case hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Sha256([u8; 32]);
+
+/// A text that is no SHA-256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a SHA-256 is 32 bytes, in hexadecimal or base64")]
+pub struct InvalidSha256;
+
+impl Sha256 {
+    /// Takes the bytes.
+    #[must_use]
+    pub const fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Reads one however it is written: Meta writes base64 into webhooks and hexadecimal into answers.
+    ///
+    /// # Errors
+    /// [`InvalidSha256`] for what is neither.
+    pub fn parse(text: &str) -> Result<Self, InvalidSha256> {
+        let mut bytes = [0; 32];
+        // The lengths differ (64 against 43 or 44), so no text can be read as both.
+        if hex::decode_to_slice(text, &mut bytes).is_ok() {
+            return Ok(Self(bytes));
+        }
+        let decoded = ANY_BASE64.decode(text).map_err(|_| InvalidSha256)?;
+        decoded.try_into().map(Self).map_err(|_| InvalidSha256)
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// In base64, as [`Media::sha256`] has it.
+    #[must_use]
+    pub fn to_base64(self) -> String {
+        BASE64.encode(self.0)
+    }
+
+    /// In hexadecimal.
+    #[must_use]
+    pub fn to_hex(self) -> String {
+        hex::encode(self.0)
+    }
+}
+
+impl TryFrom<String> for Sha256 {
+    type Error = InvalidSha256;
+
+    fn try_from(text: String) -> Result<Self, InvalidSha256> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Sha256> for String {
+    fn from(hash: Sha256) -> Self {
+        hash.to_hex()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,6 +364,10 @@ mod tests {
                     chat: "secret@s.whatsapp.net".into(),
                 }),
                 MediaSource::WhatsApp(keys),
+                MediaSource::Graph(GraphFile {
+                    id: MediaId::parse("1900000000000001").unwrap(),
+                    sha256: Some(Sha256::new([7; 32])),
+                }),
             ],
         };
         let shown = format!("{media:?}");
@@ -234,5 +375,31 @@ mod tests {
         assert!(shown.contains("file_length: Some(7)"));
         let json = serde_json::to_string(&media).unwrap();
         assert_eq!(serde_json::from_str::<Media>(&json).unwrap(), media);
+    }
+
+    #[test]
+    fn a_hash_is_the_same_however_it_is_written() {
+        let hex = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+        let hash = Sha256::parse(hex).unwrap();
+        for spelling in [
+            "n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg=",
+            "n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg",
+            &hex.to_uppercase(),
+        ] {
+            assert_eq!(Sha256::parse(spelling), Ok(hash), "{spelling}");
+        }
+        assert_eq!(Sha256::parse(&hash.to_base64()), Ok(hash));
+        assert_eq!(serde_json::to_value(hash).unwrap(), hex);
+        for wrong in ["", "9f86", "n4bQ", &hex[1..], &format!("{hex}00"), "é"] {
+            assert_eq!(Sha256::parse(wrong), Err(InvalidSha256), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_media_id_fits_into_a_path() {
+        assert!(MediaId::parse("1900000000000001").is_ok());
+        for wrong in ["", "..", "a/b", "a b", "é", "1?x", &"1".repeat(129)] {
+            assert_eq!(MediaId::parse(wrong), Err(InvalidMediaId), "{wrong}");
+        }
     }
 }

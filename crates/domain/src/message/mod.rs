@@ -3,18 +3,34 @@
 //! Everything that holds people's words may be printed with `{:?}`: texts show their length only.
 
 mod content;
+mod interactive;
+mod invalid;
 mod media;
+mod template;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::address::{ChatAddress, Lid, PhoneNumber};
+use crate::address::{ChatAddress, Lid, PhoneNumber, UserId};
 use crate::ids::ProviderMessageId;
-use crate::text::Text;
+use crate::text::{RawJson, Text};
 use crate::words::words;
 
 pub use content::{ContactCard, MessageContent};
-pub use media::{DownloadKeys, Media, MediaKind, MediaSource, MediaState, ServerFile};
+pub use interactive::{
+    AskLocation, FlowAction, FlowMode, FlowParameters, FlowPayload, Framed, InteractiveHeader,
+    InteractiveMessage, ListOfRows, OneProduct, OpenFlow, OpenPage, ProductItem, ProductSection, Products,
+    Reply, ReplyButton, ReplyButtons, Row, RowSection, Words,
+};
+pub use invalid::InvalidContent;
+pub use media::{
+    DownloadKeys, GraphFile, InvalidMediaId, Media, MediaId, MediaKind, MediaSource, MediaState, ServerFile,
+    Sha256,
+};
+pub use template::{
+    ButtonIndex, Currency, DateTimeWords, MediaReference, TemplateComponent, TemplateLanguage,
+    TemplateMessage, TemplateParameter,
+};
 
 words! {
     /// Which way a message went, seen from the tenant.
@@ -90,6 +106,10 @@ words! {
         Revoke = "revoke",
         /// A button or list entry was chosen.
         InteractiveReply = "interactive_reply",
+        /// Words that WhatsApp approved beforehand, filled in.
+        Template = "template",
+        /// Words with something to press.
+        Interactive = "interactive",
         /// Something we keep raw because we do not understand it.
         Unsupported = "unsupported",
     }
@@ -100,12 +120,15 @@ words! {
 pub struct InboundMessage {
     /// The provider's id, unique within one account.
     pub provider_message_id: ProviderMessageId,
-    /// With whom the conversation is. The phone number where it is known, else the hidden id.
+    /// With whom the conversation is. The phone number where it is known, else the hidden id or the user id.
     pub chat: ChatAddress,
     /// The partner's number, where known.
     pub chat_phone: Option<PhoneNumber>,
     /// The partner's hidden id, where known. With `chat_phone` it teaches which LID is which number.
     pub chat_lid: Option<Lid>,
+    /// Meta's user id of the partner, where known. With `chat_phone` it teaches which id is which number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat_user: Option<UserId>,
     /// [`Direction::Outbound`] when it was typed on the tenant's own phone.
     pub direction: Direction,
     /// Who wrote, without the device. Not the tenant resolver's business: senders can be invented.
@@ -120,6 +143,50 @@ pub struct InboundMessage {
     pub quoted: Option<Quoted>,
     /// A text was longer than we keep and lost its end.
     pub truncated: bool,
+    /// How the person came to write it, where the provider tells.
+    #[serde(default, skip_serializing_if = "MessageOrigin::is_plain")]
+    pub origin: MessageOrigin,
+}
+
+/// How a person came to write a message: beside the words, never instead of them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct MessageOrigin {
+    /// It was written by somebody else and passed on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forwarded: Option<Forwarded>,
+    /// The advertisement that was tapped, as the provider describes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub referral: Option<RawJson>,
+    /// The product it asks about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub product: Option<ProductReference>,
+}
+
+impl MessageOrigin {
+    /// Nothing is known: it was written in the chat.
+    #[must_use]
+    pub const fn is_plain(&self) -> bool {
+        self.forwarded.is_none() && self.referral.is_none() && self.product.is_none()
+    }
+}
+
+words! {
+    /// How far a message was passed on.
+    Forwarded, "forwarded" {
+        /// From chat to chat a few times.
+        Once = "once",
+        /// Through so many chats that WhatsApp says so.
+        Often = "often",
+    }
+}
+
+/// A product of the tenant's catalogue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProductReference {
+    /// The catalogue, by the provider's id.
+    pub catalog_id: Option<Text>,
+    /// The product, by the tenant's own id.
+    pub product_id: Text,
 }
 
 impl InboundMessage {

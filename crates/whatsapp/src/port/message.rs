@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::address::ChatAddress;
 use domain::ids::ProviderMessageId;
-use domain::message::{ContactCard, MediaKind, MessageKind};
+use domain::message::{ContactCard, InteractiveMessage, MediaId, MediaKind, MessageKind, TemplateMessage};
 use domain::text::Text;
 use url::Url;
 
@@ -98,6 +98,10 @@ pub enum OutboundContent {
         /// The message.
         target: ProviderMessageId,
     },
+    /// Words that WhatsApp approved beforehand, filled in.
+    Template(TemplateMessage),
+    /// Words with something to press.
+    Interactive(Box<InteractiveMessage>),
 }
 
 /// Another message of the same chat.
@@ -135,6 +139,8 @@ pub enum OutboundFile {
     Bytes(FileBytes),
     /// At an address that the provider fetches itself; see [`SendMessage::takes_links`](super::SendMessage::takes_links).
     Link(Url),
+    /// At the provider already, under this id.
+    Uploaded(MediaId),
 }
 
 /// The bytes of a file, at most [`FileBytes::MOST`]. In memory as a whole, because the server wants them as one base64 text in
@@ -186,6 +192,8 @@ impl OutboundContent {
             Self::Reaction { .. } => MessageKind::Reaction,
             Self::Edit { .. } => MessageKind::Edit,
             Self::Revoke { .. } => MessageKind::Revoke,
+            Self::Template(_) => MessageKind::Template,
+            Self::Interactive(_) => MessageKind::Interactive,
         }
     }
 }
@@ -196,6 +204,7 @@ impl fmt::Debug for OutboundFile {
         match self {
             Self::Bytes(bytes) => bytes.fmt(f),
             Self::Link(url) => write!(f, "Link({} bytes)", url.as_str().len()),
+            Self::Uploaded(id) => write!(f, "Uploaded({})", id.as_str()),
         }
     }
 }

@@ -79,9 +79,11 @@ pub enum SendOutcome {
     },
     /// It did not go out because we were too fast. Not an attempt that counts.
     RateLimited {
-        /// How long to wait, as `Retry-After` says in seconds or as a date; within one second and one hour. Ten seconds
-        /// where the provider does not say.
+        /// How long to wait, as `Retry-After` says in seconds or as a date; within one second and one hour. Where the
+        /// provider does not say: ten seconds, or what it is known to ask for in this scope.
         after: Duration,
+        /// Who was too fast.
+        scope: RateScope,
         /// What it said.
         detail: OperatorText,
     },
@@ -128,6 +130,24 @@ macro_rules! reasons {
 }
 
 reasons! {
+    /// Who was too fast, and so who has to wait.
+    RateScope {
+        /// Everybody who sends with the same app.
+        App = "app",
+        /// All numbers of one business.
+        Business = "business",
+        /// One number. What a provider that does not say means.
+        Number = "number",
+        /// One number to one person; everybody else is written to as before.
+        Chat = "chat",
+        /// Registrations of one number.
+        Registration = "registration",
+        /// One form.
+        Flow = "flow",
+    }
+}
+
+reasons! {
     /// Why a message certainly did not go out, yet may later.
     RetryReason {
         /// No connection could be made: the request never left us.
@@ -155,8 +175,6 @@ reasons! {
         ReachoutTimelock = "reachout_timelock",
         /// The request could not be built.
         NotSendable = "not_sendable",
-        /// Calls to this provider are not made.
-        ProviderNotServed = "provider_not_served",
     }
 }
 
@@ -173,6 +191,12 @@ reasons! {
         TooLarge = "too_large",
         /// The provider understands and refuses (422), or we know that there is nothing it could take.
         Unprocessable = "unprocessable",
+        /// The person wrote too long ago: only a template goes out.
+        WindowClosed = "window_closed",
+        /// The number is taken for a spammer and should rest.
+        SpamLimited = "spam_limited",
+        /// The account has a problem that only its owner can solve.
+        Policy = "policy",
         /// Another refusal (any other 4xx).
         Refused = "refused",
     }

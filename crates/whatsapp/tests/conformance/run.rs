@@ -330,6 +330,8 @@ fn sample(kind: MessageKind, target: ProviderMessageId) -> Option<OutboundConten
         MessageKind::Poll
         | MessageKind::PollVote
         | MessageKind::InteractiveReply
+        | MessageKind::Template
+        | MessageKind::Interactive
         | MessageKind::Unsupported => None,
     }
 }

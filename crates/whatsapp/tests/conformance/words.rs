@@ -192,6 +192,10 @@ fn content(content: &MessageContent) -> String {
         MessageContent::Edit { target, content } => format!("edit of {target}: {}", self::content(content)),
         MessageContent::Revoke { target } => format!("deletion of {target}"),
         MessageContent::InteractiveReply { title, .. } => format!("choice '{}'", title.as_str()),
+        MessageContent::Template { template } => format!("template {}", template.name.as_str()),
+        MessageContent::Interactive { interactive } => {
+            format!("interactive '{}'", interactive.text_for_humans().as_str())
+        }
         MessageContent::Unsupported { .. } => "kept raw".to_owned(),
     }
 }

@@ -155,6 +155,7 @@ impl World {
         let held = media.sources.into_iter().find_map(|source| match source {
             MediaSource::WhatsApp(keys) => Some(HeldFile::Keys(keys)),
             MediaSource::Server(file) => Some(HeldFile::Server(file)),
+            MediaSource::Graph(file) => Some(HeldFile::Graph(file)),
             MediaSource::S3 { .. } | MediaSource::Link { .. } | MediaSource::Inline { .. } => None,
         });
         WantedFile {

@@ -6,6 +6,8 @@
     reason = "a helper that fails fails its test"
 )]
 
+mod cloud_files;
+mod cloud_outbound;
 mod courtesy;
 mod downloads;
 mod envelope;

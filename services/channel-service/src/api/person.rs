@@ -41,7 +41,7 @@ pub(crate) fn writable(identifier: &str, channel: Option<&str>) -> Result<ChatAd
 pub(crate) fn can_be_written_to(person: &ChatAddress) -> bool {
     match person {
         ChatAddress::Phone(phone) => !phone.as_str().starts_with('0'),
-        ChatAddress::Lid(_) | ChatAddress::Group(_) | ChatAddress::Visitor(_) => true,
+        ChatAddress::Lid(_) | ChatAddress::User(_) | ChatAddress::Group(_) | ChatAddress::Visitor(_) => true,
         ChatAddress::Other(_) => false,
     }
 }

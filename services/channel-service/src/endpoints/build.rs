@@ -3,20 +3,34 @@
 use std::sync::Arc;
 
 use url::Url;
+use whatsapp::cloud::{GraphCourtesy, GraphEndpoint, GraphMedia, GraphSender, GraphSessions};
+use whatsapp::courtesy::ShowCourtesy;
 use whatsapp::credentials::BasicAuth;
+use whatsapp::download::DownloadMedia;
 use whatsapp::dry_run::DryRun;
 use whatsapp::genfity::{
     Endpoint, GenfityCourtesy, GenfityDownloads, GenfitySender, GenfitySessions, InternalKey,
     InvalidEndpoint, SupportGateway, WaAdmin,
 };
 use whatsapp::gowa::{GowaCourtesy, GowaDevices, GowaDownloads, GowaEndpoint, GowaSender, GowaSessions};
+use whatsapp::port::SendMessage;
 use whatsapp::probe::{HttpProbe, ProbeEndpoint};
-use whatsapp::unserved::Unserved;
+use whatsapp::session::ManageSession;
 
 use super::{CallSettings, LiveEndpoint};
-use crate::config::{ApiKey, EndpointSettings, ProviderSettings, gateway_base};
+use crate::config::{ApiKey, CloudSettings, EndpointSettings, ProviderSettings, gateway_base};
 use crate::flows::session::Makers;
 use runtime::config::BaseUrl;
+
+/// The ways to one endpoint.
+struct Ways {
+    sender: Arc<dyn SendMessage>,
+    sessions: Arc<dyn ManageSession>,
+    courtesy: Arc<dyn ShowCourtesy>,
+    downloads: Arc<dyn DownloadMedia>,
+    probe: Arc<dyn ProbeEndpoint>,
+    makers: Makers,
+}
 
 impl LiveEndpoint {
     pub(super) fn build(settings: &EndpointSettings, calls: CallSettings) -> Result<Self, InvalidEndpoint> {
@@ -25,7 +39,7 @@ impl LiveEndpoint {
                 Self::genfity(settings, calls, gateway.as_ref(), server.as_ref())?
             }
             ProviderSettings::Gowa { auth } => Self::gowa(settings, calls, auth.as_ref())?,
-            ProviderSettings::Cloud(_) => Self::unserved(settings),
+            ProviderSettings::Cloud(cloud) => Self::graph(settings, calls, cloud)?,
         };
         Ok(if calls.dry_run { live.silenced() } else { live })
     }
@@ -49,7 +63,7 @@ impl LiveEndpoint {
             devices: None,
             dry_run: calls.dry_run,
         };
-        Ok(Self {
+        let ways = Ways {
             sender: Arc::new(GenfitySender::new(
                 &endpoint.clone().with_total_timeout(calls.longest_send()),
             )?),
@@ -58,8 +72,8 @@ impl LiveEndpoint {
             downloads: Arc::new(GenfityDownloads::new(&endpoint)?),
             probe: Arc::new(genfity_probe(settings.api_url.url(), gateway, server)?),
             makers,
-            ..Self::unserved(settings)
-        })
+        };
+        Ok(Self::reached_by(settings, ways))
     }
 
     fn gowa(
@@ -69,7 +83,7 @@ impl LiveEndpoint {
     ) -> Result<Self, InvalidEndpoint> {
         let endpoint =
             GowaEndpoint::new(settings.api_url.url().clone(), auth)?.with_total_timeout(calls.timeout);
-        Ok(Self {
+        let ways = Ways {
             sender: Arc::new(GowaSender::new(
                 &endpoint.clone().with_total_timeout(calls.longest_send()),
             )?),
@@ -81,21 +95,44 @@ impl LiveEndpoint {
                 devices: Some(GowaDevices::new(&endpoint)?),
                 ..Makers::default()
             },
-            ..Self::unserved(settings)
-        })
+        };
+        Ok(Self::reached_by(settings, ways))
     }
 
-    /// The endpoint without a way to it.
-    fn unserved(settings: &EndpointSettings) -> Self {
+    fn graph(
+        settings: &EndpointSettings,
+        calls: CallSettings,
+        cloud: &CloudSettings,
+    ) -> Result<Self, InvalidEndpoint> {
+        let endpoint = GraphEndpoint::new(
+            settings.api_url.url().clone(),
+            cloud.access_token.secret().clone(),
+        )?
+        .with_total_timeout(calls.timeout);
+        let number = cloud.phone_number_ids.first().map(String::as_str);
+        let ways = Ways {
+            sender: Arc::new(GraphSender::new(
+                &endpoint.clone().with_total_timeout(calls.longest_send()),
+            )?),
+            sessions: Arc::new(GraphSessions::new(&endpoint)?),
+            courtesy: Arc::new(GraphCourtesy::new(&endpoint)?),
+            downloads: Arc::new(GraphMedia::new(&endpoint)?),
+            probe: Arc::new(HttpProbe::graph(&endpoint, number)?),
+            makers: Makers::default(),
+        };
+        Ok(Self::reached_by(settings, ways))
+    }
+
+    fn reached_by(settings: &EndpointSettings, ways: Ways) -> Self {
         Self {
             name: settings.name.clone(),
             provider: settings.provider.kind(),
-            sender: Arc::new(Unserved),
-            sessions: Arc::new(Unserved),
-            courtesy: Arc::new(Unserved),
-            downloads: Arc::new(Unserved),
-            probe: Arc::new(Unserved),
-            makers: Makers::default(),
+            sender: ways.sender,
+            sessions: ways.sessions,
+            courtesy: ways.courtesy,
+            downloads: ways.downloads,
+            probe: ways.probe,
+            makers: ways.makers,
             webhook_keys: settings.webhook_keys.clone(),
             cloud: match &settings.provider {
                 ProviderSettings::Cloud(cloud) => Some(cloud.clone()),

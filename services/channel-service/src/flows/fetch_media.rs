@@ -167,6 +167,10 @@ impl MediaFetcher {
                     let held = HeldFile::Server(file.clone());
                     self.ask_provider(tenant, wanted, media, held).await
                 }
+                MediaSource::Graph(file) => {
+                    let held = HeldFile::Graph(file.clone());
+                    self.ask_provider(tenant, wanted, media, held).await
+                }
                 // It was there while the webhook was in hand.
                 MediaSource::Inline { .. } => continue,
             };

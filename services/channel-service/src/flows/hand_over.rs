@@ -494,6 +494,7 @@ fn media_of(message: &AiMessageRow, urls: Option<MediaUrls>) -> Option<AiMedia> 
             MediaSource::Inline { .. }
             | MediaSource::WhatsApp(_)
             | MediaSource::Server(_)
+            | MediaSource::Graph(_)
             | MediaSource::Link { .. } => None,
         })
     });

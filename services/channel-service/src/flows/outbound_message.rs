@@ -149,6 +149,8 @@ fn said(content: MessageContent, target: Option<&OtherRow>, to: &ChatAddress) ->
         MessageContent::Revoke { target: _ } => OutboundContent::Revoke {
             target: known_as(target?)?,
         },
+        MessageContent::Template { template } => OutboundContent::Template(template),
+        MessageContent::Interactive { interactive } => OutboundContent::Interactive(interactive),
         MessageContent::Location { live: true, .. }
         | MessageContent::Poll { .. }
         | MessageContent::PollVote { .. }

@@ -219,6 +219,12 @@ fn content_of(order: &SendRequested) -> Result<MessageContent, QueueError> {
         | MessageContent::Contacts { .. }
         | MessageContent::Reaction { .. }
         | MessageContent::Revoke { .. } => {}
+        MessageContent::Template { template } => template
+            .validate()
+            .map_err(|_| QueueError::Content("the template breaks a rule of WhatsApp's"))?,
+        MessageContent::Interactive { interactive } => interactive
+            .validate()
+            .map_err(|_| QueueError::Content("the interactive message breaks a rule of WhatsApp's"))?,
         MessageContent::Poll { .. }
         | MessageContent::PollVote { .. }
         | MessageContent::InteractiveReply { .. }

@@ -104,7 +104,11 @@ impl Sender {
                 after,
                 detail: text,
             } => self.try_later(task, config, reason.as_str(), after, detail(&text)),
-            SendOutcome::RateLimited { after, detail: text } => Ruling {
+            SendOutcome::RateLimited {
+                after,
+                detail: text,
+                scope: _,
+            } => Ruling {
                 sent_as: None,
                 attempt: RATE_LIMITED,
                 reason: Some("rate_limited"),

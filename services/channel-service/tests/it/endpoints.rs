@@ -440,7 +440,7 @@ async fn a_probe_says_whether_an_endpoint_answers_and_takes_our_key() {
             gowa("Gowa", &app.simulator),
             json!({"name": "Down", "apiUrl": "http://127.0.0.1:9", "apiKey": "x"}),
             json!({"name": "Other", "apiUrl": format!("{base}/nothing"), "apiKey": "x"}),
-            json!({"name": "Meta", "provider": "cloud", "apiUrl": "https://graph.facebook.com/v22.0", "apiKey": "x",
+            json!({"name": "Meta", "provider": "cloud", "apiUrl": "http://127.0.0.1:9/v22.0", "apiKey": "x",
                    "appSecret": "x", "verifyToken": "x", "phoneNumberIds": ["1"]}),
         ],
     )
@@ -459,7 +459,7 @@ async fn a_probe_says_whether_an_endpoint_answers_and_takes_our_key() {
         ("WrongToken", ProbeReason::KeyRefused),
         ("Down", ProbeReason::Unreachable),
         ("Other", ProbeReason::Unexpected),
-        ("Meta", ProbeReason::NotServed),
+        ("Meta", ProbeReason::Unreachable),
     ] {
         let failure = probe(name).await.unwrap_err();
         assert_eq!(failure.reason, reason, "{name}: {failure}");

@@ -355,7 +355,11 @@ impl Reader<'_, '_> {
     fn choice(&mut self, id: &Loose<'_>, title: &Loose<'_>) -> Option<MessageContent> {
         let id = self.cutter.optional(id);
         let title = self.cutter.optional(title).or_else(|| id.clone())?;
-        Some(MessageContent::InteractiveReply { id, title })
+        Some(MessageContent::InteractiveReply {
+            id,
+            title,
+            data: None,
+        })
     }
 
     /// What is answered. An unreadable quote costs the quote, never the answer.

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use domain::address::{ChatAddress, Jid, PhoneNumber};
 use domain::ids::ProviderMessageId;
-use domain::message::{Direction, InboundMessage, MessageContent, believable_sent_at};
+use domain::message::{Direction, InboundMessage, MessageContent, MessageOrigin, believable_sent_at};
 use domain::text::Text;
 use serde_json::value::RawValue;
 
@@ -121,6 +121,7 @@ fn message(payload: &Payload, now: DateTime<Utc>, keep: Keep) -> Result<InboundE
         chat: partner.chat,
         chat_phone: partner.phone,
         chat_lid: partner.lid,
+        chat_user: None,
         direction: if from_me {
             Direction::Outbound
         } else {
@@ -135,6 +136,7 @@ fn message(payload: &Payload, now: DateTime<Utc>, keep: Keep) -> Result<InboundE
         content,
         quoted,
         truncated: cutter.truncated,
+        origin: MessageOrigin::default(),
     })))
 }
 
@@ -160,7 +162,11 @@ fn address_of(address: &wire::Loose<'_>) -> Option<ChatAddress> {
 fn phone_of(address: &wire::Loose<'_>) -> Option<PhoneNumber> {
     match ChatAddress::parse(address.filled()?).ok()? {
         ChatAddress::Phone(phone) => Some(phone),
-        ChatAddress::Lid(_) | ChatAddress::Group(_) | ChatAddress::Other(_) | ChatAddress::Visitor(_) => None,
+        ChatAddress::Lid(_)
+        | ChatAddress::User(_)
+        | ChatAddress::Group(_)
+        | ChatAddress::Other(_)
+        | ChatAddress::Visitor(_) => None,
     }
 }
 

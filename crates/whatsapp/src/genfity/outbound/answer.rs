@@ -37,7 +37,7 @@ use reqwest::{Response, StatusCode};
 
 use super::super::wire;
 use crate::credentials::SessionToken;
-use crate::port::{OperatorText, RejectReason, RetryReason, SendOutcome, UnknownReason};
+use crate::port::{OperatorText, RateScope, RejectReason, RetryReason, SendOutcome, UnknownReason};
 
 /// Most bytes read of an answer; the server's own are below one KiB.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -183,6 +183,7 @@ pub(super) fn judge(
         422 => rejected(RejectReason::Unprocessable),
         429 => SendOutcome::RateLimited {
             after: wait.unwrap_or_else(|| rate_wait(said)),
+            scope: RateScope::Number,
             detail,
         },
         _ if status.is_client_error() => rejected(RejectReason::Refused),

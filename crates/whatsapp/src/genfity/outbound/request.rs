@@ -41,6 +41,8 @@ pub(super) const fn resend_safety(kind: MessageKind) -> ResendSafety {
         MessageKind::Poll
         | MessageKind::PollVote
         | MessageKind::InteractiveReply
+        | MessageKind::Template
+        | MessageKind::Interactive
         | MessageKind::Unsupported => ResendSafety::EachCallIsAMessage,
     }
 }
@@ -63,7 +65,7 @@ pub(super) fn requests(message: &OutboundMessage) -> Result<Vec<Request>, Reject
             let (path, content) = file(media)?;
             let file_bytes = match &media.file {
                 OutboundFile::Bytes(bytes) => bytes.as_slice().len(),
-                OutboundFile::Link(_) => 0,
+                OutboundFile::Link(_) | OutboundFile::Uploaded(_) => 0,
             };
             send(path, id, file_bytes, content)?
         }
@@ -110,6 +112,10 @@ pub(super) fn requests(message: &OutboundMessage) -> Result<Vec<Request>, Reject
                 target: target.as_str(),
             };
             about_another(["chat", "delete", ""], &body)?
+        }
+        // Only Meta's own servers know them.
+        OutboundContent::Template(_) | OutboundContent::Interactive(_) => {
+            return Err(RejectReason::Unprocessable);
         }
     };
     Ok(vec![one])
@@ -239,7 +245,7 @@ fn source<'a>(media: &'a OutboundMedia, mime_type: &'a str) -> Result<Source<'a>
             bytes: bytes.as_slice(),
         }),
         OutboundFile::Link(url) if takes_links(media.kind) => Ok(Source::Link(url.as_str())),
-        OutboundFile::Link(_) => Err(RejectReason::Unprocessable),
+        OutboundFile::Link(_) | OutboundFile::Uploaded(_) => Err(RejectReason::Unprocessable),
     }
 }
 
@@ -269,13 +275,13 @@ fn filled(text: Option<&Text>) -> Option<&str> {
     text.map(Text::as_str).filter(|text| !text.trim().is_empty())
 }
 
-/// Digits for numbers, the whole address for anything else. Nothing is ever put in front of a number, and a webchat
-/// visitor is nobody WhatsApp knows.
+/// Digits for numbers, the whole address for anything else. Nothing is ever put in front of a number. A webchat visitor
+/// is nobody WhatsApp knows, and a user id is known to Meta's own servers only.
 pub(in crate::genfity) fn recipient(to: &ChatAddress) -> Option<&str> {
     match to {
         ChatAddress::Phone(phone) => Some(phone.as_str()),
         ChatAddress::Lid(_) | ChatAddress::Group(_) | ChatAddress::Other(_) => Some(to.as_str()),
-        ChatAddress::Visitor(_) => None,
+        ChatAddress::User(_) | ChatAddress::Visitor(_) => None,
     }
 }
 

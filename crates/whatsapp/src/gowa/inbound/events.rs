@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use domain::address::{ChatAddress, Jid};
 use domain::ids::ProviderMessageId;
-use domain::message::{Direction, InboundMessage, MessageContent, Quoted, believable_sent_at};
+use domain::message::{Direction, InboundMessage, MessageContent, MessageOrigin, Quoted, believable_sent_at};
 use domain::text::{RawJson, Text};
 use serde_json::value::RawValue;
 
@@ -126,6 +126,7 @@ fn message(
         chat: partner.chat,
         chat_phone: partner.phone,
         chat_lid: partner.lid,
+        chat_user: None,
         direction: if from_me {
             Direction::Outbound
         } else {
@@ -141,6 +142,7 @@ fn message(
         content,
         quoted: quoted(&event),
         truncated: cutter.truncated,
+        origin: MessageOrigin::default(),
     })))
 }
 

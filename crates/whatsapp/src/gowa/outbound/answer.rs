@@ -35,7 +35,7 @@ use reqwest::{Response, StatusCode};
 use super::super::endpoint::GowaEndpoint;
 use super::super::wire;
 use crate::genfity::{asked_wait, error_chain};
-use crate::port::{OperatorText, RejectReason, RetryReason, SendOutcome, UnknownReason};
+use crate::port::{OperatorText, RateScope, RejectReason, RetryReason, SendOutcome, UnknownReason};
 
 /// Most bytes read of an answer; the server's own are below one KiB.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -164,6 +164,7 @@ pub(super) fn judge(
         },
         (429, _) => SendOutcome::RateLimited {
             after: wait.unwrap_or(DEFAULT_RATE_WAIT),
+            scope: RateScope::Number,
             detail,
         },
         (400..=499, _) => rejected(RejectReason::Refused),

@@ -58,6 +58,8 @@ pub(super) const fn resend_safety(kind: MessageKind) -> ResendSafety {
         | MessageKind::Poll
         | MessageKind::PollVote
         | MessageKind::InteractiveReply
+        | MessageKind::Template
+        | MessageKind::Interactive
         | MessageKind::Unsupported => ResendSafety::EachCallIsAMessage,
     }
 }
@@ -115,6 +117,10 @@ pub(super) fn requests(message: &OutboundMessage) -> Result<Vec<Request>, Reject
                 ..Send::default()
             };
             about_another(target.as_str(), "revoke", &body)?
+        }
+        // Only Meta's own servers know them.
+        OutboundContent::Template(_) | OutboundContent::Interactive(_) => {
+            return Err(RejectReason::Unprocessable);
         }
     };
     Ok(vec![one])
@@ -190,6 +196,7 @@ fn file(phone: &str, media: &OutboundMedia, quoted: Option<&OutboundQuote>) -> R
             fields.push((address, url.as_str().to_owned()));
             Payload::Json(with_address(&fields)?)
         }
+        OutboundFile::Uploaded(_) => return Err(RejectReason::Unprocessable),
     };
     Ok(Request {
         path: vec!["send".to_owned(), route.to_owned()],
@@ -283,13 +290,13 @@ fn filled(text: Option<&Text>) -> Option<&str> {
 }
 
 /// Always the whole address: of bare digits the server takes more than fifteen for a group. A webchat visitor is nobody
-/// WhatsApp knows.
+/// WhatsApp knows, and a user id is known to Meta's own servers only.
 pub(in crate::gowa) fn recipient(to: &ChatAddress) -> Option<&str> {
     match to {
         ChatAddress::Phone(_) | ChatAddress::Lid(_) | ChatAddress::Group(_) | ChatAddress::Other(_) => {
             Some(to.as_str())
         }
-        ChatAddress::Visitor(_) => None,
+        ChatAddress::User(_) | ChatAddress::Visitor(_) => None,
     }
 }
 

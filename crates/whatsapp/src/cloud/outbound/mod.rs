@@ -1,0 +1,177 @@
+//! Sending through the Cloud API: messages of every kind.
+
+mod answer;
+mod card;
+mod request;
+
+use domain::message::{MediaId, MediaKind, MessageKind};
+use domain::text::Text;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use reqwest::Method;
+
+use super::endpoint::{GraphEndpoint, NumberCredentials};
+use super::http::{Body, Call, Http};
+use super::media::{GraphMedia, NewFile};
+use super::media_type::most_bytes;
+use super::uploads::Uploads;
+use crate::credentials::SessionToken;
+use crate::genfity::InvalidEndpoint;
+use crate::port::{
+    OperatorText, OutboundContent, OutboundFile, OutboundMedia, OutboundMessage, RejectReason, ResendSafety,
+    RetryReason, SendMessage, SendOutcome,
+};
+use answer::{judge, not_uploaded, retry};
+use request::Unsayable;
+
+/// Sends through one endpoint. Cheap to clone; one per endpoint, for its connections and uploads are shared.
+#[derive(Debug, Clone)]
+pub struct GraphSender {
+    http: Http,
+    media: GraphMedia,
+    uploads: Uploads,
+}
+
+/// A file that is up.
+struct Up {
+    id: MediaId,
+    /// It was put up for an earlier message.
+    known_before: bool,
+}
+
+impl GraphSender {
+    /// Prepares a client; nothing is dialled yet.
+    ///
+    /// # Errors
+    /// [`InvalidEndpoint`] when the base URL cannot be extended or TLS is not set up.
+    pub fn new(endpoint: &GraphEndpoint) -> Result<Self, InvalidEndpoint> {
+        Ok(Self {
+            http: Http::new(endpoint)?,
+            media: GraphMedia::new(endpoint)?,
+            uploads: Uploads::default(),
+        })
+    }
+
+    /// How much of what the app may call is used up, in percent, as Meta last told. Above eighty it is time to slow down.
+    #[must_use]
+    pub fn app_usage(&self) -> u8 {
+        self.http.app_usage()
+    }
+
+    async fn send_one(&self, token: &SessionToken, message: &OutboundMessage) -> SendOutcome {
+        let Some(credentials) = NumberCredentials::parse(token) else {
+            let why = "the account has no phone number id of Meta's";
+            return retry(RetryReason::Unauthorized, OperatorText::of_library(why));
+        };
+        // Known before anything is put up.
+        if let Err(Unsayable { reason, detail }) = request::check(message) {
+            return SendOutcome::Rejected { reason, detail };
+        }
+        let up = match self.put_up(&credentials, message).await {
+            Ok(up) => up,
+            Err(outcome) => return outcome,
+        };
+        let body = request::body(message, up.as_ref().map(|up| &up.id));
+        let body = match body.map(|body| serde_json::to_vec(&body)) {
+            Ok(Ok(body)) => body,
+            Ok(Err(_)) => return retry(RetryReason::NotSendable, OperatorText::default()),
+            Err(Unsayable { reason, detail }) => return SendOutcome::Rejected { reason, detail },
+        };
+        let call = Call {
+            method: Method::POST,
+            path: &[credentials.number().as_str(), "messages"],
+            query: &[],
+            body: Body::Json(body),
+            bearer: credentials.bearer(&self.http.endpoint),
+            timeout: self.http.endpoint.total_timeout(),
+        };
+        let outcome = judge(self.http.call(call).await);
+        match (up, outcome) {
+            // Perhaps it is gone from Meta's servers: the next try puts it up anew.
+            (
+                Some(Up {
+                    id,
+                    known_before: true,
+                }),
+                SendOutcome::Rejected {
+                    reason:
+                        RejectReason::InvalidRequest | RejectReason::NotFound | RejectReason::Unprocessable,
+                    detail,
+                },
+            ) => {
+                self.uploads.forget(&id);
+                retry(RetryReason::UploadFailed, detail)
+            }
+            (_, outcome) => outcome,
+        }
+    }
+
+    /// Puts the file of a message up, once for all messages with the same one.
+    async fn put_up(
+        &self,
+        credentials: &NumberCredentials,
+        message: &OutboundMessage,
+    ) -> Result<Option<Up>, SendOutcome> {
+        let OutboundContent::Media(media) = &message.content else {
+            return Ok(None);
+        };
+        let OutboundFile::Bytes(bytes) = &media.file else {
+            return Ok(None);
+        };
+        if bytes.as_slice().len() > most_bytes(media.kind) {
+            return Err(SendOutcome::Rejected {
+                reason: RejectReason::TooLarge,
+                detail: OperatorText::of_library("the file is larger than Meta takes of its sort"),
+            });
+        }
+        let file = NewFile::new(media.kind, bytes.share(), declared(media), named(media));
+        let slot = self.uploads.slot(credentials.number(), &file);
+        // Whoever sends the same file meanwhile waits for it.
+        let mut slot = slot.lock().await;
+        if let Some(uploaded) = slot
+            .as_ref()
+            .filter(|uploaded| uploaded.is_usable(chrono::Utc::now()))
+        {
+            return Ok(Some(Up {
+                id: uploaded.id().clone(),
+                known_before: true,
+            }));
+        }
+        let uploaded = self.media.upload(credentials, file).await.map_err(not_uploaded)?;
+        let id = uploaded.id().clone();
+        *slot = Some(uploaded);
+        Ok(Some(Up {
+            id,
+            known_before: false,
+        }))
+    }
+}
+
+fn declared(media: &OutboundMedia) -> Option<&str> {
+    media.mime_type.as_ref().map(Text::as_str)
+}
+
+fn named(media: &OutboundMedia) -> Option<&str> {
+    let name = media.file_name.as_ref().map(Text::as_str);
+    name.filter(|name| !name.trim().is_empty())
+}
+
+impl SendMessage for GraphSender {
+    fn resend_safety(&self, kind: MessageKind) -> ResendSafety {
+        request::resend_safety(kind)
+    }
+
+    /// It could, and would tell of a file that it does not get much later, when nobody looks any more. With the bytes in
+    /// hand that is known before the message goes out.
+    fn takes_links(&self, _kind: MediaKind) -> bool {
+        false
+    }
+
+    fn send<'a>(
+        &'a self,
+        token: &'a SessionToken,
+        message: &'a OutboundMessage,
+    ) -> BoxFuture<'a, SendOutcome> {
+        self.send_one(token, message).boxed()
+    }
+}
