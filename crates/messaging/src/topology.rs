@@ -39,16 +39,19 @@ pub enum Queue {
     ParkedMessages,
     /// Webhooks that wa-support-gateway could not deliver. Nobody consumes them either.
     ParkedWebhooks,
+    /// What Meta tells of accounts, templates, numbers and people. Nobody consumes them either.
+    WhatsAppUpdates,
 }
 
 impl Queue {
     /// Every queue of ours.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::BridgeEvents,
         Self::ChannelCommands,
         Self::AiHandover,
         Self::ParkedMessages,
         Self::ParkedWebhooks,
+        Self::WhatsAppUpdates,
     ];
 
     const fn name(self) -> &'static str {
@@ -58,18 +61,22 @@ impl Queue {
             Self::AiHandover => "channel-service.ai_handover",
             Self::ParkedMessages => "channel-service.parked",
             Self::ParkedWebhooks => "wa-support-gateway.hooks.dead",
+            Self::WhatsAppUpdates => "channel-service.whatsapp_updates",
         }
     }
 
     /// Is there a service that reads it?
     const fn is_consumed(self) -> bool {
-        !matches!(self, Self::ParkedMessages | Self::ParkedWebhooks)
+        !matches!(
+            self,
+            Self::ParkedMessages | Self::ParkedWebhooks | Self::WhatsAppUpdates
+        )
     }
 
     /// Does one replica read at a time? Two would take neighbours of one chat and swap them. A queue that nobody
     /// consumes needs no such order, and without it people can look at single messages.
     const fn is_read_in_order(self) -> bool {
-        !matches!(self, Self::ParkedWebhooks)
+        !matches!(self, Self::ParkedWebhooks | Self::WhatsAppUpdates)
     }
 
     /// Is it there for GovConnect's sake?
@@ -89,6 +96,7 @@ impl Queue {
             Self::AiHandover => &["message.received"],
             Self::ParkedMessages => &["message.parked"],
             Self::ParkedWebhooks => &["webhook.parked"],
+            Self::WhatsAppUpdates => &["whatsapp.update"],
         }
     }
 }

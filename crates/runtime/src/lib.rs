@@ -1,7 +1,8 @@
-//! What every Kanal process needs before it does anything: settings, secrets, logs, metrics and an orderly end.
+//! What every Kanal process needs: settings, secrets, logs, metrics, circuit breakers and an orderly end.
 //!
 //! Knows nothing of messages or tenants.
 
+pub mod breaker;
 pub mod config;
 pub mod encryption;
 pub mod env_file;

@@ -62,6 +62,14 @@ impl Loose<'_> {
         }
     }
 
+    /// A flag.
+    pub(crate) fn flag(&self) -> Option<bool> {
+        match self {
+            Self::Flag(flag) => Some(*flag),
+            _ => None,
+        }
+    }
+
     /// Is it `true`? Anything else is not.
     pub(crate) fn is_true(&self) -> bool {
         matches!(self, Self::Flag(true))

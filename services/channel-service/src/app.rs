@@ -151,6 +151,7 @@ impl Application {
         let calls = CallSettings {
             timeout: settings.sending.timeout,
             dry_run: settings.sessions.dry_run,
+            outage: settings.outage,
         };
         let endpoints = Endpoints::build(&settings.endpoints, calls)?;
         let configs = TenantConfigs::new(db.clone(), redis.clone());

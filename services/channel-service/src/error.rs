@@ -14,6 +14,7 @@ use crate::flows::session::{AssignError, SessionError};
 
 use crate::api::village;
 use crate::flows::chat::ChatError;
+use crate::flows::ingest_message::IngestError;
 use crate::flows::route_account::WebhookKeysError;
 use crate::store::tenant_move::InFlight;
 
@@ -105,6 +106,15 @@ impl From<WebhookKeysError> for ServiceError {
     }
 }
 
+impl From<IngestError> for ServiceError {
+    fn from(error: IngestError) -> Self {
+        match error {
+            IngestError::Overloaded => Self::Overloaded,
+            IngestError::Database(error) => Self::Database(error),
+        }
+    }
+}
+
 impl From<ChatError> for ServiceError {
     fn from(error: ChatError) -> Self {
         let answer = match error {
@@ -171,10 +181,34 @@ fn session(error: &SessionError) -> ApiError {
             "The device is being removed",
         ),
         SessionError::NoTenant => village::unknown(),
-        SessionError::NotSupportedYet => ApiError::new(
+        SessionError::NumberNeeded => ApiError::new(
             StatusCode::CONFLICT,
-            "not_supported_yet",
-            "Devices cannot be made on the village's endpoint yet: its numbers are registered at Meta",
+            "phone_number_id_required",
+            "A device on the village's endpoint is one of its numbers: name it by phone_number_id",
+        ),
+        SessionError::NotANumbersEndpoint => ApiError::bad_request(
+            "no_numbers_here",
+            "The village's endpoint is none of the WhatsApp Cloud API; leave phone_number_id out",
+        )
+        .with("field", "phone_number_id"),
+        SessionError::UnknownNumber => {
+            ApiError::bad_request("unknown_number", "The village's endpoint has no such number")
+                .with("field", "phone_number_id")
+        }
+        SessionError::NumberTaken => ApiError::new(
+            StatusCode::CONFLICT,
+            "number_taken",
+            "The number is in use already",
+        ),
+        SessionError::NotANumber => ApiError::new(
+            StatusCode::CONFLICT,
+            "not_a_number",
+            "The device is no number of the WhatsApp Cloud API",
+        ),
+        SessionError::NotPaired => ApiError::new(
+            StatusCode::CONFLICT,
+            "not_paired",
+            "A number of the WhatsApp Cloud API is not paired with a phone; it is registered at Meta",
         ),
         SessionError::NoTarget => ApiError::new(
             StatusCode::NOT_FOUND,

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::api;
-use crate::webhooks::{genfity, gowa, verification};
+use crate::webhooks::{cloud, genfity, gowa, verification};
 
 /// Sets up every route; with `docs`, also the pages that describe them.
 pub(crate) fn routes(config: &mut ServiceConfig, docs: bool) {
@@ -78,10 +78,34 @@ fn public() -> Api {
             .answers_as(500, "No token is configured", "text/plain", text());
         api.get(path, verify, verification::answer);
     }
+    cloud_webhooks(&mut api);
     api::health::routes(&mut api);
     api::media::routes(&mut api);
     api::upload::public_routes(&mut api);
     api
+}
+
+/// Meta's webhooks, for all endpoints of the Cloud API together and for each by itself.
+fn cloud_webhooks(api: &mut Api) {
+    let take = || {
+        let accepted = json!({"type": "object", "properties": {
+            "status": {"type": "string", "enum": ["ok"]}, "message": {"type": "string"}}, "required": ["status"]});
+        Doc::new("What Meta tells, signed by `X-Hub-Signature-256`; answered when all of it is durable")
+            .takes(json!({"type": "object"}))
+            .answers(200, "Accepted, with what is a duplicate or nobody's", accepted)
+    };
+    let verify = || {
+        Doc::new("Whoever sets this address up at Meta asks whether we know the token")
+            .query("hub.mode", text(), "`subscribe`")
+            .query("hub.verify_token", text(), "the token that was agreed")
+            .query("hub.challenge", text(), "what to repeat")
+            .answers_as(200, "The challenge", "text/plain", text())
+            .answers_as(403, "Not the token of an endpoint", "text/plain", text())
+    };
+    api.post("/api/whatsapp/webhook", take(), cloud::receive_any)
+        .get("/api/whatsapp/webhook", verify(), cloud::verify_any)
+        .post("/api/whatsapp/webhook/{endpoint}", take(), cloud::receive_of)
+        .get("/api/whatsapp/webhook/{endpoint}", verify(), cloud::verify_of);
 }
 
 /// For other services.

@@ -23,6 +23,9 @@ pub struct MessageStatusChanged {
     /// For `failed`, `parked` and `unknown`: why, as a stable code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// With `failed`: why in the provider's own words, where it gave any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
     /// With `parked` and `unknown`: it is not tried again by itself. An `unknown` without it still is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub put_aside: bool,

@@ -7,3 +7,4 @@ pub mod message_received;
 pub mod message_status_changed;
 pub mod send_requested;
 pub mod webhook_parked;
+pub mod whatsapp_update;

@@ -156,6 +156,7 @@ pub(crate) fn status(lane: &str, number: usize) -> Envelope {
         provider_message_id: ProviderMessageId::parse("3EB0").unwrap(),
         status: DeliveryStatus::Sent,
         reason: None,
+        detail: None,
         put_aside: false,
         reference: Some(format!("{lane}/{number}")),
         at: Utc::now(),

@@ -7,7 +7,11 @@
 )]
 
 mod cloud_files;
+mod cloud_inbound;
 mod cloud_outbound;
+mod cloud_properties;
+mod cloud_samples;
+mod cloud_signature;
 mod courtesy;
 mod downloads;
 mod envelope;

@@ -12,7 +12,7 @@ use actix_web::web::Data;
 use actix_web::{FromRequest, HttpRequest, HttpResponse};
 use domain::address::PhoneNumber;
 use domain::device::DeviceName;
-use domain::ids::AccountId;
+use domain::ids::{AccountId, InvalidId, PhoneNumberId, WabaId};
 use serde_json::{Value, json};
 use tenant_isolation::TenantScope;
 use uuid::Uuid;
@@ -21,8 +21,9 @@ use whatsapp::session::FailureReason;
 use super::{dashboard_group, signed_in, village};
 use crate::app::State;
 use crate::error::{ServiceError, of_device};
-use crate::flows::session::{DeviceView, QrView, Removed, SessionError, Standing, Which};
+use crate::flows::session::{DeviceView, NewNumber, QrView, Removed, SessionError, Standing, Which};
 use crate::flows::tenant::Actor;
+use crate::webhooks::cloud_replay::{self, Replayed};
 
 /// Every word for where a device stands.
 const STATUSES: [&str; 8] = [
@@ -51,13 +52,20 @@ pub(crate) fn routes(api: &mut Api) {
     )
     .post(
         "/whatsapp/devices",
-        doc("Make another device and begin to connect it")
-            .takes(fields([("name", text_up_to(DeviceName::MAX_LENGTH))]))
+        doc(
+            "Make another device and begin to connect it; where the village's endpoint is one of the WhatsApp Cloud API, \
+             take one of its numbers",
+        )
+            .takes(fields([
+                ("name", text_up_to(DeviceName::MAX_LENGTH)),
+                ("phone_number_id", text_up_to(PhoneNumberId::MAX_LENGTH)),
+                ("waba_id", text_up_to(WabaId::MAX_LENGTH)),
+            ]))
             .answers(201, "The device", shown())
             .refuses(&[
                 (
                     409,
-                    "As many devices as the tenant may have, or none can be made on its endpoint",
+                    "As many devices as the tenant may have, or none can be made on its endpoint, or the number is taken",
                 ),
                 PROVIDER_AWAY,
             ]),
@@ -140,6 +148,17 @@ fn acts(api: &mut Api) {
         "/whatsapp/devices/{device_id}/logout",
         act("Unlink a device from the phone"),
         logout,
+    )
+    .post(
+        "/whatsapp/devices/{device_id}/replay",
+        one("Take in what WhatsApp told of this number of the Cloud API before it was a device here")
+            .answers(
+                200,
+                "How many updates were taken in, and how many are kept as nobody's still",
+                object([("success", flag()), ("taken", whole()), ("kept", whole())]),
+            )
+            .refuses(&[(409, "The device is no number of the Cloud API")]),
+        replay,
     );
 }
 
@@ -245,11 +264,17 @@ async fn show_all(asked: Asked, state: Data<State>) -> Answered {
 }
 
 async fn create(asked: Asked, body: Fields, state: Data<State>) -> Answered {
-    let name = name_in(&body)?;
-    let made = state
-        .sessions
-        .add_device(&asked.scope, name.as_ref(), &asked.actor)
-        .await;
+    body.only(&["name", "phone_number_id", "waba_id"])?;
+    let name = device_name(&body)?;
+    let (sessions, scope) = (&state.sessions, &asked.scope);
+    let made = match number_in(&body)? {
+        Some(new) => {
+            sessions
+                .add_number(scope, name.as_ref(), &new, &asked.actor)
+                .await
+        }
+        None => sessions.add_device(scope, name.as_ref(), &asked.actor).await,
+    };
     Ok(HttpResponse::Created().json(shown(&made.map_err(ServiceError::Device)?)))
 }
 
@@ -303,6 +328,12 @@ async fn logout(asked: Asked, state: Data<State>) -> Answered {
     Ok(done(&done_with.map_err(ServiceError::Device)?.0))
 }
 
+async fn replay(asked: Asked, state: Data<State>) -> Answered {
+    let Replayed { taken, kept } = cloud_replay::replay(&state, &asked.scope, asked.device()?).await?;
+    tracing::info!(tenant = %asked.scope.tenant(), taken, kept, "updates of a number were taken out of quarantine");
+    Ok(HttpResponse::Ok().json(json!({"success": true, "taken": taken, "kept": kept})))
+}
+
 async fn show_qr(asked: Asked, request: HttpRequest, state: Data<State>) -> Answered {
     let device = asked.device()?;
     let accepted = request.headers().get(ACCEPT);
@@ -353,8 +384,31 @@ async fn pair_phone(asked: Asked, body: Fields, state: Data<State>) -> Answered 
         .json(json!({"code": code.0})))
 }
 
+fn number_in(body: &Fields) -> Result<Option<NewNumber>, ApiError> {
+    fn wrong(field: &'static str) -> impl Fn(InvalidId) -> ApiError {
+        move |error| ApiError::bad_request("invalid_field", error.to_string()).with("field", field)
+    }
+    let number = body.filled("phone_number_id")?;
+    let waba = body.filled("waba_id")?;
+    let number = number.map(PhoneNumberId::parse).transpose();
+    let waba = waba.map(WabaId::parse).transpose().map_err(wrong("waba_id"))?;
+    match (number.map_err(wrong("phone_number_id"))?, waba) {
+        (Some(number), waba) => Ok(Some(NewNumber { number, waba })),
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(ApiError::bad_request(
+            "phone_number_id_required",
+            "waba_id says something about a phone_number_id only",
+        )
+        .with("field", "phone_number_id")),
+    }
+}
+
 fn name_in(body: &Fields) -> Result<Option<DeviceName>, ApiError> {
     body.only(&["name"])?;
+    device_name(body)
+}
+
+fn device_name(body: &Fields) -> Result<Option<DeviceName>, ApiError> {
     body.text("name")?
         .map(DeviceName::parse)
         .transpose()

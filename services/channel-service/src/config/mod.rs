@@ -7,6 +7,7 @@ mod endpoints;
 mod health;
 mod internal;
 mod media;
+mod outage;
 mod sessions;
 mod spam_guard;
 mod webhook;
@@ -32,6 +33,7 @@ pub use endpoints::{
 pub use health::{AlertSettings, AlertUrl, CheckSettings, HealthSettings, WatchSettings};
 pub use internal::InternalSettings;
 pub use media::{MediaSettings, S3Settings, StorageSettings};
+pub use outage::OutageSettings;
 pub use sessions::SessionSettings;
 pub use webhook::WebhookSettings;
 
@@ -76,6 +78,8 @@ pub struct Settings {
     pub ingest: IngestSettings,
     /// Sending messages.
     pub sending: SendingSettings,
+    /// What happens while an endpoint cannot be reached.
+    pub outage: OutageSettings,
     /// Files of messages and uploads.
     pub media: MediaSettings,
     /// How long ledgers and quarantine are kept.
@@ -164,6 +168,7 @@ impl Settings {
         let spam_guard = spam_guard::take(reader);
         let ingest = IngestSettings::take(reader);
         let sending = SendingSettings::take(reader);
+        let outage = OutageSettings::take(reader);
         let media = MediaSettings::take(reader);
         let health = HealthSettings::take(reader);
         let retention: Option<u64> = reader.with_default(
@@ -197,6 +202,7 @@ impl Settings {
             spam_guard: spam_guard?,
             ingest: ingest?,
             sending: sending?,
+            outage: outage?,
             media: media?,
             ledger_retention: Duration::from_secs(retention? * 24 * 60 * 60),
             health: health?,

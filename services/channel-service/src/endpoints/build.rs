@@ -17,8 +17,11 @@ use whatsapp::port::SendMessage;
 use whatsapp::probe::{HttpProbe, ProbeEndpoint};
 use whatsapp::session::ManageSession;
 
+use super::outage::Outage;
 use super::{CallSettings, LiveEndpoint};
-use crate::config::{ApiKey, CloudSettings, EndpointSettings, ProviderSettings, gateway_base};
+use crate::config::{
+    ApiKey, CloudSettings, EndpointSettings, OutageSettings, ProviderSettings, gateway_base,
+};
 use crate::flows::session::Makers;
 use runtime::config::BaseUrl;
 
@@ -40,6 +43,10 @@ impl LiveEndpoint {
             }
             ProviderSettings::Gowa { auth } => Self::gowa(settings, calls, auth.as_ref())?,
             ProviderSettings::Cloud(cloud) => Self::graph(settings, calls, cloud)?,
+        };
+        let live = Self {
+            outage: Outage::new(settings.name.clone(), calls.outage),
+            ..live
         };
         Ok(if calls.dry_run { live.silenced() } else { live })
     }
@@ -138,6 +145,7 @@ impl LiveEndpoint {
                 ProviderSettings::Cloud(cloud) => Some(cloud.clone()),
                 ProviderSettings::Genfity { .. } | ProviderSettings::Gowa { .. } => None,
             },
+            outage: Outage::new(settings.name.clone(), OutageSettings::default()),
             settings: settings.clone(),
         }
     }

@@ -4,6 +4,7 @@
 //! it. Whoever has an endpoint in hand keeps it until the call is over, also while a reload replaces the table.
 
 mod build;
+pub mod outage;
 pub mod reload;
 mod timed;
 
@@ -22,8 +23,9 @@ use whatsapp::port::SendMessage;
 use whatsapp::probe::ProbeEndpoint;
 use whatsapp::session::ManageSession;
 
-use crate::config::{CloudSettings, EndpointSettings, EndpointsSettings, PRIMARY};
+use crate::config::{CloudSettings, EndpointSettings, EndpointsSettings, OutageSettings, PRIMARY};
 use crate::flows::session::Makers;
+use outage::Outage;
 
 /// All configured endpoints, as they are now. Cheap to clone; a reload replaces the whole table, for every clone.
 #[derive(Clone)]
@@ -39,6 +41,8 @@ pub struct CallSettings {
     pub timeout: Duration,
     /// Nothing goes out.
     pub dry_run: bool,
+    /// How long one that is away is left alone.
+    pub outage: OutageSettings,
 }
 
 impl CallSettings {
@@ -73,6 +77,8 @@ pub struct LiveEndpoint {
     pub webhook_keys: Vec<WebhookKey>,
     /// What webhooks and numbers of the Graph API need.
     pub cloud: Option<CloudSettings>,
+    /// Whether messages reach it.
+    pub outage: Outage,
     settings: EndpointSettings,
 }
 
@@ -115,6 +121,7 @@ impl Endpoints {
         }
         let (table, changes) = Table::build(settings, calls, &Table::default())?;
         tracing::info!(endpoints = %listed(&changes.new), "the WhatsApp endpoints are configured");
+        table.show();
         Ok(Self {
             table: Arc::new(RwLock::new(Arc::new(table))),
             calls,
@@ -174,8 +181,17 @@ impl Endpoints {
     /// # Errors
     /// [`EndpointError`]; everything is as before then.
     pub fn replace(&self, settings: &EndpointsSettings) -> Result<Changes, EndpointError> {
-        let (table, changes) = Table::build(settings, self.calls, &self.now())?;
-        *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
+        let before = self.now();
+        let (table, changes) = Table::build(settings, self.calls, &before)?;
+        let table = Arc::new(table);
+        *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&table);
+        for old in &before.ordered {
+            let now = table.by_name.get(old.name.as_str());
+            if !now.is_some_and(|now| Arc::ptr_eq(now, old)) {
+                old.outage.retire();
+            }
+        }
+        table.show();
         Ok(changes)
     }
 
@@ -221,6 +237,13 @@ impl Table {
             .cloned()
             .collect();
         Ok((table, changes))
+    }
+
+    /// Shows of every endpoint whether it is reached.
+    fn show(&self) {
+        for endpoint in &self.ordered {
+            endpoint.outage.show();
+        }
     }
 
     fn add(&mut self, endpoint: Arc<LiveEndpoint>) {

@@ -13,6 +13,21 @@ use tenant_isolation::TenantTransaction;
 use super::ai_progress::follow_answer;
 use crate::store::message::Moved;
 
+/// A message that moved, and what is to be told of it.
+#[derive(Debug)]
+pub struct Told<'a> {
+    /// The message.
+    pub moved: Moved,
+    /// Where it stands now.
+    pub status: DeliveryStatus,
+    /// Why, as a stable code.
+    pub reason: Option<&'a str>,
+    /// Why, in the provider's words.
+    pub detail: Option<String>,
+    /// When it got there.
+    pub at: DateTime<Utc>,
+}
+
 /// Puts the events into the outbox, in the transaction that moved the messages. A message that is parked also goes
 /// to the queue where operators look.
 ///
@@ -25,8 +40,15 @@ pub async fn announce(
     reason: Option<&str>,
     at: DateTime<Utc>,
 ) -> Result<(), DatabaseError> {
-    let put_aside = status == DeliveryStatus::Parked;
-    tell(tx, moved, status, put_aside, reason, at).await
+    announce_each(tx, all_alike(moved, status, reason, at)).await
+}
+
+/// As [`announce`], for messages that moved each in its own way.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn announce_each(tx: &mut TenantTransaction, told: Vec<Told<'_>>) -> Result<(), DatabaseError> {
+    tell(tx, told, |told| told.status == DeliveryStatus::Parked).await
 }
 
 /// As [`announce`], for messages that are not tried again by themselves, whatever their status: also one of which nobody
@@ -41,20 +63,40 @@ pub async fn announce_put_aside(
     reason: Option<&str>,
     at: DateTime<Utc>,
 ) -> Result<(), DatabaseError> {
-    tell(tx, moved, status, true, reason, at).await
+    tell(tx, all_alike(moved, status, reason, at), |_| true).await
+}
+
+fn all_alike<'a>(
+    moved: Vec<Moved>,
+    status: DeliveryStatus,
+    reason: Option<&'a str>,
+    at: DateTime<Utc>,
+) -> Vec<Told<'a>> {
+    let told = moved.into_iter().map(|moved| Told {
+        moved,
+        status,
+        reason,
+        detail: None,
+        at,
+    });
+    told.collect()
 }
 
 async fn tell(
     tx: &mut TenantTransaction,
-    moved: Vec<Moved>,
-    status: DeliveryStatus,
-    put_aside: bool,
-    reason: Option<&str>,
-    at: DateTime<Utc>,
+    told: Vec<Told<'_>>,
+    is_put_aside: impl Fn(&Told<'_>) -> bool,
 ) -> Result<(), DatabaseError> {
-    let told = moved.len();
-    let mut rows = Vec::with_capacity(moved.len());
-    for message in moved {
+    let mut rows = Vec::with_capacity(told.len());
+    for told in told {
+        let put_aside = is_put_aside(&told);
+        let Told {
+            moved: message,
+            status,
+            reason,
+            detail,
+            at,
+        } = told;
         follow_answer(tx, &message, status, reason).await?;
         let refused = |error: Box<dyn std::error::Error + Send + Sync>| DatabaseError::Refused(error);
         let event = MessageStatusChanged {
@@ -65,6 +107,7 @@ async fn tell(
                 .map_err(|error| refused(error.into()))?,
             status,
             reason: reason.map(str::to_owned),
+            detail,
             put_aside,
             reference: message.reference,
             at,
@@ -88,7 +131,7 @@ async fn tell(
             lane: event.chat_id.to_string(),
             envelope,
         });
+        metrics::counter!("kanal_message_status_total", "status" => status.as_str()).increment(1);
     }
-    metrics::counter!("kanal_message_status_total", "status" => status.as_str()).increment(told as u64);
     enqueue(tx, rows).await
 }

@@ -3,7 +3,6 @@
 //!
 //! Receipt and answer meet on the receipt's row: whoever is second waits for the first one's commit and sees what it did.
 
-use chrono::{DateTime, Utc};
 use database::{Database, DatabaseError};
 use domain::delivery::DeliveryStatus;
 use domain::ids::{AccountId, MessageId, ProviderMessageId};
@@ -11,8 +10,9 @@ use messaging::outbox::Signal;
 use tenant_isolation::{TenantScope, TenantTransaction};
 use whatsapp::event::{Receipt, ReceiptKind};
 
-use super::announce_status::announce;
-use crate::store::{early_receipt, message, message_chat};
+use super::announce_status::{Told, announce, announce_each};
+use crate::store::early_receipt::EarlyReceipt;
+use crate::store::{cloud_status, early_receipt, message, message_chat};
 
 /// Messages of ours reached a phone, or were read; those that are not known yet may be in a moment. Returns how many moved.
 ///
@@ -53,7 +53,7 @@ pub(super) struct Learned<'a> {
     /// It is no other message's.
     free: bool,
     /// What phones have confirmed of it already.
-    confirmed: Option<(DeliveryStatus, DateTime<Utc>)>,
+    confirmed: Option<EarlyReceipt>,
 }
 
 /// First half of taking the provider's id over; to be called before anything of the message is held, for the ledger comes
@@ -100,10 +100,23 @@ impl Learned<'_> {
         tx: &mut TenantTransaction,
         message: MessageId,
     ) -> Result<(), DatabaseError> {
-        let Some((status, at)) = self.confirmed else {
+        let Some(EarlyReceipt { status, at, reason }) = &self.confirmed else {
             return Ok(());
         };
-        let moved = message::advance(tx, message, status, None).await?;
-        announce(tx, moved.into_iter().collect(), status, None, at).await
+        let reason = reason.as_deref();
+        let moved = message::advance(tx, message, *status, reason).await?;
+        let Some(moved) = moved else { return Ok(()) };
+        let detail = match status {
+            DeliveryStatus::Failed => cloud_status::details_of(tx, message).await?,
+            _ => None,
+        };
+        let told = Told {
+            moved,
+            status: *status,
+            reason,
+            detail: detail.and_then(|known| known.error_details.or(known.error_title)),
+            at: *at,
+        };
+        announce_each(tx, vec![told]).await
     }
 }

@@ -8,6 +8,7 @@
 //! | a source may give it later | stays `pending` | waits, counted; after the last attempt the file is `failed` |
 //! | our own store is away | stays `pending` | waits, not counted |
 //! | the account's endpoint is not configured, and no other source has it | stays `pending` | waits, not counted |
+//! | the endpoint cannot be reached, and no other source has it | stays `pending` | waits, not counted; `failed` when its time is over |
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +32,7 @@ use whatsapp::download::{DownloadError, HeldFile, WantedFile};
 use super::fetch_url::FileClient;
 use super::media::{self as media_flow, FetchTask};
 use super::tenant_config::TenantConfigs;
+use crate::endpoints::outage::UNREACHABLE;
 use crate::endpoints::{Endpoints, LiveEndpoint};
 use crate::media::{Announced, KeepError, KeptFile, MediaStorage, ObjectKey};
 use crate::store::media::StoredFile;
@@ -89,7 +91,18 @@ enum Fetched {
     Never(&'static str),
     StorageAway,
     EndpointMissing,
+    EndpointAway(Duration),
     Stopping,
+}
+
+impl Fetched {
+    /// Says more than that another source has nothing.
+    const fn may_still_come(&self) -> bool {
+        matches!(
+            self,
+            Self::Later { .. } | Self::EndpointMissing | Self::EndpointAway(_)
+        )
+    }
 }
 
 impl HandleTask for MediaFetcher {
@@ -104,6 +117,15 @@ impl HandleTask for MediaFetcher {
         let fetched = tokio::select! {
             fetched = fetching => fetched.unwrap_or(Fetched::Later { reason: "timeout", after: None }),
             () = self.stop.cancelled() => Fetched::Stopping,
+        };
+        // A file that waited for its endpoint as long as a message may waits no longer.
+        let longest = wanted.endpoint.map(|endpoint| endpoint.outage.longest_wait());
+        let waited = (Utc::now() - task.created_at).to_std().unwrap_or_default();
+        let fetched = match fetched {
+            Fetched::EndpointAway(_) if longest.is_some_and(|longest| waited >= longest) => {
+                Fetched::Never(UNREACHABLE)
+            }
+            fetched => fetched,
         };
         self.record(lease, task, wanted.message, fetched).await
     }
@@ -176,7 +198,7 @@ impl MediaFetcher {
             };
             match fetched {
                 Fetched::Stored(_) | Fetched::TooLarge | Fetched::StorageAway => return fetched,
-                Fetched::Never(_) if matches!(outcome, Fetched::Later { .. } | Fetched::EndpointMissing) => {}
+                Fetched::Never(_) if outcome.may_still_come() => {}
                 later_or_never => outcome = later_or_never,
             }
         }
@@ -204,7 +226,14 @@ impl MediaFetcher {
             mime_type: media.mime_type.clone(),
             held,
         };
-        match endpoint.downloads.download(token, &file).await {
+        if let Err(wait) = endpoint.outage.ask(self.timeout) {
+            return Fetched::EndpointAway(wait);
+        }
+        let answer = endpoint.downloads.download(token, &file).await;
+        if let Some(wait) = endpoint.outage.note_download(&answer) {
+            return Fetched::EndpointAway(wait);
+        }
+        match answer {
             Ok(bytes) => self.keep(tenant, media, bytes).await,
             Err(error) => error.into(),
         }
@@ -268,6 +297,9 @@ impl MediaFetcher {
             (Fetched::EndpointMissing, _) => {
                 self.wait(lease, task, message, ENDPOINT_WAIT, "endpoint_missing", false)
                     .await
+            }
+            (Fetched::EndpointAway(wait), _) => {
+                self.wait(lease, task, message, wait, UNREACHABLE, false).await
             }
             (Fetched::Stopping, _) => {
                 self.wait(lease, task, message, Duration::ZERO, "stopping", false)

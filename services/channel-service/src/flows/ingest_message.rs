@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
+use std::time::Duration;
 
 use database::{Database, DatabaseError};
 use domain::chat::Place;
@@ -25,6 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::learn_lid;
 use super::media::FetchTask;
 use crate::store::chat::{ChatKey, ChatUpdate};
+use crate::store::contact_lid::HiddenId;
 use crate::store::media::NewMedia;
 use crate::store::message::{LedgerEntry, NewMessage};
 use crate::store::message_change::{self, MessageChange};
@@ -116,7 +118,35 @@ impl Ingest {
         queue
             .try_send((job, answer))
             .map_err(|_| IngestError::Overloaded)?;
-        match answered.await {
+        Submitted(answered).outcome().await
+    }
+
+    /// Puts a message behind those that were put before it, waiting for room at most so long. For one of many that came
+    /// together: a message of a chat that is put later is kept later, whoever is waited for first.
+    ///
+    /// # Errors
+    /// [`IngestError::Overloaded`].
+    pub async fn put(&self, job: IngestJob, patience: Duration) -> Result<Submitted, IngestError> {
+        let (answer, answered) = oneshot::channel();
+        let queue = self.queue_of(&job).ok_or(IngestError::Overloaded)?;
+        match tokio::time::timeout(patience, queue.send((job, answer))).await {
+            Ok(Ok(())) => Ok(Submitted(answered)),
+            Ok(Err(_)) | Err(_) => Err(IngestError::Overloaded),
+        }
+    }
+}
+
+/// A message that waits for its commit.
+#[derive(Debug)]
+pub struct Submitted(oneshot::Receiver<Result<Ingested, DatabaseError>>);
+
+impl Submitted {
+    /// What becomes of it; known when it is durable.
+    ///
+    /// # Errors
+    /// As [`Ingest::submit`].
+    pub async fn outcome(self) -> Result<Ingested, IngestError> {
+        match self.0.await {
             Ok(outcome) => Ok(outcome?),
             // The committers are gone: the process ends.
             Err(_) => Err(IngestError::Overloaded),
@@ -257,7 +287,7 @@ fn ledger_entry(job: &IngestJob, id: MessageId) -> LedgerEntry {
         account: job.account,
         provider_message_id: job.message.provider_message_id.clone(),
         message: id,
-        lid: job.message.chat_lid.clone(),
+        hidden: HiddenId::shown_by(&job.message),
     }
 }
 

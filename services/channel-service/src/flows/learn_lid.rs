@@ -1,4 +1,4 @@
-//! Which number is behind a hidden id, learned from messages that show both. A person is one chat: the number's, as
+//! Which number is behind a hidden id (a LID of WhatsApp's, a user id of Meta's), learned from messages that show both. A person is one chat: the number's, as
 //! soon as the number is known, and what was said under the hidden id until then moves there.
 
 use std::collections::{BTreeMap, HashMap};
@@ -17,7 +17,7 @@ use super::hand_over;
 use super::ingest_message::Fresh;
 use crate::store::chat::ChatKey;
 use crate::store::chat_merge;
-use crate::store::contact_lid::{self, LidKey};
+use crate::store::contact_lid::{self, HiddenId, LidKey};
 use crate::store::message::Noted;
 
 /// What a group of messages told about hidden ids.
@@ -60,8 +60,8 @@ pub(super) async fn learn(
 }
 
 fn key_of(fresh: &Fresh<'_>) -> Option<LidKey> {
-    let lid = fresh.job.message.chat_lid.clone()?;
-    Some((fresh.job.scope.tenant().clone(), fresh.job.account, lid))
+    let hidden = HiddenId::shown_by(&fresh.job.message)?;
+    Some((fresh.job.scope.tenant().clone(), fresh.job.account, hidden))
 }
 
 fn name_by_number(fresh: &mut Fresh<'_>, phone: PhoneNumber) {
@@ -85,7 +85,7 @@ impl Learned {
             return Ok(());
         }
         let hidden = self.0.keys();
-        let hidden = hidden.map(|(tenant, account, lid)| (tenant.clone(), *account, lid.as_jid().to_owned()));
+        let hidden = hidden.map(|(tenant, account, id)| (tenant.clone(), *account, id.as_jid().to_owned()));
         let shown = fresh.iter().map(|Fresh { job, .. }| {
             let address = job.message.chat.as_str().to_owned();
             (job.scope.tenant().clone(), job.account, address)
@@ -107,7 +107,7 @@ impl Learned {
     ) -> Result<(), DatabaseError> {
         let mut learned: Vec<(&LidKey, &PhoneNumber)> = self.0.iter().collect();
         learned.sort();
-        for ((tenant, account, lid), phone) in learned {
+        for ((tenant, account, hidden), phone) in learned {
             let key = (tenant.clone(), *account, ChatAddress::Phone(phone.clone()));
             let Some(&into) = chats.get(&key) else { continue };
             let teaches = |one: &&Fresh<'_>| {
@@ -117,7 +117,7 @@ impl Learned {
             let Some(teacher) = fresh.iter().find(teaches) else {
                 continue;
             };
-            let merged = chat_merge::merge(tx, tenant, *account, lid.as_jid(), into).await?;
+            let merged = chat_merge::merge(tx, tenant, *account, hidden.as_jid(), into).await?;
             if let Some(from) = merged {
                 lanes::merge(tx, tenant, &from.to_string(), &into.to_string()).await?;
                 lanes::merge(tx, tenant, &hand_over::lane(from), &hand_over::lane(into)).await?;
@@ -126,7 +126,7 @@ impl Learned {
                     chat_id: into,
                     address: key.2.as_str().to_owned(),
                     merged_chat_id: from,
-                    merged_address: lid.as_jid().to_owned(),
+                    merged_address: hidden.as_jid().to_owned(),
                     at: Utc::now(),
                 };
                 let envelope = Envelope::new(&teacher.job.scope, &event)
@@ -156,10 +156,11 @@ pub async fn chat_address(
     account: AccountId,
     to: ChatAddress,
 ) -> Result<(ChatAddress, Option<Lid>), DatabaseError> {
-    let ChatAddress::Lid(lid) = to else {
-        return Ok((to, None));
+    let (hidden, lid) = match &to {
+        ChatAddress::Lid(lid) => (HiddenId::Lid(lid.clone()), Some(lid.clone())),
+        ChatAddress::User(user) => (HiddenId::User(user.clone()), None),
+        _ => return Ok((to, None)),
     };
-    let known = contact_lid::claim_one(tx, account, &lid).await?;
-    let address = known.map_or_else(|| ChatAddress::Lid(lid.clone()), ChatAddress::Phone);
-    Ok((address, Some(lid)))
+    let known = contact_lid::claim_one(tx, account, &hidden).await?;
+    Ok((known.map_or(to, ChatAddress::Phone), lid))
 }

@@ -17,13 +17,54 @@ pub async fn keep(
     instance: Option<&str>,
     body: &[u8],
 ) -> Result<(), DatabaseError> {
-    metrics::counter!("kanal_webhooks_quarantined_total", "reason" => reason).increment(1);
+    let one = Stray {
+        reason,
+        instance,
+        body,
+    };
+    keep_all(db, provider, &[], &[one]).await
+}
+
+/// A webhook that is nobody's, or a part of one.
+#[derive(Clone, Copy)]
+pub struct Stray<'a> {
+    /// Why it is nobody's, as a stable code.
+    pub reason: &'static str,
+    /// What it says whose it is.
+    pub instance: Option<&'a str>,
+    /// Its bytes.
+    pub body: &'a [u8],
+}
+
+/// As [`keep`], for many that came together, signed with a secret of each of these endpoints.
+///
+/// # Errors
+/// [`DatabaseError`]; none of them is kept then.
+pub async fn keep_all(
+    db: &Database,
+    provider: Provider,
+    signed_by: &[String],
+    strays: &[Stray<'_>],
+) -> Result<(), DatabaseError> {
     let mut tx = PlatformTransaction::begin(db, PlatformScope::for_purpose("quarantine webhook")).await?;
-    let kept = store::quarantine::insert(&mut tx, provider, reason, instance, body).await?;
+    let mut full = 0_u64;
+    for stray in strays {
+        metrics::counter!("kanal_webhooks_quarantined_total", "reason" => stray.reason).increment(1);
+        let kept = store::quarantine::insert(
+            &mut tx,
+            provider,
+            stray.reason,
+            stray.instance,
+            signed_by,
+            stray.body,
+        )
+        .await?;
+        full += u64::from(!kept);
+    }
     tx.commit().await?;
-    if !kept {
-        metrics::counter!("kanal_quarantine_full_total").increment(1);
-        tracing::error!(reason, "the quarantine is full, a webhook was only counted");
+    if full > 0 {
+        metrics::counter!("kanal_quarantine_full_total").increment(full);
+        tracing::error!(full, "the quarantine is full, webhooks were only counted");
     }
     Ok(())
 }

@@ -34,6 +34,7 @@ pub async fn refuse(
             .map_err(|error| refused(error.into()))?,
         status: DeliveryStatus::Failed,
         reason: Some(reason.to_owned()),
+        detail: None,
         put_aside: false,
         // One that cannot be kept cannot be known to anybody either.
         reference: order.reference.clone().filter(|text| !text.contains('\0')),

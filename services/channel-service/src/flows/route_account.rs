@@ -17,7 +17,8 @@ use whatsapp::credentials::WebhookKey;
 use whatsapp::event::Keep;
 
 use crate::endpoints::Endpoints;
-use crate::store::{account, tenant};
+use crate::store::cloud_number::NumberRow;
+use crate::store::{account, cloud_number, tenant};
 
 /// An account as webhooks need to know it. In the cache its keys stay sealed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -30,6 +31,9 @@ pub struct AccountRoute {
     endpoint: Option<(String, String)>,
     #[serde(default)]
     kept: KeptPlaces,
+    /// Its number at Meta, where it was found by that.
+    #[serde(default)]
+    number: Option<NumberRow>,
 }
 
 /// Messages from which places the tenant keeps, besides those of conversations with one person.
@@ -64,6 +68,19 @@ impl AccountRoute {
             broadcasts: self.kept.broadcasts,
             status: self.kept.status,
         }
+    }
+
+    /// The provider and the name of the endpoint that it is bound to.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<(&str, &str)> {
+        let (provider, name) = self.endpoint.as_ref()?;
+        Some((provider, name))
+    }
+
+    /// Its number at Meta, where it was found by that.
+    #[must_use]
+    pub const fn number(&self) -> Option<&NumberRow> {
+        self.number.as_ref()
     }
 
     /// May a webhook with this session id be the account's? Older servers send none.
@@ -201,7 +218,13 @@ impl AccountRoutes {
         };
         let scope = resolved.scope();
         let mut tx = TenantTransaction::begin(&self.db, &scope, "load account route").await?;
-        let row = account::find(&mut tx, AccountId::from_uuid(resolved.subject())).await?;
+        let id = AccountId::from_uuid(resolved.subject());
+        let row = account::find(&mut tx, id).await?;
+        let number = if external.kind() == account::CLOUD_NUMBER {
+            cloud_number::of_account(&mut tx, id).await?
+        } else {
+            None
+        };
         let tenant = tenant::find(&mut tx).await?;
         tx.commit().await?;
         Ok(Some(AccountRoute {
@@ -214,6 +237,7 @@ impl AccountRoutes {
                 broadcasts: tenant.keep_broadcasts,
                 status: tenant.keep_status,
             }),
+            number,
         }))
     }
 }

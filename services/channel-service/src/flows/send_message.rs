@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | accepted | `sent` | done |
 //! | retry later | stays `queued` | waits, counted; after the last attempt `parked` |
+//! | its endpoint cannot be reached, and it certainly did not go out | stays `queued` | waits, not counted, until the endpoint answers; `parked` when its own time is over |
 //! | rate limited | stays `queued` | waits, not counted, and with it every other chat of the account |
 //! | rejected | `failed` | done |
 //! | unknown, sending again changes nothing | `unknown` | repeated with the same id; after the last attempt put aside |
@@ -15,7 +16,8 @@
 //! | its account's endpoint is not configured | stays `queued` | waits, not counted, until it is |
 //! | it may have gone out through an endpoint that its account has left | `unknown` | put aside: never sent again |
 //!
-//! How long a call may take and how often a failure is repeated may be the tenant's own choice.
+//! How long a call may take and how often a failure is repeated may be the tenant's own choice; of failures, only those count
+//! for a tenant's choice that were answers of the endpoint.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,10 +41,12 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use whatsapp::credentials::SessionToken;
 use whatsapp::port::{FileBytes, OperatorText, OutboundMessage, SendMessage, SendOutcome, UnknownReason};
 
+use super::endpoint_away::{NO_FILE, Waiting};
 use super::load_media::{LoadMedia, MediaNotLoaded, Wanted};
 use super::outbound_message::{self, Draft, Obstacle};
 use super::pace::Pace;
 use super::queue_message::SendTask;
+use super::send_outcome::{Tries, rule_away};
 use super::session::{ENDPOINT_CHANGED, Hearing};
 use super::tenant_config::TenantConfigs;
 use crate::config::PRIMARY;
@@ -131,6 +135,8 @@ enum Head {
     Send(Box<Ready>),
     /// Nothing may go out for so long, for this reason.
     Held(Duration, &'static str),
+    /// Its endpoint cannot be reached; the next look is due after so long.
+    Away(Arc<LiveEndpoint>, Waiting, Duration),
     /// It needs no sending: evidence came that it went out, or it is not there any more.
     Settled,
     /// It may have gone out through an endpoint that its account has left.
@@ -155,6 +161,9 @@ impl Sender {
         let ready = match self.head(lease, task).await? {
             Head::Send(ready) => ready,
             Head::Held(wait, reason) => return self.wait(lease, task, wait, reason).await,
+            Head::Away(endpoint, waiting, wait) => {
+                return self.hold(lease, task, &endpoint, waiting, wait).await;
+            }
             Head::Settled => return self.settle(lease, task).await,
             Head::Elsewhere => return self.give_up_unknown(lease, task, ENDPOINT_CHANGED, "").await,
             Head::Impossible(reason) => return self.give_up(lease, task, reason).await,
@@ -172,6 +181,7 @@ impl Sender {
         }
         let config = self.configs.of(lease.scope()).await;
         let config = config.map_err(|error| DatabaseError::Unavailable(Box::new(error)))?;
+        let answered = self.answered_before(lease, task, &config).await?;
         let started = Instant::now();
         let Ready {
             account,
@@ -184,18 +194,40 @@ impl Sender {
         let provider = endpoint.sender.as_ref();
         let ruling = match self.with_file(provider, draft).await {
             Ok((message, _memory)) => {
+                let limit = message.time_within(config.message_timeout().unwrap_or(self.timeout));
+                if let Err(wait) = endpoint.outage.ask(limit) {
+                    return self
+                        .hold(lease, task, &endpoint, Waiting::of(&row, task), wait)
+                        .await;
+                }
                 let called = Instant::now();
-                let limit = config.message_timeout().unwrap_or(self.timeout);
                 let outcome = send_within(provider, limit, &token, &message).await;
+                let away = endpoint.outage.note(&outcome);
                 metrics::histogram!("kanal_provider_send_seconds", "endpoint" => endpoint.name.to_string())
                     .record(called.elapsed());
                 // Other servers tell nothing of what they sent.
                 if endpoint.provider == Provider::Genfity && matches!(outcome, SendOutcome::Accepted { .. }) {
                     self.hearing.spoke(lease.scope(), account, kind, called);
                 }
-                self.rule(task, &config, provider.resend_safety(kind), outcome)
+                let tries = Tries {
+                    config: &config,
+                    answered,
+                };
+                match away {
+                    Some(wait) => rule_away(&endpoint, Waiting::of(&row, task), wait, outcome),
+                    None => self.rule(task, tries, provider.resend_safety(kind), outcome),
+                }
             }
-            Err(MediaNotLoaded::Later) => self.try_later(task, &config, "media_unavailable", None, None),
+            Err(MediaNotLoaded::Later) => self.try_later(
+                task,
+                Tries {
+                    config: &config,
+                    answered,
+                },
+                NO_FILE,
+                None,
+                None,
+            ),
             Err(MediaNotLoaded::Never) => return self.give_up(lease, task, "media_missing").await,
         };
         self.record(lease, task, &row, &endpoint, started.elapsed(), &ruling)
@@ -203,7 +235,7 @@ impl Sender {
     }
 
     /// Nobody was called: the place is given to another lane, and it is as if the head had not been begun.
-    async fn wait(
+    pub(super) async fn wait(
         &self,
         lease: &Lease,
         task: &Task,
@@ -269,6 +301,9 @@ impl Sender {
             let apart = Duration::from_millis(rand::random_range(0..AFTER_PAUSE_MS));
             return Ok(Head::Held(ENDPOINT_PAUSE + apart, "endpoint_missing"));
         };
+        if let Err(wait) = endpoint.outage.look() {
+            return Ok(Head::Away(endpoint, Waiting::of(&row, task), wait));
+        }
         let token = match self.token(lease, &account) {
             Ok(token) => token,
             Err(reason) => return Ok(Head::Impossible(reason)),
@@ -357,7 +392,7 @@ async fn send_within(
     token: &SessionToken,
     message: &OutboundMessage,
 ) -> SendOutcome {
-    let sent = tokio::time::timeout(message.time_within(limit), provider.send(token, message)).await;
+    let sent = tokio::time::timeout(limit, provider.send(token, message)).await;
     sent.unwrap_or_else(|_| SendOutcome::Unknown {
         reason: UnknownReason::Timeout,
         detail: OperatorText::default(),

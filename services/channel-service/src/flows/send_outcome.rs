@@ -11,10 +11,12 @@ use whatsapp::port::{ResendSafety, SendOutcome};
 
 use super::announce_status::{announce, announce_put_aside};
 use super::early_receipt;
+use super::endpoint_away::{Waiting, count_held, uses_up};
 use super::outbound_message;
 use super::send_message::Sender;
 use super::tenant_config::TenantConfig;
 use crate::endpoints::LiveEndpoint;
+use crate::endpoints::outage::UNREACHABLE;
 use crate::store::message::OutboundRow;
 use crate::store::send_attempt::{self, SendAttempt};
 use crate::store::{account, message, message_change, message_chat};
@@ -30,6 +32,8 @@ pub(super) struct Ruling {
     status: Option<DeliveryStatus>,
     at: DateTime<Utc>,
     task: TaskRuling,
+    /// Why the task waits or is put aside, where that is not why the attempt failed.
+    held: Option<&'static str>,
     /// The id it went out under.
     sent_as: Option<ProviderMessageId>,
 }
@@ -40,19 +44,71 @@ pub(super) enum TaskRuling {
     PutAside,
 }
 
+/// What bounds the tries of a message besides the schedule for everybody.
+#[derive(Clone, Copy)]
+pub(super) struct Tries<'a> {
+    pub(super) config: &'a TenantConfig,
+    /// Failures before this one that the endpoint answered.
+    pub(super) answered: u32,
+}
+
+/// The endpoint could not be reached and the message certainly did not go out: it waits, uncounted, until its time is
+/// over.
+pub(super) fn rule_away(
+    endpoint: &LiveEndpoint,
+    waiting: Waiting,
+    wait: Duration,
+    outcome: SendOutcome,
+) -> Ruling {
+    let (reason, after, detail) = match outcome {
+        SendOutcome::RetryLater {
+            reason,
+            after,
+            detail,
+        } => (reason.as_str(), after, Some(detail)),
+        _ => (UNREACHABLE, None, None),
+    };
+    let left = waiting.time_left(endpoint.outage.longest_wait());
+    if left.is_some() {
+        count_held(endpoint.name.as_str(), UNREACHABLE);
+    }
+    Ruling {
+        // At the end it is written down that an earlier try may have gone out.
+        attempt: if left.is_none() && waiting.is_orphaned {
+            "unknown"
+        } else {
+            "retry_later"
+        },
+        reason: Some(reason),
+        detail: detail.map(|detail| detail.as_str().to_owned()),
+        status: left.is_none().then(|| waiting.status_at_the_end()),
+        at: Utc::now(),
+        task: match left {
+            Some(left) => TaskRuling::Wait {
+                time: after.map_or(wait, |after| after.max(wait)).min(left),
+                counts: false,
+            },
+            None => TaskRuling::PutAside,
+        },
+        held: Some(UNREACHABLE),
+        sent_as: None,
+    }
+}
+
 impl Sender {
     /// It did not go out, and may at another time: waits, or is parked after the last attempt.
     pub(super) fn try_later(
         &self,
         task: &Task,
-        config: &TenantConfig,
+        tries: Tries<'_>,
         reason: &'static str,
         after: Option<Duration>,
         detail: Option<String>,
     ) -> Ruling {
-        let wait = self.wait_after(task, config);
+        let wait = self.wait_after(task, tries, reason);
         Ruling {
             sent_as: None,
+            held: None,
             attempt: "retry_later",
             reason: Some(reason),
             detail,
@@ -69,18 +125,18 @@ impl Sender {
     }
 
     /// How long to wait after this failure. `None`: it was the last attempt.
-    pub(super) fn wait_after(&self, task: &Task, config: &TenantConfig) -> Option<Duration> {
-        let failures = u32::try_from(task.failures).unwrap_or(0) + 1;
-        if config.gives_up_after(failures) {
+    fn wait_after(&self, task: &Task, tries: Tries<'_>, reason: &str) -> Option<Duration> {
+        if uses_up(reason) && tries.config.gives_up_after(tries.answered + 1) {
             return None;
         }
+        let failures = u32::try_from(task.failures).unwrap_or(0) + 1;
         self.retries.wait_after(failures, rand::random())
     }
 
     pub(super) fn rule(
         &self,
         task: &Task,
-        config: &TenantConfig,
+        tries: Tries<'_>,
         resend: ResendSafety,
         outcome: SendOutcome,
     ) -> Ruling {
@@ -92,6 +148,7 @@ impl Sender {
                 provider_message_id,
             } => Ruling {
                 sent_as: Some(provider_message_id),
+                held: None,
                 attempt: "accepted",
                 reason: None,
                 detail: None,
@@ -103,13 +160,14 @@ impl Sender {
                 reason,
                 after,
                 detail: text,
-            } => self.try_later(task, config, reason.as_str(), after, detail(&text)),
+            } => self.try_later(task, tries, reason.as_str(), after, detail(&text)),
             SendOutcome::RateLimited {
                 after,
                 detail: text,
                 scope: _,
             } => Ruling {
                 sent_as: None,
+                held: None,
                 attempt: RATE_LIMITED,
                 reason: Some("rate_limited"),
                 detail: detail(&text),
@@ -122,6 +180,7 @@ impl Sender {
             },
             SendOutcome::Rejected { reason, detail: text } => Ruling {
                 sent_as: None,
+                held: None,
                 attempt: "rejected",
                 reason: Some(reason.as_str()),
                 detail: detail(&text),
@@ -131,12 +190,13 @@ impl Sender {
             },
             SendOutcome::Unknown { reason, detail: text } => Ruling {
                 sent_as: None,
+                held: None,
                 attempt: "unknown",
                 reason: Some(reason.as_str()),
                 detail: detail(&text),
                 status: Some(DeliveryStatus::Unknown),
                 at: now,
-                task: match self.wait_after(task, config) {
+                task: match self.wait_after(task, tries, reason.as_str()) {
                     Some(time) if resend.may_repeat() => TaskRuling::Wait { time, counts: true },
                     _ => TaskRuling::PutAside,
                 },
@@ -156,6 +216,7 @@ impl Sender {
         metrics::counter!("kanal_send_attempts_total", "outcome" => ruling.attempt,
             "endpoint" => endpoint.name.to_string())
         .increment(1);
+        let why = ruling.held.or(ruling.reason);
         let id = MessageId::from_uuid(row.id);
         let mut tx = TenantTransaction::begin(&self.db, lease.scope(), "record send").await?;
         let theirs = ruling
@@ -190,17 +251,17 @@ impl Sender {
         }
         if let Some(status) = ruling.status {
             // Nothing moves when a receipt was faster than the answer: then the message is further already.
-            let mut moved = message::advance(&mut tx, id, status, ruling.reason).await?;
+            let mut moved = message::advance(&mut tx, id, status, why).await?;
             if matches!(ruling.task, TaskRuling::PutAside) {
                 if moved.is_none() {
                     // Unknown since an earlier attempt: new is that there will be no other.
-                    moved = message::give_reason(&mut tx, id, status, ruling.reason).await?;
+                    moved = message::give_reason(&mut tx, id, status, why).await?;
                 }
                 let moved = moved.into_iter().collect();
-                announce_put_aside(&mut tx, moved, status, ruling.reason, ruling.at).await?;
+                announce_put_aside(&mut tx, moved, status, why, ruling.at).await?;
             } else {
                 let moved = moved.into_iter().collect();
-                announce(&mut tx, moved, status, ruling.reason, ruling.at).await?;
+                announce(&mut tx, moved, status, why, ruling.at).await?;
             }
         }
         if let Some(learned) = &learned {
@@ -211,7 +272,7 @@ impl Sender {
         {
             account::pause_sending(&mut tx, AccountId::from_uuid(row.account_id), *time).await?;
         }
-        let reason = ruling.reason.unwrap_or_default();
+        let reason = why.unwrap_or_default();
         let next = match ruling.task {
             TaskRuling::Done => lease.done(&mut tx, task).await.map(|()| Next::Continue)?,
             TaskRuling::Wait { time, counts } => lease

@@ -17,6 +17,8 @@ pub const SESSION: &str = "genfity_session";
 pub const GOWA_DEVICE: &str = "gowa_device";
 /// Directory kind of the number such a device has: `{endpoint}/{address}`. Learned, never told by people.
 pub const GOWA_NUMBER: &str = "gowa_number";
+/// By the id of its number at Meta.
+pub const CLOUD_NUMBER: &str = "cloud_number";
 
 /// A row of `accounts`, credentials still sealed.
 #[derive(Debug, Clone, diesel::QueryableByName)]
@@ -279,7 +281,7 @@ pub async fn outside_ids(tx: &mut TenantTransaction) -> Result<Vec<(&'static str
 
 /// The directory kind of this name, if it is one of accounts.
 pub(super) fn kind_of(name: &str) -> Option<&'static str> {
-    [INSTANCE, SESSION, GOWA_DEVICE, GOWA_NUMBER]
+    [INSTANCE, SESSION, GOWA_DEVICE, GOWA_NUMBER, CLOUD_NUMBER]
         .into_iter()
         .find(|kind| *kind == name)
 }

@@ -1,17 +1,66 @@
-//! `contact_lids`: which number is behind a hidden id, as an account has learned it.
+//! `contact_lids`: which number is behind a hidden id, as an account has learned it. WhatsApp's own hidden ids stand there
+//! as their digits, Meta's user ids as addresses: no text is both.
 
 use std::collections::{BTreeMap, HashMap};
 
 use database::DatabaseError;
 use diesel::sql_types::{Array, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use domain::address::{Lid, PhoneNumber};
+use domain::address::{ChatAddress, Lid, PhoneNumber, UserId};
 use domain::ids::{AccountId, TenantId};
+use domain::message::InboundMessage;
 use tenant_isolation::{GroupTransaction, TenantTransaction};
 use uuid::Uuid;
 
+/// By what an account knows a person whose number it is not shown.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum HiddenId {
+    /// WhatsApp's hidden id.
+    Lid(Lid),
+    /// Meta's user id.
+    User(UserId),
+}
+
+impl HiddenId {
+    /// The one that a message shows of its partner.
+    #[must_use]
+    pub fn shown_by(message: &InboundMessage) -> Option<Self> {
+        let lid = message.chat_lid.clone().map(Self::Lid);
+        lid.or_else(|| message.chat_user.clone().map(Self::User))
+    }
+
+    /// The address of the chat with whoever is behind it, while nothing else is known.
+    #[must_use]
+    pub fn as_jid(&self) -> &str {
+        match self {
+            Self::Lid(lid) => lid.as_jid(),
+            Self::User(user) => user.as_jid(),
+        }
+    }
+
+    /// As it stands in the table.
+    #[must_use]
+    pub fn as_stored(&self) -> &str {
+        match self {
+            Self::Lid(lid) => lid.as_str(),
+            Self::User(user) => user.as_jid(),
+        }
+    }
+
+    fn of_stored(text: &str) -> Result<Self, DatabaseError> {
+        let refused = |error: domain::address::InvalidAddress| DatabaseError::Refused(error.into());
+        if !text.contains('@') {
+            return Lid::parse(text).map(Self::Lid).map_err(refused);
+        }
+        match ChatAddress::parse(text).map_err(refused)? {
+            ChatAddress::User(user) => Ok(Self::User(user)),
+            _ => Err(refused(domain::address::InvalidAddress::UserId)),
+        }
+    }
+}
+
 /// A hidden id as one account meets it.
-pub type LidKey = (TenantId, AccountId, Lid);
+pub type LidKey = (TenantId, AccountId, HiddenId);
 
 #[derive(diesel::QueryableByName)]
 struct Row {
@@ -44,9 +93,9 @@ pub async fn claim_group(
 pub async fn claim_one(
     tx: &mut TenantTransaction,
     account: AccountId,
-    lid: &Lid,
+    hidden: &HiddenId,
 ) -> Result<Option<PhoneNumber>, DatabaseError> {
-    let key = (tx.scope().tenant().clone(), account, lid.clone());
+    let key = (tx.scope().tenant().clone(), account, hidden.clone());
     let claims = BTreeMap::from([(key, None)]);
     let known = claim(tx.connection(), &claims).await?;
     Ok(known.into_values().next())
@@ -76,7 +125,12 @@ async fn claim(
             .map(|(_, account, _)| account.as_uuid())
             .collect::<Vec<_>>(),
     )
-    .bind::<Array<Text>, _>(claims.keys().map(|(.., lid)| lid.as_str()).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(
+        claims
+            .keys()
+            .map(|(.., hidden)| hidden.as_stored())
+            .collect::<Vec<_>>(),
+    )
     .bind::<Array<Nullable<Text>>, _>(
         claims
             .values()
@@ -92,7 +146,7 @@ async fn claim(
         let key = (
             TenantId::parse(row.tenant_id).map_err(|error| refused(error.into()))?,
             AccountId::from_uuid(row.account_id),
-            Lid::parse(&row.lid).map_err(|error| refused(error.into()))?,
+            HiddenId::of_stored(&row.lid)?,
         );
         let phone = PhoneNumber::parse(&phone).map_err(|error| refused(error.into()))?;
         known.insert(key, phone);

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use database::DatabaseError;
-use diesel::sql_types::{Array, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::delivery::DeliveryStatus;
 use domain::ids::{AccountId, MessageId, ProviderMessageId};
@@ -67,6 +67,17 @@ pub async fn forget_known(
     Ok(())
 }
 
+/// What was told of a message before its id was known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EarlyReceipt {
+    /// Where it stands.
+    pub status: DeliveryStatus,
+    /// When it got there.
+    pub at: DateTime<Utc>,
+    /// Why, when it failed.
+    pub reason: Option<String>,
+}
+
 /// Takes the receipt that waits for a message with this id, if there is one. Receipts that are just coming wait until the
 /// commit and then find the message.
 ///
@@ -76,20 +87,22 @@ pub async fn claim(
     tx: &mut TenantTransaction,
     account: AccountId,
     id: &ProviderMessageId,
-) -> Result<Option<(DeliveryStatus, DateTime<Utc>)>, DatabaseError> {
+) -> Result<Option<EarlyReceipt>, DatabaseError> {
     #[derive(diesel::QueryableByName)]
     struct Row {
         #[diesel(sql_type = Text)]
         status: String,
         #[diesel(sql_type = Timestamptz)]
         at: DateTime<Utc>,
+        #[diesel(sql_type = Nullable<Text>)]
+        reason: Option<String>,
     }
     let tenant = tx.scope().tenant().to_string();
     let row: Row = diesel::sql_query(
         "INSERT INTO early_receipts AS e (tenant_id, account_id, provider_message_id, status, at) \
          VALUES ($1, $2, $3, $4, now()) \
          ON CONFLICT (tenant_id, account_id, provider_message_id) DO UPDATE SET status = e.status \
-         RETURNING e.status, e.at",
+         RETURNING e.status, e.at, e.reason",
     )
     .bind::<Text, _>(&tenant)
     .bind::<SqlUuid, _>(account.as_uuid())
@@ -105,11 +118,13 @@ pub async fn claim(
     .bind::<Text, _>(id.as_str())
     .execute(tx.connection())
     .await?;
-    Ok(row.status.parse().ok().map(|status| (status, row.at)))
+    let Row { status, at, reason } = row;
+    let status = status.parse().ok();
+    Ok(status.map(|status| EarlyReceipt { status, at, reason }))
 }
 
 /// Notes the id in the dedup ledger, so that the message is not taken for one that was typed on the phone when the provider
-/// tells of it. False: it did so already.
+/// tells of it. False: it did so already, and the id is another message's.
 ///
 /// # Errors
 /// [`DatabaseError`].
@@ -121,8 +136,9 @@ pub async fn note_id(
 ) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     let noted = diesel::sql_query(
-        "INSERT INTO inbound_ledger (tenant_id, account_id, provider_message_id, message_id) \
-         VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+        "INSERT INTO inbound_ledger AS l (tenant_id, account_id, provider_message_id, message_id) \
+         VALUES ($1, $2, $3, $4) ON CONFLICT (tenant_id, account_id, provider_message_id) DO UPDATE \
+            SET received_at = l.received_at WHERE l.message_id = excluded.message_id",
     )
     .bind::<Text, _>(tenant)
     .bind::<SqlUuid, _>(account.as_uuid())

@@ -6,12 +6,14 @@ use chrono::{DateTime, Utc};
 use database::DatabaseError;
 use diesel::sql_types::{Array, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use domain::address::{Lid, PhoneNumber};
+use domain::address::PhoneNumber;
 use domain::delivery::DeliveryStatus;
 use domain::ids::{AccountId, ChatId, MessageId, ProviderMessageId, TenantId};
 use domain::message::{Direction, MessageKind};
 use tenant_isolation::{GroupTransaction, TenantTransaction};
 use uuid::Uuid;
+
+use super::contact_lid::HiddenId;
 
 /// A message to be kept.
 #[derive(Clone)]
@@ -64,7 +66,7 @@ pub struct LedgerEntry {
     /// The id the message will have.
     pub message: MessageId,
     /// The partner's hidden id, where the message tells it.
-    pub lid: Option<Lid>,
+    pub hidden: Option<HiddenId>,
 }
 
 /// A message that was not accepted before, and which number its partner's hidden id was known to have.
@@ -90,7 +92,7 @@ struct IdRow {
 /// # Errors
 /// [`DatabaseError`].
 pub async fn note_new(tx: &mut GroupTransaction, entries: &[LedgerEntry]) -> Result<Noted, DatabaseError> {
-    let lid = |entry: &LedgerEntry| entry.lid.as_ref().map(|lid| lid.as_str().to_owned());
+    let hidden = |entry: &LedgerEntry| entry.hidden.as_ref().map(|id| id.as_stored().to_owned());
     // What is known of the hidden ids comes along, so that messages that teach nothing new cost no question of their own.
     let rows: Vec<NotedRow> = diesel::sql_query(
         "WITH noted AS (INSERT INTO inbound_ledger (tenant_id, account_id, provider_message_id, message_id) \
@@ -108,7 +110,7 @@ pub async fn note_new(tx: &mut GroupTransaction, entries: &[LedgerEntry]) -> Res
             .collect::<Vec<_>>(),
     )
     .bind::<Array<SqlUuid>, _>(entries.iter().map(|e| e.message.as_uuid()).collect::<Vec<_>>())
-    .bind::<Array<Nullable<Text>>, _>(entries.iter().map(lid).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Text>>, _>(entries.iter().map(hidden).collect::<Vec<_>>())
     .load(tx.connection())
     .await?;
     let known = |phone: Option<String>| phone.and_then(|phone| PhoneNumber::parse(&phone).ok());
@@ -229,6 +231,9 @@ pub struct OutboundRow {
     /// Where its tenant stands.
     #[diesel(sql_type = Nullable<Text>)]
     pub tenant_status: Option<String>,
+    /// When it was queued, be it by hand, or came to stand where it stands.
+    #[diesel(sql_type = Timestamptz)]
+    pub updated_at: DateTime<Utc>,
 }
 
 /// Finds a message of ours and to whom it goes.
@@ -239,7 +244,7 @@ pub async fn find_outbound(tx: &mut TenantTransaction, id: MessageId) -> Result<
     let tenant = tx.scope().tenant().to_string();
     let row = diesel::sql_query(
         "SELECT m.id, m.account_id, m.chat_id, m.provider_message_id, c.address, m.content, m.quoted, m.status, \
-                a.phone AS own_phone, t.status AS tenant_status \
+                a.phone AS own_phone, t.status AS tenant_status, m.updated_at \
          FROM messages m JOIN chats c ON c.tenant_id = m.tenant_id AND c.id = m.chat_id \
          JOIN accounts a ON a.tenant_id = m.tenant_id AND a.id = m.account_id \
          LEFT JOIN tenants t ON t.tenant_id = m.tenant_id \

@@ -82,3 +82,30 @@ pub async fn lock_by_provider_id(
     }
     Err(DatabaseError::Contended)
 }
+
+/// Holds the chats of those messages of ours that may still move by what was told of them, in one order, until the commit.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn lock_all_by_provider_id(
+    tx: &mut TenantTransaction,
+    account: AccountId,
+    ids: &[&ProviderMessageId],
+) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    for _ in 0..MOST_LOOKS {
+        let found: Held = diesel::sql_query(holding!(
+            "tenant_id = $1 AND account_id = $2 AND provider_message_id = ANY ($3) AND direction = 'outbound' \
+             AND status <> 'read'"
+        ))
+        .bind::<Text, _>(&tenant)
+        .bind::<SqlUuid, _>(account.as_uuid())
+        .bind::<Array<Text>, _>(ids.iter().map(|id| id.as_str()).collect::<Vec<_>>())
+        .get_result(tx.connection())
+        .await?;
+        if found.missing == 0 {
+            return Ok(());
+        }
+    }
+    Err(DatabaseError::Contended)
+}

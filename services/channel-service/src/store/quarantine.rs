@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use database::DatabaseError;
-use diesel::sql_types::{BigInt, Binary, Double, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Binary, Double, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::endpoint::Provider;
 use tenant_isolation::PlatformTransaction;
@@ -23,12 +23,13 @@ pub async fn insert(
     provider: Provider,
     reason: &'static str,
     instance: Option<&str>,
+    signed_by: &[String],
     body: &[u8],
 ) -> Result<bool, DatabaseError> {
     let kept = body.get(..KEPT_BYTES).unwrap_or(body);
     let inserted = diesel::sql_query(
-        "INSERT INTO quarantine (id, reason, provider, instance, body, body_size) \
-         SELECT $1, $2, $7, $3, $4, $5 \
+        "INSERT INTO quarantine (id, reason, provider, instance, body, body_size, signed_by) \
+         SELECT $1, $2, $7, $3, $4, $5, $8 \
          WHERE (SELECT count(*) FROM (SELECT 1 FROM quarantine LIMIT $6) AS kept) < $6",
     )
     .bind::<SqlUuid, _>(Uuid::now_v7())
@@ -38,9 +39,62 @@ pub async fn insert(
     .bind::<BigInt, _>(i64::try_from(body.len()).unwrap_or(i64::MAX))
     .bind::<BigInt, _>(MOST_ROWS)
     .bind::<Text, _>(provider.as_str())
+    .bind::<Array<Text>, _>(signed_by)
     .execute(tx.connection())
     .await?;
     Ok(inserted == 1)
+}
+
+/// A body that may be somebody's by now.
+#[derive(diesel::QueryableByName)]
+pub struct KeptBody {
+    /// The row.
+    #[diesel(sql_type = SqlUuid)]
+    pub id: Uuid,
+    /// The endpoints one of whose secrets had signed it.
+    #[diesel(sql_type = Array<Text>)]
+    pub signed_by: Vec<String>,
+    /// The body, whole.
+    #[diesel(sql_type = Binary)]
+    pub body: Vec<u8>,
+}
+
+/// What was kept for one of these reasons under one of these names, in the order in which it came, at most `most` behind
+/// a row. What was cut is not among it.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn kept_for(
+    tx: &mut PlatformTransaction,
+    instances: &[&str],
+    reasons: &[&str],
+    after: Uuid,
+    most: i64,
+) -> Result<Vec<KeptBody>, DatabaseError> {
+    let rows = diesel::sql_query(
+        "SELECT id, signed_by, body FROM quarantine \
+         WHERE provider = 'cloud' AND instance = ANY ($1) AND reason = ANY ($2) AND id > $3 \
+           AND body_size = octet_length(body) ORDER BY id LIMIT $4",
+    )
+    .bind::<Array<Text>, _>(instances)
+    .bind::<Array<Text>, _>(reasons)
+    .bind::<SqlUuid, _>(after)
+    .bind::<BigInt, _>(most)
+    .load(tx.connection())
+    .await?;
+    Ok(rows)
+}
+
+/// Forgets what is somebody's now.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn forget(tx: &mut PlatformTransaction, ids: &[Uuid]) -> Result<(), DatabaseError> {
+    diesel::sql_query("DELETE FROM quarantine WHERE id = ANY ($1)")
+        .bind::<Array<SqlUuid>, _>(ids)
+        .execute(tx.connection())
+        .await?;
+    Ok(())
 }
 
 /// A table whose rows lose their use with time, and the column that tells how old they are.
@@ -60,11 +114,15 @@ pub enum Aging {
     ProviderEvents,
     /// Receipts for messages that nobody has sent here.
     EarlyReceipts,
+    /// What was told of messages besides how far they went.
+    StatusDetails,
+    /// What Meta told of accounts, templates, numbers and people.
+    CloudUpdates,
 }
 
 impl Aging {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Quarantine,
         Self::Ledger,
         Self::SendRequests,
@@ -72,6 +130,8 @@ impl Aging {
         Self::PendingMessages,
         Self::ProviderEvents,
         Self::EarlyReceipts,
+        Self::StatusDetails,
+        Self::CloudUpdates,
     ];
 
     const fn table(self) -> &'static str {
@@ -83,6 +143,8 @@ impl Aging {
             Self::PendingMessages => "pending_messages",
             Self::ProviderEvents => "provider_events",
             Self::EarlyReceipts => "early_receipts",
+            Self::StatusDetails => "message_status_details",
+            Self::CloudUpdates => "cloud_updates",
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use database::DatabaseError;
-use diesel::sql_types::{BigInt, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::ids::MessageId;
 use tenant_isolation::TenantTransaction;
@@ -45,4 +45,33 @@ pub async fn insert(tx: &mut TenantTransaction, attempt: &SendAttempt<'_>) -> Re
     .execute(tx.connection())
     .await?;
     Ok(())
+}
+
+/// Why the last tries failed that counted, at most `most`. Those with one of the reasons `passed_over` did not.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn last_reasons(
+    tx: &mut TenantTransaction,
+    message: MessageId,
+    passed_over: &[&str],
+    most: i32,
+) -> Result<Vec<String>, DatabaseError> {
+    #[derive(diesel::QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        reason: String,
+    }
+    let tenant = tx.scope().tenant().to_string();
+    let rows: Vec<Row> = diesel::sql_query(
+        "SELECT reason FROM send_attempts WHERE tenant_id = $1 AND message_id = $2 \
+             AND outcome IN ('retry_later', 'unknown') AND reason <> ALL ($3) ORDER BY seq DESC LIMIT $4",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(message.as_uuid())
+    .bind::<Array<Text>, _>(passed_over)
+    .bind::<BigInt, _>(i64::from(most))
+    .load(tx.connection())
+    .await?;
+    Ok(rows.into_iter().map(|row| row.reason).collect())
 }

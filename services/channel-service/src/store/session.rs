@@ -5,6 +5,7 @@ use database::DatabaseError;
 use diesel::sql_types::{Array, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::account::AccountStatus;
+use domain::endpoint::Provider;
 use domain::ids::AccountId;
 use tenant_isolation::{PlatformTransaction, TenantTransaction};
 use uuid::Uuid;
@@ -59,6 +60,12 @@ impl SessionRow {
     pub const fn account(&self) -> AccountId {
         AccountId::from_uuid(self.id)
     }
+
+    /// It is a number of Meta's Cloud API: nothing was made for it outside.
+    #[must_use]
+    pub fn is_number(&self) -> bool {
+        self.provider == Provider::Cloud.as_str()
+    }
 }
 
 /// Who made a session, and so who can take it away.
@@ -70,6 +77,8 @@ pub enum SessionVia {
     Server,
     /// A GoWA, whose device it is.
     Gowa,
+    /// Nobody: it is a number at Meta.
+    Cloud,
     /// Nobody: it exists on paper.
     DryRun,
 }
@@ -82,6 +91,7 @@ impl SessionVia {
             Self::Gateway => "gateway",
             Self::Server => "server",
             Self::Gowa => "gowa",
+            Self::Cloud => "cloud",
             Self::DryRun => "dry_run",
         }
     }
@@ -89,7 +99,7 @@ impl SessionVia {
     /// Reads the name in the tables.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Gateway, Self::Server, Self::Gowa, Self::DryRun]
+        [Self::Gateway, Self::Server, Self::Gowa, Self::Cloud, Self::DryRun]
             .into_iter()
             .find(|via| via.as_str() == text)
     }

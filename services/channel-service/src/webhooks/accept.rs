@@ -1,14 +1,20 @@
 //! What becomes of a webhook that was verified, whichever provider it came from: message, receipt and the rest each go
 //! their way, and the answer is given after the commit.
 
+use std::borrow::Cow;
+
 use actix_web::{HttpRequest, HttpResponse};
+use database::DatabaseError;
+use domain::ids::{AccountId, MessageId};
+use domain::message::InboundMessage;
 use serde_json::json;
+use tenant_isolation::TenantScope;
 use whatsapp::error::Unusable;
 use whatsapp::event::{InboundEvent, SkipReason};
 
 use crate::app::State;
 use crate::error::ServiceError;
-use crate::flows::ingest_message::{IngestError, IngestJob, Ingested};
+use crate::flows::ingest_message::{IngestJob, Ingested};
 use crate::flows::media::InlineFile;
 use crate::flows::route_account::AccountRoute;
 use crate::flows::{early_receipt, record_event};
@@ -37,89 +43,141 @@ pub(super) enum Ids {
     OfProvider,
 }
 
+/// What became of one thing that a webhook told.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// A message is kept.
+    Message(MessageId),
+    /// It is dealt with.
+    Done(Cow<'static, str>),
+}
+
+impl Taken {
+    pub(super) const fn done(what: &'static str) -> Self {
+        Self::Done(Cow::Borrowed(what))
+    }
+}
+
+/// Takes the one event of a webhook, and answers it.
 pub(super) async fn accept(
     state: &State,
     route: &AccountRoute,
     arrived: Arrived<'_>,
 ) -> Result<HttpResponse, ServiceError> {
-    let (scope, account) = (route.scope(), route.account());
-    state.sessions.hearing().heard(&scope, account);
+    Ok(
+        match take(state, &route.scope(), route.account(), arrived).await? {
+            Taken::Message(id) => HttpResponse::Ok().json(json!({"status": "ok", "message_id": id})),
+            Taken::Done(what) => done(&what),
+        },
+    )
+}
+
+/// Takes one event. It is dealt with, or durable, when this returns.
+///
+/// # Errors
+/// Then the provider has to bring it again.
+pub(super) async fn take(
+    state: &State,
+    scope: &TenantScope,
+    account: AccountId,
+    arrived: Arrived<'_>,
+) -> Result<Taken, ServiceError> {
+    state.sessions.hearing().heard(scope, account);
     let event = match arrived.event {
         Ok(event) => event,
         Err(unusable) => {
-            // It is the tenant's, so it is kept with the tenant's things and not among strangers'.
-            let event = KeptEvent {
-                account,
-                type_name: arrived.type_name,
-                reason: Some(unusable.code()),
-                payload: arrived.payload,
-            };
-            if !record_event::keep(&state.db, &scope, &event).await? {
-                return Err(ServiceError::Overloaded);
-            }
-            return Ok(done("No message to process"));
+            let reason = Some(unusable.code());
+            keep(state, scope, account, arrived.type_name, reason, arrived.payload).await?;
+            return Ok(Taken::done("No message to process"));
         }
     };
     match event {
         InboundEvent::Message(message) => {
-            let media = state
-                .media
-                .take_in(&scope, account, &message, arrived.inline)
-                .await?;
-            let taken_in = media.clone();
-            let job = IngestJob {
-                scope,
-                account,
-                request_id: web::request_id(),
-                message: *message,
-                media,
-            };
+            let job = job_of(state, scope, account, *message, arrived.inline).await?;
+            let taken_in = job.media.clone();
             match state.ingest.submit(job).await {
-                Ok(Ingested::New(id)) => {
-                    Ok(HttpResponse::Ok().json(json!({"status": "ok", "message_id": id})))
-                }
+                Ok(Ingested::New(id)) => Ok(Taken::Message(id)),
                 Ok(Ingested::Duplicate) => {
                     if let Some(file) = taken_in {
                         state.media.take_back(&file).await;
                     }
-                    Ok(done("Duplicate message"))
+                    Ok(Taken::done("Duplicate message"))
                 }
-                Err(IngestError::Overloaded) => Err(ServiceError::Overloaded),
-                Err(IngestError::Database(error)) => Err(error.into()),
+                Err(error) => Err(error.into()),
             }
         }
         InboundEvent::Receipt(receipt) => {
             let (db, relay) = (&state.db, &state.relay);
             match arrived.ids {
-                Ids::Ours => record_event::receipt(db, relay, &scope, account, &receipt).await?,
-                Ids::OfProvider => early_receipt::receipt(db, relay, &scope, account, &receipt).await?,
+                Ids::Ours => record_event::receipt(db, relay, scope, account, &receipt).await?,
+                Ids::OfProvider => early_receipt::receipt(db, relay, scope, account, &receipt).await?,
             };
-            Ok(done("Receipt recorded"))
+            Ok(Taken::done("Receipt recorded"))
         }
         InboundEvent::Sent(echo) => {
-            record_event::sent_echo(&state.db, &state.relay, &scope, account, &echo).await?;
-            Ok(done("Echo recorded"))
+            record_event::sent_echo(&state.db, &state.relay, scope, account, &echo).await?;
+            Ok(Taken::done("Echo recorded"))
         }
         InboundEvent::Session(event) => {
-            record_event::session(&state.db, &scope, account, &event).await?;
-            state.sessions.changed(&scope, account).await;
-            Ok(done("Session state recorded"))
+            record_event::session(&state.db, scope, account, &event).await?;
+            state.sessions.changed(scope, account).await;
+            Ok(Taken::done("Session state recorded"))
         }
         InboundEvent::Skipped(reason) => {
             metrics::counter!("kanal_messages_skipped_total", "reason" => reason.as_str()).increment(1);
-            Ok(done(skipped(reason)))
+            Ok(Taken::done(skipped(reason)))
         }
         InboundEvent::Ignored { type_name } => {
             metrics::counter!("kanal_events_ignored_total", "type" => type_name).increment(1);
-            Ok(done(&format!("Ignored event type: {type_name}")))
+            Ok(Taken::Done(format!("Ignored event type: {type_name}").into()))
         }
         InboundEvent::Unknown(event) => {
             metrics::counter!("kanal_events_unknown_total").increment(1);
-            if !record_event::unknown(&state.db, &scope, account, &event).await? {
+            if !record_event::unknown(&state.db, scope, account, &event).await? {
                 return Err(ServiceError::Overloaded);
             }
-            Ok(done("Event kept"))
+            Ok(Taken::done("Event kept"))
         }
+    }
+}
+
+/// A message on its way to the committers, with its file where that came along.
+pub(super) async fn job_of(
+    state: &State,
+    scope: &TenantScope,
+    account: AccountId,
+    message: InboundMessage,
+    inline: Option<InlineFile<'_>>,
+) -> Result<IngestJob, DatabaseError> {
+    let media = state.media.take_in(scope, account, &message, inline).await?;
+    Ok(IngestJob {
+        scope: scope.clone(),
+        account,
+        request_id: web::request_id(),
+        message,
+        media,
+    })
+}
+
+/// Keeps what cannot be used. It is the tenant's, so it is kept with the tenant's things and not among strangers'.
+pub(super) async fn keep(
+    state: &State,
+    scope: &TenantScope,
+    account: AccountId,
+    type_name: &str,
+    reason: Option<&'static str>,
+    payload: &str,
+) -> Result<(), ServiceError> {
+    let event = KeptEvent {
+        account,
+        type_name,
+        reason,
+        payload,
+    };
+    if record_event::keep(&state.db, scope, &event).await? {
+        Ok(())
+    } else {
+        Err(ServiceError::Overloaded)
     }
 }
 

@@ -269,7 +269,7 @@ async fn a_device_moves_with_its_village_and_is_paired_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_a_cloud_endpoint_no_device_can_be_made_yet() {
+async fn on_a_cloud_endpoint_no_device_is_made_without_a_number() {
     let app = TestApp::with(Wishes {
         settings: &[(
             "WHATSAPP_ENDPOINTS",
@@ -282,7 +282,7 @@ async fn on_a_cloud_endpoint_no_device_can_be_made_yet() {
     let desk = Desk::open(&app, "desa-satu", 2).await;
     desk.call(Method::POST, "", None)
         .await
-        .assert_error(409, "not_supported_yet");
+        .assert_error(409, "phone_number_id_required");
     assert_eq!(app.count("session_intents").await, 0);
     let none = desk.call(Method::GET, "", None).await;
     assert_eq!(none.json(), json!({"devices": [], "count": 0, "limit": 2}));
@@ -302,7 +302,7 @@ async fn on_a_cloud_endpoint_no_device_can_be_made_yet() {
     );
     desk.call(Method::POST, &format!("/{id}/connect"), None)
         .await
-        .assert_error(409, "not_supported_yet");
+        .assert_error(409, "phone_number_id_required");
     let gone = desk.call(Method::DELETE, &format!("/{id}"), None).await;
     assert_eq!(gone.status, 200, "{}", gone.text);
     assert_eq!(desk.call(Method::GET, "", None).await.json()["count"], 0);

@@ -54,7 +54,7 @@ fn names(of: &[EndpointName]) -> Vec<&str> {
 }
 
 /// A tenant whose session is at another server than the harness's.
-async fn tenant_at(app: &TestApp, simulator: &Simulator, endpoint: &str, id: &str) -> Tenant {
+pub(crate) async fn tenant_at(app: &TestApp, simulator: &Simulator, endpoint: &str, id: &str) -> Tenant {
     let session: WaUser = simulator
         .create_wa_session(NewSession {
             name: format!("{id}-wa"),

@@ -778,6 +778,8 @@ fn settings(wishes: &Wishes, proxies: &Proxies, prefix: &str, simulator: &str, h
         ("SEND_ATTEMPTS", wishes.send_attempts),
         ("SEND_RETRY_FIRST_MS", wishes.retry_first_ms),
         ("SEND_RETRY_CAP_MS", wishes.retry_cap_ms),
+        ("ENDPOINT_REST_FIRST_MS", "50"),
+        ("ENDPOINT_REST_CAP_MS", "400"),
         ("WEBHOOK_BODY_LIMIT_BYTES", wishes.media.body_limit_bytes),
         ("MEDIA_PUBLIC_URL", "https://files.example/uploads"),
         ("MEDIA_INTERNAL_URL", "http://inside.example/uploads"),

@@ -52,6 +52,11 @@ async fn the_sweep_takes_only_what_is_older() {
          INSERT INTO early_receipts (tenant_id, account_id, provider_message_id, status, at, received_at) \
              SELECT tenant_id, id, '3EB0EARLY' || n, 'read', now(), now() - n * interval '10 days' \
              FROM accounts, generate_series(1, 3) n; \
+         INSERT INTO message_status_details (tenant_id, account_id, provider_message_id, received_at) \
+             SELECT tenant_id, id, 'wamid.' || n, now() - n * interval '10 days' FROM accounts, generate_series(1, 2) n; \
+         INSERT INTO cloud_updates (tenant_id, scope, key, id, kind, payload, received_at) \
+             SELECT 'desa-lain', '1', n::text, gen_random_uuid(), 'account', '{}', now() - n * interval '10 days' \
+             FROM generate_series(1, 2) n; \
          INSERT INTO inbound_ledger (tenant_id, account_id, provider_message_id, message_id, received_at) \
              SELECT 'desa-lain', gen_random_uuid(), 'lama-' || n, gen_random_uuid(), now() - interval '30 days' \
              FROM generate_series(1, 2500) n",
@@ -74,7 +79,9 @@ async fn the_sweep_takes_only_what_is_older() {
             ("AiReplies".to_owned(), 1),
             ("PendingMessages".to_owned(), 1),
             ("ProviderEvents".to_owned(), 2),
-            ("EarlyReceipts".to_owned(), 2)
+            ("EarlyReceipts".to_owned(), 2),
+            ("StatusDetails".to_owned(), 1),
+            ("CloudUpdates".to_owned(), 1)
         ]
     );
     assert_eq!(

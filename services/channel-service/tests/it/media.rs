@@ -62,7 +62,7 @@ fn with_keys(mut event: Value, path: &str) -> Value {
 }
 
 /// Somebody sends a file; the server holds it and posts the webhook itself.
-fn sends_file(app: &TestApp, tenant: &Tenant, kind: &str, mimetype: &str, bytes: &[u8]) {
+pub(crate) fn sends_file(app: &TestApp, tenant: &Tenant, kind: &str, mimetype: &str, bytes: &[u8]) {
     let message = Inbound {
         session: tenant.session.id.clone(),
         from: FROM.to_owned(),

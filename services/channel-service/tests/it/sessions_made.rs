@@ -75,6 +75,7 @@ pub(crate) fn sweeper(app: &TestApp, maker: Maker) -> Sessions {
     let calls = CallSettings {
         timeout: Duration::from_secs(5),
         dry_run: false,
+        outage: channel_service::config::OutageSettings::default(),
     };
     Sessions::new(Tools {
         db: app.direct.clone(),

@@ -309,6 +309,7 @@ fn told(
         provider_message_id: ProviderMessageId::parse("3EB0STATUS").unwrap(),
         status,
         reason: reason.map(str::to_owned),
+        detail: None,
         put_aside,
         reference: Some(reference.to_owned()),
         at: chrono::Utc::now(),

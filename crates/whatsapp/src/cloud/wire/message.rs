@@ -110,6 +110,8 @@ pub(in crate::cloud) struct File<'a> {
     #[serde(borrow, default)]
     pub(in crate::cloud) sha256: Loose<'a>,
     #[serde(borrow, default)]
+    pub(in crate::cloud) file_size: Loose<'a>,
+    #[serde(borrow, default)]
     pub(in crate::cloud) voice: Loose<'a>,
 }
 
@@ -314,7 +316,7 @@ pub(in crate::cloud) struct IdentityKeys<'a> {
 
 /// An earlier message was changed or deleted.
 #[derive(Default, Deserialize)]
-pub(in crate::cloud) struct Change<'a> {
+pub(in crate::cloud) struct EditOrRevoke<'a> {
     #[serde(borrow, default)]
     pub(in crate::cloud) original_message_id: Loose<'a>,
     #[serde(borrow)]

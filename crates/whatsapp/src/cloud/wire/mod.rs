@@ -75,6 +75,8 @@ pub(super) struct Value<'a> {
     pub(super) user_preferences: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(super) errors: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) user_actions: Option<&'a RawValue>,
 }
 
 /// Which number a value is about.

@@ -111,8 +111,8 @@ impl Sessions {
         actor: &Actor,
     ) -> Result<LinkingCode, SessionError> {
         let row = self.of(scope, which).await?;
+        let endpoint = self.pairing_endpoint(&row)?;
         let token = self.token(scope, &row)?;
-        let endpoint = self.endpoint(&row)?;
         let code = self
             .call(
                 scope,

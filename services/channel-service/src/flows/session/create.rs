@@ -132,6 +132,8 @@ impl Sessions {
                 let devices = intent.endpoint.devices()?;
                 self.make_at_gowa(work, devices, &intent).await?
             }
+            // Numbers are taken, see `number.rs`, and never intended.
+            SessionVia::Cloud => return Err(SessionError::NumberNeeded),
             SessionVia::DryRun => Made {
                 session_id: None,
                 token: intent.token.clone(),
@@ -259,7 +261,9 @@ impl Sessions {
                 scope.tenant(),
                 chrono::Utc::now().timestamp_millis()
             )),
-            SessionVia::Gateway | SessionVia::Server | SessionVia::Gowa => random_secret("wat_"),
+            SessionVia::Gateway | SessionVia::Server | SessionVia::Gowa | SessionVia::Cloud => {
+                random_secret("wat_")
+            }
         };
         let key_binding = account::webhook_key_binding(scope.tenant(), account);
         let waiting = AccountRow {

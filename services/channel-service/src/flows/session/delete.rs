@@ -64,6 +64,9 @@ impl Sessions {
     }
 
     pub(super) async fn remove_outside(&self, work: &Work<'_>, row: &SessionRow) -> Result<(), SessionError> {
+        if row.is_number() {
+            return Ok(());
+        }
         let endpoint = self.endpoint(row)?;
         let logged_out = self.log_out(work, &endpoint, row).await?;
         let Some(via) = row.session_via.as_deref() else {
@@ -72,7 +75,7 @@ impl Sessions {
                 .await;
         };
         match SessionVia::parse(via) {
-            Some(SessionVia::DryRun) => Ok(()),
+            Some(SessionVia::DryRun | SessionVia::Cloud) => Ok(()),
             Some(SessionVia::Gateway) => self
                 .remove_at_gateway(work, endpoint.gateway()?, row)
                 .await

@@ -23,6 +23,7 @@ mod keep;
 pub mod keep_rules;
 mod look;
 mod name;
+mod number;
 mod take_back;
 mod watch;
 mod work;
@@ -56,6 +57,7 @@ pub use devices::{DeviceView, Devices, MOST_DEVICES, Removed, Standing};
 pub use hearing::Hearing;
 pub use keep::Keeper;
 pub use look::Sight;
+pub use number::NewNumber;
 pub use watch::{QrView, StatusView};
 
 /// Which of a tenant's sessions is meant.
@@ -111,7 +113,7 @@ impl LiveEndpoint {
     /// Who makes a new session there.
     fn via(&self) -> Result<SessionVia, SessionError> {
         if self.provider == Provider::Cloud {
-            return Err(SessionError::NotSupportedYet);
+            return Err(SessionError::NumberNeeded);
         }
         if self.makers.gateway.is_some() {
             Ok(SessionVia::Gateway)
@@ -163,9 +165,24 @@ pub enum SessionError {
     /// Nobody is registered under the tenant's id.
     #[error("there is no such tenant")]
     NoTenant,
-    /// The tenant's endpoint is of a kind on which devices are not made yet.
-    #[error("devices are not made on this kind of endpoint yet")]
-    NotSupportedYet,
+    /// The tenant's endpoint makes no devices: a number of it has to be named.
+    #[error("a device on this kind of endpoint is a number that is named")]
+    NumberNeeded,
+    /// The tenant's endpoint has no numbers that could be named.
+    #[error("the tenant's endpoint has no numbers")]
+    NotANumbersEndpoint,
+    /// The number is not configured for the tenant's endpoint.
+    #[error("the endpoint has no such number")]
+    UnknownNumber,
+    /// Somebody has the number.
+    #[error("the number is taken")]
+    NumberTaken,
+    /// The device is no number of the Cloud API.
+    #[error("the device is no number of the Cloud API")]
+    NotANumber,
+    /// The device is a number, which no phone is paired with.
+    #[error("a number of the Cloud API is not paired")]
+    NotPaired,
     /// The other tenant has no session.
     #[error("the other tenant has no session")]
     NoTarget,
@@ -275,6 +292,14 @@ impl Sessions {
             Provider::Gowa => format!("{url}/gowa/{endpoint}"),
             Provider::Genfity | Provider::Cloud => url.to_owned(),
         })
+    }
+
+    /// As [`Self::endpoint`], of a session that a phone is paired with.
+    fn pairing_endpoint(&self, row: &SessionRow) -> Result<Arc<LiveEndpoint>, SessionError> {
+        if row.is_number() {
+            return Err(SessionError::NotPaired);
+        }
+        self.endpoint(row)
     }
 
     fn token(&self, scope: &TenantScope, row: &SessionRow) -> Result<SessionToken, SessionError> {

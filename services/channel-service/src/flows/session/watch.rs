@@ -194,8 +194,8 @@ impl Sessions {
     /// [`SessionError`] about our own side only.
     pub async fn qr(&self, scope: &TenantScope, which: Which) -> Result<QrView, SessionError> {
         let row = self.of(scope, which).await?;
+        let endpoint = self.pairing_endpoint(&row)?;
         let token = self.token(scope, &row)?;
-        let endpoint = self.endpoint(&row)?;
         let key = qr_key(scope, row.account());
         let asked = self
             .qr_codes

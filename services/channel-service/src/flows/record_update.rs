@@ -1,0 +1,116 @@
+//! What Meta tells of accounts, templates, numbers and people: kept once for each tenant that it concerns, and published.
+
+use chrono::{DateTime, Utc};
+use database::{Database, DatabaseError};
+use domain::ids::{AccountId, PhoneNumberId, WabaId};
+use messaging::Envelope;
+use messaging::events::whatsapp_update::{UpdateKind, WhatsAppUpdate};
+use messaging::outbox::{NewRow, Signal, enqueue};
+use serde_json::value::{RawValue, to_raw_value};
+use tenant_isolation::{TenantScope, TenantTransaction};
+use whatsapp::cloud::{Update, What};
+
+use crate::store::cloud_update::{self, NewUpdate};
+
+/// An update as it is kept and published.
+#[derive(Debug)]
+pub struct Told {
+    kind: UpdateKind,
+    subject: Option<String>,
+    details: Box<RawValue>,
+    at: Option<DateTime<Utc>>,
+}
+
+impl Told {
+    /// Reads an update. `None`: it is a message, a status, or nothing that is published.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Refused`] for what cannot be written as JSON.
+    pub fn of(what: &What) -> Result<Option<Self>, DatabaseError> {
+        let (kind, subject, details, at) = match what {
+            What::Identity(change) => (
+                UpdateKind::Identity,
+                Some(change.person.as_str().to_owned()),
+                to_raw_value(change),
+                Some(change.at),
+            ),
+            What::Notice(errors) => (UpdateKind::Notice, None, to_raw_value(errors), None),
+            What::Account(update) => (UpdateKind::Account, None, to_raw_value(update), update.at),
+            What::Template(update) => (
+                UpdateKind::Template,
+                update.name.as_ref().map(|name| name.as_str().to_owned()),
+                to_raw_value(update),
+                update.at,
+            ),
+            What::Quality(update) => (UpdateKind::Quality, None, to_raw_value(update), update.at),
+            What::Preference(preference) => (
+                UpdateKind::Preference,
+                Some(preference.person.as_str().to_owned()),
+                to_raw_value(preference),
+                Some(preference.at),
+            ),
+            What::Event(_) | What::Status(_) | What::Unknown(_) => return Ok(None),
+        };
+        Ok(Some(Self {
+            kind,
+            subject,
+            details: details.map_err(|error| DatabaseError::Refused(error.into()))?,
+            at,
+        }))
+    }
+}
+
+/// Keeps and publishes an update for one tenant. False: it was told before.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn record(
+    db: &Database,
+    signal: &Signal,
+    scope: &TenantScope,
+    account: Option<AccountId>,
+    update: &Update,
+    told: &Told,
+    request_id: Option<String>,
+) -> Result<bool, DatabaseError> {
+    let number = update.number.as_ref().map(PhoneNumberId::as_str);
+    let place = number
+        .or(update.waba.as_ref().map(WabaId::as_str))
+        .unwrap_or_default();
+    let kept = NewUpdate {
+        scope: place,
+        key: &update.key,
+        kind: told.kind.as_str(),
+        account,
+        subject: told.subject.as_deref(),
+        payload: told.details.get(),
+    };
+    let event = WhatsAppUpdate {
+        kind: told.kind,
+        account_id: account,
+        waba_id: update.waba.clone(),
+        phone_number_id: update.number.clone(),
+        subject: told.subject.clone(),
+        details: told.details.clone(),
+        at: told.at.unwrap_or_else(Utc::now),
+    };
+    let envelope = Envelope::new(scope, &event).map_err(|error| DatabaseError::Refused(error.into()))?;
+    let mut tx = TenantTransaction::begin(db, scope, "record update of Meta's").await?;
+    let is_new = cloud_update::insert(&mut tx, &kept).await?;
+    if is_new {
+        let row = NewRow {
+            lane: format!("whatsapp:{place}"),
+            envelope: envelope.caused_by(request_id),
+        };
+        enqueue(&mut tx, vec![row]).await?;
+    }
+    tx.commit().await?;
+    if is_new {
+        metrics::counter!("kanal_whatsapp_updates_total", "kind" => told.kind.as_str()).increment(1);
+        if told.kind == UpdateKind::Identity {
+            tracing::warn!(tenant = %scope.tenant(), "a person's number, user id or phone changed");
+        }
+        signal.ring();
+    }
+    Ok(is_new)
+}
