@@ -47,7 +47,8 @@ impl GraphEndpoint {
         let place = Endpoint::new(base.clone())?;
         let last = base
             .path_segments()
-            .and_then(|parts| parts.filter(|part| !part.is_empty()).next_back().map(is_version));
+            .and_then(|mut parts| parts.rfind(|part| !part.is_empty()))
+            .map(is_version);
         let place = if last == Some(true) {
             place
         } else {

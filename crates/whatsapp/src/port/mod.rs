@@ -63,7 +63,7 @@ pub enum SendOutcome {
     /// It went out.
     Accepted {
         /// The id under which receipts will come; ours, unless the provider chose another. What is about another
-        /// message (a reaction, an edit, a deletion) always goes by ours.
+        /// message (a reaction, an edit, a deletion) goes by ours, unless the provider gives it an id of its own.
         provider_message_id: ProviderMessageId,
         /// When, by the provider's clock where it tells.
         at: DateTime<Utc>,

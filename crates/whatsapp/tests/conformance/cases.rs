@@ -151,12 +151,18 @@ pub(crate) enum Signature {
 
 /// All of it.
 pub(crate) fn all() -> Vec<Case> {
-    let mut cases = sending::messages();
-    cases.extend(troubles::troubles());
-    cases.extend(troubles::courtesies());
+    let mut cases = outgoing();
     cases.extend(incoming());
     cases.extend(receiving::files());
     cases.extend(sessions::cases());
+    cases
+}
+
+/// What is sent and shown, for a provider whose webhooks are another thing than events of one session.
+pub(crate) fn outgoing() -> Vec<Case> {
+    let mut cases = sending::messages();
+    cases.extend(troubles::troubles());
+    cases.extend(troubles::courtesies());
     cases
 }
 

@@ -164,3 +164,152 @@ pub(crate) const GOWA: &[Deviation] = &[
         why: "a device cannot leave the network and keep its pairing",
     },
 ];
+
+/// The Cloud API.
+pub(crate) const CLOUD: &[Deviation] = &[
+    Deviation {
+        case: "longest text",
+        instead: "rejected too_large; nothing shown",
+        why: "a text has 4096 characters at most",
+    },
+    Deviation {
+        case: "text to a hidden id",
+        instead: "rejected invalid_recipient; nothing shown",
+        why: "Meta knows people by number or user id; hidden ids and groups of phones are nothing to it",
+    },
+    Deviation {
+        case: "text to a group",
+        instead: "rejected invalid_recipient; nothing shown",
+        why: "Meta knows people by number or user id; hidden ids and groups of phones are nothing to it",
+    },
+    Deviation {
+        case: "reaction to our own",
+        instead: "accepted under a strange id; 'Halo' with 👍",
+        why: "Meta gives a reaction an id of its own, and tells of its failure under that",
+    },
+    Deviation {
+        case: "reaction taken back",
+        instead: "accepted under a strange id; 'Halo'",
+        why: "Meta gives a reaction an id of its own, and tells of its failure under that",
+    },
+    Deviation {
+        case: "edit",
+        instead: "rejected unprocessable under a strange id; 'Halo'",
+        why: "the API edits nothing",
+    },
+    Deviation {
+        case: "deletion for everyone",
+        instead: "rejected unprocessable under a strange id; 'Halo'",
+        why: "the API deletes nothing",
+    },
+    Deviation {
+        case: "edit cut after it was done",
+        instead: "rejected unprocessable, not to be repeated; 'Halo'",
+        why: "the API edits nothing",
+    },
+    Deviation {
+        case: "the same text twice",
+        instead: "not to be repeated; 'Halo'; 'Halo'",
+        why: "Meta takes no id of ours: each call is a message",
+    },
+    Deviation {
+        case: "the same picture twice",
+        instead: "not to be repeated; image image/jpeg whole; image image/jpeg whole",
+        why: "Meta takes no id of ours: each call is a message",
+    },
+    Deviation {
+        case: "the same cards twice",
+        instead: "not to be repeated; card Pak Lurah 6281300000007; card Bu RT 6281300000008; card Pak Lurah 6281300000007; card Bu RT 6281300000008",
+        why: "Meta takes no id of ours: each call is a message",
+    },
+    Deviation {
+        case: "session never connected",
+        instead: "rejected refused; nothing shown",
+        why: "a number is registered or not, which is its owner's to do: contract 3.6 has it as a refusal for good",
+    },
+    Deviation {
+        case: "session that shows a code",
+        instead: "rejected refused; nothing shown",
+        why: "a number is registered or not, which is its owner's to do: contract 3.6 has it as a refusal for good",
+    },
+    Deviation {
+        case: "session off the network",
+        instead: "rejected refused; nothing shown",
+        why: "a number is registered or not, which is its owner's to do: contract 3.6 has it as a refusal for good",
+    },
+    Deviation {
+        case: "session logged out",
+        instead: "rejected refused; nothing shown",
+        why: "a number is registered or not, which is its owner's to do: contract 3.6 has it as a refusal for good",
+    },
+    Deviation {
+        case: "unknown token",
+        instead: "rejected not_found; nothing shown",
+        why: "the token is the endpoint's and is taken; the number is not there, or not for it",
+    },
+    Deviation {
+        case: "503 with a wait",
+        instead: "unknown bad_gateway; nothing shown",
+        why: "contract 3.8: of a 5xx nobody knows, whatever its headers say",
+    },
+    Deviation {
+        case: "second card rate limited",
+        instead: "accepted; card A 6281300000007; card B 6281300000008",
+        why: "all cards travel in one message, so there is no second call",
+    },
+    Deviation {
+        case: "second card lost",
+        instead: "accepted; card A 6281300000007; card B 6281300000008",
+        why: "all cards travel in one message, so there is no second call",
+    },
+    Deviation {
+        case: "second card refused",
+        instead: "accepted; card A 6281300000007; card B 6281300000008",
+        why: "all cards travel in one message, so there is no second call",
+    },
+    Deviation {
+        case: "typing",
+        instead: "not sendable, 0",
+        why: "typing is shown under a message that came, and none has",
+    },
+    Deviation {
+        case: "typing ended",
+        instead: "shown, 0",
+        why: "typing ends by itself, and there is no call that ends it",
+    },
+    Deviation {
+        case: "typing from an unknown session",
+        instead: "not sendable",
+        why: "typing is shown under a message that came, and none has",
+    },
+    Deviation {
+        case: "typing from a session never connected",
+        instead: "not sendable",
+        why: "typing is shown under a message that came, and none has",
+    },
+    Deviation {
+        case: "typing refused",
+        instead: "not sendable",
+        why: "typing is shown under a message that came, and none has",
+    },
+    Deviation {
+        case: "typing cut",
+        instead: "not sendable",
+        why: "typing is shown under a message that came, and none has",
+    },
+    Deviation {
+        case: "typing to nobody",
+        instead: "not sendable",
+        why: "typing is shown under a message that came, and none has",
+    },
+    Deviation {
+        case: "one marked as read",
+        instead: "refused, 0 marked",
+        why: "Meta marks what it delivered itself, and the table's messages are made up",
+    },
+    Deviation {
+        case: "many marked as read",
+        instead: "refused, not the newest 20 marked",
+        why: "Meta marks what it delivered itself, and the table's messages are made up; with the newest all are",
+    },
+];

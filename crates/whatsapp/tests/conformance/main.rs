@@ -12,6 +12,7 @@
 
 mod breaking;
 mod cases;
+mod cloud;
 mod deviations;
 mod genfity;
 mod gowa;
@@ -43,6 +44,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 static GENFITY_FORM: genfity::Genfity = genfity::Genfity(WebhookFormat::Form);
 static GENFITY_JSON: genfity::Genfity = genfity::Genfity(WebhookFormat::Json);
 static GOWA: gowa::Gowa = gowa::Gowa;
+static CLOUD: cloud::Cloud = cloud::Cloud;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn genfity_in_form_mode() {
@@ -59,6 +61,11 @@ async fn gowa() {
     hold(&GOWA, cases::all()).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cloud() {
+    hold(&CLOUD, cases::outgoing()).await;
+}
+
 #[test]
 fn the_table_names_every_case_once_and_deviations_name_cases() {
     let mut names = BTreeSet::new();
@@ -66,7 +73,7 @@ fn the_table_names_every_case_once_and_deviations_name_cases() {
         assert!(names.insert(case.name), "two cases are called {}", case.name);
     }
     assert!(names.len() >= 60, "{} cases", names.len());
-    let providers: [&dyn ProviderUnderTest; 3] = [&GENFITY_FORM, &GENFITY_JSON, &GOWA];
+    let providers: [&dyn ProviderUnderTest; 4] = [&GENFITY_FORM, &GENFITY_JSON, &GOWA, &CLOUD];
     for provider in providers {
         let mut seen = BTreeSet::new();
         for deviation in provider.deviations() {

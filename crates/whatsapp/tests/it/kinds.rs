@@ -336,6 +336,8 @@ fn resending_is_as_safe_as_the_route_makes_it() {
             MessageKind::Poll
             | MessageKind::PollVote
             | MessageKind::InteractiveReply
+            | MessageKind::Template
+            | MessageKind::Interactive
             | MessageKind::Unsupported => ResendSafety::EachCallIsAMessage,
             _ => ResendSafety::SameIdIsOneMessage,
         };

@@ -35,10 +35,10 @@ fn broken(error: &InvalidContent) -> Unsayable {
     no(RejectReason::InvalidRequest, &error.to_string())
 }
 
-/// Meta takes no id of ours: only what is said again about another message changes nothing.
+/// Meta takes no id of ours: only a reaction that is put where it is already changes nothing.
 pub(super) const fn resend_safety(kind: MessageKind) -> ResendSafety {
     match kind {
-        MessageKind::Reaction | MessageKind::Edit | MessageKind::Revoke => ResendSafety::SameEffect,
+        MessageKind::Reaction => ResendSafety::SameEffect,
         MessageKind::Text
         | MessageKind::Image
         | MessageKind::Video
@@ -48,6 +48,8 @@ pub(super) const fn resend_safety(kind: MessageKind) -> ResendSafety {
         | MessageKind::Sticker
         | MessageKind::Location
         | MessageKind::Contact
+        | MessageKind::Edit
+        | MessageKind::Revoke
         | MessageKind::Poll
         | MessageKind::PollVote
         | MessageKind::InteractiveReply
@@ -130,6 +132,9 @@ fn content(content: &OutboundContent, uploaded: Option<&str>) -> Result<(&'stati
                     RejectReason::Unprocessable,
                     "there are no contact cards, or more than 257",
                 ));
+            }
+            if cards.iter().any(|card| filled(card.vcard.as_ref()).is_none()) {
+                return Err(no(RejectReason::Unprocessable, "a contact has no card"));
             }
             ("contacts", cards.iter().map(card::contact).collect())
         }
