@@ -232,7 +232,7 @@ fn heard(outcome: &SendOutcome) -> Heard {
         SendOutcome::RetryLater { reason, .. } if AWAY.contains(reason) => Heard::Away,
         // Nobody was called.
         SendOutcome::RetryLater {
-            reason: RetryReason::NotSendable | RetryReason::ProviderNotServed,
+            reason: RetryReason::NotSendable,
             ..
         } => Heard::Unsure,
         SendOutcome::Unknown { reason, .. } if SILENT.contains(reason) => Heard::Unsure,

@@ -330,7 +330,7 @@ impl Sender {
     ) -> Result<(OutboundMessage, Option<SemaphorePermit<'_>>), MediaNotLoaded> {
         let (mut loaded, mut memory) = (None, None);
         if let Some(media) = draft.file() {
-            let wanted = if provider.takes_links(media.media_kind) {
+            let wanted = if provider.takes_links(media.media_kind) && !self.files.source.holds(media) {
                 Wanted::Link
             } else {
                 // What is not told may be of the largest size.

@@ -18,6 +18,7 @@ pub mod device;
 pub mod early_receipt;
 pub mod endpoint_alert;
 pub mod endpoint_health;
+pub mod gate;
 pub mod lease;
 pub mod media;
 pub mod message;
