@@ -287,7 +287,20 @@ fn a_person_is_found_under_every_shape_and_never_by_an_empty_text() {
             &by_user,
             Some("ID.9081"),
         ),
-        // Another person's contact does not lend its number.
+        // One message, one person, and an id that only one of them has.
+        (
+            r#"[{"user_id":"ID.9081"}]"#,
+            r#""from":"628110000001""#,
+            &by_phone,
+            Some("ID.9081"),
+        ),
+        // Another person's contact lends neither number nor id.
+        (
+            r#"[{"wa_id":"628119999999","user_id":"ID.1","profile":{"name":"Lain"}}]"#,
+            r#""from":"628110000001""#,
+            &by_phone,
+            None,
+        ),
         (
             r#"[{"wa_id":"628119999999","user_id":"ID.1","profile":{"name":"Lain"}}]"#,
             r#""from_user_id":"ID.9081""#,

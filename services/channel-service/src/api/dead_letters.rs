@@ -45,6 +45,15 @@ pub(crate) fn routes(api: &mut Api) {
         ("text", text()),
         ("reference", nullable(text())),
         ("tries", list(attempt)),
+        (
+            "reported_failure",
+            nullable(object([
+                ("code", nullable(whole())),
+                ("title", nullable(text())),
+                ("details", nullable(text())),
+                ("at", time_of_day()),
+            ])),
+        ),
     ] {
         whole_letter["properties"][name] = schema;
     }
@@ -142,7 +151,12 @@ async fn show(
     let scope = scope(&caller, &request, Some(&query), None)?;
     let actor = village::actor(&caller, &request, query.get("user"));
     let found = dead_letter::show(&state.db, &scope, id(&path)?, &actor).await?;
-    let DeadLetter { row, words, attempts } = found.ok_or_else(not_found)?;
+    let DeadLetter {
+        row,
+        words,
+        attempts,
+        reported,
+    } = found.ok_or_else(not_found)?;
     let attempts: Vec<Value> = attempts
         .iter()
         .map(|attempt| {
@@ -155,6 +169,11 @@ async fn show(
     data["text"] = json!(words.body);
     data["reference"] = json!(words.reference);
     data["tries"] = json!(attempts);
+    data["reported_failure"] = reported.map_or(Value::Null, |told| match told.failed_at {
+        Some(at) => json!({"code": told.error_code, "title": told.error_title, "details": told.error_details,
+            "at": wire_time(at)}),
+        None => Value::Null,
+    });
     Ok(HttpResponse::Ok().json(json!({"data": data})))
 }
 

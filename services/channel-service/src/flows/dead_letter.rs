@@ -10,6 +10,7 @@ use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTr
 
 use super::announce_status::announce;
 use super::tenant::Actor;
+use crate::store::cloud_status::{self, StatusDetails};
 use crate::store::dead_letter::{self, AttemptRow, DeadLetterFilter, DeadLetterRow, DeadLetterWords};
 use crate::store::{audit, message, message_chat, tenant_move};
 
@@ -50,6 +51,8 @@ pub struct DeadLetter {
     pub words: DeadLetterWords,
     /// What was tried, oldest first.
     pub attempts: Vec<AttemptRow>,
+    /// What the provider reported of it.
+    pub reported: Option<StatusDetails>,
 }
 
 /// One dead letter. `None`: the tenant has no such message put aside. That somebody read it is noted.
@@ -66,9 +69,15 @@ pub async fn show(
     let Some((row, words, attempts)) = dead_letter::find(&mut tx, id).await? else {
         return Ok(None);
     };
+    let reported = cloud_status::details_of(&mut tx, id).await?;
     audit::note(&mut tx, &actor.act("dead_letter.show", Some(id.to_string()))).await?;
     tx.commit().await?;
-    Ok(Some(DeadLetter { row, words, attempts }))
+    Ok(Some(DeadLetter {
+        row,
+        words,
+        attempts,
+        reported,
+    }))
 }
 
 /// What became of the wish to queue a dead letter again.

@@ -338,7 +338,7 @@ fn is_answerable(kind: &str) -> bool {
 
 /// The AI answers single people on WhatsApp: nobody wants it in a group, and webchat brings its words itself.
 fn is_with_a_person(address: &str) -> bool {
-    ChatAddress::parse(address).is_ok_and(|chat| chat.phone().is_some() || chat.lid().is_some())
+    ChatAddress::parse(address).is_ok_and(|chat| chat.is_direct())
 }
 
 /// Why the AI has no business in the chat at present.

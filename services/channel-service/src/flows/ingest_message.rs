@@ -170,7 +170,13 @@ pub async fn commit(db: &Database, signal: &Signal, mut group: Vec<Waiting>) {
                 drop(answer.send(Ok(outcome)));
             }
         }
-        Err(error) if jobs.len() == 1 || matches!(error, DatabaseError::Unavailable(_)) => {
+        Err(error) if jobs.len() == 1 && !matches!(error, DatabaseError::Unavailable(_)) => {
+            tracing::warn!(error = %crate::error::chain(&error), "a message was not kept");
+            if let Some(answer) = answers.into_iter().next() {
+                drop(answer.send(Err(error)));
+            }
+        }
+        Err(error) if matches!(error, DatabaseError::Unavailable(_)) => {
             tracing::warn!(waiting = jobs.len(), error = %crate::error::chain(&error), "messages were not kept");
             for answer in answers {
                 drop(answer.send(Err(DatabaseError::Unavailable(

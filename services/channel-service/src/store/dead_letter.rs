@@ -87,11 +87,12 @@ pub struct AttemptRow {
     pub at: DateTime<Utc>,
 }
 
-/// Begins every query; the tenant, where there is one, is `$1`.
+/// Begins every query; what turned out to have gone out is none any more. The tenant, where there is one, is `$1`.
 const ROWS: &str = "SELECT m.tenant_id, m.id AS message_id, m.account_id, m.chat_id, m.kind, m.status, \
          coalesce(m.reason, t.last_error) AS reason, m.created_at, m.updated_at AS since, \
          (SELECT count(*) FROM send_attempts s WHERE s.tenant_id = m.tenant_id AND s.message_id = m.id) AS attempts \
-     FROM lane_tasks t JOIN messages m ON m.tenant_id = t.tenant_id AND m.id = t.id WHERE t.parked";
+     FROM lane_tasks t JOIN messages m ON m.tenant_id = t.tenant_id AND m.id = t.id \
+     WHERE t.parked AND m.status IN ('parked', 'unknown', 'failed')";
 
 /// The tenant's dead letters.
 ///

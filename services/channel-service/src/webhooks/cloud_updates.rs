@@ -4,18 +4,19 @@
 //! and the order of a chat is kept. Reports about messages are recorded together for each account. The rest is little.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use database::DatabaseError;
 use domain::endpoint::Provider;
-use domain::ids::{AccountId, PhoneNumberId, TenantId, WabaId};
+use domain::ids::{AccountId, PhoneNumberId, ProviderMessageId, TenantId, WabaId};
+use domain::message::MessageContent;
 use domain::text::Text;
 use futures_util::{StreamExt as _, stream};
 use serde_json::value::RawValue;
-use tenant_isolation::TenantScope;
+use tenant_isolation::{PlatformScope, TenantScope};
 use whatsapp::cloud::{StatusUpdate, Update, What};
-use whatsapp::event::InboundEvent;
+use whatsapp::event::{InboundEvent, Keep};
 
 use super::accept::{Arrived, Ids, job_of, keep, take};
 use crate::app::State;
@@ -29,6 +30,8 @@ use crate::store::cloud_number::OwnerRow;
 
 /// How long one message waits for its place with the committers.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Whoever fails after so long was waiting for something that others would wait for, too.
+const LONG: Duration = Duration::from_millis(500);
 /// Accounts whose reports are recorded at the same time.
 const ACCOUNTS_AT_ONCE: usize = 4;
 /// A message that Postgres cannot hold, whatever is tried.
@@ -97,10 +100,18 @@ impl<'a> Batch<'a> {
             strays: Vec::new(),
         };
         let mut router = NumberRouter::new(&state.db, &state.routes, signed_by);
-        for update in updates {
-            if let Err(error) = batch.place(&mut router, update).await {
-                batch.taken.count(Err(error), 1);
+        let mut rest = updates.into_iter();
+        while let Some(update) = rest.next() {
+            let begun = Instant::now();
+            let Err(error) = batch.place(&mut router, update).await else {
+                continue;
+            };
+            // Where Postgres is away or the committers are full, each of the others would wait as long and in vain.
+            if begun.elapsed() > LONG {
+                batch.taken.count(Err(error), 1 + rest.len());
+                break;
             }
+            batch.taken.count(Err(error), 1);
         }
         batch
     }
@@ -152,39 +163,26 @@ impl<'a> Batch<'a> {
     }
 
     async fn tell_owner(&self, owner: &OwnerRow, update: &Update) -> Result<(), ServiceError> {
-        let platform = tenant_isolation::PlatformScope::for_purpose("update of a business account");
-        let scope = TenantScope::of_swept_row(&platform, owner.tenant()?);
-        let account = owner.account();
-        let what = match &update.what {
-            Ok(what) => what,
-            Err(unusable) => {
-                let reason = Some(unusable.code());
-                return keep(
-                    self.state,
-                    &scope,
-                    account,
-                    update.field.as_str(),
-                    reason,
-                    update.raw.get(),
-                )
-                .await;
+        let platform = PlatformScope::for_purpose("update of a business account");
+        let owner = Owner {
+            scope: TenantScope::of_swept_row(&platform, owner.tenant()?),
+            account: owner.account(),
+            keep: Keep::default(),
+        };
+        let told = match &update.what {
+            Ok(what) => Told::of(what)?,
+            Err(_) => None,
+        };
+        let done = match told {
+            // Several accounts of a tenant there are told once: it is about none in particular.
+            Some(told) => self.tell(&owner.scope, None, update, &told).await,
+            None => {
+                let reason = update.what.as_ref().err().map(|unusable| unusable.code());
+                let (field, raw) = (update.field.as_str(), update.raw.get());
+                keep(self.state, &owner.scope, owner.account, field, reason, raw).await
             }
         };
-        match Told::of(what)? {
-            // Several accounts of a tenant there are told once: the account is nothing in particular.
-            Some(told) => self.tell(&scope, None, update, &told).await,
-            None => {
-                keep(
-                    self.state,
-                    &scope,
-                    account,
-                    update.field.as_str(),
-                    None,
-                    update.raw.get(),
-                )
-                .await
-            }
-        }
+        self.or_keep(done, &owner, &update.field, &update.raw).await
     }
 
     async fn tell(
@@ -243,9 +241,21 @@ impl<'a> Batch<'a> {
             self.taken.done += 1;
             return Ok(());
         }
-        let Update { field, what, raw, .. } = update;
+        let Update {
+            field,
+            what,
+            raw,
+            key,
+            ..
+        } = update;
         let event = match what {
-            Ok(What::Event(InboundEvent::Message(message))) => {
+            Ok(What::Event(InboundEvent::Message(mut message))) => {
+                // Meta takes a reaction away under the id that it had come under: that is no repetition of it.
+                if matches!(message.content, MessageContent::Reaction { emoji: None, .. })
+                    && let Ok(own) = ProviderMessageId::parse(key)
+                {
+                    message.provider_message_id = own;
+                }
                 self.state.sessions.hearing().heard(scope, account);
                 let job = job_of(self.state, scope, account, *message, None).await?;
                 let submitted = self.state.ingest.put(job, PATIENCE).await?;

@@ -1,5 +1,6 @@
 //! What Meta reports of messages of ours: in any order, more than once, before the answer to the send and instead of it.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::cloud_world::{Number, RARA, SATU, accepted, change, number, spawn, status_at};
@@ -161,6 +162,48 @@ async fn a_failure_tells_why_and_what_it_costs_is_kept() {
     assert_eq!(
         (&told["reason"], &told["detail"]),
         (&json!("meta_131047"), &json!("Customer window closed"))
+    );
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_looks_at_what_was_put_aside_sees_what_was_reported_of_it() {
+    let app = spawn().await;
+    let satu = number(&app, "desa-satu", "Meta", SATU).await;
+    let schema = &app.database.names.schema;
+    for id in ["wamid.LOST==", "wamid.OUT=="] {
+        ours(&app, &satu, id, "unknown").await;
+    }
+    app.run_sql(&format!(
+        "INSERT INTO {schema}.lane_tasks (tenant_id, id, lane, kind, payload, parked) \
+         SELECT tenant_id, id, chat_id::text, 'send', '{{}}', true FROM {schema}.messages"
+    ))
+    .await;
+    let at = crate::cloud_world::now();
+    let told = satu.statuses(&[
+        failed("wamid.LOST==", at),
+        status_at("wamid.OUT==", "delivered", at),
+    ]);
+    accepted(&app, &told).await;
+    let all = app
+        .internal(Method::GET, "/dead-letters?village_id=desa-satu", None)
+        .await;
+    let all = all.json()["data"].take();
+    // What went out after all is none any more.
+    assert_eq!(all.as_array().map(Vec::len), Some(1), "{all}");
+    assert_eq!(
+        (&all[0]["status"], &all[0]["reason"]),
+        (&json!("failed"), &json!("meta_131047"))
+    );
+    let path = format!(
+        "/dead-letters/{}?village_id=desa-satu",
+        all[0]["message_id"].as_str().unwrap()
+    );
+    let one = app.internal(Method::GET, &path, None).await.json();
+    let reported = &one["data"]["reported_failure"];
+    assert_eq!(
+        (&reported["code"], &reported["details"]),
+        (&json!(131_047), &json!("Customer window closed"))
     );
     app.finish().await;
 }

@@ -34,7 +34,7 @@ pub(crate) const ENDPOINTS: (&str, &str) = (
          "phoneNumberIds":["110987650000222","110987650000333"]},
         {"name":"Sendiri","provider":"cloud","apiUrl":"{simulator}/graph","apiKey":"token-of-sendiri",
          "appSecret":"secret-of-sendiri","verifyToken":"verify-of-sendiri",
-         "phoneNumberIds":["110987650000444","110987650000222"]}]"#,
+         "phoneNumberIds":["110987650000444"]}]"#,
 );
 
 /// A tenant with a number.

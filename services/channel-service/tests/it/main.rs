@@ -10,6 +10,7 @@ mod bad_input;
 mod channel_accounts;
 mod chat_callers;
 mod chat_isolation;
+mod cloud_flow;
 mod cloud_numbers;
 mod cloud_people;
 mod cloud_receiving;

@@ -90,8 +90,8 @@ impl<'a> People<'a> {
 
     fn find(&self, phone: &wire::Loose<'_>, user: &wire::Loose<'_>, of: usize) -> Option<&Person<'a>> {
         self.known(phone, user).or_else(|| match self.people.as_slice() {
-            // One message and one person: some countries' numbers are written in two ways.
-            [only] if of == 1 => Some(only).filter(|only| !contradicts(only, user)),
+            // One message and one person, each known by an id that the other one lacks.
+            [only] if of == 1 => Some(only).filter(|only| !contradicts(only, phone, user)),
             _ => None,
         })
     }
@@ -107,6 +107,10 @@ impl<'a> People<'a> {
     }
 }
 
-fn contradicts(person: &Person<'_>, user: &wire::Loose<'_>) -> bool {
-    scalar::user(user).is_some_and(|user| person.user.as_ref().is_some_and(|known| *known != user))
+/// Does an id say that this is somebody else? A wrong guess would make one conversation of two people's.
+fn contradicts(person: &Person<'_>, phone: &wire::Loose<'_>, user: &wire::Loose<'_>) -> bool {
+    let other_user = scalar::user(user).zip(person.user.as_ref());
+    let other_phone = scalar::phone(phone).zip(person.phone.as_ref());
+    other_user.is_some_and(|(told, known)| told != *known)
+        || other_phone.is_some_and(|(told, known)| told != *known)
 }
