@@ -571,6 +571,24 @@ pub async fn parked(
     Ok(rows)
 }
 
+/// Was this one given up? Other work that was put aside lies in the same table.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn is_parked(tx: &mut TenantTransaction, kind: &str, id: Uuid) -> Result<bool, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let rows: Vec<ParkedRow> = diesel::sql_query(
+        "SELECT id, last_error AS reason, created_at FROM lane_tasks \
+         WHERE tenant_id = $1 AND id = $2 AND parked AND kind = $3",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(id)
+    .bind::<Text, _>(kind)
+    .load(tx.connection())
+    .await?;
+    Ok(!rows.is_empty())
+}
+
 /// Every tenant that has a subscription.
 ///
 /// # Errors

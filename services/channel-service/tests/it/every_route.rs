@@ -45,6 +45,11 @@ const NOT_TRIED: &[(Kind, &str, &str)] = &[
         "POST /internal/media/upload",
         "the contract's answer to a file that is too large is 400",
     ),
+    (
+        Kind::LargeBody,
+        "POST /graph/{version}/{phone_number_id}/media",
+        "files are larger than that, and what is no form is not read",
+    ),
 ];
 const REGISTERS: &str = "a village that is new is registered by it";
 

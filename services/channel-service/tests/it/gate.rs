@@ -237,7 +237,11 @@ async fn limits_are_told_by_what_they_are_about() {
     // One person gets forty-five at once, whatever the number may.
     let answers = futures_util::future::join_all((0..60).map(|_| client.post(said("x")))).await;
     let limited: Vec<_> = answers.iter().filter(|answer| answer.status != 200).collect();
-    assert!(limited.iter().all(|answer| answer.headers.contains_key("retry-after")));
+    assert!(
+        limited
+            .iter()
+            .all(|answer| answer.headers.contains_key("retry-after"))
+    );
     let codes: std::collections::BTreeSet<u64> = limited.iter().map(|answer| refused(answer).1).collect();
     assert_eq!(codes, [131_056].into());
     // Two seconds' worth of a number at once.

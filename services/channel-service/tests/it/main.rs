@@ -31,6 +31,7 @@ mod endpoints;
 mod events;
 mod every_route;
 mod gate;
+mod gate_clients;
 mod gate_media;
 mod gate_webhooks;
 mod gate_world;

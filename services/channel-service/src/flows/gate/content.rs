@@ -166,15 +166,9 @@ fn file(message: MessageId, media: &Media, state: Option<&FileState>) -> Said {
     body.insert("mime_type".to_owned(), mime_type.as_str().into());
     body.insert("sha256".to_owned(), hash.unwrap_or_default().into());
     put(&mut body, "caption", media.caption.as_ref());
-    match kind {
-        "document" => {
-            let name = name.as_deref().unwrap_or("file");
-            body.insert("filename".to_owned(), name.into());
-        }
-        "sticker" => {
-            body.insert("animated".to_owned(), false.into());
-        }
-        _ => {}
+    if kind == "document" {
+        let name = name.as_deref().unwrap_or("file");
+        body.insert("filename".to_owned(), name.into());
     }
     if let Some(voice) = voice {
         body.insert("voice".to_owned(), voice.into());

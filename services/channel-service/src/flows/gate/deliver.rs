@@ -24,6 +24,7 @@ use runtime::encryption::KeyRing;
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTransaction};
+use uuid::Uuid;
 use whatsapp::credentials::WebhookKey;
 
 use super::content::{FileState, Parts, say};
@@ -31,8 +32,9 @@ use super::envelope::{self, Message, Person, Status};
 use super::ids;
 use super::receivers::{Answer, Receivers};
 use super::subscription::secret_binding;
-use crate::store::gate::{self, NumberRow, SubscriptionRow};
-use crate::store::media;
+use crate::flows::tenant::Actor;
+use crate::store::gate::{self, NumberRow, ParkedRow, SubscriptionRow};
+use crate::store::{audit, media};
 
 /// Lanes of deliveries begin like this; see [`messaging::lanes::LaneChoice`].
 pub const LANES: &str = "gate:";
@@ -313,6 +315,36 @@ impl Deliveries {
         tx.commit().await?;
         Ok(Next::Continue)
     }
+}
+
+/// Webhooks of the tenant that were put aside, oldest first.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn parked(db: &Database, scope: &TenantScope, most: i64) -> Result<Vec<ParkedRow>, DatabaseError> {
+    let mut tx = TenantTransaction::begin(db, scope, "list gate deliveries").await?;
+    let rows = gate::parked(&mut tx, TELL, most).await?;
+    tx.commit().await?;
+    Ok(rows)
+}
+
+/// Tries a webhook again that was put aside. False: the tenant has none of this id.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn replay(
+    db: &Database,
+    scope: &TenantScope,
+    id: Uuid,
+    actor: &Actor,
+) -> Result<bool, DatabaseError> {
+    let mut tx = TenantTransaction::begin(db, scope, "replay gate delivery").await?;
+    if !gate::is_parked(&mut tx, TELL, id).await? || !lanes::replay(&mut tx, id).await? {
+        return Ok(false);
+    }
+    audit::note(&mut tx, &actor.act("gate.replay", Some(id.to_string()))).await?;
+    tx.commit().await?;
+    Ok(true)
 }
 
 /// A message as it is told. `None`: its file comes still. Inner `None`: it cannot be read.

@@ -281,13 +281,13 @@ impl GateSender {
                     InteractiveMessage::Flow(framed) => framed.header.as_mut(),
                     _ => None,
                 };
-                match header {
-                    Some(
-                        InteractiveHeader::Image { image: file }
-                        | InteractiveHeader::Video { video: file }
-                        | InteractiveHeader::Document { document: file },
-                    ) => self.link(scope, file).await?,
-                    _ => {}
+                if let Some(
+                    InteractiveHeader::Image { image: file }
+                    | InteractiveHeader::Video { video: file }
+                    | InteractiveHeader::Document { document: file },
+                ) = header
+                {
+                    self.link(scope, file).await?;
                 }
                 MessageContent::Interactive { interactive }
             }
