@@ -20,7 +20,7 @@ const LIB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/dev/lib");
 /// A GoWA and Meta beside the first endpoint.
 const ENDPOINTS: (&str, &str) = (
     "WHATSAPP_ENDPOINTS",
-    r#"[{"name":"Primary","apiUrl":"{simulator}/wa"},
+    r#"[{"name":"Primary","apiUrl":"{simulator}/wa","apiKey":"simulator-admin-token"},
         {"name":"Toko","provider":"gowa","apiUrl":"{simulator}/gowa","apiKey":"kanal:password-of-gowa",
          "webhookSecret":"secret-of-the-endpoint"},
         {"name":"Meta","provider":"cloud","apiUrl":"{simulator}/graph","apiKey":"token-of-meta",
