@@ -4,6 +4,7 @@
 //! typed steps (unverified, verified, parsed) that cannot be skipped. Outbound, every provider implements
 //! [`port::SendMessage`], and [`session::ManageSession`] where its sessions can be connected and paired. A provider's field names live in its own `wire` module and nowhere else.
 
+mod answer;
 pub mod base64_stream;
 pub mod cloud;
 pub mod courtesy;

@@ -66,9 +66,6 @@ pub enum ProbeReason {
     /// Something answers there that is not this API server.
     #[error("something else answers there")]
     Unexpected,
-    /// Calls to this provider are not made.
-    #[error("this provider is not served")]
-    NotServed,
 }
 
 impl ProbeReason {
@@ -82,7 +79,6 @@ impl ProbeReason {
             Self::RateLimited => "rate_limited",
             Self::Unwell => "unwell",
             Self::Unexpected => "unexpected_answer",
-            Self::NotServed => "not_served",
         }
     }
 }

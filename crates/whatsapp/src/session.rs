@@ -67,6 +67,10 @@ pub struct SessionState {
     pub events: String,
     /// Where they go.
     pub webhook: String,
+    /// The server tells what it would tell and where. Of one that does not, nothing is known by nothing being there.
+    pub tells_webhook: bool,
+    /// What they are signed with, where the server tells that.
+    pub webhook_key: Option<WebhookKey>,
 }
 
 /// What a provider says to something that was done.

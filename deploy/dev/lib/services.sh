@@ -77,11 +77,25 @@ service_env() {
     esac
 }
 
+# handed_on SERVICE: names of variables that the service gets as they stand in our own environment, where they are set. Their
+# values may have many lines; a list of endpoints also needs what it refers to.
+handed_on() {
+    [[ $1 == channel-service ]] || return 0
+    printf '%s ' WHATSAPP_ENDPOINTS KANAL_ENV_FILE
+    local rest=${WHATSAPP_ENDPOINTS:-}
+    while [[ $rest =~ \$\(ENV:([A-Za-z_][A-Za-z0-9_]*)\) ]]; do
+        printf '%s ' "${BASH_REMATCH[1]}"
+        rest=${rest#*"${BASH_REMATCH[0]}"}
+    done
+}
+
 # as_service SERVICE [ARGUMENTS…]: becomes the service's binary with the service's own environment; EXTRA_ENV names
 # variables to hand on besides (secrets for a chore go this way, never as arguments). Call it in a subshell.
 as_service() {
-    local service=$1 name line lines keep=" ${EXTRA_ENV:-} " binary=$BIN/$1 prefix=${SERVICE_PREFIX:-}
+    local service=$1 name line lines keep=" ${EXTRA_ENV:-} $(handed_on "$1")" binary=$BIN/$1 prefix=${SERVICE_PREFIX:-}
     shift
+    # The service starts in another directory.
+    [[ -z ${KANAL_ENV_FILE:-} || $KANAL_ENV_FILE == /* ]] || export KANAL_ENV_FILE=$PWD/$KANAL_ENV_FILE
     lines=$(service_env "$service")
     cd "$STACK_DIR/run" || exit
     for name in $(compgen -e); do

@@ -40,14 +40,16 @@ use crate::flows::route_account::AccountRoutes;
 use crate::flows::send_message::Sender;
 use crate::flows::session::Sessions;
 use crate::flows::tenant_config::TenantConfigs;
+use crate::gate::{self, Gate};
 use crate::looking_after::LookingAfter;
 use crate::routes::routes;
 use crate::webhooks::body::{BodyLimits, LONG_AT_ONCE};
-use crate::wiring::{self, Gate};
+use crate::wiring;
 use crate::workers::ai_events::AiEvents;
 use crate::workers::ai_handover::AiHandover;
 use crate::workers::commands::Commands;
 use crate::workers::lanes::LaneWork;
+use crate::workers::sessions_to_unlink::UnlinkWorker;
 use crate::workers::{committer, endpoint_tenants, media as media_workers, retention, session_intents};
 
 /// What request handlers share.
@@ -172,7 +174,7 @@ impl Application {
             keys: settings.keys.clone(),
             endpoints: endpoints.clone(),
             fallback_token: settings.sessions.access_token.clone(),
-            files: wiring::outbound_files(&settings, &media, linked),
+            files: gate::outbound_files(&settings, &media, linked),
             account_pace: Pace::new(redis.clone(), settings.sending.account_rate),
             tenant_pace: Pace::new(redis.clone(), settings.sending.tenant_rate),
             retries: settings.sending.retries,
@@ -208,7 +210,7 @@ impl Application {
     pub fn with_files(mut self, source: Arc<dyn LoadMedia>) -> Self {
         // Nobody else has the sender before the service runs.
         if let Some(sender) = Arc::get_mut(&mut self.sender) {
-            sender.files = wiring::outbound_files(&self.settings, &self.media, source);
+            sender.files = gate::outbound_files(&self.settings, &self.media, source);
         }
         self
     }
@@ -409,6 +411,12 @@ impl Application {
 
         let taking_back = session_intents::run(Arc::clone(&self.sessions), shutdown.clone());
         shutdown.spawn("session intents", taking_back);
+
+        let unlinking = UnlinkWorker {
+            db: self.db.clone(),
+            sessions: Arc::clone(&self.sessions),
+        };
+        shutdown.spawn("sessions to unlink", unlinking.run(shutdown.clone()));
 
         let sweeping = retention::run(self.db.clone(), self.settings.ledger_retention, shutdown.clone());
         shutdown.spawn("retention", sweeping);

@@ -40,6 +40,7 @@ impl Chats {
         Ok(Self {
             texts: Texts {
                 db: db.clone(),
+                endpoints: endpoints.clone(),
                 relay: relay.clone(),
                 workers: workers.clone(),
                 outcomes: outcomes.clone(),

@@ -22,6 +22,7 @@ use crate::flows::register_account::{NewAccount, register};
 use crate::flows::route_account::AccountRoutes;
 use crate::flows::tenant::{Actor, KeptPlacesChange};
 use crate::store::dead_letter::DeadLetterFilter;
+use crate::wiring::endpoints_of_environment;
 use crate::{flows, store};
 
 /// Commands about accounts.
@@ -319,6 +320,7 @@ pub async fn account(settings: ChoreSettings, command: AccountCommand) -> anyhow
     )?;
     let redis = RedisLink::new(&settings.redis, &settings.redis_prefix).context("REDIS_URL")?;
     let routes = AccountRoutes::new(db.clone(), redis);
+    let endpoints = endpoints_of_environment().await?;
     let new = NewAccount {
         tenant: arguments.tenant.clone(),
         instance_name: arguments.instance,
@@ -327,7 +329,7 @@ pub async fn account(settings: ChoreSettings, command: AccountCommand) -> anyhow
         webhook_key,
         unsigned: arguments.unsigned,
     };
-    let id = register(&db, &routes, &settings.keys, new).await?;
+    let id = register(&db, &routes, &settings.keys, &endpoints, new).await?;
     // Some of what makes the change known comes a moment later, and this process would be gone by then.
     routes.settled().await;
     Ok(serde_json::json!({"tenant_id": arguments.tenant, "account_id": id}))
@@ -347,7 +349,8 @@ pub async fn tenant(settings: ChoreSettings, command: TenantCommand) -> anyhow::
     match command {
         TenantCommand::Create { tenant, name } => {
             let scope = TenantScope::named_by_operator(tenant);
-            let created = flows::tenant::create(&db, &scope, name.as_deref(), &actor).await?;
+            let endpoints = endpoints_of_environment().await?;
+            let created = flows::tenant::create(&db, &endpoints, &scope, name.as_deref(), &actor).await?;
             Ok(serde_json::json!({"tenant_id": scope.tenant(), "created": created}))
         }
         TenantCommand::List { after, limit } => {

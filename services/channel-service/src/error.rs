@@ -257,6 +257,13 @@ fn session(error: &SessionError) -> ApiError {
         SessionError::Register(
             RegisterError::InstanceTaken | RegisterError::SessionTaken | RegisterError::TenantNameTaken(_),
         ) => failed("session_name_taken", "The session name is taken"),
+        SessionError::Register(RegisterError::EndpointMissing(_) | RegisterError::OtherProvider(_)) => {
+            ApiError::new(
+                StatusCode::CONFLICT,
+                "endpoint_missing",
+                "No session can be registered on the WhatsApp endpoint of this village",
+            )
+        }
         SessionError::Busy
         | SessionError::Database(_)
         | SessionError::Register(RegisterError::Database(_)) => ApiError::unavailable(COME_BACK),

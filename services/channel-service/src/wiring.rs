@@ -1,27 +1,17 @@
 //! The parts whose make depends on more than one setting.
 
-use std::sync::Arc;
+use std::time::Duration;
 
 use cache::RedisLink;
 use database::Database;
-use messaging::broker::Broker;
-use messaging::lanes::WorkerSettings;
-use messaging::outbox::Signal;
-use runtime::shutdown::Shutdown;
+use runtime::config::SettingsReader;
 
-use crate::config::Settings;
-use crate::endpoints::Endpoints;
-use crate::flows::gate::deliver::{Deliveries, Subscribers};
-use crate::flows::gate::files::{GateFiles, References};
-use crate::flows::gate::receivers::Receivers;
-use crate::flows::gate::send::{GateLimits, GateSender};
-use crate::flows::load_media::LoadMedia;
-use crate::flows::media::MediaFlow;
+use crate::aws_secrets;
+use crate::config::{EndpointsSettings, OutageSettings, Settings};
+use crate::endpoints::{CallSettings, Endpoints};
 use crate::flows::route_account::AccountRoutes;
-use crate::flows::send_message::OutboundFiles;
 use crate::flows::session::{Sessions, Tools};
 use crate::flows::tenant_config::TenantConfigs;
-use crate::workers::gate as gate_workers;
 
 /// What is done about sessions.
 pub(crate) fn sessions(
@@ -49,65 +39,18 @@ pub(crate) fn sessions(
     })
 }
 
-/// The gate in the shape of Meta's Cloud API: what handlers and workers share. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct Gate {
-    /// Takes orders.
-    pub(crate) sender: GateSender,
-    /// The way to tenants' receivers.
-    pub(crate) receivers: Receivers,
-    /// Who is told.
-    pub(crate) subscribers: Subscribers,
-}
-
-impl Gate {
-    pub(crate) fn build(
-        settings: &Settings,
-        media: &MediaFlow,
-        redis: &RedisLink,
-        (relay, workers): (&Signal, &Signal),
-    ) -> anyhow::Result<Self> {
-        let gate = &settings.gate;
-        Ok(Self {
-            sender: GateSender {
-                db: media.db.clone(),
-                media: media.clone(),
-                references: References::new(&settings.keys),
-                limits: GateLimits::new(redis, gate.number_rate, gate.tenant_rate),
-                relay: relay.clone(),
-                workers: workers.clone(),
-            },
-            receivers: Receivers::new(settings.media.outbound.clone(), gate.timeout)?,
-            subscribers: Subscribers::default(),
-        })
-    }
-
-    /// Begins to tell.
-    pub(crate) fn start(&self, settings: &Settings, db: &Database, broker: &Broker, shutdown: &Shutdown) {
-        let gate = &settings.gate;
-        let deliveries = Deliveries {
-            db: db.clone(),
-            keys: settings.keys.clone(),
-            receivers: self.receivers.clone(),
-            retries: gate.retries,
-        };
-        let work = WorkerSettings {
-            concurrency: gate.concurrency,
-            lease: settings.sending.lease,
-        };
-        gate_workers::start(broker, &self.subscribers, deliveries, work, shutdown);
-    }
-}
-
-/// Where the bytes of files come from that go out with messages.
-pub(crate) fn outbound_files(
-    settings: &Settings,
-    media: &MediaFlow,
-    others: Arc<dyn LoadMedia>,
-) -> OutboundFiles {
-    OutboundFiles::new(Arc::new(GateFiles {
-        media: media.clone(),
-        references: References::new(&settings.keys),
-        others,
-    }))
+/// The endpoints as the process's environment has them, for commands that have to know where tenants belong. They call none.
+///
+/// # Errors
+/// When the settings are wrong.
+pub(crate) async fn endpoints_of_environment() -> anyhow::Result<Endpoints> {
+    let reader = SettingsReader::from_process();
+    let secrets = aws_secrets::fetch_for(&reader).await;
+    let settings = EndpointsSettings::read(reader, &secrets)?;
+    let calls = CallSettings {
+        timeout: Duration::ZERO,
+        dry_run: false,
+        outage: OutageSettings::default(),
+    };
+    Ok(Endpoints::build(&settings, calls)?)
 }

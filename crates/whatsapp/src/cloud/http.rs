@@ -16,7 +16,8 @@ use url::Url;
 use super::class::ErrorClass;
 use super::endpoint::GraphEndpoint;
 use super::usage::Usage;
-use crate::genfity::{InvalidEndpoint, asked_wait, error_chain};
+use crate::answer::asked_wait;
+use crate::genfity::{InvalidEndpoint, error_chain};
 use crate::loose::Loose;
 use crate::port::OperatorText;
 

@@ -18,9 +18,10 @@ use super::class::ErrorClass;
 use super::endpoint::{GraphEndpoint, NumberCredentials};
 use super::http::{self, Body, Call, GraphFailure, Http, Refusal};
 use super::media_type::{Described, describe};
+use crate::answer::asked_wait;
 use crate::credentials::SessionToken;
 use crate::download::{DownloadError, DownloadMedia, FileBytes, HeldFile, WantedFile};
-use crate::genfity::{InvalidEndpoint, asked_wait};
+use crate::genfity::InvalidEndpoint;
 use crate::loose::Loose;
 use crate::port::{OperatorText, time_for_file};
 

@@ -106,6 +106,9 @@ impl Number<'_> {
                 .to_owned(),
             events: String::new(),
             webhook: webhook.unwrap_or_default().to_owned(),
+            // It is set for the app, by people; not for each number, by us.
+            tells_webhook: false,
+            webhook_key: None,
         }
     }
 }

@@ -9,8 +9,9 @@ use futures_util::{FutureExt, StreamExt, stream};
 use reqwest::{Client, Response, StatusCode, redirect};
 use url::Url;
 
-use super::outbound::{Endpoint, InvalidEndpoint, asked_wait};
+use super::outbound::{Endpoint, InvalidEndpoint};
 use super::wire;
+use crate::answer::asked_wait;
 use crate::base64_stream::Decoder;
 use crate::credentials::SessionToken;
 use crate::download::{DownloadError, DownloadMedia, FileBytes, HeldFile, WantedFile};

@@ -19,7 +19,6 @@ pub use download::GenfityDownloads;
 pub use events::{EventList, UnknownEvent};
 pub use http::{CallError, Removal};
 pub use inbound::{SIGNATURE_HEADER, SignatureCheck, SignatureProof, Unverified, Verified, sign};
-pub(crate) use outbound::asked_wait;
 pub(crate) use outbound::chain as error_chain;
 pub use outbound::{Endpoint, GenfitySender, InvalidEndpoint};
 pub use session::GenfitySessions;

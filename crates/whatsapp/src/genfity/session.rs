@@ -165,6 +165,8 @@ impl ManageSession for GenfitySessions {
                 name: status.name.unwrap_or_default(),
                 events: status.events.unwrap_or_default(),
                 webhook: status.webhook.unwrap_or_default(),
+                tells_webhook: true,
+                webhook_key: None,
             })
         }
         .boxed()

@@ -38,6 +38,12 @@ pub struct DeviceWebhook {
     pub key: WebhookKey,
 }
 
+impl DeviceWebhook {
+    fn secret(&self) -> SecretString {
+        SecretString::from(self.key.text())
+    }
+}
+
 /// A device as the server has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Device {
@@ -104,11 +110,13 @@ impl GowaDevices {
         if let Some(device) = self.find(&new.id).await? {
             return self.keep_webhook(new, device).await;
         }
+        let key = new.webhook.as_ref().map(DeviceWebhook::secret);
         let body = match &new.webhook {
             Some(webhook) => wire::webhook(Some(new.id.expose()), &webhook.url, webhook.key.text(), false),
             None => wire::device(new.id.expose()),
         };
-        let call = Call::new("POST /devices", Method::POST, &["devices"], LONG).with(body);
+        let mut call = Call::new("POST /devices", Method::POST, &["devices"], LONG).with(body);
+        call.told = key.as_ref();
         let made: Result<wire::Device, CallError> = self.http.ask(call).await;
         match made {
             Ok(device) => Ok(device.into()),
@@ -133,8 +141,7 @@ impl GowaDevices {
     /// # Errors
     /// [`CallError`]; running it again is safe.
     pub async fn set_webhook(&self, id: &SessionToken, webhook: &DeviceWebhook) -> Result<(), CallError> {
-        let key = SecretString::from(webhook.key.text());
-        set_webhook(&self.http, id, &webhook.url, &key, false).await
+        set_webhook(&self.http, id, &webhook.url, &webhook.secret(), false).await
     }
 
     /// Takes the device away, its pairing included.

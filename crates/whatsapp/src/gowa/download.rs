@@ -11,9 +11,10 @@ use reqwest::{Method, Response, StatusCode};
 use super::endpoint::GowaEndpoint;
 use super::http::{Call, Http, static_path};
 use super::wire;
+use crate::answer::asked_wait;
 use crate::credentials::SessionToken;
 use crate::download::{DownloadError, DownloadMedia, FileBytes, HeldFile, WantedFile};
-use crate::genfity::{CallError, InvalidEndpoint, asked_wait};
+use crate::genfity::{CallError, InvalidEndpoint};
 
 /// Longest silence of the server.
 const SILENCE: Duration = Duration::from_secs(60);

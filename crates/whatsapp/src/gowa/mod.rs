@@ -19,4 +19,4 @@ pub use download::GowaDownloads;
 pub use endpoint::GowaEndpoint;
 pub use inbound::{SIGNATURE_HEADER, Unverified, Verified, sign};
 pub use outbound::GowaSender;
-pub use session::GowaSessions;
+pub use session::{GowaSessions, tells_enough};

@@ -21,7 +21,7 @@ use super::devices::{self, Device, GowaDevices};
 use super::endpoint::GowaEndpoint;
 use super::http::{Call, Http, static_path};
 use super::wire;
-use crate::credentials::SessionToken;
+use crate::credentials::{SessionToken, WebhookKey};
 use crate::genfity::{CallError, InvalidEndpoint};
 use crate::port::OperatorText;
 use crate::session::{
@@ -105,11 +105,13 @@ impl GowaSessions {
     async fn state(&self, id: &SessionToken) -> Result<SessionState, CallError> {
         let status = self.raw_status(id).await?;
         let device = self.device(id).await?;
-        let webhook = match devices::webhook(&self.http, id).await {
+        let told = match devices::webhook(&self.http, id).await {
             // Older servers know no webhook of a device's own.
-            Err(CallError::Refused { status: 404, .. }) => wire::Webhook::default(),
-            webhook => webhook?,
+            Err(CallError::Refused { status: 404, .. }) => None,
+            webhook => Some(webhook?),
         };
+        let tells_webhook = told.is_some();
+        let webhook = told.unwrap_or_default();
         Ok(SessionState {
             connected: status.is_connected,
             logged_in: status.is_logged_in,
@@ -117,7 +119,9 @@ impl GowaSessions {
             qr_code: String::new(),
             name: device.id,
             events: webhook.webhook_events,
+            webhook_key: told_key(&webhook.webhook_secret),
             webhook: webhook.webhook_url,
+            tells_webhook,
         })
     }
 
@@ -268,6 +272,26 @@ impl ManageSession for GowaSessions {
     }
 }
 
+/// Does a device with this list of events tell everything that is read of it? Without a list it tells all there is.
+#[must_use]
+pub fn tells_enough(events: &str) -> bool {
+    let names = |list| {
+        str::split(list, ',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+    };
+    let told: Vec<&str> = names(events).collect();
+    told.is_empty() || names(wire::EVENTS).all(|name| told.contains(&name))
+}
+
+/// The key as the server tells it. Some hide it behind stars, and without one the server signs with that of all devices.
+fn told_key(secret: &str) -> Option<WebhookKey> {
+    if secret.chars().all(|c| c == '*') {
+        return None;
+    }
+    WebhookKey::new(secret).ok()
+}
+
 fn failure(error: CallError) -> SessionFailure {
     let (status, code, said) = match error {
         CallError::Refused {
@@ -292,4 +316,37 @@ fn failure(error: CallError) -> SessionFailure {
         _ => FailureReason::Refused,
     };
     SessionFailure { reason, said }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_events_is_enough_when_nothing_is_missing() {
+        for (events, enough) in [
+            ("", true),
+            (" , ", true),
+            (wire::EVENTS, true),
+            (
+                "message.ack, message.edited,message.revoked,message.reaction,message,call.offer",
+                true,
+            ),
+            ("message", false),
+            (
+                "message.ack,message.edited,message.revoked,message.reaction",
+                false,
+            ),
+        ] {
+            assert_eq!(tells_enough(events), enough, "{events}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_hidden_is_not_told() {
+        for hidden in ["", "********"] {
+            assert_eq!(told_key(hidden), None, "{hidden}");
+        }
+        assert_eq!(told_key("a*b"), Some(WebhookKey::new("a*b").unwrap()));
+    }
 }

@@ -632,6 +632,39 @@ async fn a_device_is_made_once() {
     assert!(devices.remove(&new.id).await.is_err());
 }
 
+#[tokio::test]
+async fn a_key_that_is_told_is_in_no_error() {
+    const KEY: &str = "key-that-nobody-else-may-have";
+    let new = NewDevice {
+        id: SessionToken::new("toko-1").unwrap(),
+        webhook: Some(DeviceWebhook {
+            url: "https://here.example/webhook/gowa/toko".to_owned(),
+            key: WebhookKey::new(KEY).unwrap(),
+        }),
+    };
+    let echo = || {
+        let words = format!("cannot read {{\"webhook_secret\":\"{KEY}\"}}");
+        Manner::Say(answer(
+            400,
+            "",
+            &json!({"code": "BAD_REQUEST", "message": words}).to_string(),
+        ))
+    };
+    let there = results(json!([{"id": "toko-1", "state": "disconnected"}]));
+    for manners in [
+        // Made, and told again.
+        vec![results(json!([])), echo(), results(json!([]))],
+        vec![there, echo()],
+    ] {
+        let (base, _asked) = serve(manners).await;
+        let devices = GowaDevices::new(&endpoint(&base)).unwrap();
+        let error = devices.ensure(&new).await.unwrap_err();
+        let shown = format!("{error} {error:?}");
+        assert!(shown.contains("cannot read"), "{shown}");
+        assert!(!shown.contains(KEY), "{shown}");
+    }
+}
+
 async fn download(base: &str, path: Option<&str>) -> Result<Vec<u8>, DownloadError> {
     let file = WantedFile {
         kind: MediaKind::Image,

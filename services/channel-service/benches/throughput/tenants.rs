@@ -1,11 +1,13 @@
 //! The tenants, and how the WhatsApp server knows them.
 
+use channel_service::config::{EndpointsSettings, FetchedSecrets};
+use channel_service::endpoints::{CallSettings, Endpoints};
 use channel_service::flows::register_account::{NewAccount, register};
 use channel_service::flows::route_account::AccountRoutes;
 use database::{Database, DatabaseUrl, PoolSettings, SchemaNames};
 use domain::ids::{AccountId, TenantId};
 use futures_util::StreamExt as _;
-use runtime::config::Setting as _;
+use runtime::config::{Setting as _, SettingsReader};
 use runtime::encryption::KeyRing;
 use secrecy::SecretString;
 use simulator::{NewSession, Simulator, SimulatorConfig};
@@ -36,9 +38,16 @@ pub(crate) async fn prepare(database: &TestProcessDatabase, count: usize) -> Vec
         cache::RedisLink::new(&SecretString::from(test_support::redis_url()), "bench:").expect("a URL");
     let routes = AccountRoutes::new(db.clone(), redis);
     let keys = KeyRing::from_text(test_support::ENCRYPTION_KEYS).expect("a key ring");
+    let settings = EndpointsSettings::read(SettingsReader::from_map([]), &FetchedSecrets::default());
+    let calls = CallSettings {
+        timeout: std::time::Duration::from_secs(10),
+        dry_run: false,
+        outage: channel_service::config::OutageSettings::default(),
+    };
+    let endpoints = Endpoints::build(&settings.expect("no setting is needed"), calls).expect("endpoints");
     futures_util::stream::iter(0..count)
         .map(|n| {
-            let (db, routes, keys) = (&db, &routes, &keys);
+            let (db, routes, keys, endpoints) = (&db, &routes, &keys, &endpoints);
             async move {
                 let id = format!("desa-{n}");
                 let (token, key) = (format!("wat_{n}"), format!("{n:0>40}"));
@@ -50,7 +59,9 @@ pub(crate) async fn prepare(database: &TestProcessDatabase, count: usize) -> Vec
                     webhook_key: Some(SecretString::from(key.as_str())),
                     unsigned: false,
                 };
-                let account = register(db, routes, keys, new).await.expect("an account");
+                let account = register(db, routes, keys, endpoints, new)
+                    .await
+                    .expect("an account");
                 Tenant {
                     id,
                     account,

@@ -116,7 +116,7 @@ async fn set(
         enabled_webchat: body.flag("enabled_webchat")?,
     };
     let actor = village::actor(&caller, &request, None);
-    let row = channel_account::set(&state.db, &scope, change, &actor).await?;
+    let row = channel_account::set(&state.db, &state.endpoints, &scope, change, &actor).await?;
     Ok(HttpResponse::Ok().json(json!({"data": wire(&state, &row)})))
 }
 

@@ -254,7 +254,7 @@ async fn store(
         id,
         text,
     };
-    let kept = keep(&state.db, &scope, told).await?;
+    let kept = keep(&state.db, &state.endpoints, &scope, told).await?;
     Ok(HttpResponse::Created().json(json!({
         "status": "stored", "message_id": kept.provider_message_id, "id": kept.id,
     })))

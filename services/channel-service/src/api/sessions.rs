@@ -368,7 +368,15 @@ async fn settings(asked: Asked, state: Data<State>) -> Answered {
 async fn set_settings(asked: Asked, state: Data<State>) -> Answered {
     let auto_read = asked.body.flag("autoReadMessages").map_err(unsuccessful)?;
     let typing = asked.body.flag("typingIndicator").map_err(unsuccessful)?;
-    let courtesies = courtesies::set(&state.db, &asked.scope, auto_read, typing, &asked.actor).await?;
+    let courtesies = courtesies::set(
+        &state.db,
+        &state.endpoints,
+        &asked.scope,
+        auto_read,
+        typing,
+        &asked.actor,
+    )
+    .await?;
     Ok(success(&wire_settings(courtesies)))
 }
 

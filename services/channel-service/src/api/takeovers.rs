@@ -102,7 +102,7 @@ async fn start(
     };
     let person = person::writable(&path, channel)?;
     let actor = village::actor(&caller, &request, Some(&new.admin_id));
-    let row = takeover::start(&state.db, &scope, &person, &new, &actor).await?;
+    let row = takeover::start(&state.db, &state.endpoints, &scope, &person, &new, &actor).await?;
     Ok(HttpResponse::Ok().json(json!({
         "success": true, "data": person::takeover(&scope, &row), "message": format!("Takeover started for {path}"),
     })))

@@ -23,6 +23,7 @@ use crate::error::ServiceError;
 use crate::flows::session::{Assignment, Moved};
 use crate::flows::tenant_config::{self, ConfigView};
 use crate::store::endpoint_health::HealthStatus;
+use crate::store::session_to_unlink::LeftRow;
 
 /// Every field that an assignment may have.
 const FIELDS: [&str; 7] = [
@@ -43,6 +44,14 @@ pub(crate) fn routes(api: &mut Api) {
         object([("endpoints", list(text())), ("count", whole())]),
     );
     let health: Vec<&str> = HealthStatus::ALL.iter().map(|status| status.as_str()).collect();
+    let left = object([
+        ("name", text()),
+        ("endpoint", text()),
+        ("left_at", time()),
+        ("tries", whole()),
+        ("next_try", time()),
+        ("last_reason", nullable(text())),
+    ]);
     let config = object([
         ("id", nullable(text())),
         ("tenant_id", text()),
@@ -57,6 +66,7 @@ pub(crate) fn routes(api: &mut Api) {
         ("is_configured", flag()),
         ("health_status", one_of(&health)),
         ("last_health_check", nullable(time())),
+        ("sessions_to_unlink", list(left)),
         ("created_at", nullable(time())),
         ("updated_at", nullable(time())),
     ]);
@@ -208,6 +218,7 @@ fn wire(tenant: &str, view: &ConfigView) -> Value {
     let row = view.row.as_ref();
     let settings = row.map(|row| row.settings()).unwrap_or_default();
     let health = view.health.as_ref();
+    let left = view.left.iter().map(left_behind).collect::<Vec<_>>();
     json!({
         "id": row.map(|row| row.id),
         "tenant_id": tenant,
@@ -222,7 +233,15 @@ fn wire(tenant: &str, view: &ConfigView) -> Value {
         "is_configured": view.is_available,
         "health_status": health.map_or(HealthStatus::Unknown, |health| health.status).as_str(),
         "last_health_check": health.and_then(|health| health.checked_at),
+        "sessions_to_unlink": left,
         "created_at": row.map(|row| row.created_at),
         "updated_at": row.map(|row| row.updated_at),
+    })
+}
+
+fn left_behind(row: &LeftRow) -> Value {
+    json!({
+        "name": row.session_name, "endpoint": row.endpoint, "left_at": row.left_at, "tries": row.tries,
+        "next_try": row.next_try, "last_reason": row.last_reason,
     })
 }

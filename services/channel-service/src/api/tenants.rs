@@ -137,7 +137,7 @@ async fn create(
         .filled("name")?
         .and_then(|name| domain::text::Text::label(name, MAX_NAME));
     let name = name.as_ref().map(domain::text::Text::as_str);
-    let created = tenant::create(&state.db, &scope, name, &user.actor(&request)).await?;
+    let created = tenant::create(&state.db, &state.endpoints, &scope, name, &user.actor(&request)).await?;
     let status = if created {
         StatusCode::CREATED
     } else {

@@ -28,7 +28,7 @@ impl InternalSettings {
         );
         let public_base: Option<BaseUrl> = reader.optional(
             "PUBLIC_CHANNEL_BASE_URL",
-            "Where the WhatsApp server reaches this service; webhooks go to `/webhook` under it",
+            "Where the WhatsApp server reaches this service; webhooks go to `/webhook` under it, those of a GoWA to `/webhook/gowa/<endpoint>`",
         );
         let fallback: Option<BaseUrl> = reader.optional(
             "PUBLIC_BASE_URL",

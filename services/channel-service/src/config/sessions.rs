@@ -42,7 +42,7 @@ impl SessionSettings {
         );
         let access_token: Option<SecretString> = reader.optional(
             "WA_ACCESS_TOKEN",
-            "Session token that accounts without one of their own send with",
+            "Session token that accounts of `Primary` without one of their own send with",
         );
         let dry_run = reader.with_default(
             "WA_DRY_RUN",

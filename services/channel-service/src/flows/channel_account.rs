@@ -4,8 +4,10 @@ use database::{Database, DatabaseError};
 use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTransaction};
 
 use super::tenant::Actor;
+use super::tenant_config::ensure_primary;
+use crate::endpoints::Endpoints;
 use crate::store::channel_account::{self, ChannelAccountChange, ChannelAccountRow};
-use crate::store::{account, audit, tenant};
+use crate::store::{audit, tenant};
 
 /// Most rows of one list; an installation has some hundred tenants.
 const MOST: i64 = 10_000;
@@ -28,13 +30,14 @@ pub async fn find(db: &Database, scope: &TenantScope) -> Result<Option<ChannelAc
 /// [`DatabaseError`].
 pub async fn set(
     db: &Database,
+    endpoints: &Endpoints,
     scope: &TenantScope,
     change: ChannelAccountChange<'_>,
     actor: &Actor,
 ) -> Result<ChannelAccountRow, DatabaseError> {
     let mut tx = TenantTransaction::begin(db, scope, "set channel account").await?;
     if tenant::ensure(&mut tx, None).await? {
-        account::ensure_primary(&mut tx).await?;
+        ensure_primary(&mut tx, endpoints).await?;
         audit::note(&mut tx, &actor.act("tenant.create", None)).await?;
     }
     let row = channel_account::upsert(&mut tx, change).await?;

@@ -12,11 +12,13 @@ use uuid::Uuid;
 use super::hand_over;
 use super::learn_lid;
 use super::tenant::Actor;
+use super::tenant_config::ensure_primary;
+use crate::endpoints::Endpoints;
 use crate::store::chat::{self, ChatRow, ChatUpdate};
 use crate::store::message::{self, HistoryRow};
 use crate::store::takeover::TakeoverRow;
 use crate::store::tenant::{self, TenantRow};
-use crate::store::{account, audit, takeover};
+use crate::store::{audit, takeover};
 
 /// Why nothing was done with a chat.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +72,7 @@ pub(super) fn new_chat(scope: &TenantScope, account: AccountId, address: ChatAdd
 /// [`DatabaseError`].
 pub(super) async fn meant(
     tx: &mut TenantTransaction,
+    endpoints: &Endpoints,
     address: &ChatAddress,
 ) -> Result<ChatUpdate, DatabaseError> {
     let scope = tx.scope().clone();
@@ -80,7 +83,7 @@ pub(super) async fn meant(
             AccountId::from_uuid(row.account_id),
             ChatAddress::parse(&row.address).map_err(|error| DatabaseError::Refused(Box::new(error)))?,
         ),
-        None => (account::ensure_primary(tx).await?, address.clone()),
+        None => (ensure_primary(tx, endpoints).await?, address.clone()),
     };
     // Also where a chat is known: it may have become the number's since it was looked up.
     let (address, _) = learn_lid::chat_address(tx, account, address).await?;

@@ -4,7 +4,9 @@ use database::{Database, DatabaseError};
 use tenant_isolation::{TenantScope, TenantTransaction};
 
 use super::tenant::Actor;
-use crate::store::{account, audit, tenant};
+use super::tenant_config::ensure_primary;
+use crate::endpoints::Endpoints;
+use crate::store::{audit, tenant};
 
 /// The tenant's settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +43,7 @@ pub async fn find(db: &Database, scope: &TenantScope) -> Result<Courtesies, Data
 /// [`DatabaseError`].
 pub async fn set(
     db: &Database,
+    endpoints: &Endpoints,
     scope: &TenantScope,
     auto_read: Option<bool>,
     typing_indicator: Option<bool>,
@@ -48,7 +51,7 @@ pub async fn set(
 ) -> Result<Courtesies, DatabaseError> {
     let mut tx = TenantTransaction::begin(db, scope, "set courtesies").await?;
     if tenant::ensure(&mut tx, None).await? {
-        account::ensure_primary(&mut tx).await?;
+        ensure_primary(&mut tx, endpoints).await?;
         audit::note(&mut tx, &actor.act("tenant.create", None)).await?;
     }
     tenant::set_courtesies(&mut tx, auto_read, typing_indicator).await?;

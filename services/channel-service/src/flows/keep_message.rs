@@ -12,6 +12,7 @@ use rand::RngExt as _;
 use tenant_isolation::{TenantScope, TenantTransaction};
 
 use super::chat::{ChatError, known_tenant, meant};
+use crate::endpoints::Endpoints;
 use crate::store::chat::{self, ChatUpdate};
 use crate::store::message::{self, NewMessage};
 
@@ -46,10 +47,15 @@ pub struct Kept {
 ///
 /// # Errors
 /// [`ChatError`]; nothing is kept then.
-pub async fn keep(db: &Database, scope: &TenantScope, told: Told) -> Result<Kept, ChatError> {
+pub async fn keep(
+    db: &Database,
+    endpoints: &Endpoints,
+    scope: &TenantScope,
+    told: Told,
+) -> Result<Kept, ChatError> {
     let mut tx = TenantTransaction::begin(db, scope, "keep message").await?;
     known_tenant(&mut tx).await?;
-    let chat = meant(&mut tx, &told.person).await?;
+    let chat = meant(&mut tx, endpoints, &told.person).await?;
     let account = chat.account;
     let id = MessageId::generate();
     if put(&mut tx, chat, &told, id).await? {

@@ -12,6 +12,7 @@ pub mod cloud_body;
 pub mod courtesies;
 pub mod courtesy;
 pub mod dead_letter;
+mod device_number;
 pub mod early_receipt;
 mod endpoint_away;
 pub mod endpoint_health;

@@ -8,9 +8,11 @@ use secrecy::SecretString;
 use tenant_isolation::{TenantScope, TenantTransaction};
 
 use super::route_account::AccountRoutes;
-use crate::config::PRIMARY;
+use super::tenant_config::{Place, place_of};
+use crate::endpoints::Endpoints;
 use crate::store::account::{self, AccountRow, INSTANCE, SESSION};
 use crate::store::tenant;
+use crate::store::tenant_move::{self, Binding};
 
 /// What an operator says about an account.
 #[derive(Debug)]
@@ -41,6 +43,12 @@ pub enum RegisterError {
     /// Webhooks that name the tenant by its id would be another tenant's.
     #[error("the tenant's id {0} is the instance name of another tenant's account")]
     TenantNameTaken(TenantId),
+    /// The endpoint where the tenant's next device is made is not configured, or there is no telling which it is.
+    #[error("the tenant's endpoint {} is not configured", .0.as_deref().unwrap_or("was not chosen yet and"))]
+    EndpointMissing(Option<String>),
+    /// Devices of the tenant's endpoint are made there.
+    #[error("the tenant's endpoint {0} is of another kind: its devices are made over the API")]
+    OtherProvider(String),
     /// A secret cannot be sealed.
     #[error(transparent)]
     Encryption(#[from] EncryptionError),
@@ -57,11 +65,13 @@ pub async fn register(
     db: &Database,
     routes: &AccountRoutes,
     keys: &KeyRing,
+    endpoints: &Endpoints,
     new: NewAccount,
 ) -> Result<AccountId, RegisterError> {
     let scope = TenantScope::named_by_operator(new.tenant.clone());
     let mut tx = TenantTransaction::begin(db, &scope, "register account").await?;
-    let registered = register_in(&mut tx, keys, &new).await?;
+    let place = place_of(&mut tx, endpoints).await?;
+    let registered = register_in(&mut tx, keys, &place, &new).await?;
     tx.commit().await?;
     registered.make_known(routes).await;
     Ok(registered.id)
@@ -89,13 +99,15 @@ impl Registered {
     }
 }
 
-/// As [`register`], in a transaction of the caller's.
+/// As [`register`], in a transaction of the caller's. An account without a session is bound to `place`; one that has a
+/// session stays where that is.
 ///
 /// # Errors
 /// [`RegisterError`]; the transaction must be given up then.
 pub async fn register_in(
     tx: &mut TenantTransaction,
     keys: &KeyRing,
+    place: &Place,
     new: &NewAccount,
 ) -> Result<Registered, RegisterError> {
     tenant::ensure(tx, None).await?;
@@ -115,8 +127,14 @@ pub async fn register_in(
         (None, _) => Vec::new(),
     };
     let (provider, endpoint) = match &existing {
-        Some(row) => (row.provider.clone(), row.endpoint.clone()),
-        None => (Provider::Genfity.to_string(), PRIMARY.to_owned()),
+        Some(row) if row.token_sealed.is_some() => (row.provider.clone(), row.endpoint.clone()),
+        waiting => {
+            let to = home(place)?;
+            if waiting.is_some() {
+                tenant_move::bind(tx, &[id], to).await?;
+            }
+            (to.provider.to_string(), to.endpoint.to_string())
+        }
     };
     let row = AccountRow {
         id: id.as_uuid(),
@@ -160,4 +178,17 @@ pub async fn register_in(
             .map(|id| (SESSION, id)),
     );
     Ok(Registered { id, names })
+}
+
+/// Where a session can be registered.
+fn home(place: &Place) -> Result<Binding<'_>, RegisterError> {
+    let endpoint = place.endpoint.as_ref();
+    let endpoint = endpoint.ok_or_else(|| RegisterError::EndpointMissing(place.name.clone()))?;
+    if endpoint.provider != Provider::Genfity {
+        return Err(RegisterError::OtherProvider(endpoint.name.to_string()));
+    }
+    Ok(Binding {
+        endpoint: &endpoint.name,
+        provider: endpoint.provider,
+    })
 }

@@ -2,19 +2,20 @@
 //! to it. The device's id is the session's name and stands in the place of its token.
 
 use database::{Database, DatabaseError};
-use domain::address::ChatAddress;
+use domain::address::PhoneNumber;
 use domain::endpoint::{EndpointName, Provider};
 use domain::ids::{AccountId, TenantId};
 use runtime::encryption::KeyRing;
 use secrecy::SecretString;
-use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTransaction};
+use tenant_isolation::{TenantScope, TenantTransaction};
 use whatsapp::event::SessionEvent;
 
+use super::device_number::{self, DeviceNumber};
 use super::record_event;
 use super::register_account::{RegisterError, Registered};
 use super::route_account::{AccountRoute, AccountRoutes};
-use crate::store::account::{self, AccountRow, GOWA_DEVICE, GOWA_NUMBER};
-use crate::store::tenant;
+use crate::store::account::{self, AccountRow, GOWA_DEVICE};
+use crate::store::{session_watch, tenant};
 
 /// A device of a tenant's.
 #[derive(Debug)]
@@ -101,8 +102,8 @@ pub async fn register_in(
     Ok(Registered::of(id, vec![(GOWA_DEVICE, outside)]))
 }
 
-/// A webhook that a device has signed tells the number of the device: webhooks that name the number only are its from now
-/// on. A number is on one device of a server at a time, so the newest proof counts, also against another account's.
+/// A webhook that a device has signed tells the number of the device: the account holds it from now on. What still arrives of
+/// a device that a person has unlinked is no proof.
 ///
 /// # Errors
 /// [`DatabaseError`].
@@ -111,25 +112,20 @@ pub async fn learn_number(
     routes: &AccountRoutes,
     route: &AccountRoute,
     endpoint: &str,
-    own: &ChatAddress,
+    own: &PhoneNumber,
 ) -> Result<(), DatabaseError> {
-    let outside = device_id(endpoint, own.as_str());
     let (scope, id) = (route.scope(), route.account());
-    let mut tx = TenantTransaction::begin(db, &scope, "learn number of device").await?;
-    account::unregister_others(&mut tx, GOWA_NUMBER, &outside, id).await?;
-    let free = account::register(&mut tx, GOWA_NUMBER, &outside, id).await?;
+    let mut tx = TenantTransaction::begin(db, &scope, "is device unlinked").await?;
+    let is_unlinked = session_watch::is_kept_off(&mut tx, id).await?;
     tx.commit().await?;
-    if !free {
-        let platform = PlatformScope::for_purpose("number moves to another device");
-        let mut tx = PlatformTransaction::begin(db, platform).await?;
-        account::move_outside_id(&mut tx, GOWA_NUMBER, &outside, scope.tenant(), id).await?;
-        tx.commit().await?;
-        tracing::warn!(tenant = %scope.tenant(), account = %id, "a number moved here from another account's device");
+    if is_unlinked {
+        return Ok(());
     }
-    routes.forget(GOWA_NUMBER, &outside).await;
     let paired = SessionEvent::PairSuccess {
         jid: None,
-        phone: own.phone().cloned(),
+        phone: Some(own.clone()),
     };
-    record_event::session(db, &scope, id, &paired).await
+    record_event::session(db, &scope, id, &paired).await?;
+    let number = DeviceNumber::new(endpoint, own);
+    device_number::hold(db, routes, &scope, id, &number).await
 }

@@ -16,6 +16,7 @@ use tenant_isolation::{TenantScope, TenantTransaction};
 use whatsapp::credentials::WebhookKey;
 use whatsapp::event::Keep;
 
+use super::device_number;
 use crate::endpoints::Endpoints;
 use crate::store::cloud_number::NumberRow;
 use crate::store::{account, cloud_number, tenant};
@@ -200,8 +201,18 @@ impl AccountRoutes {
         self.cache.get(&key, || self.load(external)).await
     }
 
-    /// Makes a change of the account known everywhere within a second.
+    /// Makes a change of the account known everywhere within a second. Where it is that an account does not hold a device's
+    /// number any more, the number leads to whoever else holds it.
     pub async fn forget(&self, kind: &'static str, external_id: &str) {
+        self.forget_copy(kind, external_id).await;
+        if kind == account::GOWA_HOLDER
+            && let Err(error) = device_number::settle(&self.db, self, external_id).await
+        {
+            tracing::warn!(error = %crate::error::chain(&error), "a device's number could not be settled");
+        }
+    }
+
+    pub(super) async fn forget_copy(&self, kind: &'static str, external_id: &str) {
         if let Some(external) = ExternalId::new(kind, external_id) {
             self.cache.forget(&CacheKey::of_external(&external)).await;
         }

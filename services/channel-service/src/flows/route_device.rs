@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use cache::NotLoaded;
 use database::DatabaseError;
-use domain::address::ChatAddress;
+use domain::address::{ChatAddress, PhoneNumber};
 use tenant_isolation::resolve::ExternalId;
 
+use super::device_number::{self, DeviceNumber};
 use super::register_device::device_id;
 use super::route_account::{AccountRoute, AccountRoutes};
-use crate::store::account::{GOWA_DEVICE, GOWA_NUMBER};
+use crate::store::account::GOWA_DEVICE;
 
-/// The account whose device it is: by the device's id, and only where none is told by the device's number. `None`: nobody's.
+/// The account whose device it is: by the device's id, and only where none is told by the device's number. `None`: nobody's,
+/// or that of devices of two tenants.
 ///
 /// # Errors
 /// A [`DatabaseError`], which is not "nobody's".
@@ -23,7 +25,9 @@ pub async fn find(
 ) -> Result<Option<AccountRoute>, Arc<NotLoaded<DatabaseError>>> {
     let external = match (session_id, own) {
         (Some(id), _) => ExternalId::new(GOWA_DEVICE, &device_id(endpoint, id)),
-        (None, Some(own)) => number(endpoint, own),
+        (None, Some(own)) => own
+            .phone()
+            .and_then(|phone| DeviceNumber::new(endpoint, phone).external()),
         (None, None) => None,
     };
     match external {
@@ -32,22 +36,12 @@ pub async fn find(
     }
 }
 
-/// Is this number known to be on the account's device? Where it cannot be looked up, it is taken for known.
+/// Is this number known to be the account's device's? Where it cannot be looked up, it is taken for known.
 pub async fn is_known(
     routes: &AccountRoutes,
     endpoint: &str,
-    own: &ChatAddress,
+    own: &PhoneNumber,
     route: &AccountRoute,
 ) -> bool {
-    let Some(external) = number(endpoint, own) else {
-        return true;
-    };
-    match routes.find_external(&external).await {
-        Ok(known) => known.is_some_and(|known| known.account() == route.account()),
-        Err(_) => true,
-    }
-}
-
-fn number(endpoint: &str, own: &ChatAddress) -> Option<ExternalId> {
-    ExternalId::new(GOWA_NUMBER, &device_id(endpoint, own.as_str()))
+    device_number::is_held(routes, &DeviceNumber::new(endpoint, own), route.account()).await
 }

@@ -29,6 +29,7 @@ use super::chat::{ChatError, known_tenant, meant};
 use super::keep_message::{Told, local_id, put};
 use super::outcomes::{Outcomes, Waiting};
 use super::queue_message::{SEND_TEXT, SendTask};
+use crate::endpoints::Endpoints;
 use crate::store::chat::{self, ChatUpdate};
 use crate::store::message::{self, Moved, NewMessage, StandingRow};
 use crate::store::{channel_account, send_request, takeover};
@@ -115,6 +116,8 @@ pub struct Ordered {
 pub struct Texts {
     /// The tables.
     pub db: Database,
+    /// Where tenants without an account get one.
+    pub endpoints: Endpoints,
     /// Wakes the relay.
     pub relay: Signal,
     /// Wakes the senders.
@@ -174,7 +177,7 @@ impl Texts {
             tx.commit().await?;
             return Ok(Placed::Before(before));
         }
-        let chat = meant(&mut tx, &order.person).await?;
+        let chat = meant(&mut tx, &self.endpoints, &order.person).await?;
         if Channel::of(&chat.address) == Channel::Webchat {
             let ordered = store(&mut tx, order, id, chat).await?;
             tx.commit().await?;

@@ -7,6 +7,7 @@ use tenant_isolation::{TenantScope, TenantTransaction};
 
 use super::chat::{ChatError, ids, known_tenant, meant};
 use super::tenant::Actor;
+use crate::endpoints::Endpoints;
 use crate::store::takeover::{NewTakeover, TakenChatRow, TakeoverRow};
 use crate::store::{audit, chat, takeover};
 
@@ -16,6 +17,7 @@ use crate::store::{audit, chat, takeover};
 /// [`ChatError`]; nothing is changed then.
 pub async fn start(
     db: &Database,
+    endpoints: &Endpoints,
     scope: &TenantScope,
     person: &ChatAddress,
     new: &NewTakeover,
@@ -23,7 +25,7 @@ pub async fn start(
 ) -> Result<TakenChatRow, ChatError> {
     let mut tx = TenantTransaction::begin(db, scope, "start takeover").await?;
     known_tenant(&mut tx).await?;
-    let meant = meant(&mut tx, person).await?;
+    let meant = meant(&mut tx, endpoints, person).await?;
     // Holds the chat's row: who comes at the same moment waits here, and then ends what was begun meanwhile.
     let id = chat::ensure(&mut tx, &meant).await?;
     let before = takeover::end(&mut tx, &[id.as_uuid()]).await?;

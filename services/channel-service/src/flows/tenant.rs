@@ -5,6 +5,8 @@ use domain::tenant::TenantStatus;
 use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTransaction};
 
 use super::route_account::AccountRoutes;
+use super::tenant_config::ensure_primary;
+use crate::endpoints::Endpoints;
 use crate::store::account;
 use crate::store::audit::{self, Act};
 use crate::store::tenant::{self, TenantRow};
@@ -48,13 +50,14 @@ impl Actor {
 /// [`DatabaseError`].
 pub async fn create(
     db: &Database,
+    endpoints: &Endpoints,
     scope: &TenantScope,
     name: Option<&str>,
     actor: &Actor,
 ) -> Result<bool, DatabaseError> {
     let mut tx = TenantTransaction::begin(db, scope, "create tenant").await?;
     let is_new = tenant::ensure(&mut tx, name).await?;
-    account::ensure_primary(&mut tx).await?;
+    ensure_primary(&mut tx, endpoints).await?;
     if is_new {
         audit::note(&mut tx, &actor.act("tenant.create", None)).await?;
     }

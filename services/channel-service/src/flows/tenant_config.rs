@@ -5,12 +5,17 @@ use std::time::Duration;
 
 use cache::{CacheKey, NotLoaded, ReadThrough, RedisLink};
 use database::{Database, DatabaseError};
+use domain::endpoint::Provider;
+use domain::ids::AccountId;
 use domain::tenant_config::TenantSettings;
 use serde::{Deserialize, Serialize};
 use tenant_isolation::{TenantScope, TenantTransaction};
 
+use crate::config::PRIMARY;
 use crate::endpoints::{Endpoints, LiveEndpoint};
+use crate::store::account::{self, Home};
 use crate::store::endpoint_health::{self, EndpointHealth};
+use crate::store::session_to_unlink::{self, LeftRow};
 use crate::store::tenant;
 use crate::store::tenant_config::{self, TenantConfigRow};
 
@@ -101,6 +106,35 @@ pub struct Place {
     pub endpoint: Option<Arc<LiveEndpoint>>,
 }
 
+impl Place {
+    /// Where an account without a session belongs meanwhile. What cannot be told is found out when it gets one.
+    #[must_use]
+    pub fn home(&self) -> Home<'_> {
+        Home {
+            endpoint: self.name.as_deref().unwrap_or(PRIMARY),
+            provider: self
+                .endpoint
+                .as_ref()
+                .map_or(Provider::Genfity, |endpoint| endpoint.provider),
+        }
+    }
+}
+
+/// The tenant's first account, made without a session where its next device is made, when there is none.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn ensure_primary(
+    tx: &mut TenantTransaction,
+    endpoints: &Endpoints,
+) -> Result<AccountId, DatabaseError> {
+    if let Some(row) = account::find_primary(tx).await? {
+        return Ok(AccountId::from_uuid(row.id));
+    }
+    let place = place_of(tx, endpoints).await?;
+    account::add_primary(tx, place.home()).await
+}
+
 /// Where the tenant's next device is made.
 ///
 /// # Errors
@@ -136,7 +170,12 @@ pub struct ConfigView {
     pub is_available: bool,
     /// What was found when the endpoint was last looked at.
     pub health: Option<EndpointHealth>,
+    /// Sessions that it left elsewhere and that are still to be unlinked there, at most [`MOST_LEFT`].
+    pub left: Vec<LeftRow>,
 }
+
+/// Most sessions still to be unlinked that are shown.
+pub const MOST_LEFT: i64 = 100;
 
 /// The tenant's configuration. `None`: nobody is registered under this id.
 ///
@@ -158,12 +197,14 @@ pub async fn show(
         Some(endpoint) => endpoint_health::of(&mut tx, endpoint.name.as_str()).await?,
         None => None,
     };
+    let left = session_to_unlink::list(&mut tx, MOST_LEFT).await?;
     tx.commit().await?;
     Ok(Some(ConfigView {
         row,
         endpoint: name,
         is_available: endpoint.is_some(),
         health,
+        left,
     }))
 }
 

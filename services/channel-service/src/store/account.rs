@@ -5,8 +5,9 @@ use database::DatabaseError;
 use diesel::sql_types::{Array, Double, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::account::AccountStatus;
-use domain::ids::{AccountId, TenantId};
-use tenant_isolation::{PlatformTransaction, TenantTransaction};
+use domain::endpoint::Provider;
+use domain::ids::AccountId;
+use tenant_isolation::TenantTransaction;
 use uuid::Uuid;
 
 /// Directory kind of `instanceName`.
@@ -15,8 +16,11 @@ pub const INSTANCE: &str = "genfity_instance";
 pub const SESSION: &str = "genfity_session";
 /// Directory kind of a GoWA's device: `{endpoint}/{device}`.
 pub const GOWA_DEVICE: &str = "gowa_device";
-/// Directory kind of the number such a device has: `{endpoint}/{address}`. Learned, never told by people.
+/// Directory kind of the number such a device has: `{endpoint}/{address}`. Learned, never told by people; see
+/// [`super::device_number`].
 pub const GOWA_NUMBER: &str = "gowa_number";
+/// Directory kind of an account's hold on such a number: `{endpoint}/{address}/{account}`.
+pub const GOWA_HOLDER: &str = "gowa_holder";
 /// By the id of its number at Meta.
 pub const CLOUD_NUMBER: &str = "cloud_number";
 
@@ -111,23 +115,31 @@ pub async fn find_primary(tx: &mut TenantTransaction) -> Result<Option<AccountRo
     Ok(rows.pop())
 }
 
-/// The tenant's first account, made without a session when there is none.
+/// Where an account without a session belongs.
+#[derive(Debug, Clone, Copy)]
+pub struct Home<'a> {
+    /// The name of the endpoint.
+    pub endpoint: &'a str,
+    /// Which kind of API that is.
+    pub provider: Provider,
+}
+
+/// Makes the tenant's first account, without a session.
 ///
 /// # Errors
 /// [`DatabaseError`].
-pub async fn ensure_primary(tx: &mut TenantTransaction) -> Result<AccountId, DatabaseError> {
-    if let Some(row) = find_primary(tx).await? {
-        return Ok(AccountId::from_uuid(row.id));
-    }
+pub async fn add_primary(tx: &mut TenantTransaction, home: Home<'_>) -> Result<AccountId, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     // Two who find none at the same moment make one: the name is unique within the tenant.
     let row: IdRow = diesel::sql_query(
         "INSERT INTO accounts AS a (tenant_id, id, provider, endpoint, instance_name) \
-         VALUES ($1, $2, 'genfity', 'Primary', $1) \
+         VALUES ($1, $2, $3, $4, $1) \
          ON CONFLICT (tenant_id, instance_name) DO UPDATE SET updated_at = a.updated_at RETURNING id",
     )
     .bind::<Text, _>(tenant)
     .bind::<SqlUuid, _>(AccountId::generate().as_uuid())
+    .bind::<Text, _>(home.provider.as_str())
+    .bind::<Text, _>(home.endpoint)
     .get_result(tx.connection())
     .await?;
     Ok(AccountId::from_uuid(row.id))
@@ -137,16 +149,22 @@ pub async fn ensure_primary(tx: &mut TenantTransaction) -> Result<AccountId, Dat
 ///
 /// # Errors
 /// [`DatabaseError`].
-pub async fn add(tx: &mut TenantTransaction, placeholder: &str) -> Result<AccountRow, DatabaseError> {
+pub async fn add(
+    tx: &mut TenantTransaction,
+    placeholder: &str,
+    home: Home<'_>,
+) -> Result<AccountRow, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     let id = AccountId::generate();
     let row = diesel::sql_query(format!(
         "INSERT INTO accounts (tenant_id, id, provider, endpoint, instance_name) \
-         VALUES ($1, $2, 'genfity', 'Primary', $3) RETURNING {COLUMNS}"
+         VALUES ($1, $2, $4, $5, $3) RETURNING {COLUMNS}"
     ))
     .bind::<Text, _>(tenant)
     .bind::<SqlUuid, _>(id.as_uuid())
     .bind::<Text, _>(format!("{placeholder}-{}", id.as_uuid().simple()))
+    .bind::<Text, _>(home.provider.as_str())
+    .bind::<Text, _>(home.endpoint)
     .get_result(tx.connection())
     .await?;
     Ok(row)
@@ -281,9 +299,16 @@ pub async fn outside_ids(tx: &mut TenantTransaction) -> Result<Vec<(&'static str
 
 /// The directory kind of this name, if it is one of accounts.
 pub(super) fn kind_of(name: &str) -> Option<&'static str> {
-    [INSTANCE, SESSION, GOWA_DEVICE, GOWA_NUMBER, CLOUD_NUMBER]
-        .into_iter()
-        .find(|kind| *kind == name)
+    [
+        INSTANCE,
+        SESSION,
+        GOWA_DEVICE,
+        GOWA_NUMBER,
+        GOWA_HOLDER,
+        CLOUD_NUMBER,
+    ]
+    .into_iter()
+    .find(|kind| *kind == name)
 }
 
 /// Takes every outside id back that leads to the account. Returns kind and id, for whoever keeps them at hand.
@@ -331,52 +356,6 @@ pub async fn unregister(
         .bind::<Text, _>(tenant)
         .execute(tx.connection())
         .await?;
-    Ok(())
-}
-
-/// Takes back the outside ids of this kind that lead to the account, but for one.
-///
-/// # Errors
-/// [`DatabaseError`].
-pub async fn unregister_others(
-    tx: &mut TenantTransaction,
-    kind: &'static str,
-    kept: &str,
-    account: AccountId,
-) -> Result<(), DatabaseError> {
-    let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
-        "DELETE FROM tenant_directory WHERE kind = $1 AND external_id <> $2 AND tenant_id = $3 AND subject_id = $4",
-    )
-    .bind::<Text, _>(kind)
-    .bind::<Text, _>(kept)
-    .bind::<Text, _>(tenant)
-    .bind::<SqlUuid, _>(account.as_uuid())
-    .execute(tx.connection())
-    .await?;
-    Ok(())
-}
-
-/// Points an outside id at another account, of whichever tenant.
-///
-/// # Errors
-/// [`DatabaseError`].
-pub async fn move_outside_id(
-    tx: &mut PlatformTransaction,
-    kind: &'static str,
-    external_id: &str,
-    tenant: &TenantId,
-    account: AccountId,
-) -> Result<(), DatabaseError> {
-    diesel::sql_query(
-        "UPDATE tenant_directory SET tenant_id = $3, subject_id = $4 WHERE kind = $1 AND external_id = $2",
-    )
-    .bind::<Text, _>(kind)
-    .bind::<Text, _>(external_id)
-    .bind::<Text, _>(tenant.as_str())
-    .bind::<SqlUuid, _>(account.as_uuid())
-    .execute(tx.connection())
-    .await?;
     Ok(())
 }
 

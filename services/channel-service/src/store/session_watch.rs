@@ -227,6 +227,32 @@ pub async fn finish(
     Ok(finished == 1)
 }
 
+/// A deaf session is about to be taken off the network to be attached anew. From then on it counts as down, for this reason,
+/// so that whoever looks at it next brings it back, whatever becomes of this process. False when somebody else has it by now
+/// or a person wants it off: then it must be left as it is.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn note_taken_off(
+    tx: &mut TenantTransaction,
+    row: &WatchedRow,
+    reason: &'static str,
+) -> Result<bool, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let noted = diesel::sql_query(
+        "UPDATE session_watch SET down_since = coalesce(down_since, now()), try_at = now(), \
+             deaf_since = coalesce(deaf_since, now()), deaf_reason = $4 \
+         WHERE tenant_id = $1 AND account_id = $2 AND fence = $3 AND NOT kept_off",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(row.account_id)
+    .bind::<BigInt, _>(row.fence)
+    .bind::<Text, _>(reason)
+    .execute(tx.connection())
+    .await?;
+    Ok(noted == 1)
+}
+
 /// Notes what a person wants: the session off the network, or on it. Either way tries begin anew. What was given up because
 /// no phone knows the session stays so until it is seen otherwise.
 ///

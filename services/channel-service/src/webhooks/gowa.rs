@@ -79,10 +79,14 @@ async fn learn_number(state: &State, route: &AccountRoute, endpoint: &str, webho
     let (Some(own), Some(_)) = (webhook.own_address(), webhook.session_id()) else {
         return;
     };
-    if !webhook.is_signed() || route_device::is_known(&state.routes, endpoint, &own, route).await {
+    // A hidden id is no number.
+    let Some(own) = own.phone() else {
+        return;
+    };
+    if !webhook.is_signed() || route_device::is_known(&state.routes, endpoint, own, route).await {
         return;
     }
-    let learned = register_device::learn_number(&state.db, &state.routes, route, endpoint, &own).await;
+    let learned = register_device::learn_number(&state.db, &state.routes, route, endpoint, own).await;
     match learned {
         Ok(()) => state.sessions.changed(&route.scope(), route.account()).await,
         Err(error) => {

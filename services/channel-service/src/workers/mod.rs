@@ -12,3 +12,4 @@ pub mod media;
 pub mod retention;
 pub mod session_intents;
 pub mod session_watch;
+pub mod sessions_to_unlink;

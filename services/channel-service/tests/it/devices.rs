@@ -379,7 +379,13 @@ async fn twenty_at_once_make_as_many_devices_as_there_may_be() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_villages_device_is_nowhere() {
-    let app = spawn(Maker::Server, &[]).await;
+    // Nothing is told here of what goes on at the server: whatever is written or asked meanwhile is the calls' doing.
+    let app = TestApp::with(Wishes {
+        maker: Maker::Server,
+        ..Wishes::default()
+    })
+    .await;
+    scanning_by_hand(&app);
     let ours = Desk::open(&app, "desa-satu", 1).await;
     let theirs = Desk::open(&app, "desa-dua", 1).await;
     let id = theirs.add("Punya Dua").await;

@@ -266,54 +266,6 @@ async fn a_device_nobody_has_is_quarantined_and_never_a_tenant() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn events_that_name_the_number_only_find_the_device_that_has_it_now() {
-    let app = spawn().await;
-    let toko = device(&app, "desa-satu", "toko-1", NUMBER).await;
-    let nameless = |device: &Device, id: &str| {
-        let mut event = device.event(id, "halo");
-        event.as_object_mut().unwrap().remove("session_id");
-        event
-    };
-    post(&app, "Toko", &nameless(&toko, "3EB0A"), Some(&toko.key))
-        .await
-        .assert_done("Unknown device");
-    post(&app, "Toko", &toko.event("3EB0B", "halo"), Some(&toko.key))
-        .await
-        .assert_kept();
-    post(&app, "Toko", &nameless(&toko, "3EB0C"), Some(&toko.key))
-        .await
-        .assert_kept();
-    assert_eq!(
-        app.rows("SELECT status, phone FROM accounts").await,
-        [json!({"status": "connected", "phone": NUMBER})]
-    );
-    // The number is paired with another tenant's device. What is signed by the old one is believed no more.
-    let moved = device(&app, "desa-dua", "toko-2", NUMBER).await;
-    post(&app, "Toko", &moved.event("3EB0D", "halo"), Some(&moved.key))
-        .await
-        .assert_kept();
-    eventually("its nameless events go to the new owner", || async {
-        let answer = post(&app, "Toko", &nameless(&moved, "3EB0E"), Some(&moved.key)).await;
-        (answer.status == 200).then_some(())
-    })
-    .await;
-    post(&app, "Toko", &nameless(&toko, "3EB0F"), Some(&toko.key))
-        .await
-        .assert_error(401, "signature_mismatch");
-    assert_eq!(
-        app.rows(
-            "SELECT tenant_id, count(*) AS messages FROM messages GROUP BY tenant_id ORDER BY tenant_id"
-        )
-        .await,
-        [
-            json!({"tenant_id": "desa-dua", "messages": 2}),
-            json!({"tenant_id": "desa-satu", "messages": 2})
-        ]
-    );
-    app.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_a_conversation_is_skipped_ignored_or_kept() {
     let app = spawn().await;
     let toko = device(&app, "desa-satu", "toko-1", NUMBER).await;

@@ -349,7 +349,7 @@ impl TestApp {
             webhook_key: key.map(SecretString::from),
             unsigned: key.is_none(),
         };
-        register(&self.direct, &self.routes, &self.keys, new)
+        register(&self.direct, &self.routes, &self.keys, &self.endpoints, new)
             .await
             .unwrap()
     }
@@ -417,7 +417,7 @@ impl TestApp {
     /// Registers a tenant that has no session.
     pub(crate) async fn bare_tenant(&self, id: &str) {
         let scope = TenantScope::named_by_operator(TenantId::parse(id).unwrap());
-        create(&self.direct, &scope, None, &Actor::operator())
+        create(&self.direct, &self.endpoints, &scope, None, &Actor::operator())
             .await
             .unwrap();
     }

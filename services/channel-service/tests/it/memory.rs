@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use channel_service::config::{EndpointsSettings, FetchedSecrets};
+use channel_service::endpoints::{CallSettings, Endpoints};
 use channel_service::flows::register_account::{NewAccount, register};
 use channel_service::flows::route_account::AccountRoutes;
 use database::{Database, DatabaseUrl, PoolSettings, SchemaNames};
 use domain::ids::TenantId;
-use runtime::config::Setting as _;
+use runtime::config::{Setting as _, SettingsReader};
 use runtime::encryption::KeyRing;
 use secrecy::SecretString;
 use serde_json::json;
@@ -78,9 +80,22 @@ async fn a_large_file_passes_without_being_held() {
         unsigned: false,
     };
     let keys = KeyRing::from_text(test_support::ENCRYPTION_KEYS).unwrap();
-    register(&db, &AccountRoutes::new(db.clone(), redis), &keys, new)
-        .await
-        .unwrap();
+    let settings = EndpointsSettings::read(SettingsReader::from_map([]), &FetchedSecrets::default()).unwrap();
+    let calls = CallSettings {
+        timeout: Duration::from_secs(5),
+        dry_run: false,
+        outage: channel_service::config::OutageSettings::default(),
+    };
+    let endpoints = Endpoints::build(&settings, calls).unwrap();
+    register(
+        &db,
+        &AccountRoutes::new(db.clone(), redis),
+        &keys,
+        &endpoints,
+        new,
+    )
+    .await
+    .unwrap();
 
     let mut service = Command::new(env!("CARGO_BIN_EXE_channel-service"))
         .env_clear()

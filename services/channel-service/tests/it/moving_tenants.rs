@@ -132,22 +132,6 @@ async fn an_idle_tenant_moves_and_keeps_its_chats() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gateways_key_is_not_taken_along_to_another() {
-    let (app, second, _, root) = spawn().await;
-    app.run_sql(&format!(
-        "INSERT INTO {}.support_customers (tenant_id, key_sealed) VALUES ('desa-satu', 'sealed')",
-        app.database.names.schema
-    ))
-    .await;
-    assign(&app, &root, "desa-satu", json!({"endpoint_name": "Primary"})).await;
-    assert_eq!(app.count("support_customers").await, 1, "it stays where it was");
-    assign(&app, &root, "desa-satu", json!({"endpoint_name": "Secondary"})).await;
-    assert_eq!(app.count("support_customers").await, 0);
-    app.finish().await;
-    second.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_move_is_refused_while_messages_are_in_flight() {
     let (app, second, satu, root) = spawn().await;
     app.sends_fail(refusal(500, "no session", None), 1);

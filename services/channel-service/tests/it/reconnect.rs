@@ -10,9 +10,9 @@ use test_support::eventually;
 use crate::harness::{Maker, TestApp, Wishes, refusal};
 use crate::logs;
 
-const RARA: &str = "6281290000011";
-const CONNECT: &str = "/wa/session/connect";
-const DISCONNECT: &str = "/wa/session/disconnect";
+pub(crate) const RARA: &str = "6281290000011";
+pub(crate) const CONNECT: &str = "/wa/session/connect";
+pub(crate) const DISCONNECT: &str = "/wa/session/disconnect";
 
 /// Looks every 300 ms; a session is deaf that is silent for a second.
 const OFTEN: &[(&str, &str)] = &[
@@ -21,7 +21,7 @@ const OFTEN: &[(&str, &str)] = &[
     ("SESSION_DEAF_AFTER_MS", "1000"),
 ];
 
-async fn spawn_with(maker: Maker, settings: &[(&'static str, &'static str)]) -> TestApp {
+pub(crate) async fn spawn_with(maker: Maker, settings: &[(&'static str, &'static str)]) -> TestApp {
     TestApp::with(Wishes {
         maker,
         events_come_here: true,
@@ -32,13 +32,13 @@ async fn spawn_with(maker: Maker, settings: &[(&'static str, &'static str)]) -> 
 }
 
 /// A service with one tenant whose session is up, and is brought back a second after it dropped.
-async fn spawn(settings: &[(&'static str, &'static str)]) -> TestApp {
+pub(crate) async fn spawn(settings: &[(&'static str, &'static str)]) -> TestApp {
     let app = spawn_with(Maker::Server, settings).await;
     begin(&app, true).await;
     app
 }
 
-async fn begin(app: &TestApp, auto_reconnect: bool) {
+pub(crate) async fn begin(app: &TestApp, auto_reconnect: bool) {
     app.bare_tenant("desa-satu").await;
     app.run_sql(&format!(
         "INSERT INTO tenant_whatsapp_config (tenant_id, id, endpoint_name, auto_reconnect, reconnect_interval) \
@@ -60,11 +60,11 @@ async fn post(app: &TestApp, route: &str) -> u16 {
     app.internal(Method::POST, &path, None).await.status
 }
 
-fn user(app: &TestApp) -> WaUser {
+pub(crate) fn user(app: &TestApp) -> WaUser {
     app.simulator.wa_users().remove(0)
 }
 
-async fn until_up(app: &TestApp) {
+pub(crate) async fn until_up(app: &TestApp) {
     eventually("the session is up", || async {
         user(app).logged_in.then_some(())
     })
@@ -75,7 +75,7 @@ async fn account(app: &TestApp) -> Value {
     app.values("SELECT status AS value FROM accounts").await.remove(0)
 }
 
-async fn watched(app: &TestApp) -> Value {
+pub(crate) async fn watched(app: &TestApp) -> Value {
     app.rows(
         "SELECT kept_off, attempts, gave_up, deaf_reason, reattachments, fence, down_since IS NOT NULL AS down, \
                 heard_at IS NOT NULL AS heard, held_until IS NOT NULL AS held FROM session_watch",
@@ -84,7 +84,7 @@ async fn watched(app: &TestApp) -> Value {
     .remove(0)
 }
 
-async fn until_watched(app: &TestApp, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+pub(crate) async fn until_watched(app: &TestApp, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
     eventually(what, || async {
         let row = watched(app).await;
         holds(&row).then_some(row)
@@ -104,7 +104,7 @@ async fn looks(app: &TestApp, times: i64) {
 }
 
 /// When calls of this path came, in milliseconds.
-fn calls(app: &TestApp, path: &str) -> Vec<u64> {
+pub(crate) fn calls(app: &TestApp, path: &str) -> Vec<u64> {
     app.simulator
         .requests()
         .iter()
@@ -126,7 +126,7 @@ async fn until_received(app: &TestApp, words: &str) {
     .await;
 }
 
-async fn sends(app: &TestApp, words: &str) {
+pub(crate) async fn sends(app: &TestApp, words: &str) {
     let body = json!({"village_id": "desa-satu", "wa_user_id": RARA, "message": words});
     let sent = app.internal(Method::POST, "/send", Some(&body)).await;
     assert_eq!(sent.status, 200, "{}", sent.text);
@@ -196,7 +196,10 @@ async fn what_the_phone_logged_out_is_given_up_loudly_until_a_person_helps() {
     })
     .await;
     looks(&app, 4).await;
-    assert_eq!(account(&app).await, "logged_out");
+    eventually("its event is here, too", || async {
+        (account(&app).await == "logged_out").then_some(())
+    })
+    .await;
     assert_eq!(calls(&app, CONNECT).len(), before, "nobody tried");
     assert_eq!(
         acts(&app, "session.give_up").await,
@@ -251,6 +254,8 @@ async fn what_a_person_took_off_stays_off_until_a_person_connects_it() {
     let before = calls(&app, CONNECT).len();
     assert_eq!(post(&app, "disconnect").await, 200);
     assert_eq!(watched(&app).await["kept_off"], true);
+    // A look that was begun before is over when the next one begins.
+    looks(&app, 1).await;
     let asked = calls(&app, "/wa/session/status").len();
     looks(&app, 5).await;
     let row = watched(&app).await;

@@ -182,6 +182,19 @@ async fn open_village(app: &TestApp, village: &str, slug: &str, number: &str) {
         (status["data"]["wa_number"] == number).then_some(())
     })
     .await;
+    // What the session tells of itself is written down before anybody compares rows.
+    eventually("all of its events are here", || async {
+        let told = app.simulator.wa_deliveries();
+        let has = |kind: &str| {
+            told.iter()
+                .any(|event| event.session_name == slug && event.kind == kind && event.accepted())
+        };
+        ["QR", "PairSuccess", "Connected"]
+            .iter()
+            .all(|kind| has(kind))
+            .then_some(())
+    })
+    .await;
     for (person, direction) in [(RARA, "IN"), (RARA, "OUT"), ("web_sama", "IN")] {
         let message = json!({"village_id": village, "channel_identifier": person, "direction": direction,
                              "message_text": format!("dari {slug}")});

@@ -53,13 +53,15 @@ async fn two_hundred_dialogs_cost_a_call_or_two() {
             .simulator
             .add_fault(FaultSpec::on_path(call, FaultKind::Delay { ms: 1500 }))
             .unwrap();
-        let before = calls(&app, call);
+        let (begun, before) = (std::time::Instant::now(), calls(&app, call));
         let polls = (0..200).map(|_| app.internal(Method::GET, path, None));
         for answer in futures_util::future::join_all(polls).await {
             assert_eq!(answer.status, 200, "{}", answer.text);
         }
-        let cost = calls(&app, call) - before;
-        assert!((1..=2).contains(&cost), "{call}: {cost}");
+        let (cost, passed) = (calls(&app, call) - before, begun.elapsed());
+        // One after the other, however long the two hundred take to ask.
+        let most = 2 + usize::try_from(passed.as_millis()).unwrap() / 2500;
+        assert!((1..=most).contains(&cost), "{call}: {cost} within {passed:?}");
         app.simulator.remove_fault(slow);
     }
     app.finish().await;

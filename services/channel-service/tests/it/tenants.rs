@@ -323,6 +323,7 @@ async fn names_of_others_cannot_be_registered() {
         &app.direct,
         &app.routes,
         &app.keys,
+        &app.endpoints,
         thief(&satu.session.name, "other"),
     )
     .await;
@@ -334,6 +335,7 @@ async fn names_of_others_cannot_be_registered() {
         &app.direct,
         &app.routes,
         &app.keys,
+        &app.endpoints,
         thief("other", &satu.session.id),
     )
     .await;
@@ -341,7 +343,14 @@ async fn names_of_others_cannot_be_registered() {
         matches!(by_session, Err(RegisterError::SessionTaken)),
         "{by_session:?}"
     );
-    let by_tenant = register(&app.direct, &app.routes, &app.keys, thief("desa-satu", "other")).await;
+    let by_tenant = register(
+        &app.direct,
+        &app.routes,
+        &app.keys,
+        &app.endpoints,
+        thief("desa-satu", "other"),
+    )
+    .await;
     assert!(
         matches!(by_tenant, Err(RegisterError::InstanceTaken)),
         "{by_tenant:?}"

@@ -104,7 +104,7 @@ async fn what_an_operator_does_is_noted_as_its_work() {
     };
     // Once, although it was made sure of twice.
     let made = "operator | customer.create | until 2099-12-31T23:59:59Z, sessions 1; for operator".to_owned();
-    assert_eq!(customers().await, [made.clone()]);
+    assert_eq!(customers().await, std::slice::from_ref(&made));
     let more = |wanted: &mut Wanted| wanted.max_sessions = Some(5);
     let again = try_session(&gateway.database.db, &gateway.wa, "desa-a", "desa-a", more).await;
     again.unwrap();

@@ -12,14 +12,14 @@ use futures_util::future::BoxFuture;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, RequestBuilder, redirect};
 
+use crate::answer::{Answered, no_answer, retry};
 use crate::credentials::SessionToken;
 use crate::port::{
     OperatorText, OutboundMessage, RejectReason, ResendSafety, RetryReason, SendMessage, SendOutcome,
     UnknownReason, time_for_file,
 };
-pub(crate) use answer::asked_wait;
 pub(crate) use answer::chain;
-use answer::{Answered, judge, no_answer, retry};
+use answer::judge;
 pub use endpoint::{Endpoint, InvalidEndpoint};
 use request::Request;
 pub(super) use request::recipient;
@@ -97,7 +97,7 @@ impl GenfitySender {
             .await
         {
             Ok(response) => judge(Answered::read(response).await, &message.id, id_of, token),
-            Err(error) => no_answer(&error, token),
+            Err(error) => no_answer(&error, OperatorText::keep(&chain(&error), token)),
         }
     }
 }

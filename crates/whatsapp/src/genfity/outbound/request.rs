@@ -6,7 +6,7 @@ use domain::message::{ContactCard, MediaKind, MessageKind};
 use domain::text::Text;
 use serde::Serialize;
 
-use super::answer::IdOf;
+use crate::answer::IdOf;
 use crate::genfity::wire::outbound::{Content, Context, Delete, Edit, QuotedMessage, React, Send, Source};
 use crate::port::{
     MessageReference, OutboundContent, OutboundFile, OutboundMedia, OutboundMessage, OutboundQuote,

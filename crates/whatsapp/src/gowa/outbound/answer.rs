@@ -30,15 +30,13 @@ use std::time::Duration;
 
 use chrono::Utc;
 use domain::ids::ProviderMessageId;
-use reqwest::{Response, StatusCode};
 
 use super::super::endpoint::GowaEndpoint;
 use super::super::wire;
-use crate::genfity::{asked_wait, error_chain};
+use crate::answer::{Answered, Body, IdOf, broken, retry};
+use crate::genfity::error_chain;
 use crate::port::{OperatorText, RateScope, RejectReason, RetryReason, SendOutcome, UnknownReason};
 
-/// Most bytes read of an answer; the server's own are below one KiB.
-const MAX_ANSWER: usize = 64 * 1024;
 /// The wait after a 429 that names none.
 const DEFAULT_RATE_WAIT: Duration = Duration::from_secs(10);
 
@@ -48,77 +46,6 @@ const DEFAULT_RATE_WAIT: Duration = Duration::from_secs(10);
 /// longest wait there is: with the usual eight attempts the message is tried for most of a working day and then parked,
 /// where a person decides.
 const REACHOUT_WAIT: Duration = Duration::from_secs(60 * 60);
-
-/// Whose id an accepted message goes by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum IdOf {
-    /// The one in the answer: it is what receipts will name.
-    Answer,
-    /// Ours: the answer repeats the id of another message, the one that was edited, deleted or reacted to.
-    Order,
-}
-
-pub(super) fn retry(reason: RetryReason, detail: OperatorText) -> SendOutcome {
-    SendOutcome::RetryLater {
-        reason,
-        after: None,
-        detail,
-    }
-}
-
-/// An answer, as much of it as came.
-pub(super) struct Answered {
-    status: StatusCode,
-    wait: Option<Duration>,
-    body: Body,
-}
-
-enum Body {
-    Whole(Vec<u8>),
-    TooLarge,
-    Cut(reqwest::Error),
-}
-
-impl Answered {
-    pub(super) async fn read(mut response: Response) -> Self {
-        let status = response.status();
-        let wait = asked_wait(response.headers(), Utc::now());
-        let mut bytes = Vec::new();
-        let body = loop {
-            match response.chunk().await {
-                Ok(Some(chunk)) if bytes.len() + chunk.len() > MAX_ANSWER => break Body::TooLarge,
-                Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
-                Ok(None) => break Body::Whole(bytes),
-                Err(error) => break Body::Cut(error),
-            }
-        };
-        Self { status, wait, body }
-    }
-}
-
-/// No answer came at all.
-pub(super) fn no_answer(error: &reqwest::Error, endpoint: &GowaEndpoint) -> SendOutcome {
-    let detail = endpoint.keep(&error_chain(error));
-    // A timeout while connecting is both; nothing was sent, which is what counts.
-    if error.is_connect() {
-        retry(RetryReason::Unreachable, detail)
-    } else if error.is_builder() {
-        retry(RetryReason::NotSendable, detail)
-    } else {
-        SendOutcome::Unknown {
-            reason: broken(error),
-            detail,
-        }
-    }
-}
-
-fn broken(error: &reqwest::Error) -> UnknownReason {
-    if error.is_timeout() {
-        UnknownReason::Timeout
-    } else {
-        UnknownReason::ConnectionCut
-    }
-}
 
 pub(super) fn judge(
     answered: Answered,
@@ -130,11 +57,7 @@ pub(super) fn judge(
     if status.is_success() {
         return judge_success(&body, ours, id_of, endpoint);
     }
-    // A refusal is a refusal even when its explanation is cut or too long.
-    let bytes: &[u8] = match &body {
-        Body::Whole(bytes) => bytes,
-        Body::TooLarge | Body::Cut(_) => &[],
-    };
+    let bytes = body.whole();
     let answer: wire::Answer<'_> = serde_json::from_slice(bytes).unwrap_or_default();
     let plain = String::from_utf8_lossy(bytes);
     let detail = endpoint.keep(answer.message.filled().unwrap_or(&plain));

@@ -12,13 +12,14 @@ use reqwest::{Body, Method, RequestBuilder, multipart};
 
 use super::endpoint::GowaEndpoint;
 use super::http::{DEVICE_HEADER, Http, device_header};
+use crate::answer::{Answered, no_answer, retry};
 use crate::credentials::SessionToken;
-use crate::genfity::InvalidEndpoint;
+use crate::genfity::{InvalidEndpoint, error_chain};
 use crate::port::{
     OperatorText, OutboundMessage, RejectReason, ResendSafety, RetryReason, SendMessage, SendOutcome,
     UnknownReason,
 };
-use answer::{Answered, judge, no_answer, retry};
+use answer::judge;
 pub(super) use request::recipient;
 use request::{Form, Payload, Request};
 
@@ -84,7 +85,7 @@ impl GowaSender {
                 let answered = Answered::read(response).await;
                 judge(answered, &message.id, id_of, &self.http.endpoint)
             }
-            Err(error) => no_answer(&error, &self.http.endpoint),
+            Err(error) => no_answer(&error, self.http.endpoint.keep(&error_chain(&error))),
         }
     }
 }

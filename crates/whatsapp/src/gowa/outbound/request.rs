@@ -5,7 +5,7 @@ use domain::address::ChatAddress;
 use domain::message::{ContactCard, MediaKind, MessageKind};
 use domain::text::Text;
 
-use super::answer::IdOf;
+use crate::answer::IdOf;
 use crate::gowa::wire::Send;
 use crate::port::{
     OutboundContent, OutboundFile, OutboundMedia, OutboundMessage, OutboundQuote, RejectReason, ResendSafety,

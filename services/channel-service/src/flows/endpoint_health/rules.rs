@@ -61,9 +61,6 @@ impl HealthRules {
                 latency: Some(took),
                 ..plain(HealthStatus::Healthy, None)
             },
-            Finding::Failed(reason @ ProbeReason::NotServed) => {
-                plain(HealthStatus::Unknown, Some(reason.as_str()))
-            }
             Finding::Failed(reason @ ProbeReason::RateLimited) => {
                 plain(HealthStatus::Degraded, Some(reason.as_str()))
             }
@@ -101,7 +98,7 @@ mod tests {
     #[test]
     fn every_finding_has_one_meaning() {
         use Finding::{Answered, Failed};
-        use HealthStatus::{Degraded, Healthy, Unhealthy, Unknown};
+        use HealthStatus::{Degraded, Healthy, Unhealthy};
         let fast = Answered(Duration::from_millis(2000));
         let slow = Answered(Duration::from_millis(2001));
         // failures before, finding -> status, failures, reason, is it checked again soon?
@@ -181,14 +178,6 @@ mod tests {
                 Degraded,
                 0,
                 Some("rate_limited"),
-                false,
-            ),
-            (
-                0,
-                Failed(ProbeReason::NotServed),
-                Unknown,
-                0,
-                Some("not_served"),
                 false,
             ),
         ];

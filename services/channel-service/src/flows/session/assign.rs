@@ -5,8 +5,8 @@
 //! through the new endpoint. Whoever has one in hand finds its lane gone and writes nothing; that the message may be out is
 //! noted as an attempt, so that nobody sends it a second time elsewhere, not even by hand.
 //!
-//! The sessions that stay behind are unlinked after the commit, as well as that can be done: an endpoint that is away is
-//! a reason to leave it.
+//! The sessions that stay behind are written down in the same transaction and unlinked after it (`unlink`): an endpoint that is
+//! away is a reason to leave it, and what could not be unlinked then is tried again.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -23,13 +23,13 @@ use uuid::Uuid;
 
 use super::work::Work;
 use super::{SessionError, Sessions, Which};
-use crate::config::PRIMARY;
 use crate::flows::announce_status::announce_put_aside;
 use crate::flows::tenant::Actor;
-use crate::store::session::{self, SessionRow};
-use crate::store::session_intent::{self, IntentRow};
+use crate::store::session;
 use crate::store::tenant_move::{self, Binding, InFlight, OnItsWay};
-use crate::store::{audit, channel_account, support_customer, tenant, tenant_config};
+use crate::store::{
+    account, audit, channel_account, session_intent, support_customer, tenant, tenant_config,
+};
 
 /// Why messages were put aside, in their rows and events.
 pub const ENDPOINT_CHANGED: &str = "endpoint_changed";
@@ -63,7 +63,7 @@ pub struct Moved {
     pub parked: usize,
     /// Messages of which nobody knows whether they went out.
     pub unknown: usize,
-    /// Sessions that could not be unlinked where they were.
+    /// Sessions that could not be unlinked where they were yet.
     pub left_behind: usize,
 }
 
@@ -99,9 +99,8 @@ struct After {
     moved: Moved,
     accounts: Vec<AccountId>,
     names: Vec<(&'static str, String)>,
-    sessions: Vec<SessionRow>,
-    /// The tenant's place was another one.
-    is_elsewhere: bool,
+    /// Sessions that were left, as they are to be unlinked.
+    left: Vec<Uuid>,
 }
 
 impl Sessions {
@@ -177,9 +176,7 @@ impl Sessions {
             }
         }
         tenant_config::delete(&mut tx).await?;
-        if !stays {
-            support_customer::forget_key(&mut tx).await?;
-        }
+        support_customer::forget_unused(&mut tx, usual.map(EndpointName::as_str)).await?;
         let act = actor.act("endpoint.unassign", Some(row.endpoint_name.clone()));
         audit::note(&mut tx, &act).await?;
         tx.commit().await?;
@@ -212,14 +209,8 @@ impl Sessions {
             self.changed(work.scope(), *account).await;
         }
         let mut moved = after.moved;
-        let unlinked = self.unlink(work, &after.sessions, actor).await;
-        if after.is_elsewhere {
-            // It was needed for unlinking until now, and is no other gateway's to see.
-            let mut tx = work.transaction("forget customer key").await?;
-            support_customer::forget_key(&mut tx).await?;
-            tx.commit().await?;
-        }
-        moved.left_behind = half_made + unlinked?;
+        let until = tokio::time::Instant::now() + UNLINKING;
+        moved.left_behind = half_made + self.unlink_at_once(work, &after.left, until, actor).await;
         tracing::info!(tenant = %work.scope().tenant(), endpoint = %assignment.endpoint, devices = moved.devices,
             parked = moved.parked, unknown = moved.unknown, left_behind = moved.left_behind,
             "a tenant was given an endpoint");
@@ -238,7 +229,8 @@ impl Sessions {
         let begun = session_intent::list(&mut tx).await?;
         tx.commit().await?;
         let mut left_behind = 0;
-        for account in begun.iter().map(IntentRow::account) {
+        for known in begun {
+            let account = known.account();
             if !moving.contains(&account) {
                 continue;
             }
@@ -249,6 +241,8 @@ impl Sessions {
                     tracing::warn!(tenant = %work.scope().tenant(), error = %crate::error::chain(&error),
                         "a session that was begun is left behind where it was begun");
                     let mut tx = work.transaction("leave session intent").await?;
+                    let row = account::find(&mut tx, account).await?;
+                    self.leave_begun(&mut tx, &known, &row, &error, actor).await?;
                     session_intent::delete(&mut tx, account).await?;
                     tx.commit().await?;
                     left_behind += 1;
@@ -267,9 +261,7 @@ impl Sessions {
         let mut tx = work.transaction("assign endpoint").await?;
         tenant::find(&mut tx).await?.ok_or(AssignError::NoSuchTenant)?;
         let before = tenant_config::find(&mut tx).await?;
-        let mut after = move_in(&mut tx, assignment).await?;
-        let was = before.as_ref().map_or(PRIMARY, |row| row.endpoint_name.as_str());
-        after.is_elsewhere |= was != assignment.endpoint.as_str();
+        let after = self.move_in(&mut tx, assignment).await?;
         let settings = before
             .as_ref()
             .map_or_else(TenantSettings::default, |row| row.settings());
@@ -288,40 +280,54 @@ impl Sessions {
             if assignment.force { ", forced" } else { "" },
         ));
         audit::note(&mut tx, &act).await?;
+        // What is needed for unlinking goes with the last session that is unlinked.
+        support_customer::forget_unused(&mut tx, Some(assignment.endpoint.as_str())).await?;
         tx.commit().await?;
         Ok(after)
     }
 
-    /// Unlinks the sessions that were left. Gives how many it could not.
-    async fn unlink(
+    /// Moves what the tenant has elsewhere: chats, messages, accounts and lanes are held in the order of everywhere.
+    async fn move_in(
         &self,
-        work: &Work<'_>,
-        sessions: &[SessionRow],
-        actor: &Actor,
-    ) -> Result<usize, AssignError> {
-        let until = tokio::time::Instant::now() + UNLINKING;
-        let mut left_behind = 0;
-        for row in sessions {
-            let unlinked = match tokio::time::timeout_at(until, self.remove_outside(work, row)).await {
-                Ok(Ok(())) => true,
-                Ok(Err(error)) => {
-                    tracing::warn!(tenant = %work.scope().tenant(), error = %crate::error::chain(&error),
-                        "a session could not be unlinked where it was");
-                    false
-                }
-                Err(_) => {
-                    tracing::warn!(tenant = %work.scope().tenant(), "a session was not unlinked in time where it was");
-                    false
-                }
-            };
-            left_behind += usize::from(!unlinked);
-            let mut act = actor.act("endpoint.unlink", Some(row.instance_name.clone()));
-            act.detail = Some(if unlinked { "unlinked" } else { "left behind" }.to_owned());
-            let mut tx = TenantTransaction::begin(&self.db, work.scope(), "note unlinking").await?;
-            audit::note(&mut tx, &act).await?;
-            tx.commit().await?;
+        tx: &mut TenantTransaction,
+        assignment: &Assignment,
+    ) -> Result<After, AssignError> {
+        let to = assignment.binding();
+        assignment.may_move(tenant_move::in_flight(tx, to).await?)?;
+        let mut on_their_way = Vec::new();
+        if assignment.force {
+            on_their_way = tenant_move::hold_in_flight(tx, to).await?;
         }
-        Ok(left_behind)
+        let accounts = tenant_move::hold_bound_elsewhere(tx, to).await?;
+        if accounts.is_empty() {
+            return Ok(After::default());
+        }
+        // Whoever was about to begin one of them has done so by now.
+        let (parked, unknown) = put_aside(tx, &on_their_way).await?;
+        let sessions = session::of_accounts(tx, &accounts).await?;
+        let mut left = Vec::with_capacity(sessions.len());
+        for row in &sessions {
+            left.push(self.leave_session(tx, row).await?);
+        }
+        let names = tenant_move::take_outside_ids(tx, &accounts).await?;
+        for account in &accounts {
+            session::clear(tx, *account).await?;
+        }
+        if !sessions.is_empty() {
+            channel_account::lose_number(tx).await?;
+        }
+        tenant_move::bind(tx, &accounts, to).await?;
+        Ok(After {
+            moved: Moved {
+                devices: sessions.len(),
+                parked,
+                unknown,
+                left_behind: 0,
+            },
+            accounts,
+            names,
+            left,
+        })
     }
 }
 
@@ -342,43 +348,6 @@ impl Assignment {
         }
         Ok(())
     }
-}
-
-/// Moves what the tenant has elsewhere: chats, messages, accounts and lanes are held in the order of everywhere.
-async fn move_in(tx: &mut TenantTransaction, assignment: &Assignment) -> Result<After, AssignError> {
-    let to = assignment.binding();
-    assignment.may_move(tenant_move::in_flight(tx, to).await?)?;
-    let mut on_their_way = Vec::new();
-    if assignment.force {
-        on_their_way = tenant_move::hold_in_flight(tx, to).await?;
-    }
-    let accounts = tenant_move::hold_bound_elsewhere(tx, to).await?;
-    if accounts.is_empty() {
-        return Ok(After::default());
-    }
-    // Whoever was about to begin one of them has done so by now.
-    let (parked, unknown) = put_aside(tx, &on_their_way).await?;
-    let sessions = session::of_accounts(tx, &accounts).await?;
-    let names = tenant_move::take_outside_ids(tx, &accounts).await?;
-    for account in &accounts {
-        session::clear(tx, *account).await?;
-    }
-    if !sessions.is_empty() {
-        channel_account::lose_number(tx).await?;
-    }
-    tenant_move::bind(tx, &accounts, to).await?;
-    Ok(After {
-        moved: Moved {
-            devices: sessions.len(),
-            parked,
-            unknown,
-            left_behind: 0,
-        },
-        accounts,
-        names,
-        sessions,
-        is_elsewhere: true,
-    })
 }
 
 /// Puts messages aside. Gives how many certainly did not go out, and of how many nobody knows.

@@ -3,10 +3,11 @@
 use domain::address::PhoneNumber;
 use domain::endpoint::Provider;
 use domain::ids::AccountId;
+use runtime::encryption::EncryptionError;
 use secrecy::ExposeSecret as _;
 use tenant_isolation::TenantScope;
 use whatsapp::credentials::WebhookKey;
-use whatsapp::session::{Details, FailureReason, LinkingCode, Upkeep};
+use whatsapp::session::{Details, FailureReason, LinkingCode, SessionFailure, Upkeep};
 
 use super::call::SessionCall;
 use super::keep::count_connect;
@@ -94,6 +95,9 @@ impl Sessions {
             // It was not done: the session is looked after as before.
             self.keep_off(scope, row.account(), false).await?;
         }
+        if what == SessionCall::Logout && is_unlinked(&called) {
+            self.let_number_go(scope, &row).await?;
+        }
         let details = called?;
         self.after(scope, &row, actor, action).await?;
         Ok(details)
@@ -165,6 +169,22 @@ impl Sessions {
         })
     }
 
+    /// The keys that one of which has to have signed the session's events, besides those of its endpoint.
+    pub(super) fn webhook_keys(
+        &self,
+        scope: &TenantScope,
+        row: &SessionRow,
+    ) -> Result<Vec<WebhookKey>, SessionError> {
+        let binding = account::webhook_key_binding(scope.tenant(), row.account());
+        row.webhook_keys_sealed
+            .iter()
+            .map(|sealed| {
+                let key = self.keys.open(sealed, &binding)?;
+                WebhookKey::new(key.expose_secret()).map_err(|_| EncryptionError::DoesNotOpen.into())
+            })
+            .collect()
+    }
+
     /// Notes the act and asks where the session stands now, so that the stored state is not that of before.
     async fn after(
         &self,
@@ -179,5 +199,16 @@ impl Sessions {
             tracing::warn!(error = %crate::error::chain(&error), "the session's state could not be read");
         }
         Ok(())
+    }
+}
+
+/// After this answer to a logout no phone knows the session.
+fn is_unlinked(answer: &Result<Details, SessionFailure>) -> bool {
+    match answer {
+        Ok(_) => true,
+        Err(failure) => matches!(
+            failure.reason,
+            FailureReason::NotLoggedIn | FailureReason::UnknownToken
+        ),
     }
 }

@@ -18,11 +18,11 @@ use whatsapp::gowa::{DeviceWebhook, GowaDevices, NewDevice};
 use super::name::{claim_device, claim_name, plain_name};
 use super::work::Work;
 use super::{SessionError, Sessions, Which, random_secret};
-use crate::endpoints::LiveEndpoint;
+use crate::endpoints::{Endpoints, LiveEndpoint};
 use crate::flows::register_account::{NewAccount, register_in};
 use crate::flows::register_device::device_id;
 use crate::flows::tenant::Actor;
-use crate::flows::tenant_config::{Place, place_of};
+use crate::flows::tenant_config::{Place, ensure_primary, place_of};
 use crate::store::account::{self, AccountRow, GOWA_DEVICE, INSTANCE};
 use crate::store::session::{self, SessionVia};
 use crate::store::session_intent::{self, IntentRow};
@@ -120,10 +120,7 @@ impl Sessions {
             Intended::Make(intent) => intent,
         };
         let made = match intent.via {
-            SessionVia::Gateway => {
-                let gateway = intent.endpoint.gateway()?;
-                self.make_at_gateway(work, gateway, &intent).await?
-            }
+            SessionVia::Gateway => self.make_at_gateway(work, &intent).await?,
             SessionVia::Server => {
                 let server = intent.endpoint.server()?;
                 self.make_at_server(work, server, &intent).await?
@@ -157,7 +154,7 @@ impl Sessions {
         if tenant.as_ref().is_none_or(|tenant| !tenant.is_active()) {
             return Err(SessionError::Suspended);
         }
-        let row = account_for(&mut tx, scope.tenant(), wish).await?;
+        let row = account_for(&mut tx, &self.endpoints, scope.tenant(), wish).await?;
         let account = AccountId::from_uuid(row.id);
         if row.token_sealed.is_some() {
             session_intent::delete(&mut tx, account).await?;
@@ -294,14 +291,9 @@ impl Sessions {
         })
     }
 
-    async fn make_at_gateway(
-        &self,
-        work: &Work<'_>,
-        gateway: &SupportGateway,
-        intent: &Intent,
-    ) -> Result<Made, SessionError> {
-        self.ensure_customer(work, gateway).await?;
-        let (key, listed) = self.listed(work, gateway).await?;
+    async fn make_at_gateway(&self, work: &Work<'_>, intent: &Intent) -> Result<Made, SessionError> {
+        let gateway = intent.endpoint.gateway()?;
+        let (key, listed) = self.listed(work, &intent.endpoint).await?;
         if let Some(known) = listed.into_iter().find(|session| session.name == intent.name) {
             // Made by an earlier try whose answer was lost.
             if let Some(token) = known.token {
@@ -427,7 +419,11 @@ impl Sessions {
                 webhook_key: Some(intent.webhook_key.clone()),
                 unsigned: false,
             };
-            Some(register_in(&mut tx, &self.keys, &new).await?)
+            let place = Place {
+                name: Some(intent.endpoint.name.to_string()),
+                endpoint: Some(Arc::clone(&intent.endpoint)),
+            };
+            Some(register_in(&mut tx, &self.keys, &place, &new).await?)
         };
         session::set_via(&mut tx, intent.account, intent.via).await?;
         session_intent::delete(&mut tx, intent.account).await?;
@@ -483,12 +479,13 @@ impl Intent {
 /// The account that the session is for.
 async fn account_for(
     tx: &mut TenantTransaction,
+    endpoints: &Endpoints,
     tenant: &TenantId,
     wish: Wish<'_>,
 ) -> Result<AccountRow, SessionError> {
     let id = match wish {
         Wish::Primary(_) => {
-            let first = account::ensure_primary(tx).await?;
+            let first = ensure_primary(tx, endpoints).await?;
             // Whoever wants it now does not want it removed any more.
             device::keep(tx, first).await?;
             first
@@ -507,9 +504,10 @@ async fn account_for(
                     return Ok(account::find(tx, left.account()).await?);
                 }
             }
-            let first = account::ensure_primary(tx).await?;
+            let first = ensure_primary(tx, endpoints).await?;
             if account::find(tx, first).await?.token_sealed.is_some() || is_going(tx, first).await? {
-                return Ok(account::add(tx, &plain_name(tenant.as_str())).await?);
+                let place = place_of(tx, endpoints).await?;
+                return Ok(account::add(tx, &plain_name(tenant.as_str()), place.home()).await?);
             }
             first
         }

@@ -1,6 +1,10 @@
 //! The tenant as a customer of wa-support-gateway, and what the gateway tells about its customers (contract 1.8).
 
+use std::sync::Arc;
+
 use domain::account::AccountStatus;
+use domain::endpoint::EndpointName;
+use domain::ids::AccountId;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTransaction};
@@ -8,9 +12,12 @@ use whatsapp::genfity::{CallError, CustomerKey, EnsuredCustomer, GatewaySession,
 
 use super::work::Work;
 use super::{SessionError, Sessions};
+use crate::config::PRIMARY;
+use crate::endpoints::LiveEndpoint;
 use crate::flows::tenant::Actor;
+use crate::flows::tenant_config::place_of;
 use crate::store::session::{self, SessionRow};
-use crate::store::{account, audit, support_customer, tenant};
+use crate::store::{account, audit, session_intent, support_customer, tenant};
 
 /// A customer as the gateway and we know it.
 #[derive(Debug)]
@@ -41,17 +48,25 @@ impl Sessions {
         gateways.next().ok_or(SessionError::NotConfigured)
     }
 
-    /// The gateway of the endpoint that the tenant is bound to. Its key opens no other one.
-    async fn gateway_of(&self, scope: &TenantScope) -> Result<SupportGateway, SessionError> {
+    /// The endpoint whose customer the tenant is: where its first account has its session, else where its next one is made.
+    async fn customer_endpoint(&self, scope: &TenantScope) -> Result<Arc<LiveEndpoint>, SessionError> {
         let mut tx = TenantTransaction::begin(&self.db, scope, "find a tenant's endpoint").await?;
-        let account = account::find_primary(&mut tx).await?;
+        let mut bound = account::find_primary(&mut tx).await?;
+        if let Some(row) = &bound
+            && row.token_sealed.is_none()
+            && session_intent::find(&mut tx, AccountId::from_uuid(row.id))
+                .await?
+                .is_none()
+        {
+            bound = None;
+        }
+        let place = place_of(&mut tx, &self.endpoints).await?;
         tx.commit().await?;
-        match account {
-            Some(row) => self
-                .endpoint_named(&row.provider, &row.endpoint)?
-                .gateway()
-                .cloned(),
-            None => self.gateway(),
+        match bound {
+            Some(row) => self.endpoint_named(&row.provider, &row.endpoint),
+            None => place.endpoint.ok_or_else(|| {
+                SessionError::EndpointMissing(place.name.unwrap_or_else(|| PRIMARY.to_owned()))
+            }),
         }
     }
 
@@ -82,9 +97,10 @@ impl Sessions {
     /// # Errors
     /// [`SessionError`].
     pub async fn customer(&self, scope: &TenantScope) -> Result<CustomerView, SessionError> {
-        let gateway = self.gateway_of(scope).await?;
+        let endpoint = self.customer_endpoint(scope).await?;
+        let gateway = endpoint.gateway()?;
         let info = gateway.user(scope.tenant().as_str()).await?;
-        let sessions = match self.customer_key(scope).await? {
+        let sessions = match self.customer_key(scope, &endpoint.name).await? {
             Some(key) => match gateway.show_sessions(&key).await {
                 Err(error) if SupportGateway::is_stale_key(&error) => Vec::new(),
                 listed => listed?,
@@ -103,8 +119,9 @@ impl Sessions {
         scope: &TenantScope,
         session_id: &str,
     ) -> Result<Option<Value>, SessionError> {
-        let gateway = self.gateway_of(scope).await?;
-        let key = self.customer_key(scope).await?;
+        let endpoint = self.customer_endpoint(scope).await?;
+        let gateway = endpoint.gateway()?;
+        let key = self.customer_key(scope, &endpoint.name).await?;
         let key = key.ok_or(SessionError::NoCustomerKey)?;
         Ok(gateway.session_settings(&key, session_id).await?)
     }
@@ -141,9 +158,13 @@ impl Sessions {
     /// # Errors
     /// [`SessionError`]; running it again is safe.
     pub async fn provision(&self, scope: &TenantScope, actor: &Actor) -> Result<(), SessionError> {
-        let gateway = self.gateway_of(scope).await?;
+        // Before a lease is taken, which is a row too.
+        self.customer_endpoint(scope).await?.gateway()?;
         let work = self.begin_work(scope).await?;
         let provisioned = async {
+            // It may have moved meanwhile, and goes nowhere from now on.
+            let endpoint = self.customer_endpoint(scope).await?;
+            let gateway = endpoint.gateway()?;
             work.go_on().await?;
             let ensured = gateway.ensure_customer(scope.tenant().as_str()).await?;
             let mut tx = work.transaction("provision customer").await?;
@@ -151,7 +172,8 @@ impl Sessions {
                 audit::note(&mut tx, &actor.act("tenant.create", None)).await?;
             }
             if let EnsuredCustomer::New(key) = ensured {
-                support_customer::keep_key(&mut tx, &self.seal_key(scope, &key)?).await?;
+                let sealed = self.seal_key(scope, &endpoint.name, &key)?;
+                support_customer::keep_key(&mut tx, &endpoint.name, &sealed).await?;
             }
             audit::note(&mut tx, &actor.act("support.provision", None)).await?;
             tx.commit().await?;
@@ -162,54 +184,69 @@ impl Sessions {
         provisioned
     }
 
-    /// The tenant's key at the gateway, when we have one.
+    /// The tenant's key at the endpoint's gateway, when we have one. What is kept for another endpoint does not open.
     pub(super) async fn customer_key(
         &self,
         scope: &TenantScope,
+        endpoint: &EndpointName,
     ) -> Result<Option<CustomerKey>, SessionError> {
         let mut tx = TenantTransaction::begin(&self.db, scope, "load customer key").await?;
-        let sealed = support_customer::find_key(&mut tx).await?;
+        let Some(row) = support_customer::find_key(&mut tx, endpoint).await? else {
+            return Ok(None);
+        };
+        let tenant = scope.tenant();
+        if row.names_endpoint {
+            tx.commit().await?;
+            let binding = support_customer::key_binding(tenant, endpoint);
+            return Ok(Some(CustomerKey(self.keys.open(&row.key_sealed, &binding)?)));
+        }
+        let binding = support_customer::key_binding_without_endpoint(tenant);
+        let key = CustomerKey(self.keys.open(&row.key_sealed, &binding)?);
+        let sealed = self.seal_key(scope, endpoint, &key)?;
+        support_customer::keep_key(&mut tx, endpoint, &sealed).await?;
         tx.commit().await?;
-        let binding = support_customer::key_binding(scope.tenant());
-        let key = sealed
-            .map(|sealed| self.keys.open(&sealed, &binding))
-            .transpose()?;
-        Ok(key.map(CustomerKey))
+        Ok(Some(key))
     }
 
-    fn seal_key(&self, scope: &TenantScope, key: &CustomerKey) -> Result<String, SessionError> {
+    fn seal_key(
+        &self,
+        scope: &TenantScope,
+        endpoint: &EndpointName,
+        key: &CustomerKey,
+    ) -> Result<String, SessionError> {
         let secret: &SecretString = &key.0;
-        Ok(self
-            .keys
-            .seal(secret, &support_customer::key_binding(scope.tenant()))?)
+        let binding = support_customer::key_binding(scope.tenant(), endpoint);
+        Ok(self.keys.seal(secret, &binding)?)
     }
 
-    async fn keep_key(&self, work: &Work<'_>, key: &CustomerKey) -> Result<(), SessionError> {
-        let sealed = self.seal_key(work.scope(), key)?;
+    async fn keep_key(
+        &self,
+        work: &Work<'_>,
+        endpoint: &EndpointName,
+        key: &CustomerKey,
+    ) -> Result<(), SessionError> {
+        let sealed = self.seal_key(work.scope(), endpoint, key)?;
         let mut tx = work.transaction("keep customer key").await?;
-        support_customer::keep_key(&mut tx, &sealed).await?;
+        support_customer::keep_key(&mut tx, endpoint, &sealed).await?;
         tx.commit().await?;
         Ok(())
     }
 
-    /// Makes sure that the tenant is a customer and that we have its key.
+    /// Makes sure that the tenant is a customer of the endpoint's gateway and that we have its key.
     pub(super) async fn ensure_customer(
         &self,
         work: &Work<'_>,
-        gateway: &SupportGateway,
+        endpoint: &LiveEndpoint,
     ) -> Result<CustomerKey, SessionError> {
-        match self.customer_key(work.scope()).await? {
+        match self.customer_key(work.scope(), &endpoint.name).await? {
             Some(key) => Ok(key),
-            None => self.renew_key(work, gateway).await,
+            None => self.renew_key(work, endpoint).await,
         }
     }
 
     /// A key that opens: of a new customer its first, of a known one another in place of the one that nobody has.
-    async fn renew_key(
-        &self,
-        work: &Work<'_>,
-        gateway: &SupportGateway,
-    ) -> Result<CustomerKey, SessionError> {
+    async fn renew_key(&self, work: &Work<'_>, endpoint: &LiveEndpoint) -> Result<CustomerKey, SessionError> {
+        let gateway = endpoint.gateway()?;
         let tenant = work.scope().tenant().as_str();
         work.go_on().await?;
         let key = match gateway.ensure_customer(tenant).await? {
@@ -219,7 +256,7 @@ impl Sessions {
                 gateway.rotate_key(tenant).await?
             }
         };
-        self.keep_key(work, &key).await?;
+        self.keep_key(work, &endpoint.name, &key).await?;
         Ok(key)
     }
 
@@ -227,14 +264,15 @@ impl Sessions {
     pub(super) async fn listed(
         &self,
         work: &Work<'_>,
-        gateway: &SupportGateway,
+        endpoint: &LiveEndpoint,
     ) -> Result<(CustomerKey, Vec<GatewaySession>), SessionError> {
-        let key = self.ensure_customer(work, gateway).await?;
+        let gateway = endpoint.gateway()?;
+        let key = self.ensure_customer(work, endpoint).await?;
         work.go_on().await?;
         let first: Result<_, CallError> = gateway.sessions(&key).await;
         match first {
             Err(error) if SupportGateway::is_stale_key(&error) => {
-                let key = self.renew_key(work, gateway).await?;
+                let key = self.renew_key(work, endpoint).await?;
                 work.go_on().await?;
                 let listed = gateway.sessions(&key).await?;
                 Ok((key, listed))

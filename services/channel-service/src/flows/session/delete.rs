@@ -1,9 +1,13 @@
 //! A session is removed: there first, here only when it is gone there.
 
+use std::sync::Arc;
+
 use domain::endpoint::Provider;
 use domain::ids::AccountId;
+use runtime::encryption::EncryptionError;
 use tenant_isolation::TenantScope;
-use whatsapp::genfity::{Removal, SupportGateway, WaAdmin};
+use whatsapp::credentials::SessionToken;
+use whatsapp::genfity::Removal;
 use whatsapp::session::FailureReason;
 
 use super::call::SessionCall;
@@ -19,6 +23,16 @@ pub(super) struct Removing<'a> {
     pub(super) action: &'static str,
     pub(super) detail: Option<String>,
     pub(super) actor: &'a Actor,
+}
+
+/// A session as it is known to whoever removes it where it runs.
+pub(super) struct Outside<'a> {
+    pub(super) endpoint: Arc<LiveEndpoint>,
+    /// Who made it; none when nobody wrote that down.
+    pub(super) via: Option<&'a str>,
+    pub(super) session_id: Option<&'a str>,
+    /// None when it does not open.
+    pub(super) token: Option<SessionToken>,
 }
 
 impl Sessions {
@@ -67,45 +81,47 @@ impl Sessions {
         if row.is_number() {
             return Ok(());
         }
-        let endpoint = self.endpoint(row)?;
-        let logged_out = self.log_out(work, &endpoint, row).await?;
-        let Some(via) = row.session_via.as_deref() else {
-            return self
-                .remove_registered_by_hand(work, &endpoint, row, logged_out)
-                .await;
+        let outside = Outside {
+            endpoint: self.endpoint(row)?,
+            via: row.session_via.as_deref(),
+            session_id: row.session_id.as_deref(),
+            token: self.token(work.scope(), row).ok(),
+        };
+        self.remove_there(work, &outside).await
+    }
+
+    /// Logs a session out and removes it, wherever it is.
+    pub(super) async fn remove_there(
+        &self,
+        work: &Work<'_>,
+        outside: &Outside<'_>,
+    ) -> Result<(), SessionError> {
+        let logged_out = self.log_out(work, outside).await?;
+        let Some(via) = outside.via else {
+            return self.remove_registered_by_hand(work, outside, logged_out).await;
         };
         match SessionVia::parse(via) {
             Some(SessionVia::DryRun | SessionVia::Cloud) => Ok(()),
-            Some(SessionVia::Gateway) => self
-                .remove_at_gateway(work, endpoint.gateway()?, row)
-                .await
-                .map(drop),
-            Some(SessionVia::Gowa) => self.remove_at_gowa(work, &endpoint, row).await,
-            Some(SessionVia::Server) => self
-                .remove_at_server(work, endpoint.server()?, row)
-                .await
-                .map(drop),
+            Some(SessionVia::Gateway) => self.remove_at_gateway(work, outside).await.map(drop),
+            Some(SessionVia::Gowa) => remove_at_gowa(work, outside).await,
+            Some(SessionVia::Server) => remove_at_server(work, outside).await.map(drop),
             None => Err(SessionError::NotConfigured),
         }
     }
 
     /// Best effort: a session that is removed is logged out by that, too. True when nothing is left to log out.
-    async fn log_out(
-        &self,
-        work: &Work<'_>,
-        endpoint: &LiveEndpoint,
-        row: &SessionRow,
-    ) -> Result<bool, SessionError> {
+    async fn log_out(&self, work: &Work<'_>, outside: &Outside<'_>) -> Result<bool, SessionError> {
         work.go_on().await?;
-        let Ok(token) = self.token(work.scope(), row) else {
+        let Some(token) = &outside.token else {
             return Ok(false);
         };
+        let endpoint = &outside.endpoint;
         match self
             .call(
                 work.scope(),
                 endpoint,
                 SessionCall::Logout,
-                endpoint.sessions.logout(&token),
+                endpoint.sessions.logout(token),
             )
             .await
         {
@@ -124,21 +140,19 @@ impl Sessions {
     async fn remove_registered_by_hand(
         &self,
         work: &Work<'_>,
-        endpoint: &LiveEndpoint,
-        row: &SessionRow,
+        outside: &Outside<'_>,
         logged_out: bool,
     ) -> Result<(), SessionError> {
+        let endpoint = &outside.endpoint;
         if endpoint.provider == Provider::Gowa {
-            return self.remove_at_gowa(work, endpoint, row).await;
+            return remove_at_gowa(work, outside).await;
         }
         let mut removed = false;
-        if let Ok(gateway) = endpoint.gateway()
-            && self.customer_key(work.scope()).await?.is_some()
-        {
-            removed = self.remove_at_gateway(work, gateway, row).await? == Removal::Removed;
+        if endpoint.gateway().is_ok() && self.customer_key(work.scope(), &endpoint.name).await?.is_some() {
+            removed = self.remove_at_gateway(work, outside).await? == Removal::Removed;
         }
-        if !removed && let Ok(server) = endpoint.server() {
-            self.remove_at_server(work, server, row).await?;
+        if !removed && endpoint.server().is_ok() {
+            remove_at_server(work, outside).await?;
             return Ok(());
         }
         // Nobody here can remove it; what is unlinked from the phone is not usable by anybody.
@@ -152,41 +166,16 @@ impl Sessions {
     async fn remove_at_gateway(
         &self,
         work: &Work<'_>,
-        gateway: &SupportGateway,
-        row: &SessionRow,
+        outside: &Outside<'_>,
     ) -> Result<Removal, SessionError> {
-        let Some(id) = row.session_id.as_deref() else {
+        let gateway = outside.endpoint.gateway()?;
+        let Some(id) = outside.session_id else {
             return Ok(Removal::WasAbsent);
         };
         // Also renews a key that was replaced behind our back.
-        let (key, _) = self.listed(work, gateway).await?;
+        let (key, _) = self.listed(work, &outside.endpoint).await?;
         work.go_on().await?;
         Ok(gateway.delete_session(&key, id).await?)
-    }
-
-    async fn remove_at_gowa(
-        &self,
-        work: &Work<'_>,
-        endpoint: &LiveEndpoint,
-        row: &SessionRow,
-    ) -> Result<(), SessionError> {
-        let id = self.token(work.scope(), row)?;
-        work.go_on().await?;
-        endpoint.devices()?.remove(&id).await?;
-        Ok(())
-    }
-
-    async fn remove_at_server(
-        &self,
-        work: &Work<'_>,
-        server: &WaAdmin,
-        row: &SessionRow,
-    ) -> Result<Removal, SessionError> {
-        let Some(id) = row.session_id.as_deref() else {
-            return Ok(Removal::WasAbsent);
-        };
-        work.go_on().await?;
-        Ok(server.delete_user(id).await?)
     }
 
     /// The names go with the session: an account without keys must not be reached by a name alone.
@@ -216,4 +205,22 @@ impl Sessions {
         self.changed(work.scope(), account).await;
         Ok(())
     }
+}
+
+async fn remove_at_gowa(work: &Work<'_>, outside: &Outside<'_>) -> Result<(), SessionError> {
+    let devices = outside.endpoint.devices()?;
+    let id = outside.token.as_ref();
+    let id = id.ok_or(SessionError::Encryption(EncryptionError::DoesNotOpen))?;
+    work.go_on().await?;
+    devices.remove(id).await?;
+    Ok(())
+}
+
+async fn remove_at_server(work: &Work<'_>, outside: &Outside<'_>) -> Result<Removal, SessionError> {
+    let server = outside.endpoint.server()?;
+    let Some(id) = outside.session_id else {
+        return Ok(Removal::WasAbsent);
+    };
+    work.go_on().await?;
+    Ok(server.delete_user(id).await?)
 }

@@ -7,8 +7,9 @@
 //! | it goes here only when it is gone there | [`delete`] |
 //! | asking often costs one call a second | [`watch`] |
 //! | it moves with its tenant to another endpoint, and no message goes out twice | [`assign`] |
+//! | what a tenant left elsewhere is unlinked there, whenever that can be done | [`unlink`] |
 //! | what the provider forgets is told again at every connect | [`connect`] |
-//! | what dropped comes back, what is deaf is attached anew, what a person took off stays off | [`keep`], [`keep_rules`] |
+//! | what dropped comes back, what is deaf is attached anew, what a person took off stays off | [`keep`] |
 
 mod assign;
 mod call;
@@ -19,12 +20,12 @@ mod delete;
 mod devices;
 mod duplicate;
 mod hearing;
-mod keep;
-pub mod keep_rules;
+pub mod keep;
 mod look;
 mod name;
 mod number;
 mod take_back;
+mod unlink;
 mod watch;
 mod work;
 
@@ -58,6 +59,7 @@ pub use hearing::Hearing;
 pub use keep::Keeper;
 pub use look::Sight;
 pub use number::NewNumber;
+pub use unlink::Unlinking;
 pub use watch::{QrView, StatusView};
 
 /// Which of a tenant's sessions is meant.

@@ -8,8 +8,9 @@ use tenant_isolation::{TenantScope, TenantTransaction};
 
 use super::work::Work;
 use super::{DeviceView, SessionError, Sessions};
+use crate::endpoints::Endpoints;
 use crate::flows::tenant::Actor;
-use crate::flows::tenant_config::{Place, place_of};
+use crate::flows::tenant_config::{Place, ensure_primary, place_of};
 use crate::store::account::{self, AccountRow, CLOUD_NUMBER};
 use crate::store::session::{self, SessionVia};
 use crate::store::tenant_move::{self, Binding};
@@ -79,7 +80,7 @@ impl Sessions {
         {
             return Err(SessionError::UnknownNumber);
         }
-        let account = account_for(&mut tx, &new.number).await?;
+        let account = account_for(&mut tx, &self.endpoints, &new.number).await?;
         if device::count_others(&mut tx, account).await? >= i64::from(tenant.session_limit) {
             return Err(SessionError::LimitReached);
         }
@@ -116,7 +117,11 @@ impl Sessions {
 }
 
 /// The account that had the number before, else the first one if it has no session, else another one.
-async fn account_for(tx: &mut TenantTransaction, number: &PhoneNumberId) -> Result<AccountId, SessionError> {
+async fn account_for(
+    tx: &mut TenantTransaction,
+    endpoints: &Endpoints,
+    number: &PhoneNumberId,
+) -> Result<AccountId, SessionError> {
     if let Some(known) = account::find_by_instance(tx, number.as_str()).await? {
         if known.token_sealed.is_some() {
             return Err(SessionError::NumberTaken);
@@ -125,12 +130,14 @@ async fn account_for(tx: &mut TenantTransaction, number: &PhoneNumberId) -> Resu
         device::keep(tx, known).await?;
         return Ok(known);
     }
-    let first = account::ensure_primary(tx).await?;
+    let first = ensure_primary(tx, endpoints).await?;
     let is_going = device::find(tx, first).await?.is_some_and(|row| row.is_going);
     let is_begun = session_intent::find(tx, first).await?.is_some();
     let has_session = account::find(tx, first).await?.token_sealed.is_some();
     if is_going || is_begun || has_session {
-        return Ok(AccountId::from_uuid(account::add(tx, number.as_str()).await?.id));
+        let place = place_of(tx, endpoints).await?;
+        let another = account::add(tx, number.as_str(), place.home()).await?;
+        return Ok(AccountId::from_uuid(another.id));
     }
     Ok(first)
 }

@@ -1,16 +1,30 @@
 //! What was begun and never finished is taken back, here and outside.
 
+use std::sync::Arc;
+
 use domain::ids::AccountId;
+use runtime::encryption::EncryptionError;
+use secrecy::SecretString;
 use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope};
 use whatsapp::credentials::SessionToken;
 
 use super::work::Work;
 use super::{SessionError, Sessions, Which};
+use crate::endpoints::LiveEndpoint;
 use crate::flows::tenant::Actor;
 use crate::store::account::{self, AccountRow};
 use crate::store::session::{self, SessionVia};
 use crate::store::session_intent::{self, IntentRow};
 use crate::store::{audit, device};
+
+/// A session that was begun, as it is known to whoever looks for what was made of it.
+pub(super) struct Begun<'a> {
+    pub(super) endpoint: Arc<LiveEndpoint>,
+    pub(super) via: SessionVia,
+    pub(super) name: &'a str,
+    /// None when it does not open.
+    pub(super) token: Option<&'a SecretString>,
+}
 
 /// Most left-behind intents of one sweep.
 const SWEPT: i64 = 100;
@@ -107,30 +121,47 @@ impl Sessions {
         row: &AccountRow,
     ) -> Result<(), SessionError> {
         let intent = self.open(work.scope(), known, row)?;
-        match intent.via {
+        let begun = Begun {
+            endpoint: Arc::clone(&intent.endpoint),
+            via: intent.via,
+            name: &intent.name,
+            token: Some(&intent.token),
+        };
+        self.remove_begun(work, &begun).await
+    }
+
+    /// Removes whatever was made of a session that was begun.
+    pub(super) async fn remove_begun(&self, work: &Work<'_>, begun: &Begun<'_>) -> Result<(), SessionError> {
+        match begun.via {
             SessionVia::DryRun | SessionVia::Cloud => {}
             SessionVia::Gateway => {
-                let gateway = intent.endpoint.gateway()?;
+                let gateway = begun.endpoint.gateway()?;
                 // Without the customer's key nothing can have been made.
-                if self.customer_key(work.scope()).await?.is_none() {
+                if self
+                    .customer_key(work.scope(), &begun.endpoint.name)
+                    .await?
+                    .is_none()
+                {
                     return Ok(());
                 }
-                let (key, listed) = self.listed(work, gateway).await?;
-                for session in listed.into_iter().filter(|session| session.name == intent.name) {
+                let (key, listed) = self.listed(work, &begun.endpoint).await?;
+                for session in listed.into_iter().filter(|session| session.name == begun.name) {
                     work.go_on().await?;
                     gateway.delete_session(&key, &session.id).await?;
                 }
             }
             SessionVia::Gowa => {
-                let devices = intent.endpoint.devices()?;
-                let id = SessionToken::new(intent.name).map_err(|_| SessionError::NotConfigured)?;
+                let devices = begun.endpoint.devices()?;
+                let id = SessionToken::new(begun.name).map_err(|_| SessionError::NotConfigured)?;
                 work.go_on().await?;
                 devices.remove(&id).await?;
             }
             SessionVia::Server => {
-                let server = intent.endpoint.server()?;
+                let server = begun.endpoint.server()?;
+                let token = begun.token;
+                let token = token.ok_or(SessionError::Encryption(EncryptionError::DoesNotOpen))?;
                 work.go_on().await?;
-                if let Some(id) = server.find_user(&intent.token).await? {
+                if let Some(id) = server.find_user(token).await? {
                     work.go_on().await?;
                     server.delete_user(&id).await?;
                 }

@@ -18,6 +18,7 @@ use whatsapp::session::{FailureReason, SessionState};
 use super::call::SessionCall;
 use super::{SessionError, Sessions, Which, held_key, qr_key, status_key};
 use crate::endpoints::LiveEndpoint;
+use crate::flows::device_number::{self, DeviceNumber};
 use crate::store::channel_account;
 use crate::store::session::{self, SessionRow};
 
@@ -185,6 +186,44 @@ impl Sessions {
             channel_account::show_number(&mut tx, row.account(), phone).await?;
         }
         tx.commit().await?;
+        if row.provider.parse() == Ok(Provider::Gowa) {
+            self.learn_holder(scope, row, state, phone).await?;
+        }
+        Ok(())
+    }
+
+    /// A device that is logged in holds its number; one that no phone knows holds none.
+    async fn learn_holder(
+        &self,
+        scope: &TenantScope,
+        row: &SessionRow,
+        state: &SessionState,
+        phone: Option<&str>,
+    ) -> Result<(), SessionError> {
+        let number = phone
+            .filter(|_| state.logged_in)
+            .and_then(|phone| PhoneNumber::parse(phone).ok())
+            .map(|phone| DeviceNumber::new(&row.endpoint, &phone));
+        match number {
+            Some(number) if device_number::is_settled(&self.routes, &number, row.account()).await => {}
+            Some(number) => {
+                device_number::hold(&self.db, &self.routes, scope, row.account(), &number).await?;
+            }
+            None if state.jid.is_empty() => self.let_number_go(scope, row).await?,
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// No phone knows the session any more. Only numbers of devices of a GoWA lead anywhere.
+    pub(super) async fn let_number_go(
+        &self,
+        scope: &TenantScope,
+        row: &SessionRow,
+    ) -> Result<(), SessionError> {
+        if row.provider.parse() == Ok(Provider::Gowa) {
+            device_number::let_go(&self.db, &self.routes, scope, row.account()).await?;
+        }
         Ok(())
     }
 
