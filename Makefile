@@ -1,7 +1,7 @@
 # Thin: a target is a script that also runs by itself, or one cargo command. `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test bench api-check secrets-check stack-up stack-down clean-stack fmt lint deny
+.PHONY: help run test bench api-check secrets-check gate-check stack-up stack-down clean-stack fmt lint deny
 
 # Handed on to the test runner, the benchmarks and schemathesis: make test ARGS="-p messaging"
 ARGS ?=
@@ -23,6 +23,9 @@ api-check: ## what channel-service answers against its OpenAPI document, by sche
 
 secrets-check: ## references to AWS Secrets Manager, against moto
 	@exec deploy/dev/secrets-check
+
+gate-check: ## the gate against published clients of Meta's Cloud API
+	@exec deploy/dev/gate-check
 
 stack-up: ## only the servers; they stay until stack-down (addresses: . .stack/env)
 	@exec deploy/dev/stack up

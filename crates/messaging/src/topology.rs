@@ -34,6 +34,8 @@ pub enum Queue {
     /// What channel-service hands over to GovConnect's AI service. Declared only where GovConnect is served, so that
     /// nothing gathers in it elsewhere.
     AiHandover,
+    /// What channel-service tells tenants' own systems in the words of Meta's webhooks.
+    GateEvents,
     /// Messages that were put aside after their last attempt. Nobody consumes them here: it is where operators and
     /// their alarms look.
     ParkedMessages,
@@ -45,10 +47,11 @@ pub enum Queue {
 
 impl Queue {
     /// Every queue of ours.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::BridgeEvents,
         Self::ChannelCommands,
         Self::AiHandover,
+        Self::GateEvents,
         Self::ParkedMessages,
         Self::ParkedWebhooks,
         Self::WhatsAppUpdates,
@@ -59,6 +62,7 @@ impl Queue {
             Self::BridgeEvents => "chatwoot-bridge.events",
             Self::ChannelCommands => "channel-service.commands",
             Self::AiHandover => "channel-service.ai_handover",
+            Self::GateEvents => "channel-service.gate",
             Self::ParkedMessages => "channel-service.parked",
             Self::ParkedWebhooks => "wa-support-gateway.hooks.dead",
             Self::WhatsAppUpdates => "channel-service.whatsapp_updates",
@@ -94,6 +98,11 @@ impl Queue {
             ],
             Self::ChannelCommands => &["message.send_requested"],
             Self::AiHandover => &["message.received"],
+            Self::GateEvents => &[
+                "message.received",
+                "message.sent_elsewhere",
+                "message.status_changed",
+            ],
             Self::ParkedMessages => &["message.parked"],
             Self::ParkedWebhooks => &["webhook.parked"],
             Self::WhatsAppUpdates => &["whatsapp.update"],

@@ -30,6 +30,7 @@ use crate::flows::ai_reply::ReplySender;
 use crate::flows::cloud_pace::CloudPace;
 use crate::flows::fetch_media::MediaFetcher;
 use crate::flows::fetch_url::FileClient;
+use crate::flows::gate::deliver::LANES as GATE_LANES;
 use crate::flows::hand_over::HandOver;
 use crate::flows::ingest_message::{Ingest, Waiting};
 use crate::flows::load_media::{LinkedFiles, LoadMedia};
@@ -37,10 +38,11 @@ use crate::flows::media::{LANES as MEDIA_LANES, MediaFlow};
 use crate::flows::outcomes::{Outcomes, Telling};
 use crate::flows::pace::Pace;
 use crate::flows::route_account::AccountRoutes;
-use crate::flows::send_message::{OutboundFiles, Sender};
+use crate::flows::send_message::Sender;
 use crate::flows::session::Sessions;
 use crate::flows::templates::Templates;
 use crate::flows::tenant_config::TenantConfigs;
+use crate::gate::{self, Gate};
 use crate::looking_after::LookingAfter;
 use crate::routes::routes;
 use crate::webhooks::body::{BodyLimits, LONG_AT_ONCE};
@@ -92,6 +94,8 @@ pub(crate) struct State {
     pub(crate) configs: TenantConfigs,
     /// Approved texts.
     pub(crate) templates: Templates,
+    /// The gate in the shape of Meta's Cloud API.
+    pub(crate) gate: Gate,
     open: Arc<AtomicBool>,
 }
 
@@ -169,12 +173,14 @@ impl Application {
             &settings, &endpoints, &configs, &db, &redis, &routes,
         ));
         let looking_after = LookingAfter::build(&settings, &db, &redis, &endpoints, &configs, &sessions)?;
+        let media = MediaFlow::open(db.clone(), &settings.keys, &settings.media)?;
+        let linked = Arc::new(LinkedFiles::new(files.clone(), settings.media.timeout));
         let sender = Sender {
             db: db.clone(),
             keys: settings.keys.clone(),
             endpoints: endpoints.clone(),
             fallback_token: settings.sessions.access_token.clone(),
-            files: OutboundFiles::new(Arc::new(LinkedFiles::new(files.clone(), settings.media.timeout))),
+            files: gate::outbound_files(&settings, &media, linked),
             account_pace: Pace::new(redis.clone(), settings.sending.account_rate),
             tenant_pace: Pace::new(redis.clone(), settings.sending.tenant_rate),
             cloud: CloudPace::new(redis.clone(), settings.cloud_sending),
@@ -184,7 +190,6 @@ impl Application {
             relay: relay.clone(),
             hearing: sessions.hearing().clone(),
         };
-        let media = MediaFlow::open(db.clone(), &settings.keys, &settings.media)?;
         Ok(Self {
             settings,
             listener,
@@ -212,7 +217,7 @@ impl Application {
     pub fn with_files(mut self, source: Arc<dyn LoadMedia>) -> Self {
         // Nobody else has the sender before the service runs.
         if let Some(sender) = Arc::get_mut(&mut self.sender) {
-            sender.files = OutboundFiles::new(source);
+            sender.files = gate::outbound_files(&self.settings, &self.media, source);
         }
         self
     }
@@ -259,6 +264,12 @@ impl Application {
             &self.outcomes,
             &shutdown,
         )?;
+        let gate = Gate::build(
+            &self.settings,
+            &self.media,
+            &self.redis,
+            (&self.relay, &self.workers),
+        )?;
         let state = actix_web::web::Data::new(State {
             db: self.db.clone(),
             keys: self.settings.keys.clone(),
@@ -283,6 +294,7 @@ impl Application {
             qr_streams: QrStreams::new(self.settings.devices, shutdown.token()),
             configs: self.configs.clone(),
             templates: self.templates(),
+            gate: gate.clone(),
             open: Arc::clone(&self.open),
         });
         let budget = web::BodyBudget::of(ingest_settings.body_budget);
@@ -299,6 +311,7 @@ impl Application {
         if opened.is_ok() {
             self.start_workers(queues, &shutdown);
             self.start_media(&shutdown);
+            gate.start(&self.settings, &self.db, &self.broker, &shutdown);
             if let Some(looking_after) = self.looking_after.take() {
                 looking_after.start(&shutdown);
             }
@@ -384,7 +397,7 @@ impl Application {
             settings,
             self.workers.clone(),
         )
-        .choosing(LaneChoice::AllBut(&[MEDIA_LANES]));
+        .choosing(LaneChoice::AllBut(&[MEDIA_LANES, GATE_LANES]));
         shutdown.spawn("senders", senders.run(shutdown.token()));
 
         let commands = Commands {

@@ -13,6 +13,7 @@ pub mod config;
 pub mod endpoints;
 mod error;
 pub mod flows;
+mod gate;
 mod looking_after;
 pub mod media;
 pub mod routes;

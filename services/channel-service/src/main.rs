@@ -6,7 +6,9 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use channel_service::app::Application;
 use channel_service::aws_secrets;
-use channel_service::cli::{self, AccountCommand, DeadLetterCommand, TenantCommand, UserCommand};
+use channel_service::cli::{
+    self, AccountCommand, DeadLetterCommand, GateCommand, TenantCommand, UserCommand,
+};
 use channel_service::config::{ChoreSettings, MigrateSettings, Settings, reference};
 use channel_service::endpoints::reload::Hangups;
 use channel_service::routes;
@@ -49,6 +51,9 @@ enum Command {
     /// Register tenants' WhatsApp sessions.
     #[command(subcommand)]
     Account(AccountCommand),
+    /// Say who may use the gate in the shape of Meta's Cloud API, and look at what it could not tell.
+    #[command(subcommand)]
+    Gate(GateCommand),
     /// Look at messages that were put aside, and try them again.
     #[command(subcommand)]
     Deadletter(DeadLetterCommand),
@@ -85,6 +90,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Deadletter(command) => {
             print(&cli::dead_letters(ChoreSettings::read(reader)?, command).await?);
         }
+        Command::Gate(command) => print(&cli::gate(ChoreSettings::read(reader)?, command).await?),
         Command::Openapi => print(&routes::openapi()),
         Command::Config => print(&reference().trim_end()),
         Command::Healthcheck => {

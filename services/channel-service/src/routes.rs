@@ -82,6 +82,7 @@ fn public() -> Api {
     api::health::routes(&mut api);
     api::media::routes(&mut api);
     api::upload::public_routes(&mut api);
+    api::graph::routes(&mut api);
     api
 }
 
@@ -135,6 +136,7 @@ fn dashboard() -> Api {
     api::whatsapp_messages::routes(&mut api);
     api::templates::routes(&mut api);
     api::tenant_config::routes(&mut api);
+    api::gate::routes(&mut api);
     api
 }
 
@@ -148,6 +150,7 @@ pub fn openapi() -> Value {
     let schemes = json!({
         "internalKey": {"type": "apiKey", "in": "header", "name": "X-Internal-API-Key"},
         "session": {"type": "http", "scheme": "bearer"},
+        "gateToken": {"type": "http", "scheme": "bearer"},
     });
     document(
         ErrorField::Error,

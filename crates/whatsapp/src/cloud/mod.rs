@@ -31,7 +31,7 @@ pub use endpoint::{GraphEndpoint, NumberCredentials};
 pub use graph_error::GraphError;
 pub use http::{GraphFailure, Refusal};
 pub use media::{GraphMedia, MediaInfo, NewFile, UploadedMedia};
-pub use outbound::GraphSender;
+pub use outbound::{GraphSender, contact};
 pub use session::GraphSessions;
 pub use signature::{SIGNATURE_HEADER, Signed, sign, verify};
 pub use templates::{GraphTemplates, Template, TemplateButton, TemplateHeader, Variables, check};

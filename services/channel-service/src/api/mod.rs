@@ -7,6 +7,8 @@ pub(crate) mod conversations;
 pub(crate) mod dead_letters;
 pub(crate) mod devices;
 mod files;
+pub(crate) mod gate;
+pub(crate) mod graph;
 pub(crate) mod health;
 pub(crate) mod media;
 mod message_body;

@@ -5,6 +5,7 @@ mod cloud_sending;
 mod dashboard;
 mod devices;
 mod endpoints;
+mod gate;
 mod health;
 mod internal;
 mod media;
@@ -32,6 +33,7 @@ pub use endpoints::{
     ApiKey, CloudSettings, EndpointSettings, EndpointsSettings, FetchedSecrets, InvalidApiKey, LIST, PRIMARY,
     ProviderSettings, SecretTrouble, aws_paths, gateway_base,
 };
+pub use gate::GateSettings;
 pub use health::{AlertSettings, AlertUrl, CheckSettings, HealthSettings, WatchSettings};
 pub use internal::InternalSettings;
 pub use media::{MediaSettings, S3Settings, StorageSettings};
@@ -64,6 +66,8 @@ pub struct Settings {
     pub dashboard: DashboardSettings,
     /// Devices of the dashboard's people.
     pub devices: DeviceSettings,
+    /// The gate in the shape of Meta's Cloud API.
+    pub gate: GateSettings,
     /// Where the AI service is.
     pub ai_service: AiServiceSettings,
     /// Who makes sessions, and what is sent with.
@@ -160,6 +164,7 @@ impl Settings {
         let internal = InternalSettings::take(reader);
         let dashboard = DashboardSettings::take(reader);
         let devices = DeviceSettings::take(reader);
+        let gate = GateSettings::take(reader);
         let ai_service = AiServiceSettings::take(reader);
         let webhook = WebhookSettings::take(reader);
         let sessions = SessionSettings::take(reader);
@@ -199,6 +204,7 @@ impl Settings {
             internal: internal?,
             dashboard: dashboard?,
             devices: devices?,
+            gate: gate?,
             ai_service,
             sessions: sessions?,
             webhook: webhook?,

@@ -21,6 +21,11 @@ pub trait LoadMedia: Send + Sync {
         media: &'a Media,
         wanted: Wanted,
     ) -> BoxFuture<'a, Result<LoadedFile, MediaNotLoaded>>;
+
+    /// Are the bytes here? Then there is no address that a provider could fetch.
+    fn holds(&self, _media: &Media) -> bool {
+        false
+    }
 }
 
 /// What of a file the provider's route takes.

@@ -32,6 +32,7 @@ use crate::media::file_type::{self, FileType};
 use crate::media::{
     Announced, KeepError, KeptFile, MediaLinks, MediaStorage, ObjectKey, OpenFile, StorageError,
 };
+use crate::store::gate::{self, UploadRow};
 use crate::store::media::{self, MediaRow, NewMedia, StoredFile};
 
 /// Lanes of files begin like this; see [`messaging::lanes::LaneChoice`].
@@ -218,7 +219,7 @@ impl MediaFlow {
         }
     }
 
-    /// The file of a message of the tenant, if it is there to be handed out.
+    /// The file of a message of the tenant, or one that was put up to be sent, if it is there to be handed out.
     ///
     /// # Errors
     /// [`DatabaseError`].
@@ -228,9 +229,13 @@ impl MediaFlow {
         message: MessageId,
     ) -> Result<Option<ServedFile>, DatabaseError> {
         let mut tx = TenantTransaction::begin(&self.db, scope, "find media").await?;
-        let row = media::find(&mut tx, message).await?;
+        if let Some(row) = media::find(&mut tx, message).await? {
+            tx.commit().await?;
+            return Ok(served(row));
+        }
+        let upload = gate::upload(&mut tx, message.as_uuid()).await?;
         tx.commit().await?;
-        Ok(row.and_then(served))
+        Ok(upload.and_then(uploaded))
     }
 
     /// Opens a stored file, or a part of it. `None`: the object is gone.
@@ -319,6 +324,17 @@ fn decoded(text: Cow<'_, str>) -> InlineBytes<'_> {
         Some(outcome.map(|()| Bytes::from(bytes)))
     }))
     .boxed()
+}
+
+fn uploaded(row: UploadRow) -> Option<ServedFile> {
+    let file_type = file_type::named(&row.mime_type);
+    Some(ServedFile {
+        file_type,
+        name: file_type::safe_name(row.file_name.as_deref(), "file", file_type),
+        sha256: row.sha256,
+        size: u64::try_from(row.size).ok()?,
+        key: ObjectKey::parse(&row.object_key).ok()?,
+    })
 }
 
 fn served(row: MediaRow) -> Option<ServedFile> {

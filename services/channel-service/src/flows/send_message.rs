@@ -384,7 +384,7 @@ impl Sender {
                 mime_type: None,
             });
         } else if let Some(media) = draft.file() {
-            let wanted = if provider.takes_links(media.media_kind) {
+            let wanted = if provider.takes_links(media.media_kind) && !self.files.source.holds(media) {
                 Wanted::Link
             } else {
                 // What is not told may be of the largest size.

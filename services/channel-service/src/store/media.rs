@@ -278,7 +278,8 @@ pub async fn known_objects(
 ) -> Result<HashSet<String>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     let rows: Vec<Known> = diesel::sql_query(
-        "SELECT object_key AS value FROM media WHERE tenant_id = $1 AND object_key = ANY ($2)",
+        "SELECT object_key AS value FROM media WHERE tenant_id = $1 AND object_key = ANY ($2) \
+         UNION ALL SELECT object_key FROM gate_media WHERE tenant_id = $1 AND object_key = ANY ($2)",
     )
     .bind::<Text, _>(tenant)
     .bind::<Array<Text>, _>(keys)

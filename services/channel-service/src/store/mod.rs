@@ -21,6 +21,7 @@ pub mod device_number;
 pub mod early_receipt;
 pub mod endpoint_alert;
 pub mod endpoint_health;
+pub mod gate;
 pub mod lease;
 pub mod media;
 pub mod message;

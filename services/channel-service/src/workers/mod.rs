@@ -6,6 +6,7 @@ pub mod commands;
 pub mod committer;
 pub mod endpoint_health;
 pub mod endpoint_tenants;
+pub mod gate;
 pub mod lanes;
 pub mod media;
 pub mod retention;

@@ -176,6 +176,7 @@ impl Route {
                     "{device_id}",
                     DEVICES[usize::from(village == crate::route_world::THEIRS)],
                 )
+                .replace("{version}", "v22.0")
                 .replace("{wa_user_id}", RARA)
                 .replace("{user_id}", "desa-satu")
                 .replace(['{', '}'], ""),

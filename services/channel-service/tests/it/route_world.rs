@@ -26,6 +26,8 @@ pub(crate) struct World {
     pub(crate) app: TestApp,
     root: SessionSecret,
     admin: SessionSecret,
+    /// A token of [`OURS`] for the gate.
+    gate: String,
 }
 
 /// Who asks.
@@ -68,7 +70,13 @@ impl World {
         let root = signed_in(&app, "super@kanal.id", Role::Superadmin, None).await;
         let admin = signed_in(&app, "rara@desa.id", Role::TenantAdmin, Some(OURS)).await;
         signed_in(&app, "rahasia-4417@desa.id", Role::TenantAdmin, Some(THEIRS)).await;
-        Self { app, root, admin }
+        let gate = crate::gate_world::token_of(&app, OURS).await;
+        Self {
+            app,
+            root,
+            admin,
+            gate,
+        }
     }
 
     /// What proves who asks.
@@ -79,6 +87,13 @@ impl World {
             (Guard::Key, Who::WrongKey) => key("internal-key-of-nobody"),
             (Guard::Key, Who::Entitled) => key(INTERNAL_KEY),
             (Guard::Key, Who::OfOurs) => key(LIMITED_KEY),
+            // A session of the dashboard's opens nothing at the gate.
+            (Guard::Session, Who::WrongKey) if route.path.starts_with("/graph") => {
+                vec![("authorization".into(), format!("Bearer {}", self.admin.expose()))]
+            }
+            (Guard::Session, _) if route.path.starts_with("/graph") => {
+                vec![("authorization".into(), format!("Bearer {}", self.gate))]
+            }
             // A service's key opens nothing of the dashboard's.
             (Guard::Session, Who::WrongKey) => key(INTERNAL_KEY),
             (Guard::Session, Who::Entitled) => {

@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 const MOST: usize = 10;
 
 /// `formatted_name` and one more part of a name are required; the rest is what the card holds.
-pub(super) fn contact(card: &ContactCard) -> Value {
+#[must_use]
+pub fn contact(card: &ContactCard) -> Value {
     let vcard = card.vcard.as_ref().map(Text::as_str).unwrap_or_default();
     let name = match card.display_name.as_str().trim() {
         "" => property(vcard, "FN").next().map_or("Contact", |(_, value)| value),

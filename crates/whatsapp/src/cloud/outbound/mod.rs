@@ -21,6 +21,8 @@ use crate::port::{
     OperatorText, OutboundContent, OutboundFile, OutboundMedia, OutboundMessage, RejectReason, ResendSafety,
     RetryReason, SendMessage, SendOutcome,
 };
+pub use card::contact;
+
 use answer::{judge, not_uploaded, retry};
 use request::Unsayable;
 

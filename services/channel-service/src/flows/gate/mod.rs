@@ -1,0 +1,24 @@
+//! The gate: accounts of any provider, spoken to as if they were numbers of Meta's Cloud API.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `ids` | ids of messages, files and people as clients see them |
+//! | `token` | who may use it |
+//! | `send` | an order to send becomes a message in its chat's lane |
+//! | `files` | files that clients put up, and how they go out |
+//! | `subscription` | where a tenant wants to be told |
+//! | `envelope`, `content` | what is told, in Meta's words |
+//! | `deliver` | telling it, in order, until it is taken or given up |
+
+mod content;
+pub mod deliver;
+mod envelope;
+pub mod files;
+pub mod ids;
+pub mod receivers;
+pub mod refusal;
+pub mod send;
+pub mod subscription;
+pub mod token;
+
+pub use refusal::{GateError, Refusal};

@@ -1,0 +1,113 @@
+//! The gate's own work: events off the broker, deliveries, and what grows old.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use database::Database;
+use messaging::Envelope;
+use messaging::broker::Broker;
+use messaging::cause::caused_by;
+use messaging::consumer::{HandleError, HandleEvent};
+use messaging::lanes::{self, LaneChoice, WorkerSettings, Workers};
+use messaging::outbox::Signal;
+use messaging::topology::Queue;
+use runtime::shutdown::Shutdown;
+use tenant_isolation::{PlatformScope, PlatformTransaction};
+
+use crate::flows::gate::deliver::{Deliveries, LANES, Subscribers, TellError, tell};
+use crate::store::gate;
+
+/// How often every process looks who subscribes.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often what grew old is taken away.
+const SWEEP: Duration = Duration::from_secs(60 * 60);
+const BATCH: i64 = 500;
+
+/// Takes what may be told off the queue.
+struct Events {
+    db: Database,
+    subscribers: Subscribers,
+    workers: Signal,
+}
+
+impl HandleEvent for Events {
+    async fn handle(&self, envelope: &Envelope) -> Result<(), HandleError> {
+        let scope = envelope.scope();
+        let telling = tell(&self.db, &self.subscribers, envelope);
+        let told = caused_by(envelope.request_id.clone(), &scope, telling).await;
+        match told {
+            Ok(true) => self.workers.ring(),
+            Ok(false) => {}
+            Err(TellError::Event(error)) => return Err(HandleError::poison(error)),
+            // Whatever Postgres' trouble is, the next event would meet it too.
+            Err(TellError::Database(error)) => return Err(HandleError::later(error)),
+        }
+        Ok(())
+    }
+}
+
+/// Looks who subscribes, takes events in, delivers them and sweeps.
+pub fn start(
+    broker: &Broker,
+    subscribers: &Subscribers,
+    deliveries: Deliveries,
+    settings: WorkerSettings,
+    shutdown: &Shutdown,
+) {
+    let db = deliveries.db.clone();
+    let signal = Signal::default();
+    let workers = Workers::new(db.clone(), Arc::new(deliveries), settings, signal.clone())
+        .choosing(LaneChoice::Only(LANES));
+    shutdown.spawn("gate deliveries", workers.run(shutdown.token()));
+
+    let (looking, known, stopping) = (db.clone(), subscribers.clone(), shutdown.clone());
+    let events = Events {
+        db: db.clone(),
+        subscribers: subscribers.clone(),
+        workers: signal,
+    };
+    let (broker, stop) = (broker.clone(), shutdown.token());
+    shutdown.spawn("gate events", async move {
+        // Nothing is taken off the queue before it is known for whom.
+        while let Err(error) = events.subscribers.refresh(&events.db).await {
+            tracing::warn!(error = %crate::error::chain(&error), "who subscribes at the gate is not known");
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+        messaging::consumer::consume(&broker, Queue::GateEvents, &events, &stop).await;
+    });
+    shutdown.spawn("gate subscribers", async move {
+        while stopping.sleep(LOOK).await {
+            if let Err(error) = known.refresh(&looking).await {
+                tracing::debug!(error = %crate::error::chain(&error), "who subscribes at the gate is not known");
+            }
+        }
+    });
+    let sweeping = shutdown.clone();
+    shutdown.spawn("gate sweep", async move {
+        loop {
+            if let Err(error) = sweep(&db).await {
+                tracing::warn!(error = %crate::error::chain(&error), "the gate could not be swept");
+            }
+            if !sweeping.sleep(SWEEP).await {
+                return;
+            }
+        }
+    });
+}
+
+/// Takes away files that aged out and lanes that are done.
+async fn sweep(db: &Database) -> Result<(), database::DatabaseError> {
+    loop {
+        let mut tx = PlatformTransaction::begin(db, PlatformScope::for_purpose("sweep the gate")).await?;
+        let files = gate::delete_aged_uploads(&mut tx, BATCH).await?;
+        let idle = lanes::delete_idle(&mut tx, LANES, BATCH).await?;
+        tx.commit().await?;
+        let full = |deleted: usize| i64::try_from(deleted).unwrap_or(BATCH) >= BATCH;
+        if !full(files) && !full(idle) {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! What tenants are told in Meta's words: once it is wanted, signed, in order, again after failures, and to nobody else.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use test_support::eventually;
+
+use crate::gate_world::{Client, Receiver, admin_of, subscribe};
+use crate::harness::{TestApp, Wishes, message, receipt, text};
+use crate::signing_in::ask;
+
+const RARA: &str = "6281290000011";
+
+fn quick() -> Wishes {
+    Wishes {
+        settings: &[
+            ("GATE_WEBHOOK_ATTEMPTS", "3"),
+            ("GATE_WEBHOOK_RETRY_FIRST_MS", "50"),
+            ("GATE_WEBHOOK_RETRY_CAP_MS", "200"),
+        ],
+        ..Wishes::default()
+    }
+}
+
+fn words(value: &Value) -> Option<&str> {
+    value["messages"][0]["text"]["body"].as_str()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_and_statuses_are_told() {
+    let app = TestApp::with(quick()).await;
+    let tenant = app.tenant("desa-satu").await;
+    let client = Client::of(&app, "desa-satu").await;
+    let receiver = Receiver::start().await;
+    let (_, secret) = subscribe(&app, "desa-satu", &receiver).await;
+    app.post(&tenant.json(&text(RARA, "3EB0AAAA", "Selamat pagi \u{1f600}")))
+        .await;
+    let told = receiver
+        .until(&secret, "the message is told", |value| words(value).is_some())
+        .await;
+    assert_eq!(words(&told), Some("Selamat pagi \u{1f600}"));
+    assert_eq!(told["metadata"]["phone_number_id"], client.number);
+    let (contact, said) = (&told["contacts"][0], &told["messages"][0]);
+    assert_eq!((&contact["wa_id"], &said["from"]), (&json!(RARA), &json!(RARA)));
+    assert_eq!(contact["user_id"], said["from_user_id"]);
+    // By the ids that are told everything can be answered.
+    let reply = json!({"recipient": contact["user_id"], "type": "text", "text": {"body": "Pagi"},
+        "context": {"message_id": said["id"]}, "biz_opaque_callback_data": "job:1"});
+    let wamid = client.send(reply).await;
+    let sent = receiver
+        .until(&secret, "the move is told", |value| {
+            value["statuses"][0]["status"] == "sent"
+        })
+        .await;
+    let status = &sent["statuses"][0];
+    assert_eq!(
+        (
+            &status["id"],
+            &status["biz_opaque_callback_data"],
+            &status["recipient_id"]
+        ),
+        (&json!(wamid), &json!("job:1"), &json!(RARA))
+    );
+    assert_eq!(sent["contacts"][0]["user_id"], status["recipient_user_id"]);
+    let ours = app
+        .values("SELECT provider_message_id AS value FROM messages WHERE direction = 'outbound'")
+        .await;
+    let ours = ours[0].as_str().unwrap().to_owned();
+    app.post(&tenant.json(&receipt(RARA, &[&ours], "Read"))).await;
+    receiver
+        .until(&secret, "it was read", |value| {
+            value["statuses"][0]["status"] == "read"
+        })
+        .await;
+    // A message that comes twice is told once.
+    app.post(&tenant.json(&text(RARA, "3EB0AAAA", "Selamat pagi \u{1f600}")))
+        .await;
+    app.post(&tenant.json(&text(RARA, "3EB0BBBB", "Terakhir"))).await;
+    receiver
+        .until(&secret, "the last", |value| words(value) == Some("Terakhir"))
+        .await;
+    let times = receiver
+        .taken(&secret)
+        .iter()
+        .filter(|body| body.to_string().contains("Selamat"))
+        .count();
+    assert_eq!(times, 1);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_are_told_when_they_are_there() {
+    let app = TestApp::with(quick()).await;
+    let tenant = app.tenant("desa-satu").await;
+    let client = Client::of(&app, "desa-satu").await;
+    let receiver = Receiver::start().await;
+    let (_, secret) = subscribe(&app, "desa-satu", &receiver).await;
+    let jpeg = "/9j/4AAQSkZJRgA=";
+    let mut event = message(
+        RARA,
+        "3EB0CCCC",
+        &json!({"imageMessage": {"mimetype": "image/jpeg", "caption": "KTP"}}),
+    );
+    event["base64"] = json!(jpeg);
+    app.post(&tenant.json(&event)).await;
+    let told = receiver
+        .until(&secret, "the picture is told", |value| {
+            value["messages"][0]["type"] == "image"
+        })
+        .await;
+    let image = &told["messages"][0]["image"];
+    assert_eq!(
+        (&image["mime_type"], &image["caption"]),
+        (&json!("image/jpeg"), &json!("KTP"))
+    );
+    let answer = client
+        .call(Method::GET, image["id"].as_str().unwrap(), None)
+        .await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    // Not another tenant's.
+    app.tenant("desa-dua").await;
+    let other = Client::of(&app, "desa-dua").await;
+    assert_eq!(
+        other
+            .call(Method::GET, image["id"].as_str().unwrap(), None)
+            .await
+            .status,
+        400
+    );
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_taken_comes_again_in_order_and_is_put_aside_in_the_end() {
+    let app = TestApp::with(quick()).await;
+    let tenant = app.tenant("desa-satu").await;
+    let receiver = Receiver::start().await;
+    let (_, secret) = subscribe(&app, "desa-satu", &receiver).await;
+    // A redirect is no answer either.
+    receiver.fails_with(&[500, 302]);
+    for (id, said) in [("3EB0A1", "satu"), ("3EB0A2", "dua"), ("3EB0A3", "tiga")] {
+        app.post(&tenant.json(&text(RARA, id, said))).await;
+    }
+    receiver
+        .until(&secret, "the third", |value| words(value) == Some("tiga"))
+        .await;
+    let order: Vec<Value> = receiver.taken(&secret);
+    let order: Vec<&str> = order
+        .iter()
+        .filter_map(|body| words(&body["entry"][0]["changes"][0]["value"]))
+        .collect();
+    assert_eq!(order, ["satu", "dua", "tiga"]);
+    receiver.fails_with(&[500, 500, 500]);
+    app.post(&tenant.json(&text(RARA, "3EB0A4", "empat"))).await;
+    app.post(&tenant.json(&text(RARA, "3EB0A5", "lima"))).await;
+    receiver
+        .until(&secret, "the fifth", |value| words(value) == Some("lima"))
+        .await;
+    let parked = app
+        .values("SELECT last_error AS value FROM lane_tasks WHERE kind = 'gate_webhook' AND parked")
+        .await;
+    assert_eq!(parked, [json!("http_500")]);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_takes_over_tells_what_was_left() {
+    let app = TestApp::with(quick()).await;
+    let tenant = app.tenant("desa-satu").await;
+    let receiver = Receiver::start().await;
+    let (_, secret) = subscribe(&app, "desa-satu", &receiver).await;
+    app.post(&tenant.json(&text(RARA, "3EB0A1", "satu"))).await;
+    receiver
+        .until(&secret, "the first", |value| words(value) == Some("satu"))
+        .await;
+    // Somebody has the lane and says nothing any more.
+    let payload = "{\"about\":\"received\",\"event\":' || (SELECT json_build_object('account_id', account_id, 'chat_id', \
+                   chat_id, 'partner', json_build_object('address', '6281290000011@s.whatsapp.net'), 'message_id', id, \
+                   'provider_message_id', provider_message_id, 'kind', kind, 'text', 'dua', 'content', \
+                   json_build_object('kind', 'text', 'text', 'dua'), 'sent_at', sent_at)::text FROM messages) || '}";
+    app.run_sql(&format!(
+        "UPDATE lanes SET leased_until = now() + interval '1 second', fence = fence + 1, ready_at = now() \
+          WHERE lane LIKE 'gate:%'; \
+         INSERT INTO lane_tasks (tenant_id, lane, id, kind, payload, begun) \
+         SELECT tenant_id, lane, gen_random_uuid(), 'gate_webhook', '{payload}', 1 FROM lanes WHERE lane LIKE 'gate:%'"
+    ))
+    .await;
+    receiver
+        .until(&secret, "the second", |value| words(value) == Some("dua"))
+        .await;
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_who_answers_is_subscribed_and_only_to_its_own() {
+    let app = TestApp::with(quick()).await;
+    let tenant = app.tenant("desa-satu").await;
+    let other = app.tenant("desa-dua").await;
+    let receiver = Receiver::start().await;
+    let admin = admin_of(&app, "desa-satu").await;
+    let headers = [("authorization", admin.as_str())];
+    let path = "/whatsapp/gate/subscriptions";
+    let try_with = |url: String, token: &'static str| {
+        let body = json!({"callback_url": url, "verify_token": token});
+        let (app, headers) = (&app, &headers);
+        async move { ask(app, Method::POST, path, headers, Some(body)).await }
+    };
+    for (url, token) in [
+        (receiver.url.clone(), "salah"),
+        ("http://10.1.2.3/webhook".to_owned(), "kata-kunci"),
+        ("http://localhost:1/webhook".to_owned(), "kata-kunci"),
+        ("ftp://example.test/".to_owned(), "kata-kunci"),
+        ("tidak".to_owned(), "kata-kunci"),
+    ] {
+        let answer = try_with(url.clone(), token).await;
+        assert_eq!(answer.status, 422, "{url}: {}", answer.text);
+    }
+    receiver.refuses();
+    assert_eq!(try_with(receiver.url.clone(), "kata-kunci").await.status, 422);
+    assert_eq!(app.count("gate_subscriptions").await, 0);
+
+    let receiver = Receiver::start().await;
+    let (id, secret) = subscribe(&app, "desa-satu", &receiver).await;
+    let sealed = app
+        .values("SELECT app_secret_sealed || verify_token_sealed AS value FROM gate_subscriptions")
+        .await;
+    let sealed = sealed[0].as_str().unwrap().to_owned();
+    assert!(!sealed.contains(&secret) && !sealed.contains("kata-kunci"));
+    app.post(&other.json(&text(RARA, "3EB0A1", "rahasia desa dua")))
+        .await;
+    app.post(&tenant.json(&text(RARA, "3EB0A1", "desa satu"))).await;
+    receiver
+        .until(&secret, "ours", |value| words(value) == Some("desa satu"))
+        .await;
+    app.until_published().await;
+    assert_eq!(receiver.taken(&secret).len(), 1);
+
+    // Another tenant's admin cannot end it; ours can, and then nothing is told.
+    let stranger = admin_of(&app, "desa-dua").await;
+    let one = format!("{path}/{id}");
+    let answer = ask(&app, Method::DELETE, &one, &[("authorization", &stranger)], None).await;
+    assert_eq!(answer.status, 404);
+    assert_eq!(ask(&app, Method::DELETE, &one, &headers, None).await.status, 200);
+    app.post(&tenant.json(&text(RARA, "3EB0A2", "sesudahnya"))).await;
+    app.until_published().await;
+    eventually("nothing waits", || async {
+        let waiting = app
+            .values("SELECT count(*) AS value FROM lane_tasks WHERE lane LIKE 'gate:%'")
+            .await;
+        (waiting == [json!(0)]).then_some(())
+    })
+    .await;
+    assert_eq!(receiver.taken(&secret).len(), 1);
+    app.finish().await;
+}
