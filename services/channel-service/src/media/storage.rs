@@ -247,7 +247,11 @@ impl MediaStorage {
         match looking.await {
             Ok(Ok(content)) => Ok(content),
             Ok(Err(error)) => Err(failed(error.into())),
-            Err(error) => Err(failed(error.into())),
+            // A file that makes a reader fail would do it again.
+            Err(error) => {
+                tracing::error!(%error, "a file could not be looked into");
+                Ok(Inspected::UNREADABLE)
+            }
         }
     }
 

@@ -1,14 +1,15 @@
-//! Zip archives, and the documents that are ones: known by the names in their directory, which stands at their end.
+//! Zip archives, and the documents that are ones: known by the names in their directory, which stands at their end. The
+//! directory is read here and not by a library, because one that is made to be large must not be read at all.
 
-use std::io::{Read, Seek};
+use std::io::{self, Read, Seek};
 
-use zip::ZipArchive;
-
-use super::{Content, Suspicion};
+use super::{Content, Suspicion, read};
 use crate::media::file_type::named;
 
 /// Most entries of an archive that anybody sends a village office.
 const MOST_ENTRIES: usize = 20_000;
+/// Largest directory, in bytes.
+const LARGEST_DIRECTORY: u64 = 8 * 1024 * 1024;
 /// Most bytes of all entries together, unpacked, as the directory declares them.
 const MOST_UNPACKED: u64 = 4 * 1024 * 1024 * 1024;
 /// An archive that is this many times larger unpacked holds nothing that anybody wrote.
@@ -39,31 +40,55 @@ const DOCUMENTS: &[(&str, &str)] = &[
 /// Entries that programs have, and documents have not.
 const OF_PROGRAMS: &[&str] = &["AndroidManifest.xml", "classes.dex", "META-INF/MANIFEST.MF"];
 
-pub(super) fn look(file: &mut (impl Read + Seek), head: &[u8]) -> Result<Content, Suspicion> {
+/// The last record of an archive.
+const END: &[u8] = b"PK\x05\x06";
+const END_SIZE: usize = 22;
+const ENTRY: &[u8] = b"PK\x01\x02";
+const ENTRY_SIZE: usize = 46;
+
+/// Where the directory is.
+struct Directory {
+    entries: usize,
+    start: u64,
+    size: u64,
+    /// Where the record is that tells it: right behind the directory.
+    told_at: u64,
+}
+
+/// `tail` are the last bytes of `size`.
+pub(super) fn look(
+    file: &mut (impl Read + Seek),
+    size: u64,
+    head: &[u8],
+    tail: &[u8],
+) -> io::Result<Result<Content, Suspicion>> {
     // Others are empty, or one of several pieces.
-    if !head.starts_with(b"PK\x03\x04") {
-        return Err(Suspicion::Unreadable);
+    let Some(directory) = directory(size, tail).filter(|_| head.starts_with(b"PK\x03\x04")) else {
+        return Ok(Err(Suspicion::Unreadable));
+    };
+    if directory.entries > MOST_ENTRIES || directory.size > LARGEST_DIRECTORY {
+        return Ok(Err(Suspicion::ArchiveBomb));
     }
-    let archive = ZipArchive::new(&mut *file).map_err(|_| Suspicion::Unreadable)?;
-    // Something stands before it that is not its own.
-    if archive.offset() != 0 {
-        return Err(Suspicion::Polyglot);
+    // Something stands before the archive, or in it, that is not its own.
+    if directory.start.checked_add(directory.size) != Some(directory.told_at) {
+        return Ok(Err(Suspicion::Polyglot));
     }
-    if archive.len() > MOST_ENTRIES {
+    let bytes = read(file, directory.start, directory.size)?;
+    Ok(match entries(&bytes, directory.entries) {
+        Some(entries) => judge(&entries, directory.start),
+        None => Err(Suspicion::Unreadable),
+    })
+}
+
+fn judge(entries: &[(&[u8], u64)], packed: u64) -> Result<Content, Suspicion> {
+    let unpacked = entries
+        .iter()
+        .fold(0_u64, |sum, (_, size)| sum.saturating_add(*size));
+    if unpacked > MOST_UNPACKED || (unpacked > SMALL && unpacked / packed.max(1) > MOST_GROWTH) {
         return Err(Suspicion::ArchiveBomb);
     }
-    let packed = archive.central_directory_start().max(1);
-    let unpacked = archive.decompressed_size().unwrap_or(u128::MAX);
-    if unpacked > u128::from(MOST_UNPACKED)
-        || (unpacked > u128::from(SMALL) && unpacked / u128::from(packed) > u128::from(MOST_GROWTH))
-    {
-        return Err(Suspicion::ArchiveBomb);
-    }
-    let has = |wanted: &str| archive.index_for_name(wanted).is_some();
-    if archive
-        .file_names()
-        .any(|name| name.is_ok_and(|name| name.ends_with("vbaProject.bin")))
-    {
+    let has = |wanted: &str| entries.iter().any(|(name, _)| *name == wanted.as_bytes());
+    if entries.iter().any(|(name, _)| name.ends_with(b"vbaProject.bin")) {
         return Err(Suspicion::Macros);
     }
     if OF_PROGRAMS.iter().any(|name| has(name)) {
@@ -80,11 +105,49 @@ pub(super) fn look(file: &mut (impl Read + Seek), head: &[u8]) -> Result<Content
     Ok(Content::Known(named(mime)))
 }
 
-/// Do these last bytes of a file make it an archive? Their last record says how much of a comment follows it.
+/// Do these last bytes of a file make it an archive?
 pub(super) fn ends_as_one(tail: &[u8]) -> bool {
-    const RECORD: usize = 22;
-    tail.windows(RECORD).enumerate().any(|(at, record)| {
-        record.starts_with(b"PK\x05\x06")
-            && usize::from(u16::from_le_bytes([record[20], record[21]])) == tail.len() - at - RECORD
+    end(tail).is_some()
+}
+
+/// Where the last record begins: it says how much of a comment follows it, up to the end.
+fn end(tail: &[u8]) -> Option<usize> {
+    (0..=tail.len().checked_sub(END_SIZE)?).rev().find(|at| {
+        tail[*at..].starts_with(END)
+            && word(tail, at + 20).is_some_and(|comment| usize::from(comment) == tail.len() - at - END_SIZE)
     })
+}
+
+fn directory(size: u64, tail: &[u8]) -> Option<Directory> {
+    let at = end(tail)?;
+    Some(Directory {
+        entries: usize::from(word(tail, at + 10)?),
+        size: u64::from(double(tail, at + 12)?),
+        start: u64::from(double(tail, at + 16)?),
+        told_at: size - (tail.len() - at) as u64,
+    })
+}
+
+/// The names in the directory, with the sizes that they have unpacked. `None`: it is none.
+fn entries(bytes: &[u8], count: usize) -> Option<Vec<(&[u8], u64)>> {
+    let (mut at, mut entries) = (0, Vec::new());
+    for _ in 0..count {
+        if !bytes.get(at..)?.starts_with(ENTRY) {
+            return None;
+        }
+        let unpacked = u64::from(double(bytes, at + 24)?);
+        let length = |field: usize| word(bytes, at + field).map(usize::from);
+        let (name, extra, comment) = (length(28)?, length(30)?, length(32)?);
+        entries.push((bytes.get(at + ENTRY_SIZE..at + ENTRY_SIZE + name)?, unpacked));
+        at += ENTRY_SIZE + name + extra + comment;
+    }
+    Some(entries)
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+}
+
+fn double(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }

@@ -100,7 +100,11 @@ pub fn inspect(file: &mut (impl Read + Seek), announced: &Announced<'_>) -> io::
     let size = file.seek(SeekFrom::End(0))?;
     let head = read(file, 0, size.min(HEAD))?;
     let tail = read(file, size.saturating_sub(TAIL), size.min(TAIL))?;
-    Ok(match look(file, size, &head, &tail)? {
+    let looked = match look(file, size, &head, &tail) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(Suspicion::Unreadable),
+        looked => looked?,
+    };
+    Ok(match looked {
         Ok(content) => Inspected {
             file_type: type_of(content, announced),
             suspicion: (!agrees(content, announced)).then_some(Suspicion::TypeMismatch),
@@ -130,10 +134,10 @@ fn look(
         return Ok(Err(Suspicion::Script));
     }
     if head.starts_with(b"PK") {
-        return Ok(archive::look(file, head));
+        return archive::look(file, size, head, tail);
     }
     if head.starts_with(compound::MAGIC) {
-        return compound::look(file);
+        return compound::look(file, size);
     }
     if let Some(content) = boxes::look(file, size, head)? {
         return Ok(alone(head, tail).map(|()| content));
@@ -204,6 +208,14 @@ fn sound(head: &[u8]) -> Option<FileType> {
         _ if head.starts_with(b"ID3") => Some(named("audio/mpeg")),
         _ => None,
     }
+}
+
+impl Inspected {
+    /// What nobody could look into.
+    pub(super) const UNREADABLE: Self = Self {
+        file_type: UNKNOWN,
+        suspicion: Some(Suspicion::Unreadable),
+    };
 }
 
 /// Under which type the file is handed out.

@@ -10,6 +10,8 @@ use tokio::runtime::Handle;
 
 /// What is fetched at once: directories are read piece by piece, and each call costs a way.
 const WINDOW: u64 = 256 * 1024;
+/// Most calls for one file. What is scattered further is made to be.
+const MOST_CALLS: u32 = 1_000;
 
 /// Reads parts of an object. Only on a thread that may wait.
 pub(in crate::media) struct StoredBytes {
@@ -18,6 +20,7 @@ pub(in crate::media) struct StoredBytes {
     size: u64,
     at: u64,
     window: (u64, Bytes),
+    calls: u32,
     runtime: Handle,
 }
 
@@ -29,6 +32,7 @@ impl StoredBytes {
             size,
             at: 0,
             window: (0, Bytes::new()),
+            calls: 0,
             runtime,
         }
     }
@@ -49,6 +53,10 @@ impl Read for StoredBytes {
             return Ok(0);
         }
         if self.at_hand().is_empty() {
+            self.calls += 1;
+            if self.calls > MOST_CALLS {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
             let range = self.at..(self.at + WINDOW).min(self.size);
             let fetched = self.runtime.block_on(self.store.get_range(&self.path, range));
             self.window = (self.at, fetched.map_err(io::Error::other)?);

@@ -903,6 +903,37 @@ fn hostile_files_are_not_handed_out() {
     }
 }
 
+/// Writers that do not know a size in advance put it behind the entry, and into the directory.
+#[test]
+fn an_archive_that_was_written_as_it_came_is_no_bomb() {
+    let mut archive = document("xl/workbook.xml");
+    for signature in [&b"PK\x01\x02"[..], b"PK\x03\x04"] {
+        let flags = if signature[2] == 1 { 8 } else { 6 };
+        let places: Vec<usize> = (0..archive.len() - 4)
+            .filter(|at| archive[*at..].starts_with(signature))
+            .collect();
+        for at in places {
+            archive[at + flags] |= 8;
+        }
+    }
+    let found = look_at(&archive, MediaKind::Document, XLSX);
+    assert_eq!((found.file_type.mime, found.suspicion), (XLSX, None));
+}
+
+/// A list of the table's sectors that leads to itself makes a reader take the table again and again.
+#[test]
+fn a_container_whose_table_never_ends_is_not_opened() {
+    let mut container = compound(&["/WordDocument"], None);
+    container[68..72].copy_from_slice(&0_u32.to_le_bytes());
+    container[72..76].copy_from_slice(&u32::MAX.to_le_bytes());
+    let found = look_at(&container, MediaKind::Document, DOC);
+    assert_eq!(found.suspicion, Some(Suspicion::Unreadable));
+    let mut container = compound(&["/WordDocument"], None);
+    container[44..48].copy_from_slice(&1_000_000_u32.to_le_bytes());
+    let found = look_at(&container, MediaKind::Document, DOC);
+    assert_eq!(found.suspicion, Some(Suspicion::Unreadable));
+}
+
 #[test]
 fn no_file_is_too_short_or_too_broken_to_be_looked_at() {
     let whole = [
