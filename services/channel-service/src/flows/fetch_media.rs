@@ -118,13 +118,14 @@ impl HandleTask for MediaFetcher {
             fetched = fetching => fetched.unwrap_or(Fetched::Later { reason: "timeout", after: None }),
             () = self.stop.cancelled() => Fetched::Stopping,
         };
-        // A file that waited for its endpoint as long as a message may waits no longer.
+        // A file that is as old as a message may get that waits for its endpoint has so many tries left, as any other.
         let longest = wanted.endpoint.map(|endpoint| endpoint.outage.longest_wait());
         let waited = (Utc::now() - task.created_at).to_std().unwrap_or_default();
         let fetched = match fetched {
-            Fetched::EndpointAway(_) if longest.is_some_and(|longest| waited >= longest) => {
-                Fetched::Never(UNREACHABLE)
-            }
+            Fetched::EndpointAway(_) if longest.is_some_and(|longest| waited >= longest) => Fetched::Later {
+                reason: UNREACHABLE,
+                after: None,
+            },
             fetched => fetched,
         };
         self.record(lease, task, wanted.message, fetched).await

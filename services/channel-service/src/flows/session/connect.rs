@@ -125,6 +125,9 @@ impl Sessions {
                 endpoint.sessions.pair_phone(&token, phone),
             )
             .await?;
+        if endpoint.provider == Provider::Gowa {
+            self.keep_off(scope, row.account(), false).await?;
+        }
         self.note(scope, actor, "session.pair_phone", &row).await?;
         Ok(code)
     }

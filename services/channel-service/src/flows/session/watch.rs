@@ -261,7 +261,13 @@ impl Sessions {
             .held_codes
             .get(&held_key(scope, row.account()), || async {
                 match self.ask_qr(scope, endpoint, token).await {
-                    QrView::Code(code) if !code.is_empty() => Ok(Some(QrView::Code(code))),
+                    QrView::Code(code) if !code.is_empty() => {
+                        // Whoever asks for a code wants the device, and nothing else has to be asked for before it.
+                        if let Err(error) = self.keep_off(scope, row.account(), false).await {
+                            tracing::warn!(%error, account = %row.account(), "a device that is paired may be left alone");
+                        }
+                        Ok(Some(QrView::Code(code)))
+                    }
                     other => Err(NoCode(other)),
                 }
             })
