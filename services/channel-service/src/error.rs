@@ -27,6 +27,9 @@ pub(crate) enum ServiceError {
     /// As much is waiting as we allow, or the service is not open yet.
     #[error("too much is waiting")]
     Overloaded,
+    /// The tenant has as many unusable events as it may have.
+    #[error("the tenant has too many unusable events")]
+    KeptTooMany,
     /// The body is no webhook.
     #[error(transparent)]
     Malformed(#[from] MalformedWebhook),
@@ -144,7 +147,9 @@ impl ServiceError {
     fn answer(&self) -> ApiError {
         match self {
             // Whatever Postgres' trouble is: nothing was stored, and the provider will come again.
-            Self::Database(_) | Self::Overloaded | Self::Storage(_) => ApiError::unavailable(COME_BACK),
+            Self::Database(_) | Self::Overloaded | Self::KeptTooMany | Self::Storage(_) => {
+                ApiError::unavailable(COME_BACK)
+            }
             Self::Malformed(error) => ApiError::bad_request(error.code(), error.to_string()),
             Self::Signature(error) => ApiError::unauthorized(error.code(), error.to_string()),
             Self::Encryption(_) => ApiError::internal(),

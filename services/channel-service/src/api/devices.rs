@@ -13,11 +13,13 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse};
 use domain::address::PhoneNumber;
 use domain::device::DeviceName;
 use domain::ids::{AccountId, InvalidId, PhoneNumberId, WabaId};
+use domain::user::Role;
 use serde_json::{Value, json};
 use tenant_isolation::TenantScope;
 use uuid::Uuid;
 use whatsapp::session::FailureReason;
 
+use super::tenants::superadmin_role;
 use super::{dashboard_group, signed_in, village};
 use crate::app::State;
 use crate::error::{ServiceError, of_device};
@@ -207,6 +209,7 @@ type Answered = Result<HttpResponse, ServiceError>;
 struct Asked {
     scope: TenantScope,
     actor: Actor,
+    role: Role,
     device: Option<AccountId>,
 }
 
@@ -229,6 +232,7 @@ impl FromRequest for Asked {
             Ok(Self {
                 scope,
                 actor: user.actor(&request),
+                role: user.who.role,
                 device: device.map(AccountId::from_uuid),
             })
         })
@@ -269,6 +273,8 @@ async fn create(asked: Asked, body: Fields, state: Data<State>) -> Answered {
     let (sessions, scope) = (&state.sessions, &asked.scope);
     let made = match number_in(&body)? {
         Some(new) => {
+            // An endpoint's numbers are several tenants', and nothing here proves whose one is.
+            superadmin_role(asked.role)?;
             sessions
                 .add_number(scope, name.as_ref(), &new, &asked.actor)
                 .await

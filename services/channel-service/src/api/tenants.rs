@@ -106,7 +106,12 @@ const UNKNOWN: &[(u16, &str)] = &[(404, "No village is registered under this id"
 
 /// Only superadmins; a tenant admin does not learn which other tenants there are.
 pub(super) fn superadmin(user: &User) -> Result<(), ApiError> {
-    if user.who.role == Role::Superadmin {
+    superadmin_role(user.who.role)
+}
+
+/// As [`superadmin`], where only the role is at hand.
+pub(super) fn superadmin_role(role: Role) -> Result<(), ApiError> {
+    if role == Role::Superadmin {
         return Ok(());
     }
     Err(ApiError::new(

@@ -130,9 +130,14 @@ async fn apply(
             };
             let (waba, name) = (waba.as_str(), name.as_str());
             match (&template.change, &template.language) {
-                (TemplateChange::Status { event, .. }, Some(language)) => {
-                    cloud_template::set_status(tx, waba, name, language.as_str(), event.as_str()).await
-                }
+                (TemplateChange::Status { event, .. }, Some(language)) => match event.as_str() {
+                    // A warning: it can be sent as before.
+                    "FLAGGED" => Ok(()),
+                    event => {
+                        let status = if event == "REINSTATED" { "APPROVED" } else { event };
+                        cloud_template::set_status(tx, waba, name, language.as_str(), status).await
+                    }
+                },
                 (TemplateChange::Components { .. }, _) => cloud_template::forget(tx, waba, name).await,
                 _ => Ok(()),
             }

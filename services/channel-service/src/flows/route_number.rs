@@ -161,12 +161,8 @@ impl<'a> NumberRouter<'a> {
         let mut tx = self.platform("find owners of business account").await?;
         let mut owners = cloud_number::owners_of_waba(&mut tx, waba, self.signed_by).await?;
         tx.commit().await?;
-        let named = display_number.map(digits).filter(|digits| !digits.is_empty());
-        if let Some(named) = named
-            && owners
-                .iter()
-                .any(|owner| owner.display_number.as_deref() == Some(named.as_str()))
-        {
+        // What is about one number is nobody else's, also where it is not known yet who has that.
+        if let Some(named) = display_number.map(digits).filter(|digits| !digits.is_empty()) {
             owners.retain(|owner| owner.display_number.as_deref() == Some(named.as_str()));
         }
         Ok(owners)

@@ -86,19 +86,31 @@ pub async fn take(
     let tenant = tx.scope().tenant().to_string();
     // Another tenant's row is invisible here, so the insert fails quietly on its index.
     let inserted = diesel::sql_query(
-        "WITH before AS (SELECT (SELECT ended_at FROM cloud_number_ends WHERE phone_number_id = $2) AS anybodys, \
-                (SELECT max(valid_to) FROM cloud_numbers WHERE tenant_id = $1 AND phone_number_id = $2) AS own) \
-         INSERT INTO cloud_numbers (tenant_id, phone_number_id, waba_id, account_id, valid_from) \
-         SELECT $1, $2, $3, $4, CASE WHEN anybodys IS NULL THEN 'epoch' WHEN anybodys = own THEN own ELSE now() END \
-         FROM before ON CONFLICT (phone_number_id) WHERE valid_to IS NULL DO NOTHING",
+        "INSERT INTO cloud_numbers (tenant_id, phone_number_id, waba_id, account_id, valid_from) \
+         VALUES ($1, $2, $3, $4, 'infinity') ON CONFLICT (phone_number_id) WHERE valid_to IS NULL DO NOTHING",
     )
-    .bind::<Text, _>(tenant)
+    .bind::<Text, _>(&tenant)
     .bind::<Text, _>(number.as_str())
     .bind::<Nullable<Text>, _>(waba.map(WabaId::as_str))
     .bind::<SqlUuid, _>(account.as_uuid())
     .execute(tx.connection())
     .await?;
-    Ok(inserted == 1)
+    if inserted == 0 {
+        return Ok(false);
+    }
+    // Only now: the insert may have waited for whoever was giving the number up, and an earlier look would not have seen it.
+    diesel::sql_query(
+        "UPDATE cloud_numbers SET valid_from = CASE WHEN before.anybodys IS NULL THEN 'epoch' \
+                WHEN before.anybodys = before.own THEN before.own ELSE greatest(now(), before.anybodys) END \
+         FROM (SELECT (SELECT ended_at FROM cloud_number_ends WHERE phone_number_id = $2) AS anybodys, \
+                (SELECT max(valid_to) FROM cloud_numbers WHERE tenant_id = $1 AND phone_number_id = $2) AS own) AS before \
+         WHERE tenant_id = $1 AND phone_number_id = $2 AND valid_to IS NULL",
+    )
+    .bind::<Text, _>(&tenant)
+    .bind::<Text, _>(number.as_str())
+    .execute(tx.connection())
+    .await?;
+    Ok(true)
 }
 
 /// The number that the account has now.

@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 /// Most bytes kept of one body: enough to see what it is.
 const KEPT_BYTES: usize = 64 * 1024;
-/// Most webhooks in quarantine. Strangers can write here, so it must not become a way to fill the disk.
+/// Most webhooks in quarantine, of those that Meta signed and of the others. Strangers can write the others, so it must not
+/// become a way to fill the disk, nor one to have no place left for what is signed.
 const MOST_ROWS: i64 = 10_000;
 
 /// Keeps a webhook, unless the quarantine is full. Returns whether it was kept.
@@ -30,7 +31,8 @@ pub async fn insert(
     let inserted = diesel::sql_query(
         "INSERT INTO quarantine (id, reason, provider, instance, body, body_size, signed_by) \
          SELECT $1, $2, $7, $3, $4, $5, $8 \
-         WHERE (SELECT count(*) FROM (SELECT 1 FROM quarantine LIMIT $6) AS kept) < $6",
+         WHERE (SELECT count(*) FROM (SELECT 1 FROM quarantine \
+                    WHERE (provider = 'cloud') = ($7 = 'cloud') LIMIT $6) AS kept) < $6",
     )
     .bind::<SqlUuid, _>(Uuid::now_v7())
     .bind::<Text, _>(reason)

@@ -134,7 +134,7 @@ pub(super) async fn take(
         InboundEvent::Unknown(event) => {
             metrics::counter!("kanal_events_unknown_total").increment(1);
             if !record_event::unknown(&state.db, scope, account, &event).await? {
-                return Err(ServiceError::Overloaded);
+                return Err(ServiceError::KeptTooMany);
             }
             Ok(Taken::done("Event kept"))
         }
@@ -177,7 +177,7 @@ pub(super) async fn keep(
     if record_event::keep(&state.db, scope, &event).await? {
         Ok(())
     } else {
-        Err(ServiceError::Overloaded)
+        Err(ServiceError::KeptTooMany)
     }
 }
 

@@ -51,7 +51,8 @@ pub(super) struct TakenAll {
 impl TakenAll {
     fn count(&mut self, what: Result<(), ServiceError>, how_many: usize) {
         match what {
-            Ok(()) => self.done += how_many,
+            // What one tenant has no more place for must not make Meta repeat what is everybody's.
+            Ok(()) | Err(ServiceError::KeptTooMany) => self.done += how_many,
             Err(error) => {
                 tracing::warn!(error = %crate::error::chain(&error), how_many, "updates of Meta's were not kept");
                 self.left += how_many;
@@ -103,8 +104,13 @@ impl<'a> Batch<'a> {
         let mut rest = updates.into_iter();
         while let Some(update) = rest.next() {
             let begun = Instant::now();
-            let Err(error) = batch.place(&mut router, update).await else {
-                continue;
+            let error = match batch.place(&mut router, update).await {
+                Ok(()) => continue,
+                Err(error @ ServiceError::KeptTooMany) => {
+                    batch.taken.count(Err(error), 1);
+                    continue;
+                }
+                Err(error) => error,
             };
             // Where Postgres is away or the committers are full, each of the others would wait as long and in vain.
             if begun.elapsed() > LONG {
@@ -152,11 +158,18 @@ impl<'a> Batch<'a> {
         let display_number = update.display_number.as_ref().map(Text::as_str);
         let owners = router.find_all(waba, display_number).await?;
         if owners.is_empty() {
-            self.strays.push((Nobodys::UnknownWaba, update));
+            let why = match display_number {
+                Some(_) => Nobodys::UnknownNumber,
+                None => Nobodys::UnknownWaba,
+            };
+            self.strays.push((why, update));
             return Ok(());
         }
         for owner in &owners {
-            self.tell_owner(owner, &update).await?;
+            match self.tell_owner(owner, &update).await {
+                Ok(()) | Err(ServiceError::KeptTooMany) => {}
+                Err(error) => return Err(error),
+            }
         }
         self.taken.done += 1;
         Ok(())
@@ -174,8 +187,11 @@ impl<'a> Batch<'a> {
             Err(_) => None,
         };
         let done = match told {
-            // Several accounts of a tenant there are told once: it is about none in particular.
-            Some(told) => self.tell(&owner.scope, None, update, &told).await,
+            // Several accounts of a tenant there are told once, unless it names one of their numbers.
+            Some(told) => {
+                let account = update.display_number.as_ref().map(|_| owner.account);
+                self.tell(&owner.scope, account, update, &told).await
+            }
             None => {
                 let reason = update.what.as_ref().err().map(|unusable| unusable.code());
                 let (field, raw) = (update.field.as_str(), update.raw.get());

@@ -110,17 +110,22 @@ async fn a_change_of_number_is_told_and_joins_no_chats() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_about_a_business_account_is_told_to_everybody_there_once() {
     let app = spawn().await;
-    let _satu = number(&app, "desa-satu", "Meta", SATU).await;
+    let satu = number(&app, "desa-satu", "Meta", SATU).await;
     // Another village with a number in the same business account, and one elsewhere.
     let _dua = number(&app, "desa-dua", "Meta", (DUA.0, SATU.1)).await;
-    let quality = json!({"field": "phone_number_quality_update", "value": {
-        "display_phone_number": "6221550001111", "event": "THROUGHPUT_UPGRADE",
-        "max_daily_conversations_per_business": "TIER_UNLIMITED"}});
+    let quality = |number: &str| {
+        json!({"field": "phone_number_quality_update", "value": {
+            "display_phone_number": number, "event": "THROUGHPUT_UPGRADE",
+            "max_daily_conversations_per_business": "TIER_UNLIMITED"}})
+    };
+    // What people dial is told by the first webhook that is about the number.
+    accepted(&app, &satu.texts(&[text(RARA, &wamid(), "halo")])).await;
+    app.until_published().await;
     let template = json!({"field": "message_template_status_update", "value": {"event": "REJECTED",
         "message_template_id": 7, "message_template_name": "pengingat", "message_template_language": "id",
         "reason": "INVALID_FORMAT"}});
     let unknown = json!({"field": "partner_solutions", "value": {"event": "SOLUTION_CREATED"}});
-    let told = body(SATU.1, &[quality, template, unknown]);
+    let told = body(SATU.1, &[quality("+62 2150000222"), template, unknown]);
     for _ in 0..2 {
         accepted(&app, &told).await;
     }
@@ -128,15 +133,25 @@ async fn what_is_about_a_business_account_is_told_to_everybody_there_once() {
         app.rows("SELECT tenant_id, kind FROM cloud_updates ORDER BY tenant_id, kind")
             .await,
         [
-            json!({"tenant_id": "desa-dua", "kind": "quality"}),
             json!({"tenant_id": "desa-dua", "kind": "template"}),
             json!({"tenant_id": "desa-satu", "kind": "quality"}),
             json!({"tenant_id": "desa-satu", "kind": "template"}),
         ]
     );
     app.until_published().await;
-    assert_eq!(app.data_of("whatsapp.update").len(), 4);
+    assert_eq!(app.data_of("whatsapp.update").len(), 3);
     assert_eq!(app.count("quarantine").await, 0);
+    assert_eq!(
+        app.values("SELECT tenant_id AS value FROM accounts WHERE is_upgraded")
+            .await,
+        [json!("desa-satu")]
+    );
+    // About a number of which nobody knows whose it is.
+    accepted(&app, &body(SATU.1, &[quality("6221550001111")])).await;
+    assert_eq!(
+        app.values("SELECT reason AS value FROM quarantine").await,
+        [json!("unknown_number")]
+    );
 
     // A person's wish about marketing is about one number.
     let mut stop = change(

@@ -8,6 +8,7 @@ use domain::user::Role;
 use reqwest::Method;
 use serde_json::{Value, json};
 use simulator::hmac_sha256_hex;
+use uuid::Uuid;
 
 use crate::devices::Desk;
 use crate::harness::{Answer, TestApp, Wishes};
@@ -88,7 +89,7 @@ pub(crate) async fn number<'a>(
     (id, waba): (&'static str, &'static str),
 ) -> Number<'a> {
     let desk = desk(app, tenant, endpoint).await;
-    let made = take(&desk, id, Some(waba)).await;
+    let made = take(app, tenant, id, Some(waba)).await;
     assert_eq!(made.status, 201, "{}", made.text);
     let device = made.json()["device"]["id"].as_str().unwrap().to_owned();
     Number {
@@ -101,9 +102,19 @@ pub(crate) async fn number<'a>(
     }
 }
 
-pub(crate) async fn take(desk: &Desk<'_>, id: &str, waba: Option<&str>) -> Answer {
+/// A superadmin gives a number to a tenant.
+pub(crate) async fn take(app: &TestApp, tenant: &str, id: &str, waba: Option<&str>) -> Answer {
     let body = json!({"phone_number_id": id, "waba_id": waba});
-    desk.call(Method::POST, "", Some(body)).await
+    let path = format!("?tenant_id={tenant}");
+    root(app).await.call(Method::POST, &path, Some(body)).await
+}
+
+pub(crate) async fn root(app: &TestApp) -> Desk<'_> {
+    let email = format!("{}@kanal.id", Uuid::now_v7().simple());
+    Desk {
+        app,
+        bearer: bearer_of(app, &email, Role::Superadmin, None).await,
+    }
 }
 
 /// An id that no other message has.

@@ -25,6 +25,8 @@ use unit::{Beside, Units};
 
 /// Most updates of one body. Meta sends a thousand at most; more would be memory for nothing.
 const MAX_UPDATES: usize = 10_000;
+/// Most bytes of all their bodies together. What stands beside many items is in each of theirs.
+const MAX_BYTES: usize = 64 * 1024 * 1024;
 
 impl Signed {
     /// Cuts the body into its updates, in its order, with messages of conversations with one person only. `now` stands in
@@ -57,6 +59,7 @@ impl Signed {
             now,
             keep,
             updates: Vec::new(),
+            bytes: 0,
         };
         for raw in entries {
             reader.entry(raw)?;
@@ -69,13 +72,16 @@ struct Reader {
     now: DateTime<Utc>,
     keep: Keep,
     updates: Vec<Update>,
+    /// All their bodies together.
+    bytes: usize,
 }
 
 type Read = Result<(), MalformedWebhook>;
 
 impl Reader {
     fn take(&mut self, update: Update) -> Read {
-        if self.updates.len() >= MAX_UPDATES {
+        self.bytes += update.raw.get().len();
+        if self.updates.len() >= MAX_UPDATES || self.bytes > MAX_BYTES {
             return Err(MalformedWebhook::TooManyUpdates);
         }
         self.updates.push(update);
