@@ -9,6 +9,7 @@ use messaging::lanes;
 use tenant_isolation::{TenantScope, TenantTransaction};
 use uuid::Uuid;
 
+use super::gate::deliver::lane as gate_lane;
 use super::hand_over;
 use super::learn_lid;
 use super::tenant::Actor;
@@ -243,6 +244,7 @@ async fn delete_one(tx: &mut TenantTransaction, id: ChatId, actor: &Actor) -> Re
     let messages = message::delete_of_chat(tx, id).await?;
     let waiting = lanes::discard(tx, &id.to_string()).await?;
     lanes::discard(tx, &hand_over::lane(id)).await?;
+    lanes::discard(tx, &gate_lane(id)).await?;
     chat::delete(tx, &[id.as_uuid()]).await?;
     let mut act = actor.act("conversation.delete", Some(id.to_string()));
     act.detail = Some(format!("{messages} messages, {waiting} not yet sent"));

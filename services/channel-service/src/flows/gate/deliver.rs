@@ -38,6 +38,11 @@ use crate::store::{audit, media};
 
 /// Lanes of deliveries begin like this; see [`messaging::lanes::LaneChoice`].
 pub const LANES: &str = "gate:";
+/// The lane on which a chat's deliveries stand.
+pub fn lane(chat: ChatId) -> String {
+    format!("{LANES}{chat}")
+}
+
 /// Task kind of a delivery.
 pub const TELL: &str = "gate_webhook";
 /// A file that has not come by then is told as one that could not be had.
@@ -130,7 +135,7 @@ pub async fn tell(db: &Database, subscribers: &Subscribers, envelope: &Envelope)
     };
     let payload = serde_json::to_string(&told).map_err(|error| DatabaseError::Refused(error.into()))?;
     let task = NewTask {
-        lane: format!("{LANES}{}", told.chat()),
+        lane: lane(told.chat()),
         // An event that comes twice while it waits is one task.
         id: envelope.id.as_uuid(),
         kind: TELL,
@@ -249,6 +254,13 @@ impl Deliveries {
         let is_echo = matches!(told, Told::Echoed(_));
         let body = match &told {
             Told::Received(message) | Told::Echoed(message) => {
+                // Deleted meanwhile, and its words with it.
+                if gate::meant(&mut tx, account, Some(message.message_id), "")
+                    .await?
+                    .is_none()
+                {
+                    return Ok(Head::Nobody);
+                }
                 let patient = Utc::now() - task.created_at < FILE_PATIENCE;
                 let told = match message_of(&mut tx, &number, account, message, patient).await? {
                     Some(told) => told,

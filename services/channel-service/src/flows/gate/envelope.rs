@@ -32,6 +32,8 @@ impl Person {
     fn user_id(&self) -> String {
         match self.writer.as_ref().unwrap_or(&self.address) {
             ChatAddress::User(user) => user.as_str().to_owned(),
+            // The chat is several people's.
+            writer if self.writer.is_some() => ids::writer_id(writer),
             _ => ids::user_id(self.chat),
         }
     }

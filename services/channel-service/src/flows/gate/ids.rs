@@ -2,7 +2,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use domain::address::ChatAddress;
 use domain::ids::{ChatId, MessageId};
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 /// How ids of messages begin.
@@ -70,6 +72,17 @@ pub fn user_id(chat: ChatId) -> String {
     format!("{NOBODYS}{}", chat.as_uuid().as_u128())
 }
 
+/// What somebody in a group is called. Leads to no chat: whoever writes to it is told that nobody is known by it.
+#[must_use]
+pub fn writer_id(address: &ChatAddress) -> String {
+    let digest: [u8; 32] = Sha256::digest(address.as_str().as_bytes()).into();
+    let (half, _) = digest.split_at(16);
+    let number = half
+        .iter()
+        .fold(0_u128, |number, byte| (number << 8) | u128::from(*byte));
+    format!("{NOBODYS}{}", number.max(1))
+}
+
 /// Whose chat is meant, where the id is one of ours.
 #[must_use]
 pub fn chat_of_user(id: &str) -> Option<ChatId> {
@@ -103,6 +116,16 @@ mod tests {
         assert!(media_id(file).bytes().all(|b| b.is_ascii_digit()));
         assert_eq!(media(&media_id(file)), Some(file));
         assert_eq!(chat_of_user(&user_id(chat)), Some(chat));
+    }
+
+    #[test]
+    fn people_of_one_group_are_not_each_other() {
+        let of = |number: &str| writer_id(&ChatAddress::parse(&format!("{number}@s.whatsapp.net")).unwrap());
+        assert_ne!(of("6281200000001"), of("6281200000002"));
+        assert!(
+            chat_of_user(&of("6281200000001")).is_some(),
+            "of our own making, and nobody's"
+        );
     }
 
     #[test]
