@@ -33,6 +33,7 @@ use domain::ids::{AccountId, ChatId};
 use domain::message::{Media, MediaId, MediaSource, MessageKind};
 use domain::retry::RetrySchedule;
 use domain::tenant::TenantStatus;
+use domain::text::Text;
 use messaging::cause::caused_by;
 use messaging::lanes::{HandleTask, LaneError, Lease, Next, Task, Waits};
 use messaging::outbox::Signal;
@@ -58,6 +59,7 @@ use super::session::{ENDPOINT_CHANGED, Hearing};
 use super::tenant_config::TenantConfigs;
 use crate::config::PRIMARY;
 use crate::endpoints::{Endpoints, LiveEndpoint};
+use crate::media::file_type;
 use crate::store::account::AccountRow;
 use crate::store::message::OutboundRow;
 use crate::store::{account, cloud_sending, message, tenant_move};
@@ -394,12 +396,18 @@ impl Sender {
                     .map_or(most, |size| size.min(most))
                     .div_ceil(MIB)
                     .max(1);
-                // Three for one: the bytes, and their base64 in the body.
-                let permits = u32::try_from(3 * mib).unwrap_or(u32::MAX);
+                // Three for one: the bytes, and their base64 in the body. Meta takes them as they are.
+                let copies = if is_cloud { 1 } else { 3 };
+                let permits = u32::try_from(copies * mib).unwrap_or(u32::MAX);
                 memory = self.files.memory.acquire_many(permits).await.ok();
                 Wanted::Bytes { most: mib * MIB }
             };
-            loaded = Some(self.files.source.load(media, wanted).await?);
+            let mut file = self.files.source.load(media, wanted).await?;
+            // Meta refuses a file that is declared as something else.
+            if is_cloud && file.mime_type.is_none() {
+                file.mime_type = type_of(&file.file);
+            }
+            loaded = Some(file);
         }
         let message = draft.complete(loaded).ok_or(MediaNotLoaded::Never)?;
         Ok((message, memory))
@@ -445,6 +453,16 @@ impl Sender {
             }
         }
         Ok(Passed { was_closed: false })
+    }
+}
+
+/// What a file is, by its content.
+fn type_of(file: &OutboundFile) -> Option<Text> {
+    match file {
+        OutboundFile::Bytes(bytes) => Some(file_type::detect(bytes.as_slice()))
+            .filter(|found| *found != file_type::UNKNOWN)
+            .map(|found| Text::new(found.mime)),
+        _ => None,
     }
 }
 
