@@ -131,6 +131,7 @@ async fn messages_outlast_a_long_absence_and_go_out_once_and_in_order() {
     })
     .await;
     assert_eq!(app.count("lane_tasks WHERE failures > 0 OR parked").await, 0);
+    app.until_published().await;
     assert_eq!(app.statuses("rara 0"), ["queued"]);
     for n in 0..5 {
         app.order(&dua, RARA, &format!("dua {n}")).await;
@@ -153,6 +154,7 @@ async fn messages_outlast_a_long_absence_and_go_out_once_and_in_order() {
     }
     assert_eq!(app.texts_on(RARA), ["sebelum", "rara 0", "rara 1", "rara 2"]);
     assert_eq!(app.texts_on(BIMA), ["bima 0", "bima 1", "bima 2"]);
+    app.until_published().await;
     assert_eq!(app.statuses("rara 2"), ["queued", "sent"]);
     assert_eq!(app.count("send_attempts WHERE outcome = 'accepted'").await, 7 + 5);
     assert!(!logs::lines_with("an endpoint is reached again: its chats go on").is_empty());
@@ -260,6 +262,7 @@ async fn a_message_waits_no_longer_than_its_time_and_may_be_replayed() {
         (app.count(WAITING).await == 1).then_some(())
     })
     .await;
+    app.until_published().await;
     assert_eq!(app.statuses("satu"), ["queued", "parked", "queued"]);
     eventually("and are parked again", || async {
         (app.count("lane_tasks WHERE parked").await == 2).then_some(())
@@ -344,6 +347,7 @@ async fn what_may_be_out_stays_unknown_when_its_endpoint_stays_away() {
     .await;
     let expected = json!({"status": "unknown", "reason": "endpoint_unreachable"});
     assert_eq!(standing(&app, "entah").await, expected);
+    app.until_published().await;
     // Told twice: that nobody knows, and that nobody will try again.
     assert_eq!(app.statuses("entah"), ["queued", "unknown", "unknown"]);
     app.finish().await;

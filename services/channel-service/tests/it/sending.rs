@@ -113,8 +113,8 @@ async fn a_chat_that_waits_delays_no_other() {
 async fn a_slow_send_keeps_its_lease_and_delays_no_other_chat() {
     let app = TestApp::spawn().await;
     let desa = app.tenant("desa-satu").await;
-    // Several times as long as the lease.
-    app.sends_fail(FaultKind::Delay { ms: 9_000 }, 1);
+    // Several times as long as the lease, and well below the limit of a call.
+    app.sends_fail(FaultKind::Delay { ms: 6_000 }, 1);
     app.order(&desa, RARA, "lambat").await;
     eventually("it was begun", || async {
         (app.values("SELECT begun AS value FROM lane_tasks").await == [json!(1)]).then_some(())

@@ -124,6 +124,7 @@ const FILL_THE_REST: &str = "
                                    WHEN a.atttypid = 'uuid'::regtype THEN 'gen_random_uuid()'
                                    WHEN a.atttypid = 'timestamptz'::regtype THEN 'now()'
                                    WHEN a.atttypid = 'boolean'::regtype THEN 'true'
+                                   WHEN a.atttypid IN ('text'::regtype, 'bytea'::regtype) THEN quote_literal(tenant)
                                    WHEN a.atttypid IN ('text[]'::regtype, 'jsonb'::regtype) THEN quote_literal('{}')
                                    ELSE quote_literal('1') END, ', ') AS vals
             FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid, unnest(ARRAY['desa-satu', 'desa-dua']) tenant
