@@ -176,8 +176,8 @@ where
 struct TakingBack {
     redis: RedisLink,
     name: String,
-    /// How long a copy lives that nobody takes back.
-    lives: Duration,
+    /// When every copy is gone that was there at the change, also one that nobody takes back.
+    until: Instant,
     done: bool,
 }
 
@@ -186,7 +186,7 @@ impl TakingBack {
         let mut taking = Self {
             redis: redis.clone(),
             name: redis.key(key.as_str()),
-            lives,
+            until: Instant::now() + lives,
             done: false,
         };
         taking.done = taking.ask().await;
@@ -197,16 +197,15 @@ impl TakingBack {
         Self {
             redis: self.redis.clone(),
             name: self.name.clone(),
-            lives: self.lives,
+            until: self.until,
             done: self.ask().await,
         }
     }
 
     /// Asks until Redis answers.
     async fn finish(&self) {
-        let began = Instant::now();
         let mut done = self.done;
-        while !done && began.elapsed() < self.lives {
+        while !done && Instant::now() < self.until {
             tokio::time::sleep(UNTIL_NEXT).await;
             done = self.ask().await;
         }
