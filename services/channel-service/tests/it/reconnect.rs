@@ -258,8 +258,8 @@ async fn what_a_person_took_off_stays_off_until_a_person_connects_it() {
     looks(&app, 1).await;
     let asked = calls(&app, "/wa/session/status").len();
     looks(&app, 5).await;
-    let row = watched(&app).await;
-    assert_eq!((&row["kept_off"], &row["down"]), (&json!(true), &json!(false)));
+    // That look may have found it down already, which starts nothing.
+    assert_eq!(watched(&app).await["kept_off"], true);
     assert_eq!(calls(&app, CONNECT).len(), before);
     assert_eq!(
         calls(&app, "/wa/session/status").len(),
