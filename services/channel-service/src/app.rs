@@ -264,12 +264,7 @@ impl Application {
             &self.outcomes,
             &shutdown,
         )?;
-        let gate = Gate::build(
-            &self.settings,
-            &self.media,
-            &self.redis,
-            (&self.relay, &self.workers),
-        )?;
+        let gate = Gate::build(&self.settings, &self.media, &self.redis, &chats.texts)?;
         let state = actix_web::web::Data::new(State {
             db: self.db.clone(),
             keys: self.settings.keys.clone(),

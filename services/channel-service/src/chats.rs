@@ -2,6 +2,7 @@
 
 use database::Database;
 use messaging::outbox::Signal;
+use runtime::config::BaseUrl;
 use runtime::shutdown::Shutdown;
 
 use crate::config::Settings;
@@ -44,6 +45,7 @@ impl Chats {
                 relay: relay.clone(),
                 workers: workers.clone(),
                 outcomes: outcomes.clone(),
+                own_files: own_files(&settings.media.public_url),
                 patience: settings.sending.timeout,
                 stopping: shutdown.token(),
             },
@@ -55,4 +57,9 @@ impl Chats {
             ai_cache,
         })
     }
+}
+
+/// How links to our own files begin. The slash ends the host's name: another one may begin like ours.
+fn own_files(public_url: &BaseUrl) -> String {
+    format!("{}/", public_url.as_str().trim_end_matches('/'))
 }

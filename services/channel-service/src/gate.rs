@@ -6,7 +6,6 @@ use cache::RedisLink;
 use database::Database;
 use messaging::broker::Broker;
 use messaging::lanes::WorkerSettings;
-use messaging::outbox::Signal;
 use runtime::shutdown::Shutdown;
 
 use crate::config::Settings;
@@ -17,6 +16,7 @@ use crate::flows::gate::send::{GateLimits, GateSender};
 use crate::flows::load_media::LoadMedia;
 use crate::flows::media::MediaFlow;
 use crate::flows::send_message::OutboundFiles;
+use crate::flows::send_text::Texts;
 use crate::workers::gate as gate_workers;
 
 /// What handlers and workers share. Cheap to clone.
@@ -35,7 +35,7 @@ impl Gate {
         settings: &Settings,
         media: &MediaFlow,
         redis: &RedisLink,
-        (relay, workers): (&Signal, &Signal),
+        texts: &Texts,
     ) -> anyhow::Result<Self> {
         let gate = &settings.gate;
         Ok(Self {
@@ -44,8 +44,7 @@ impl Gate {
                 media: media.clone(),
                 references: References::new(&settings.keys),
                 limits: GateLimits::new(redis, gate.number_rate, gate.tenant_rate),
-                relay: relay.clone(),
-                workers: workers.clone(),
+                texts: texts.clone(),
             },
             receivers: Receivers::new(settings.media.outbound.clone(), gate.timeout)?,
             subscribers: Subscribers::default(),

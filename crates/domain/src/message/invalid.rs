@@ -14,6 +14,8 @@ pub struct InvalidContent {
     reason: Cow<'static, str>,
 }
 
+const MISSING: &str = "is missing";
+
 impl InvalidContent {
     /// What is wrong with a field: `components[1].parameters[0].text`, `is empty`.
     #[must_use]
@@ -22,6 +24,18 @@ impl InvalidContent {
             field: field.into(),
             reason: reason.into(),
         }
+    }
+
+    /// Nothing is written where something has to be.
+    #[must_use]
+    pub fn missing(field: impl Into<String>) -> Self {
+        Self::new(field, MISSING)
+    }
+
+    /// Is that all that is wrong with it?
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        self.reason == MISSING
     }
 
     /// The field, as a path within the content.

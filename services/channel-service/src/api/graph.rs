@@ -15,11 +15,12 @@ use actix_web::web::{Data, Payload};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, dev};
 use domain::ids::{AccountId, MessageId};
 use futures_util::StreamExt as _;
+use messaging::cause::caused_by;
 use serde_json::{Map, Value, json};
 use tenant_isolation::TenantScope;
 
 use crate::app::State;
-use crate::flows::cloud_body::{self, CloudBody};
+use crate::flows::cloud_body::{self, Asked};
 use crate::flows::gate::files::{self, Announcement};
 use crate::flows::gate::{GateError, Refusal, ids, token};
 use crate::store::gate::NumberRow;
@@ -231,14 +232,23 @@ async fn messages(client: Client, request: HttpRequest, payload: Payload, state:
     let body = ::web::read_body(&request, payload, BODY_LIMIT)
         .await
         .map_err(unread)?;
-    let body: Value =
-        serde_json::from_slice(&body).map_err(|_| Refusal::unreadable("The body must be JSON"))?;
+    let body: Map<String, Value> =
+        serde_json::from_slice(&body).map_err(|_| Refusal::unreadable("The body must be a JSON object"))?;
+    if !body.contains_key("messaging_product") {
+        return Err(Refusal::missing("messaging_product is missing").into());
+    }
+    // What older clients of ours write is nothing that Meta's clients know.
+    if body.get("type").is_some_and(|kind| kind == "flow") {
+        return Err(Refusal::unsupported("type must be interactive, for a flow").into());
+    }
     let sender = &state.gate.sender;
     let number = sender.number(&client.scope, &client.id).await?;
     match cloud_body::read(&body)? {
-        CloudBody::Send(order) => {
-            let input = order.input.clone();
-            let queued = sender.send(&client.scope, &number, *order).await?;
+        Asked::Send(message) => {
+            let input = ["to", "recipient"].map(|field| body.get(field).filter(|input| **input != ""));
+            let input = input.into_iter().flatten().next().cloned();
+            let sending = sender.send(&client.scope, &number, *message);
+            let queued = caused_by(::web::request_id(), &client.scope, sending).await?;
             let mut contact = json!({ "input": input });
             if let Some(phone) = queued.wa_id {
                 contact["wa_id"] = phone.into();
@@ -247,15 +257,15 @@ async fn messages(client: Client, request: HttpRequest, payload: Payload, state:
                 contact["user_id"] = user.into();
             }
             let mut message = json!({"id": ids::wamid(queued.message)});
-            if body["type"] == "template" {
+            if body.get("type").is_some_and(|kind| kind == "template") {
                 message["message_status"] = "accepted".into();
             }
             Ok(HttpResponse::Ok().json(json!({
                 "messaging_product": "whatsapp", "contacts": [contact], "messages": [message],
             })))
         }
-        CloudBody::Read { message, typing } => {
-            let wanted = sender.to_read(&client.scope, &number, &message).await?;
+        Asked::Read { message, typing } => {
+            let wanted = sender.to_read(&client.scope, &number, message.as_str()).await?;
             // That it could not be shown is no error: it is said again with the next one.
             let courtesies = &state.chats.courtesies;
             courtesies

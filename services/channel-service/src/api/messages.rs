@@ -17,7 +17,7 @@ use super::{internal_group, person, sending, village};
 use crate::app::State;
 use crate::error::ServiceError;
 use crate::flows::chat::{self, ChatError};
-use crate::flows::identifier::read_identifier;
+use crate::flows::identifier::{can_be_written_to, read_identifier};
 use crate::flows::keep_message::{Told, keep, local_id};
 use crate::flows::send_text::{Ordered, Outcome, TextOrder};
 use messaging::cause::caused_by;
@@ -187,7 +187,7 @@ fn is_identifier(text: &str) -> bool {
         return VisitorId::parse(text).is_ok();
     }
     if text.contains('@') {
-        return ChatAddress::parse(text).is_ok_and(|address| person::can_be_written_to(&address));
+        return ChatAddress::parse(text).is_ok_and(|address| can_be_written_to(&address));
     }
     let digits = text.bytes().all(|b| b.is_ascii_digit());
     digits

@@ -11,7 +11,6 @@ pub(crate) mod gate;
 pub(crate) mod graph;
 pub(crate) mod health;
 pub(crate) mod media;
-mod message_body;
 pub(crate) mod messages;
 pub(crate) mod person;
 pub(crate) mod qr_stream;

@@ -9,7 +9,7 @@ use domain::message::{Direction, MessageSource};
 use serde_json::{Value, json};
 use tenant_isolation::TenantScope;
 
-use crate::flows::identifier::{read_identifier, wa_user_id, write_identifier};
+use crate::flows::identifier::{can_be_written_to, read_identifier, wa_user_id, write_identifier};
 use crate::store::chat::ChatRow;
 use crate::store::message::HistoryRow;
 use crate::store::takeover::TakenChatRow;
@@ -35,15 +35,6 @@ pub(crate) fn writable(identifier: &str, channel: Option<&str>) -> Result<ChatAd
                 "The identifier must be a phone number with its country code, a WhatsApp address or a webchat session ID",
             )
         })
-}
-
-/// May this address be dialled, or stored for?
-pub(crate) fn can_be_written_to(person: &ChatAddress) -> bool {
-    match person {
-        ChatAddress::Phone(phone) => !phone.as_str().starts_with('0'),
-        ChatAddress::Lid(_) | ChatAddress::User(_) | ChatAddress::Group(_) | ChatAddress::Visitor(_) => true,
-        ChatAddress::Other(_) => false,
-    }
 }
 
 /// Who a row is about: the columns every table of the contract has.

@@ -13,12 +13,12 @@ use serde_json::json;
 use tenant_isolation::TenantScope;
 use uuid::Uuid;
 
-use super::message_body::{self, Asked};
 use super::signed_in::User;
 use super::{dashboard_group, internal_group, sending, village};
 use crate::app::State;
 use crate::error::ServiceError;
 use crate::flows::chat::ChatError;
+use crate::flows::cloud_body::{self, Asked};
 use crate::flows::mark_read::Marked;
 use crate::flows::order_message::{MessageOrder, OrderError, Taken, Through};
 use crate::flows::send_text::Outcome;
@@ -182,7 +182,7 @@ async fn serve(
     source: MessageSource,
 ) -> Result<HttpResponse, ServiceError> {
     body.only(&FIELDS)?;
-    let asked = message_body::read(body.raw())
+    let asked = cloud_body::read(body.raw())
         .map_err(|error| invalid(StatusCode::BAD_REQUEST, "invalid_message", &error))?;
     let message = match asked {
         Asked::Send(message) => *message,

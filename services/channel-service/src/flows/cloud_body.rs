@@ -1,8 +1,9 @@
-//! From the body that clients of Meta's Cloud API write to a message of ours (Cloud API contract 3.1 to 3.3).
+//! Orders to send as the WhatsApp Cloud API writes them (contract meta-cloud-api 3.1 to 3.3), and what they mean here: for
+//! our own API and for the gate. Ids of messages and files are kept as they were written: what they mean is known to whoever
+//! gave them out.
 //!
-//! Ids of messages and files are kept as they were written: what they mean is known to whoever gave them out.
-
-use std::borrow::Cow;
+//! Whatever cannot be meant is refused with the field and the rule, before anything is queued. A flow may also stand at the
+//! top, as older clients write it: it becomes the interactive message that it is on the wire.
 
 use domain::address::{ChatAddress, PhoneNumber, UserId};
 use domain::ids::ProviderMessageId;
@@ -11,214 +12,238 @@ use domain::message::{
     MessageContent, TemplateMessage,
 };
 use domain::text::Text;
-use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+
+use super::identifier::can_be_written_to;
+use super::load_media::web_address;
 
 /// Longest words of a text.
 const LONGEST_TEXT: usize = 4_096;
 /// Longest words under a file.
 const LONGEST_CAPTION: usize = 1_024;
-/// Longest words that are repeated in statuses.
-const LONGEST_CALLBACK: usize = 512;
+/// Longest name of a file, and of a place.
+const LONGEST_NAME: usize = 240;
 /// Most contacts of one message.
 const MOST_CONTACTS: usize = 257;
+/// Most numbers, addresses and the like of one contact, of each.
+const MOST_OF_A_CONTACT: usize = 20;
+/// Longest reference of the caller's.
+const LONGEST_REFERENCE: usize = 512;
 
 /// What a body asks for.
 #[derive(Debug)]
-pub enum CloudBody {
-    /// Send a message.
-    Send(Box<CloudSend>),
-    /// Mark a message as read.
+pub enum Asked {
+    /// A message to be sent.
+    Send(Box<Message>),
+    /// A message that came is marked as read, and perhaps somebody is shown to be writing.
     Read {
-        /// Which, as it was written.
-        message: String,
-        /// Show that an answer is being written, too.
+        /// Which.
+        message: ProviderMessageId,
+        /// Somebody is writing an answer.
         typing: bool,
     },
 }
 
 /// A message to be sent.
 #[derive(Debug)]
-pub struct CloudSend {
-    /// To whom, as it was written.
-    pub input: String,
+pub struct Message {
     /// To whom.
-    pub to: Recipient,
-    /// What. A file is a [`MediaSource::Graph`] under the id it was uploaded as, or a [`MediaSource::Link`].
+    pub to: ChatAddress,
+    /// What. A file is one of Meta's or of the gate's by its id, or lies at an address.
     pub content: MessageContent,
-    /// The message it answers, as it was written.
-    pub reply_to: Option<String>,
-    /// What is repeated in statuses.
-    pub callback_data: Option<String>,
+    /// The message it answers.
+    pub answers: Option<ProviderMessageId>,
+    /// Repeated in what is told of it.
+    pub reference: Option<String>,
 }
 
-/// To whom a message goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Recipient {
-    /// Somebody's number.
-    Phone(PhoneNumber),
-    /// Somebody's user id.
-    User(UserId),
-    /// A group, by the id it has in webhooks.
-    Group(ChatAddress),
+type Read<T> = Result<T, InvalidContent>;
+
+fn broken(field: impl Into<String>, reason: &'static str) -> InvalidContent {
+    InvalidContent::new(field, reason)
 }
 
-/// Why a body cannot be taken.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BodyRefusal {
-    /// A field is missing.
-    #[error("{0} is required")]
-    Missing(String),
-    /// A field holds what it may not.
-    #[error(transparent)]
-    Invalid(#[from] InvalidContent),
-    /// There is no such kind of message, or it is not sent.
-    #[error("messages of the type {0} are not sent")]
-    Kind(String),
-}
-
-type Read<T> = Result<T, BodyRefusal>;
-
-/// Reads a body.
+/// Reads a body. Fields that are not of the contract are the caller's business.
 ///
 /// # Errors
-/// [`BodyRefusal`], for the first thing that is wrong.
-pub fn read(body: &Value) -> Read<CloudBody> {
-    let body = Fields::of(body, "")?;
-    if body.required_text("messaging_product")? != "whatsapp" {
-        return Err(invalid("messaging_product", "must be whatsapp"));
+/// [`InvalidContent`] for the first field that cannot be meant.
+pub fn read(body: &Map<String, Value>) -> Read<Asked> {
+    if let Some(product) = filled(body, "messaging_product")
+        && product != "whatsapp"
+    {
+        return Err(broken("messaging_product", "must be whatsapp"));
     }
-    if let Some(status) = body.text("status")? {
-        if status != "read" {
-            return Err(invalid("status", "must be read"));
-        }
-        return Ok(CloudBody::Read {
-            message: body.required_text("message_id")?.to_owned(),
-            typing: body.object("typing_indicator")?.is_some(),
-        });
+    match given(body, "status") {
+        None => message(body).map(|message| Asked::Send(Box::new(message))),
+        Some(Value::String(status)) if status == "read" => mark(body),
+        Some(_) => Err(broken("status", "must be read")),
     }
-    let (input, to) = recipient(&body)?;
-    let kind = body.text("type")?.unwrap_or("text");
-    let content = content(kind, &body)?;
-    let is_reaction = matches!(content, MessageContent::Reaction { .. });
-    let context = body.object("context")?;
-    let reply_to = match context {
-        Some(context) => context.text("message_id")?.map(str::to_owned),
-        None => None,
+}
+
+fn mark(body: &Map<String, Value>) -> Read<Asked> {
+    let typing = match given(body, "typing_indicator") {
+        None => false,
+        Some(Value::Object(indicator)) if filled(indicator, "type") == Some("text") => true,
+        Some(_) => return Err(broken("typing_indicator.type", "must be text")),
     };
-    let callback_data = body.text("biz_opaque_callback_data")?;
-    if callback_data.is_some_and(|text| text.chars().count() > LONGEST_CALLBACK || text.contains('\0')) {
-        return Err(invalid(
-            "biz_opaque_callback_data",
-            "has more than 512 characters",
-        ));
-    }
-    Ok(CloudBody::Send(Box::new(CloudSend {
-        input,
+    let message = message_id(body, "message_id")?;
+    Ok(Asked::Read { message, typing })
+}
+
+fn message(body: &Map<String, Value>) -> Read<Message> {
+    let to = recipient(body)?;
+    let kind = match given(body, "type") {
+        None => "text",
+        Some(Value::String(kind)) => kind,
+        Some(_) => return Err(broken("type", "must be a text")),
+    };
+    let content = content(body, kind)?;
+    let answers = match given(body, "context") {
+        None => None,
+        Some(Value::Object(context)) => {
+            Some(message_id(context, "message_id").map_err(|error| error.within("context"))?)
+        }
+        Some(_) => return Err(broken("context", "must be an object")),
+    };
+    let reference = match given(body, "biz_opaque_callback_data") {
+        None => None,
+        Some(Value::String(text)) if fits(text, LONGEST_REFERENCE) => Some(text.clone()),
+        Some(_) => {
+            return Err(broken(
+                "biz_opaque_callback_data",
+                "must be a text of at most 512 characters",
+            ));
+        }
+    };
+    Ok(Message {
         to,
         content,
-        reply_to: reply_to.filter(|_| !is_reaction),
-        callback_data: callback_data.map(str::to_owned),
-    })))
-}
-
-fn recipient(body: &Fields<'_>) -> Read<(String, Recipient)> {
-    let group = match body.text("recipient_type")? {
-        None | Some("individual") => false,
-        Some("group") => true,
-        Some(_) => return Err(invalid("recipient_type", "must be individual or group")),
-    };
-    // With both, `to` counts.
-    let Some(to) = body.scalar("to")?.filter(|to| !to.is_empty()) else {
-        let user = body
-            .text("recipient")?
-            .ok_or_else(|| BodyRefusal::Missing("to".to_owned()))?;
-        let id = UserId::parse(user).map_err(|_| invalid("recipient", "must be a user id"))?;
-        return Ok((user.to_owned(), Recipient::User(id)));
-    };
-    if group {
-        let plain = to
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-        let address = ChatAddress::parse(&format!("{to}@g.us")).ok().filter(|_| plain);
-        let address = address.ok_or_else(|| invalid("to", "must be a group's id"))?;
-        return Ok((to.into_owned(), Recipient::Group(address)));
-    }
-    let digits: String = to
-        .chars()
-        .filter(|c| !matches!(c, ' ' | '(' | ')' | '-' | '+'))
-        .collect();
-    let phone = PhoneNumber::parse(&digits)
-        .map_err(|_| invalid("to", "must be a phone number with its country code"))?;
-    Ok((to.into_owned(), Recipient::Phone(phone)))
-}
-
-fn content(kind: &str, body: &Fields<'_>) -> Read<MessageContent> {
-    let part = || body.required_object(kind);
-    Ok(match kind {
-        "text" => {
-            let words = part()?.required_words("body", LONGEST_TEXT)?;
-            MessageContent::Text { text: words }
-        }
-        "image" => file(MediaKind::Image, &part()?)?,
-        "video" => file(MediaKind::Video, &part()?)?,
-        "audio" => file(MediaKind::Audio, &part()?)?,
-        "document" => file(MediaKind::Document, &part()?)?,
-        "sticker" => file(MediaKind::Sticker, &part()?)?,
-        "location" => location(&part()?)?,
-        "contacts" => contacts(body)?,
-        "reaction" => {
-            let reaction = part()?;
-            let target = reaction.required_text("message_id")?;
-            let target = ProviderMessageId::parse(target)
-                .map_err(|_| invalid("reaction.message_id", "is no message's id"))?;
-            let emoji = reaction.words("emoji", 32)?.filter(|emoji| !emoji.is_empty());
-            MessageContent::Reaction { target, emoji }
-        }
-        "template" => {
-            let template: TemplateMessage = typed("template", body)?;
-            template.validate().map_err(|error| error.within("template"))?;
-            MessageContent::Template { template }
-        }
-        "interactive" => {
-            let interactive: InteractiveMessage = typed("interactive", body)?;
-            interactive
-                .validate()
-                .map_err(|error| error.within("interactive"))?;
-            MessageContent::Interactive {
-                interactive: Box::new(interactive),
-            }
-        }
-        other => return Err(BodyRefusal::Kind(other.chars().take(40).collect())),
+        // A reaction is about a message already.
+        answers: answers.filter(|_| kind != "reaction"),
+        reference,
     })
 }
 
-fn file(kind: MediaKind, part: &Fields<'_>) -> Read<MessageContent> {
-    let source = match (part.scalar("id")?, part.text("link")?) {
+/// A phone, a group, or in `recipient` a user id. A user id in `to` would be taken by Meta and then lost.
+fn recipient(body: &Map<String, Value>) -> Read<ChatAddress> {
+    let is_group = match given(body, "recipient_type") {
+        None => false,
+        Some(Value::String(kind)) if kind == "individual" => false,
+        Some(Value::String(kind)) if kind == "group" => true,
+        Some(_) => return Err(broken("recipient_type", "must be individual or group")),
+    };
+    let to = given(body, "to")
+        .filter(|to| to.as_str() != Some(""))
+        .map(|to| scalar(to).ok_or_else(|| broken("to", "must be a text")));
+    match to.transpose()? {
+        Some(to) if to.contains('@') => {
+            let address = ChatAddress::parse(&to).map_err(|_| broken("to", "is no address"))?;
+            can_be_written_to(&address)
+                .then_some(address)
+                .filter(|address| !matches!(address, ChatAddress::Visitor(_)))
+                .ok_or_else(|| broken("to", "is nobody that can be written to"))
+        }
+        Some(to) if is_group => ChatAddress::parse(&format!("{to}@g.us"))
+            .map_err(|_| broken("to", "must be a group's id, or its address, which ends in @g.us")),
+        Some(to) => phone(&to).ok_or_else(|| {
+            broken(
+                "to",
+                "must be a phone number with its country code: digits, with or without a plus sign",
+            )
+        }),
+        None => match given(body, "recipient") {
+            None => Err(InvalidContent::missing("to")),
+            Some(Value::String(user)) => UserId::parse(user)
+                .map(ChatAddress::User)
+                .map_err(|_| broken("recipient", "must be a user id")),
+            Some(_) => Err(broken("recipient", "must be a text")),
+        },
+    }
+}
+
+fn phone(text: &str) -> Option<ChatAddress> {
+    let digits: String = text
+        .trim()
+        .chars()
+        .filter(|c| !matches!(c, ' ' | '(' | ')' | '-'))
+        .collect();
+    let digits = digits.strip_prefix('+').unwrap_or(&digits);
+    let phone = PhoneNumber::parse(digits).ok()?;
+    (!digits.starts_with('0')).then_some(ChatAddress::Phone(phone))
+}
+
+fn content(body: &Map<String, Value>, kind: &str) -> Read<MessageContent> {
+    let part = |name: &str| match given(body, name) {
+        Some(Value::Object(part)) => Ok(part),
+        Some(_) => Err(broken(name, "must be an object")),
+        None => Err(InvalidContent::missing(name)),
+    };
+    let within = |error: InvalidContent| error.within(kind);
+    match kind {
+        "text" => {
+            let text = words(part(kind)?, "body", LONGEST_TEXT).map_err(within)?;
+            let text = text.ok_or_else(|| InvalidContent::missing("text.body"))?;
+            Ok(MessageContent::Text { text })
+        }
+        "image" => file(part(kind)?, MediaKind::Image).map_err(within),
+        "video" => file(part(kind)?, MediaKind::Video).map_err(within),
+        "audio" => file(part(kind)?, MediaKind::Audio).map_err(within),
+        "document" => file(part(kind)?, MediaKind::Document).map_err(within),
+        "sticker" => file(part(kind)?, MediaKind::Sticker).map_err(within),
+        "location" => place(part(kind)?).map_err(within),
+        "contacts" => match given(body, kind) {
+            Some(Value::Array(contacts)) => cards(contacts),
+            Some(_) => Err(broken(kind, "must be a list")),
+            None => Err(InvalidContent::missing(kind)),
+        },
+        "reaction" => reaction(part(kind)?).map_err(within),
+        "template" => template(part(kind)?),
+        "interactive" => interactive(Value::Object(part(kind)?.clone()), "interactive"),
+        "flow" => interactive(flow(part(kind)?)?, "flow"),
+        _ => Err(broken(
+            "type",
+            "must be text, template, image, video, audio, document, sticker, location, contacts, reaction, interactive or flow",
+        )),
+    }
+}
+
+fn file(part: &Map<String, Value>, kind: MediaKind) -> Read<MessageContent> {
+    let source = match (given(part, "id").and_then(scalar), filled(part, "link")) {
         (Some(id), None) => {
-            let id =
-                MediaId::parse(id.into_owned()).map_err(|_| invalid(&part.path("id"), "is no media id"))?;
+            let id = MediaId::parse(id).map_err(|_| broken("id", "is no id of a file"))?;
             MediaSource::Graph(GraphFile { id, sha256: None })
         }
         (None, Some(link)) => {
-            if super::load_media::web_address(link).is_none() || link.len() > 2_000 {
-                return Err(invalid(&part.path("link"), "must be an http or https address"));
-            }
-            MediaSource::Link { url: link.to_owned() }
+            let url = web_address(link)
+                .filter(|url| url.as_str().len() <= 2_000)
+                .ok_or_else(|| {
+                    broken(
+                        "link",
+                        "must be an http or https address of at most 2000 characters",
+                    )
+                })?;
+            MediaSource::Link { url: url.into() }
         }
-        _ => return Err(invalid(&part.at, "must have exactly one of id and link")),
+        (None, None) | (Some(_), Some(_)) => {
+            return Err(broken("id", "or link must be there, and only one of them"));
+        }
     };
-    let captioned = !matches!(kind, MediaKind::Audio | MediaKind::Sticker);
-    let caption = part.words("caption", LONGEST_CAPTION)?;
-    if caption.is_some() && !captioned {
-        return Err(invalid(&part.path("caption"), "is not possible here"));
+    let caption = words(part, "caption", LONGEST_CAPTION)?;
+    if caption.is_some() && matches!(kind, MediaKind::Audio | MediaKind::Sticker) {
+        return Err(broken("caption", "may not be there"));
     }
-    let voice = kind == MediaKind::Audio && part.map.get("voice") == Some(&Value::Bool(true));
+    // Of other files nobody is shown a name.
+    let file_name = words(part, "filename", LONGEST_NAME)?.filter(|_| kind == MediaKind::Document);
+    let media_kind = match given(part, "voice") {
+        None | Some(Value::Bool(false)) => kind,
+        Some(Value::Bool(true)) if kind == MediaKind::Audio => MediaKind::Voice,
+        Some(_) => return Err(broken("voice", "must be true or false, with audio only")),
+    };
     Ok(MessageContent::Media(Media {
-        media_kind: if voice { MediaKind::Voice } else { kind },
-        caption: caption.filter(|caption| !caption.is_empty()),
+        media_kind,
+        caption,
         mime_type: None,
-        file_name: part.words("filename", Media::MAX_FILE_NAME)?,
+        file_name,
         size: None,
         seconds: None,
         sha256: None,
@@ -226,243 +251,260 @@ fn file(kind: MediaKind, part: &Fields<'_>) -> Read<MessageContent> {
     }))
 }
 
-fn location(part: &Fields<'_>) -> Read<MessageContent> {
-    let degrees = |name: &'static str, most: f64| -> Read<f64> {
-        let text = part
-            .scalar(name)?
-            .ok_or_else(|| BodyRefusal::Missing(part.path(name)))?;
-        let degrees: Option<f64> = text.trim().parse().ok();
-        degrees
-            .filter(|degrees| degrees.abs() <= most)
-            .ok_or_else(|| invalid(&part.path(name), "must be degrees"))
+fn place(part: &Map<String, Value>) -> Read<MessageContent> {
+    let degrees = |field: &'static str, most: f64| {
+        let value = given(part, field).ok_or_else(|| InvalidContent::missing(field))?;
+        let number = match value {
+            Value::Number(number) => number.as_f64(),
+            Value::String(text) => text.trim().parse().ok(),
+            _ => None,
+        };
+        number
+            .filter(|degrees: &f64| degrees.abs() <= most)
+            .ok_or_else(|| broken(field, "must be a number of degrees on earth"))
     };
     Ok(MessageContent::Location {
         latitude: degrees("latitude", 90.0)?,
         longitude: degrees("longitude", 180.0)?,
-        name: part.words("name", 1_000)?,
-        address: part.words("address", 1_000)?,
+        name: words(part, "name", LONGEST_TEXT)?,
+        address: words(part, "address", LONGEST_TEXT)?,
         live: false,
     })
 }
 
-fn contacts(body: &Fields<'_>) -> Read<MessageContent> {
-    let cards = match body.map.get("contacts") {
-        Some(Value::Array(cards)) if (1..=MOST_CONTACTS).contains(&cards.len()) => cards,
-        Some(_) => return Err(invalid("contacts", "must have 1 to 257 entries")),
-        None => return Err(BodyRefusal::Missing("contacts".to_owned())),
+fn reaction(part: &Map<String, Value>) -> Read<MessageContent> {
+    let target = message_id(part, "message_id")?;
+    let emoji = match given(part, "emoji") {
+        None => {
+            return Err(broken(
+                "emoji",
+                "is missing; an empty one takes the reaction away",
+            ));
+        }
+        Some(Value::String(emoji)) if fits(emoji, 32) => {
+            Some(Text::new(emoji)).filter(|emoji| !emoji.is_empty())
+        }
+        Some(_) => return Err(broken("emoji", "must be an emoji")),
     };
-    let mut contacts = Vec::with_capacity(cards.len());
-    for (at, card) in cards.iter().enumerate() {
-        let place = format!("contacts[{at}]");
-        let card = Fields::of(card, &place)?;
-        let name = card.required_object("name")?;
-        let shown = name.required_words("formatted_name", 500)?;
-        contacts.push(ContactCard {
-            vcard: Some(vcard(&shown, &name, &card)?),
-            display_name: shown,
-        });
-    }
-    Ok(MessageContent::Contacts { contacts })
+    Ok(MessageContent::Reaction { target, emoji })
 }
 
-/// A card in the form that every provider takes (vCard 3.0).
-fn vcard(shown: &Text, name: &Fields<'_>, card: &Fields<'_>) -> Read<Text> {
-    let part = |of: &Fields<'_>, field: &'static str| -> Read<String> {
-        Ok(of.scalar(field)?.map(|text| escaped(&text)).unwrap_or_default())
-    };
-    let mut lines = vec!["BEGIN:VCARD".to_owned(), "VERSION:3.0".to_owned()];
-    lines.push(format!(
-        "N:{};{};{};{};{}",
-        part(name, "last_name")?,
-        part(name, "first_name")?,
-        part(name, "middle_name")?,
-        part(name, "prefix")?,
-        part(name, "suffix")?
-    ));
-    lines.push(format!("FN:{}", escaped(shown.as_str())));
-    if let Some(org) = card.object("org")? {
-        lines.push(format!(
-            "ORG:{};{}",
-            part(&org, "company")?,
-            part(&org, "department")?
-        ));
-        lines.push(format!("TITLE:{}", part(&org, "title")?));
-    }
-    for phone in card.list("phones")? {
-        let number = part(&phone, "phone")?;
-        let digits: String = number.chars().filter(char::is_ascii_digit).collect();
-        let waid: String = part(&phone, "wa_id")?
-            .chars()
-            .filter(char::is_ascii_digit)
-            .collect();
-        let kind: String = part(&phone, "type")?
-            .chars()
-            .filter(char::is_ascii_alphanumeric)
-            .collect();
-        let kind = if kind.is_empty() { "CELL".to_owned() } else { kind };
-        if waid.is_empty() {
-            let number = if number.is_empty() { digits } else { number };
-            lines.push(format!("TEL;type={kind}:{number}"));
-        } else {
-            let number = if number.is_empty() {
-                format!("+{waid}")
-            } else {
-                number
-            };
-            lines.push(format!("TEL;type={kind};waid={waid}:{number}"));
+fn template(part: &Map<String, Value>) -> Read<MessageContent> {
+    let mut part = part.clone();
+    // `namespace` and `language.policy` are of older versions, and ignored by Meta.
+    part.remove("namespace");
+    for (field, holds) in [("name", "a text"), ("language", "an object with a code")] {
+        let is_there = match part.get(field) {
+            Some(Value::String(_)) => field == "name",
+            Some(Value::Object(language)) => field == "language" && filled(language, "code").is_some(),
+            _ => false,
+        };
+        if !is_there {
+            return Err(InvalidContent::new(
+                format!("template.{field}"),
+                format!("must be {holds}"),
+            ));
         }
     }
-    for email in card.list("emails")? {
-        lines.push(format!("EMAIL:{}", part(&email, "email")?));
+    let template: TemplateMessage = serde_json::from_value(Value::Object(part))
+        .map_err(|_| broken("template.components", "must be a list of components"))?;
+    template.validate().map_err(|error| error.within("template"))?;
+    Ok(MessageContent::Template { template })
+}
+
+fn interactive(part: Value, written_as: &str) -> Read<MessageContent> {
+    let interactive: InteractiveMessage = serde_json::from_value(part)
+        .map_err(|_| broken(written_as, "does not have the shape of its type"))?;
+    interactive.validate().map_err(|error| error.within(written_as))?;
+    Ok(MessageContent::Interactive {
+        interactive: Box::new(interactive),
+    })
+}
+
+/// A flow at the top of a body: its parameters beside what stands around the button.
+fn flow(part: &Map<String, Value>) -> Read<Value> {
+    let nested = part.get("action").and_then(|action| action.get("parameters"));
+    let parameters = nested.and_then(Value::as_object).unwrap_or(part);
+    let mut wire = Map::new();
+    for name in [
+        "flow_message_version",
+        "flow_token",
+        "flow_id",
+        "flow_name",
+        "flow_cta",
+        "mode",
+        "flow_action",
+        "flow_action_payload",
+    ] {
+        let short = name.strip_prefix("flow_").unwrap_or(name);
+        if let Some(value) = given(parameters, name).or_else(|| given(parameters, short)) {
+            wire.insert(name.to_owned(), value.clone());
+        }
     }
-    for url in card.list("urls")? {
-        lines.push(format!("URL:{}", part(&url, "url")?));
+    wire.entry("flow_message_version").or_insert_with(|| json!("3"));
+    for (name, needed) in [
+        ("flow_cta", !wire.contains_key("flow_cta")),
+        ("body", !part.contains_key("body")),
+    ] {
+        if needed {
+            return Err(InvalidContent::missing(format!("flow.{name}")));
+        }
     }
-    for address in card.list("addresses")? {
-        lines.push(format!(
-            "ADR:;;{};{};{};{};{}",
-            part(&address, "street")?,
-            part(&address, "city")?,
-            part(&address, "state")?,
-            part(&address, "zip")?,
-            part(&address, "country")?
-        ));
+    let mut message = json!({"type": "flow", "action": {"name": "flow", "parameters": wire}});
+    for name in ["header", "body", "footer"] {
+        match given(part, name) {
+            // Words alone are the words.
+            Some(Value::String(text)) if name == "header" => {
+                message[name] = json!({"type": "text", "text": text});
+            }
+            Some(Value::String(text)) => message[name] = json!({"text": text}),
+            Some(other) => message[name] = other.clone(),
+            None => {}
+        }
     }
-    if let Some(birthday) = card.text("birthday")? {
+    Ok(message)
+}
+
+fn cards(contacts: &[Value]) -> Read<MessageContent> {
+    if contacts.is_empty() || contacts.len() > MOST_CONTACTS {
+        return Err(broken("contacts", "must have 1 to 257 entries"));
+    }
+    let cards: Read<Vec<ContactCard>> = contacts
+        .iter()
+        .enumerate()
+        .map(|(position, contact)| {
+            card(contact).map_err(|error| error.within(&format!("contacts[{position}]")))
+        })
+        .collect();
+    Ok(MessageContent::Contacts { contacts: cards? })
+}
+
+/// As a vCard, which every provider takes or can be written back from.
+fn card(contact: &Value) -> Read<ContactCard> {
+    let empty = Map::new();
+    let name = contact.get("name").and_then(Value::as_object).unwrap_or(&empty);
+    let display_name = words(name, "formatted_name", LONGEST_NAME)?
+        .ok_or_else(|| InvalidContent::missing("name.formatted_name"))?;
+    let of = |part: &Map<String, Value>, field: &str| escaped(filled(part, field).unwrap_or_default());
+    let parts = ["last_name", "first_name", "middle_name", "prefix", "suffix"].map(|field| of(name, field));
+    let mut lines = vec![
+        "BEGIN:VCARD".to_owned(),
+        "VERSION:3.0".to_owned(),
+        format!("N:{}", parts.join(";")),
+        format!("FN:{}", escaped(display_name.as_str())),
+    ];
+    if let Some(Value::Object(org)) = contact.get("org") {
+        lines.push(format!("ORG:{};{}", of(org, "company"), of(org, "department")));
+        lines.push(format!("TITLE:{}", of(org, "title")));
+    }
+    for phone in entries(contact, "phones")? {
+        let waid = filled(phone, "wa_id").filter(is_word);
+        let number = filled(phone, "phone").map(escaped);
+        let Some(number) = number.or_else(|| Some(format!("+{}", waid?))) else {
+            continue;
+        };
+        let waid = waid.map(|waid| format!(";waid={waid}")).unwrap_or_default();
+        lines.push(format!("TEL{}{waid}:{number}", type_of(phone)));
+    }
+    for (list, property, field) in [("emails", "EMAIL", "email"), ("urls", "URL", "url")] {
+        for entry in entries(contact, list)? {
+            lines.push(format!("{property}{}:{}", type_of(entry), of(entry, field)));
+        }
+    }
+    for address in entries(contact, "addresses")? {
+        let parts = ["street", "city", "state", "zip", "country"].map(|field| of(address, field));
+        lines.push(format!("ADR{}:;;{}", type_of(address), parts.join(";")));
+    }
+    if let Some(birthday) = contact.get("birthday").and_then(Value::as_str) {
         lines.push(format!("BDAY:{}", escaped(birthday)));
     }
     lines.push("END:VCARD".to_owned());
-    Ok(Text::new(&lines.join("\n")))
+    Ok(ContactCard {
+        display_name,
+        vcard: Some(Text::from(lines.join("\n"))),
+    })
 }
 
-/// A value cannot end its line or its field.
+/// The objects of a contact's list.
+fn entries<'a>(contact: &'a Value, list: &'static str) -> Read<Vec<&'a Map<String, Value>>> {
+    let entries = contact.get(list).and_then(Value::as_array);
+    entries
+        .into_iter()
+        .flatten()
+        .take(MOST_OF_A_CONTACT)
+        .map(|entry| {
+            entry
+                .as_object()
+                .ok_or_else(|| broken(list, "must be a list of objects"))
+        })
+        .collect()
+}
+
+fn type_of(entry: &Map<String, Value>) -> String {
+    let kind = filled(entry, "type").filter(is_word);
+    kind.map(|kind| format!(";type={kind}")).unwrap_or_default()
+}
+
+fn is_word(word: &&str) -> bool {
+    word.len() <= 32 && word.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// A value of a vCard: it ends neither its line nor its field.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
+    for c in text.chars().take(LONGEST_TEXT) {
         match c {
-            '\r' => {}
             '\n' => escaped.push_str("\\n"),
-            ',' | ';' | '\\' => {
-                escaped.push('\\');
-                escaped.push(c);
-            }
+            ',' | ';' | '\\' => escaped.extend(['\\', c]),
+            c if c.is_control() => {}
             c => escaped.push(c),
         }
     }
     escaped
 }
 
-fn typed<T: DeserializeOwned>(name: &str, body: &Fields<'_>) -> Read<T> {
-    let part = body.required_object(name)?;
-    let value = Value::Object(part.map.clone());
-    // A reader's words may hold what was written; only what names a field of ours is repeated.
-    serde_json::from_value(value).map_err(|error| {
-        let told = error.to_string();
-        let rule = if told.starts_with("missing field") {
-            Cow::Owned(told)
-        } else {
-            Cow::Borrowed("does not have the shape of its type")
-        };
-        InvalidContent::new(name, rule).into()
-    })
+fn given<'a>(part: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    part.get(name).filter(|value| !value.is_null())
 }
 
-fn invalid(field: &str, rule: &'static str) -> BodyRefusal {
-    InvalidContent::new(field, rule).into()
+fn filled<'a>(part: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+    part.get(name)?
+        .as_str()
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
 }
 
-/// An object and where it stands.
-struct Fields<'a> {
-    map: &'a Map<String, Value>,
-    at: String,
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
 }
 
-impl<'a> Fields<'a> {
-    fn of(value: &'a Value, at: &str) -> Read<Self> {
-        match value {
-            Value::Object(map) => Ok(Self {
-                map,
-                at: at.to_owned(),
-            }),
-            _ if at.is_empty() => Err(invalid("body", "must be an object")),
-            _ => Err(invalid(at, "must be an object")),
+fn fits(text: &str, most: usize) -> bool {
+    text.chars().nth(most).is_none() && !text.contains('\0')
+}
+
+/// Words that may be missing. Blank ones are none.
+fn words(part: &Map<String, Value>, field: &'static str, most: usize) -> Read<Option<Text>> {
+    match given(part, field) {
+        None => Ok(None),
+        Some(Value::String(text)) if text.chars().nth(most).is_some() => Err(InvalidContent::new(
+            field,
+            format!("has more than {most} characters"),
+        )),
+        Some(Value::String(text)) => {
+            let text = Text::new(text);
+            Ok(Some(text).filter(|text| !text.as_str().trim().is_empty()))
         }
+        Some(_) => Err(broken(field, "must be a text")),
     }
+}
 
-    fn path(&self, name: &str) -> String {
-        if self.at.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{}.{name}", self.at)
-        }
-    }
-
-    /// A missing field and null are alike.
-    fn get(&self, name: &str) -> Option<&'a Value> {
-        self.map.get(name).filter(|value| !value.is_null())
-    }
-
-    fn text(&self, name: &str) -> Read<Option<&'a str>> {
-        match self.get(name) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(invalid(&self.path(name), "must be a text")),
-        }
-    }
-
-    fn required_text(&self, name: &str) -> Read<&'a str> {
-        self.text(name)?
-            .filter(|text| !text.is_empty())
-            .ok_or_else(|| BodyRefusal::Missing(self.path(name)))
-    }
-
-    /// A text, or a number as it would be written.
-    fn scalar(&self, name: &str) -> Read<Option<Cow<'a, str>>> {
-        match self.get(name) {
-            Some(Value::Number(number)) => Ok(Some(Cow::Owned(number.to_string()))),
-            _ => Ok(self.text(name)?.map(Cow::Borrowed)),
-        }
-    }
-
-    fn words(&self, name: &str, most: usize) -> Read<Option<Text>> {
-        let Some(text) = self.text(name)? else {
-            return Ok(None);
-        };
-        if text.chars().nth(most).is_some() {
-            let rule = format!("has more than {most} characters");
-            return Err(InvalidContent::new(self.path(name), rule).into());
-        }
-        Ok(Some(Text::new(text)))
-    }
-
-    fn required_words(&self, name: &str, most: usize) -> Read<Text> {
-        self.words(name, most)?
-            .filter(|words| !words.as_str().trim().is_empty())
-            .ok_or_else(|| BodyRefusal::Missing(self.path(name)))
-    }
-
-    fn object(&self, name: &str) -> Read<Option<Self>> {
-        self.get(name)
-            .map(|value| Self::of(value, &self.path(name)))
-            .transpose()
-    }
-
-    fn required_object(&self, name: &str) -> Read<Self> {
-        self.object(name)?
-            .ok_or_else(|| BodyRefusal::Missing(self.path(name)))
-    }
-
-    /// Objects, at most twenty; none where nobody says any.
-    fn list(&self, name: &str) -> Read<Vec<Self>> {
-        match self.get(name) {
-            None => Ok(Vec::new()),
-            Some(Value::Array(items)) if items.len() <= 20 => items
-                .iter()
-                .map(|item| Self::of(item, &self.path(name)))
-                .collect(),
-            Some(_) => Err(invalid(&self.path(name), "must be a list of at most 20 entries")),
-        }
-    }
+fn message_id(part: &Map<String, Value>, field: &'static str) -> Read<ProviderMessageId> {
+    let id = filled(part, field).ok_or_else(|| InvalidContent::missing(field))?;
+    ProviderMessageId::parse(id).map_err(|_| broken(field, "is no id of a message"))
 }
 
 #[cfg(test)]
@@ -471,14 +513,14 @@ mod tests {
 
     use super::*;
 
-    fn send(mut body: Value) -> Result<CloudSend, BodyRefusal> {
+    fn send(mut body: Value) -> Read<Message> {
         body["messaging_product"] = json!("whatsapp");
         if body.get("to").is_none() && body.get("recipient").is_none() {
             body["to"] = json!("+62 811-0000-001");
         }
-        match read(&body)? {
-            CloudBody::Send(send) => Ok(*send),
-            CloudBody::Read { .. } => panic!("a read mark"),
+        match read(body.as_object().unwrap())? {
+            Asked::Send(message) => Ok(*message),
+            Asked::Read { .. } => panic!("a read mark"),
         }
     }
 
@@ -531,7 +573,7 @@ mod tests {
             assert_eq!(sent.content.kind().as_str(), kind);
             assert_eq!(
                 sent.to,
-                Recipient::Phone(PhoneNumber::parse("628110000001").unwrap())
+                ChatAddress::Phone(PhoneNumber::parse("628110000001").unwrap())
             );
         }
     }
@@ -550,7 +592,7 @@ mod tests {
     #[test]
     fn what_cannot_be_sent_is_refused_by_its_field() {
         for (body, says) in [
-            (json!({"text": {"body": " "}}), "text.body is required"),
+            (json!({"text": {"body": " "}}), "text.body is missing"),
             (json!({"text": "Halo"}), "text must be an object"),
             (
                 json!({"text": {"body": "x".repeat(4_097)}}),
@@ -558,27 +600,24 @@ mod tests {
             ),
             (
                 json!({"type": "image", "image": {}}),
-                "image must have exactly one of id and link",
+                "image.id or link must be there, and only one of them",
             ),
             (
                 json!({"type": "image", "image": {"link": "ftp://x"}}),
-                "image.link must be an http or https address",
+                "image.link must be an http or https address of at most 2000 characters",
             ),
             (
                 json!({"type": "audio", "audio": {"id": "1", "caption": "x"}}),
-                "audio.caption is not possible here",
+                "audio.caption may not be there",
             ),
             (
                 json!({"type": "location", "location": {"latitude": 91, "longitude": 0}}),
-                "location.latitude must be degrees",
+                "location.latitude must be a number of degrees on earth",
             ),
-            (
-                json!({"type": "flow", "flow": {}}),
-                "messages of the type flow are not sent",
-            ),
+            (json!({"type": "flow", "flow": {}}), "flow.flow_cta is missing"),
             (
                 json!({"to": "abc", "text": {"body": "x"}}),
-                "to must be a phone number with its country code",
+                "to must be a phone number with its country code: digits, with or without a plus sign",
             ),
             (
                 json!({"recipient": "a b", "text": {"body": "x"}}),
@@ -587,9 +626,5 @@ mod tests {
         ] {
             assert_eq!(send(body).unwrap_err().to_string(), says);
         }
-        assert_eq!(
-            read(&json!([])).unwrap_err().to_string(),
-            "body must be an object"
-        );
     }
 }

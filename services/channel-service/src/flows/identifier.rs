@@ -8,6 +8,16 @@ use domain::chat::Channel;
 #[error("the identifier is neither a phone number, nor a WhatsApp address, nor a webchat session")]
 pub struct UnknownIdentifier;
 
+/// May this address be dialled, or stored for?
+#[must_use]
+pub fn can_be_written_to(person: &ChatAddress) -> bool {
+    match person {
+        ChatAddress::Phone(phone) => !phone.as_str().starts_with('0'),
+        ChatAddress::Lid(_) | ChatAddress::User(_) | ChatAddress::Group(_) | ChatAddress::Visitor(_) => true,
+        ChatAddress::Other(_) => false,
+    }
+}
+
 /// Reads an identifier. `web_…` is a visitor whatever channel is named, because it can be nothing else; digits are a
 /// number as WhatsApp writes it, with an optional leading `+`; anything with an `@` is an address. No country code is
 /// ever put in front.

@@ -8,11 +8,11 @@ use outbound_url::OutboundPolicy;
 /// Most contact cards where each is a call of its own.
 const MOST_CARDS: usize = 10;
 
-/// Can this be said there?
+/// Can this be said there? Links that begin with `own_files` lead to files of ours.
 ///
 /// # Errors
 /// [`InvalidContent`]: the field, and why not.
-pub fn check(provider: Provider, content: &MessageContent) -> Result<(), InvalidContent> {
+pub fn check(provider: Provider, content: &MessageContent, own_files: &str) -> Result<(), InvalidContent> {
     let is_cloud = provider == Provider::Cloud;
     let only_meta = |field: &str| {
         Err(InvalidContent::new(
@@ -21,8 +21,10 @@ pub fn check(provider: Provider, content: &MessageContent) -> Result<(), Invalid
         ))
     };
     match content {
-        MessageContent::Template { template } if is_cloud => links_of_template(template),
-        MessageContent::Interactive { interactive } if is_cloud => links_of_interactive(interactive),
+        MessageContent::Template { template } if is_cloud => links_of_template(template, own_files),
+        MessageContent::Interactive { interactive } if is_cloud => {
+            links_of_interactive(interactive, own_files)
+        }
         MessageContent::Template { .. } => only_meta("template"),
         MessageContent::Interactive { .. } => only_meta("interactive"),
         MessageContent::Media(media) if !is_cloud => {
@@ -44,13 +46,14 @@ pub fn check(provider: Provider, content: &MessageContent) -> Result<(), Invalid
 }
 
 /// Files of these are fetched by Meta, so they have to be where Meta can get at them, and nowhere in our own network.
-fn link(field: &str, file: &MediaReference) -> Result<(), InvalidContent> {
+fn link(field: &str, file: &MediaReference, own_files: &str) -> Result<(), InvalidContent> {
     let Some(link) = &file.link else { return Ok(()) };
+    let is_ours = link.as_str().starts_with(own_files);
     let is_public = link
         .as_str()
         .parse()
         .is_ok_and(|url| OutboundPolicy::default().check_link(&url).is_ok());
-    if is_public {
+    if is_ours || is_public {
         Ok(())
     } else {
         Err(InvalidContent::new(
@@ -60,7 +63,7 @@ fn link(field: &str, file: &MediaReference) -> Result<(), InvalidContent> {
     }
 }
 
-fn links_of_template(template: &TemplateMessage) -> Result<(), InvalidContent> {
+fn links_of_template(template: &TemplateMessage, own_files: &str) -> Result<(), InvalidContent> {
     for (position, component) in template.components.iter().enumerate() {
         let TemplateComponent::Header { parameters } = component else {
             continue;
@@ -68,9 +71,11 @@ fn links_of_template(template: &TemplateMessage) -> Result<(), InvalidContent> {
         for (nth, parameter) in parameters.iter().enumerate() {
             let place = format!("template.components[{position}].parameters[{nth}]");
             match parameter {
-                TemplateParameter::Image { image } => link(&format!("{place}.image"), image)?,
-                TemplateParameter::Video { video } => link(&format!("{place}.video"), video)?,
-                TemplateParameter::Document { document } => link(&format!("{place}.document"), document)?,
+                TemplateParameter::Image { image } => link(&format!("{place}.image"), image, own_files)?,
+                TemplateParameter::Video { video } => link(&format!("{place}.video"), video, own_files)?,
+                TemplateParameter::Document { document } => {
+                    link(&format!("{place}.document"), document, own_files)?;
+                }
                 _ => {}
             }
         }
@@ -78,7 +83,7 @@ fn links_of_template(template: &TemplateMessage) -> Result<(), InvalidContent> {
     Ok(())
 }
 
-fn links_of_interactive(message: &InteractiveMessage) -> Result<(), InvalidContent> {
+fn links_of_interactive(message: &InteractiveMessage, own_files: &str) -> Result<(), InvalidContent> {
     let header = match message {
         InteractiveMessage::Button(framed) => framed.header.as_ref(),
         InteractiveMessage::List(framed) => framed.header.as_ref(),
@@ -90,9 +95,44 @@ fn links_of_interactive(message: &InteractiveMessage) -> Result<(), InvalidConte
         InteractiveMessage::Raw(_) => None,
     };
     match header {
-        Some(InteractiveHeader::Image { image }) => link("interactive.header.image", image),
-        Some(InteractiveHeader::Video { video }) => link("interactive.header.video", video),
-        Some(InteractiveHeader::Document { document }) => link("interactive.header.document", document),
+        Some(InteractiveHeader::Image { image }) => link("interactive.header.image", image, own_files),
+        Some(InteractiveHeader::Video { video }) => link("interactive.header.video", video, own_files),
+        Some(InteractiveHeader::Document { document }) => {
+            link("interactive.header.document", document, own_files)
+        }
         Some(InteractiveHeader::Text { .. }) | None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn meta_fetches_from_public_addresses_and_from_ours_only() {
+        let with = |link: &str| {
+            let message = json!({"type": "button", "body": {"text": "Hadir?"},
+                "header": {"type": "image", "image": {"link": link}},
+                "action": {"buttons": [{"type": "reply", "reply": {"id": "1", "title": "Ya"}}]}});
+            let content = MessageContent::Interactive {
+                interactive: serde_json::from_value(message).unwrap(),
+            };
+            check(Provider::Cloud, &content, "http://10.0.0.7:3001/")
+        };
+        assert_eq!(with("https://media.example.org/a.jpg"), Ok(()));
+        assert_eq!(with("http://10.0.0.7:3001/uploads/media/a"), Ok(()));
+        for private in [
+            "http://10.0.0.7:3002/a.jpg",
+            "http://127.0.0.1/a.jpg",
+            "http://169.254.169.254/",
+        ] {
+            assert_eq!(
+                with(private).unwrap_err().field(),
+                "interactive.header.image.link",
+                "{private}"
+            );
+        }
     }
 }

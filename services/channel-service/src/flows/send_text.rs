@@ -124,6 +124,8 @@ pub struct Texts {
     pub workers: Signal,
     /// Tells what the senders of this process did.
     pub outcomes: Outcomes,
+    /// How links to our own files begin (`MEDIA_PUBLIC_URL` and a slash): Meta may fetch those, wherever that is.
+    pub own_files: String,
     /// Longest wait for an outcome.
     pub patience: Duration,
     /// The process ends: nobody is kept waiting.

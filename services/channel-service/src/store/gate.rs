@@ -470,35 +470,6 @@ pub async fn meant(
     Ok(rows.pop())
 }
 
-/// When the person of this address last wrote to the account. `None`: never.
-///
-/// # Errors
-/// [`DatabaseError`].
-pub async fn last_inbound(
-    tx: &mut TenantTransaction,
-    account: AccountId,
-    address: &str,
-) -> Result<Option<DateTime<Utc>>, DatabaseError> {
-    #[derive(diesel::QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = Timestamptz)]
-        sent_at: DateTime<Utc>,
-    }
-    let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<Row> = diesel::sql_query(
-        "SELECT m.sent_at FROM chats c JOIN LATERAL (SELECT sent_at FROM messages \
-                WHERE tenant_id = c.tenant_id AND chat_id = c.id AND direction = 'inbound' \
-                ORDER BY sent_at DESC LIMIT 1) m ON true \
-         WHERE c.tenant_id = $1 AND c.account_id = $2 AND c.address = $3",
-    )
-    .bind::<Text, _>(tenant)
-    .bind::<SqlUuid, _>(account.as_uuid())
-    .bind::<Text, _>(address)
-    .load(tx.connection())
-    .await?;
-    Ok(rows.pop().map(|row| row.sent_at))
-}
-
 /// The person at the other end of a chat.
 #[derive(Debug, Clone, diesel::QueryableByName)]
 pub struct PersonRow {

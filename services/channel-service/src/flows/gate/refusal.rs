@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use database::DatabaseError;
+use domain::message::InvalidContent;
 
-use crate::flows::cloud_body::BodyRefusal;
-use crate::flows::queue_message::QueueError;
+use crate::flows::chat::ChatError;
+use crate::flows::order_message::OrderError;
 
 /// A refusal in Meta's words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,6 +114,12 @@ impl Refusal {
         Self::new(400, 131_053, "Media upload error", details)
     }
 
+    /// It does not fill in what its template wants.
+    #[must_use]
+    pub fn template(details: impl Into<String>) -> Self {
+        Self::new(400, 132_000, "Template does not fit", details)
+    }
+
     /// The person has not written for a day.
     #[must_use]
     pub fn window() -> Self {
@@ -200,24 +207,32 @@ impl Refusal {
     }
 }
 
-impl From<BodyRefusal> for GateError {
-    fn from(error: BodyRefusal) -> Self {
-        match error {
-            BodyRefusal::Missing(_) => Refusal::missing(error.to_string()),
-            BodyRefusal::Invalid(_) => Refusal::invalid(error.to_string()),
-            BodyRefusal::Kind(_) => Refusal::unsupported(error.to_string()),
+impl From<InvalidContent> for GateError {
+    fn from(error: InvalidContent) -> Self {
+        let told = error.to_string();
+        if error.field() == "type" {
+            Refusal::unsupported(told)
+        } else if error.is_missing() {
+            Refusal::missing(told)
+        } else {
+            Refusal::invalid(told)
         }
         .into()
     }
 }
 
-impl From<QueueError> for GateError {
-    fn from(error: QueueError) -> Self {
+impl From<OrderError> for GateError {
+    fn from(error: OrderError) -> Self {
+        let told = error.to_string();
         match error {
-            QueueError::Database(error) => Self::Database(error),
-            // The account is looked up before: it went meanwhile.
-            QueueError::NoSuchAccount => Refusal::unregistered().into(),
-            other => Refusal::invalid(other.to_string()).into(),
+            OrderError::Chat(ChatError::Database(error)) => return Self::Database(error),
+            OrderError::Chat(ChatError::Suspended) => Refusal::suspended(),
+            OrderError::Chat(ChatError::ChannelOff) | OrderError::NoSuchDevice => Refusal::unregistered(),
+            OrderError::Unsayable(_) => Refusal::unsupported(told),
+            OrderError::Template(_) => Refusal::template(told),
+            OrderError::WindowClosed(_) => Refusal::window(),
+            OrderError::Chat(_) | OrderError::NoTarget => Refusal::invalid(told),
         }
+        .into()
     }
 }

@@ -4,31 +4,28 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use cache::{Buckets, CacheKey, Rate, RedisLink};
-use chrono::{TimeDelta, Utc};
 use database::Database;
 use domain::address::ChatAddress;
-use domain::endpoint::Provider;
 use domain::ids::{AccountId, MessageId, ProviderMessageId};
-use domain::message::{InteractiveHeader, InteractiveMessage, Media, MediaSource, MessageContent};
+use domain::message::{
+    InteractiveHeader, InteractiveMessage, Media, MediaSource, MessageContent, MessageSource,
+};
 use domain::message::{MediaReference, TemplateComponent, TemplateParameter};
 use domain::text::Text;
-use messaging::events::send_requested::SendRequested;
-use messaging::outbox::Signal;
 use tenant_isolation::{TenantScope, TenantTransaction};
 use uuid::Uuid;
 
 use super::files::References;
 use super::ids::{self, Meant};
 use super::{GateError, Refusal};
-use crate::flows::cloud_body::{CloudSend, Recipient};
+use crate::flows::cloud_body;
 use crate::flows::media::MediaFlow;
-use crate::flows::queue_message;
+use crate::flows::order_message::{MessageOrder, Through};
+use crate::flows::send_text::Texts;
 use crate::store::gate::{self, MeantRow, NumberRow};
 
 /// How references begin of messages that were ordered at the gate; the rest is the client's.
 pub const REFERENCE: &str = "gate:";
-/// How long after a person's last message everything may be said to them.
-const WINDOW: TimeDelta = TimeDelta::hours(24);
 /// To one person: a burst, then one each six seconds (contract 5).
 const PAIR: (Duration, NonZeroU32) = (Duration::from_secs(6), NonZeroU32::new(45).unwrap());
 
@@ -82,10 +79,8 @@ pub struct GateSender {
     pub references: References,
     /// What is allowed.
     pub limits: GateLimits,
-    /// Wakes the relay.
-    pub relay: Signal,
-    /// Wakes the senders.
-    pub workers: Signal,
+    /// Places messages in their chats.
+    pub texts: Texts,
 }
 
 /// A message that was queued.
@@ -128,7 +123,7 @@ impl GateSender {
         &self,
         scope: &TenantScope,
         number: &NumberRow,
-        order: CloudSend,
+        message: cloud_body::Message,
     ) -> Result<Queued, GateError> {
         if number.tenant_status != "active" {
             return Err(Refusal::suspended().into());
@@ -136,38 +131,34 @@ impl GateSender {
         if number.token_sealed.is_none() {
             return Err(Refusal::unregistered().into());
         }
-        let provider: Provider = number.provider.parse().map_err(|_| Refusal::unregistered())?;
-        can_say(provider, &order.content)?;
         let account = AccountId::from_uuid(number.account_id);
-        let to = self.address(scope, account, &order.to).await?;
-        let (content, quoted) = self
-            .resolve(scope, account, order.content, order.reply_to)
-            .await?;
-        if provider == Provider::Cloud && !matches!(content, MessageContent::Template { .. }) {
-            self.check_window(scope, account, &to).await?;
-        }
-        self.limits.message(scope, &number.number_id, &to).await?;
-        let named = to.phone().map(|phone| phone.as_str().to_owned());
-        let request = SendRequested {
-            request_id: Uuid::now_v7(),
-            account_id: account,
-            to: to.as_str().to_owned(),
-            text: String::new(),
-            content: Some(content),
-            quoted,
-            reference: Some(format!("{REFERENCE}{}", order.callback_data.unwrap_or_default())),
+        let user_id = match &message.to {
+            ChatAddress::User(user) => Some(user.as_str().to_owned()),
+            _ => None,
         };
-        let queued = queue_message::queue(&self.db, &self.relay, &self.workers, scope, &request).await?;
-        // A fresh request id was never taken before.
-        let message = queued.ok_or_else(Refusal::away)?;
+        let to = self.address(scope, account, message.to).await?;
+        let (content, answers) = self
+            .resolve(scope, account, message.content, message.answers)
+            .await?;
+        self.limits.message(scope, &number.number_id, &to).await?;
+        let wa_id = to.phone().map(|phone| phone.as_str().to_owned());
+        let order = MessageOrder {
+            to,
+            through: Through::Device(account),
+            content,
+            answers,
+            source: MessageSource::Api,
+            reference: Some(format!("{REFERENCE}{}", message.reference.unwrap_or_default())),
+            try_anyway: false,
+            wait: false,
+            key: None,
+        };
+        let taken = self.texts.order(scope, order).await?;
         metrics::counter!("kanal_gate_messages_total").increment(1);
         Ok(Queued {
-            message,
-            wa_id: named,
-            user_id: match &order.to {
-                Recipient::User(user) => Some(user.as_str().to_owned()),
-                Recipient::Phone(_) | Recipient::Group(_) => None,
-            },
+            message: taken.id,
+            wa_id,
+            user_id,
         })
     }
 
@@ -214,22 +205,19 @@ impl GateSender {
         &self,
         scope: &TenantScope,
         account: AccountId,
-        to: &Recipient,
+        to: ChatAddress,
     ) -> Result<ChatAddress, GateError> {
-        match to {
-            Recipient::Phone(phone) => Ok(ChatAddress::Phone(phone.clone())),
-            Recipient::Group(address) => Ok(address.clone()),
-            Recipient::User(user) => {
-                let Some(chat) = ids::chat_of_user(user.as_str()) else {
-                    return Ok(ChatAddress::User(user.clone()));
-                };
-                let mut tx = TenantTransaction::begin(&self.db, scope, "find gate person").await?;
-                let person = gate::person(&mut tx, account, chat).await?;
-                tx.commit().await?;
-                let address = person.and_then(|person| ChatAddress::parse(&person.address).ok());
-                address.ok_or_else(|| Refusal::invalid("recipient is nobody this number knows").into())
-            }
-        }
+        let ChatAddress::User(user) = &to else {
+            return Ok(to);
+        };
+        let Some(chat) = ids::chat_of_user(user.as_str()) else {
+            return Ok(to);
+        };
+        let mut tx = TenantTransaction::begin(&self.db, scope, "find gate person").await?;
+        let person = gate::person(&mut tx, account, chat).await?;
+        tx.commit().await?;
+        let address = person.and_then(|person| ChatAddress::parse(&person.address).ok());
+        address.ok_or_else(|| Refusal::invalid("recipient is nobody this number knows").into())
     }
 
     /// Puts in what ids mean.
@@ -238,12 +226,12 @@ impl GateSender {
         scope: &TenantScope,
         account: AccountId,
         content: MessageContent,
-        reply_to: Option<String>,
+        answers: Option<ProviderMessageId>,
     ) -> Result<(MessageContent, Option<ProviderMessageId>), GateError> {
-        let quoted = match reply_to {
+        let quoted = match answers {
             // Meta, too, drops the quote of a message that is not known.
             Some(id) => self
-                .meant(scope, account, &id)
+                .meant(scope, account, id.as_str())
                 .await?
                 .and_then(|row| ProviderMessageId::parse(row.provider_message_id).ok()),
             None => None,
@@ -329,38 +317,5 @@ impl GateSender {
         let uuid = ids::media(id).ok_or_else(unknown)?;
         let file = self.media.find(scope, MessageId::from_uuid(uuid)).await?;
         Ok((uuid, file.ok_or_else(unknown)?))
-    }
-
-    /// Meta decides in the end; what we know to be refused is refused at once.
-    async fn check_window(
-        &self,
-        scope: &TenantScope,
-        account: AccountId,
-        to: &ChatAddress,
-    ) -> Result<(), GateError> {
-        let mut tx = TenantTransaction::begin(&self.db, scope, "look at gate window").await?;
-        let last = gate::last_inbound(&mut tx, account, to.as_str()).await?;
-        tx.commit().await?;
-        if last.is_some_and(|at| Utc::now() - at < WINDOW) {
-            Ok(())
-        } else {
-            Err(Refusal::window().into())
-        }
-    }
-}
-
-/// What the account's provider can say at all.
-fn can_say(provider: Provider, content: &MessageContent) -> Result<(), GateError> {
-    let kind = match content {
-        MessageContent::Template { .. } => "template",
-        MessageContent::Interactive { .. } => "interactive",
-        _ => return Ok(()),
-    };
-    match provider {
-        Provider::Cloud => Ok(()),
-        Provider::Genfity | Provider::Gowa => Err(Refusal::unsupported(format!(
-            "Messages of the type {kind} cannot be sent by this number: it is not one of the Cloud API"
-        ))
-        .into()),
     }
 }
