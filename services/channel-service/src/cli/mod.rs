@@ -1,27 +1,27 @@
 //! The commands an operator runs beside the service. Each prints one JSON object; secrets come by environment, never
 //! on the command line, where every user of the machine could read them.
 
+mod dead_letters;
+mod gate;
+
 use anyhow::Context as _;
 use cache::RedisLink;
-use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use database::{Database, SchemaNames};
-use domain::ids::{MessageId, TenantId};
+use domain::ids::TenantId;
 use domain::tenant::TenantStatus;
 use domain::user::{EmailAddress, Role};
-use messaging::outbox::Signal;
 use runtime::config::SettingsReader;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use tenant_isolation::{TenantScope, TenantTransaction};
-use uuid::Uuid;
+
+pub use dead_letters::{DeadLetterCommand, dead_letters};
+pub use gate::{GateCommand, gate};
 
 use crate::config::{ChoreSettings, MigrateSettings};
-use crate::flows::dead_letter::{self, Replayed, Wake};
-use crate::flows::gate::{deliver, token};
 use crate::flows::register_account::{NewAccount, register};
 use crate::flows::route_account::AccountRoutes;
 use crate::flows::tenant::{Actor, KeptPlacesChange};
-use crate::store::dead_letter::DeadLetterFilter;
 use crate::wiring::endpoints_of_environment;
 use crate::{flows, store};
 
@@ -166,128 +166,6 @@ pub enum UserCommand {
     },
 }
 
-/// Commands about the gate in the shape of Meta's Cloud API.
-#[derive(Debug, Subcommand)]
-pub enum GateCommand {
-    /// Make a token for all of a tenant's numbers. It is printed this once.
-    Token {
-        /// The tenant's id.
-        #[arg(long)]
-        tenant: TenantId,
-        /// What it is for.
-        #[arg(long)]
-        name: String,
-    },
-    /// List a tenant's tokens, without the tokens themselves.
-    Tokens {
-        /// The tenant's id.
-        #[arg(long)]
-        tenant: TenantId,
-    },
-    /// Take a token back.
-    Revoke {
-        /// The tenant's id.
-        #[arg(long)]
-        tenant: TenantId,
-        /// The token's id.
-        #[arg(long)]
-        token: Uuid,
-    },
-    /// List webhooks that were put aside after their last attempt, without what is in them.
-    Parked {
-        /// The tenant's id.
-        #[arg(long)]
-        tenant: TenantId,
-        /// Most webhooks to list.
-        #[arg(long, default_value_t = 100)]
-        limit: u16,
-    },
-    /// Try a webhook again that was put aside, in its old place in its chat.
-    Replay {
-        /// The tenant's id.
-        #[arg(long)]
-        tenant: TenantId,
-        /// The webhook's id.
-        #[arg(long)]
-        delivery: Uuid,
-    },
-}
-
-/// Commands about messages that were put aside.
-#[derive(Debug, Subcommand)]
-pub enum DeadLetterCommand {
-    /// List messages that are not tried again by themselves, those first that have lain longest. Without their words.
-    List(ListDeadLetters),
-    /// Show one of a tenant's, with what it says and what was tried.
-    Show {
-        /// The tenant's id.
-        #[arg(long)]
-        tenant: TenantId,
-        /// The message's id.
-        #[arg(long)]
-        message: MessageId,
-    },
-    /// Queue one of a tenant's again, or every one that the filter means, in its old place in its chat.
-    Replay(ReplayDeadLetters),
-}
-
-/// Arguments of `deadletter list`.
-#[derive(Debug, Args)]
-pub struct ListDeadLetters {
-    /// The tenant's id; everybody's without it.
-    #[arg(long)]
-    tenant: Option<TenantId>,
-    #[command(flatten)]
-    filter: FilterArguments,
-}
-
-/// Arguments of `deadletter replay`.
-#[derive(Debug, Args)]
-pub struct ReplayDeadLetters {
-    /// The tenant's id.
-    #[arg(long)]
-    tenant: TenantId,
-    /// The message's id; without it, the filter says which ones.
-    #[arg(long, conflicts_with_all = ["reason", "older_than", "newer_than"])]
-    message: Option<MessageId>,
-    #[command(flatten)]
-    filter: FilterArguments,
-}
-
-/// Which dead letters are meant.
-#[derive(Debug, Args)]
-pub struct FilterArguments {
-    /// Put aside for this reason, e.g. `no_session`.
-    #[arg(long)]
-    reason: Option<String>,
-    /// Put aside before this time (RFC 3339).
-    #[arg(long)]
-    older_than: Option<DateTime<Utc>>,
-    /// Put aside at or after this time (RFC 3339).
-    #[arg(long)]
-    newer_than: Option<DateTime<Utc>>,
-    /// At most so many.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=dead_letter::MOST))]
-    limit: i64,
-}
-
-impl From<FilterArguments> for DeadLetterFilter {
-    fn from(arguments: FilterArguments) -> Self {
-        let FilterArguments {
-            reason,
-            older_than,
-            newer_than,
-            limit,
-        } = arguments;
-        Self {
-            reason,
-            older_than,
-            newer_than,
-            limit,
-        }
-    }
-}
-
 /// Brings the schema up to date. Returns what to print.
 ///
 /// # Errors
@@ -313,11 +191,7 @@ pub async fn account(settings: ChoreSettings, command: AccountCommand) -> anyhow
         "HMAC_KEY and --unsigned contradict each other"
     );
 
-    let db = Database::new(
-        &settings.database,
-        SchemaNames::of_service(crate::SCHEMA),
-        settings.pool,
-    )?;
+    let db = database(&settings)?;
     let redis = RedisLink::new(&settings.redis, &settings.redis_prefix).context("REDIS_URL")?;
     let routes = AccountRoutes::new(db.clone(), redis);
     let endpoints = endpoints_of_environment().await?;
@@ -340,11 +214,7 @@ pub async fn account(settings: ChoreSettings, command: AccountCommand) -> anyhow
 /// # Errors
 /// When the settings are wrong, or there is no such tenant.
 pub async fn tenant(settings: ChoreSettings, command: TenantCommand) -> anyhow::Result<serde_json::Value> {
-    let db = Database::new(
-        &settings.database,
-        SchemaNames::of_service(crate::SCHEMA),
-        settings.pool,
-    )?;
+    let db = database(&settings)?;
     let actor = Actor::operator();
     match command {
         TenantCommand::Create { tenant, name } => {
@@ -438,11 +308,7 @@ async fn set_status(
 /// # Errors
 /// When the settings are wrong, or the user is not what the command needs.
 pub async fn user(settings: ChoreSettings, command: UserCommand) -> anyhow::Result<serde_json::Value> {
-    let db = Database::new(
-        &settings.database,
-        SchemaNames::of_service(crate::SCHEMA),
-        settings.pool,
-    )?;
+    let db = database(&settings)?;
     match command {
         UserCommand::Create {
             email,
@@ -496,116 +362,7 @@ fn password_from_environment() -> anyhow::Result<(SecretString, Option<String>)>
     })
 }
 
-/// Runs a command about the gate. Returns what to print.
-///
-/// # Errors
-/// When the settings are wrong, or there is nothing of the id.
-pub async fn gate(settings: ChoreSettings, command: GateCommand) -> anyhow::Result<serde_json::Value> {
-    let db = Database::new(
-        &settings.database,
-        SchemaNames::of_service(crate::SCHEMA),
-        settings.pool,
-    )?;
-    let actor = Actor::operator();
-    match command {
-        GateCommand::Token { tenant, name } => {
-            let fits = (1..=token::LONGEST_NAME).contains(&name.chars().count());
-            anyhow::ensure!(fits, "the name must have 1 to {} characters", token::LONGEST_NAME);
-            let scope = TenantScope::named_by_operator(tenant);
-            let made = token::create(&db, &scope, &name, &actor).await?;
-            Ok(serde_json::json!({"id": made.id, "name": name, "token": made.token.expose_secret()}))
-        }
-        GateCommand::Tokens { tenant } => {
-            let rows = token::list(&db, &TenantScope::named_by_operator(tenant)).await?;
-            let tokens: Vec<serde_json::Value> = rows
-                .iter()
-                .map(|row| {
-                    serde_json::json!({"id": row.id, "name": row.name, "created_at": row.created_at,
-                        "created_by": row.created_by})
-                })
-                .collect();
-            Ok(serde_json::json!({ "tokens": tokens }))
-        }
-        GateCommand::Revoke { tenant, token: id } => {
-            let scope = TenantScope::named_by_operator(tenant);
-            let found = token::revoke(&db, &scope, id, &actor).await?;
-            anyhow::ensure!(found, "tenant {} has no such token", scope.tenant());
-            Ok(serde_json::json!({"id": id, "revoked": true}))
-        }
-        GateCommand::Parked { tenant, limit } => {
-            let scope = TenantScope::named_by_operator(tenant);
-            let parked = deliver::parked(&db, &scope, limit.into()).await?;
-            Ok(serde_json::json!({"tenant_id": scope.tenant(), "parked": parked}))
-        }
-        GateCommand::Replay { tenant, delivery } => {
-            let scope = TenantScope::named_by_operator(tenant);
-            let found = deliver::replay(&db, &scope, delivery, &actor).await?;
-            anyhow::ensure!(found, "tenant {} has no such webhook put aside", scope.tenant());
-            Ok(serde_json::json!({"id": delivery, "replayed": true}))
-        }
-    }
-}
-
-/// Runs a command about messages that were put aside. Returns what to print.
-///
-/// # Errors
-/// When the settings are wrong, or there is no such dead letter.
-pub async fn dead_letters(
-    settings: ChoreSettings,
-    command: DeadLetterCommand,
-) -> anyhow::Result<serde_json::Value> {
-    let db = Database::new(
-        &settings.database,
-        SchemaNames::of_service(crate::SCHEMA),
-        settings.pool,
-    )?;
-    let actor = Actor::operator();
-    match command {
-        DeadLetterCommand::List(ListDeadLetters { tenant, filter }) => {
-            let filter = filter.into();
-            let rows = match tenant.map(TenantScope::named_by_operator) {
-                Some(scope) => dead_letter::list(&db, &scope, &filter).await?,
-                None => dead_letter::list_all(&db, &filter).await?,
-            };
-            Ok(serde_json::json!({"dead_letters": rows}))
-        }
-        DeadLetterCommand::Show { tenant, message } => {
-            let scope = TenantScope::named_by_operator(tenant);
-            let found = dead_letter::show(&db, &scope, message, &actor).await?;
-            let Some(letter) = found else {
-                anyhow::bail!("tenant {} has no such message put aside", scope.tenant());
-            };
-            Ok(serde_json::json!({
-                "dead_letter": letter.row, "to": letter.words.address, "text": letter.words.body,
-                "reference": letter.words.reference, "attempts": letter.attempts,
-            }))
-        }
-        DeadLetterCommand::Replay(ReplayDeadLetters {
-            tenant,
-            message,
-            filter,
-        }) => {
-            let scope = TenantScope::named_by_operator(tenant);
-            // The service runs elsewhere and finds the work by looking.
-            let (relay, senders) = (Signal::default(), Signal::default());
-            let wake = Wake {
-                relay: &relay,
-                senders: &senders,
-            };
-            let replayed = match message {
-                Some(id) => match dead_letter::replay(&db, wake, &scope, id, &actor).await? {
-                    Replayed::Queued => vec![id],
-                    Replayed::NotThere => {
-                        anyhow::bail!("tenant {} has no such message put aside", scope.tenant())
-                    }
-                    Replayed::MayBeOutElsewhere => anyhow::bail!(
-                        "the message may have gone out through the endpoint that tenant {} has left",
-                        scope.tenant()
-                    ),
-                },
-                None => dead_letter::replay_all(&db, wake, &scope, &filter.into(), &actor).await?,
-            };
-            Ok(serde_json::json!({"tenant_id": scope.tenant(), "replayed": replayed}))
-        }
-    }
+fn database(settings: &ChoreSettings) -> anyhow::Result<Database> {
+    let names = SchemaNames::of_service(crate::SCHEMA);
+    Ok(Database::new(&settings.database, names, settings.pool)?)
 }

@@ -1,0 +1,221 @@
+//! What people send.
+
+use super::*;
+
+#[test]
+fn what_people_send_is_handed_out_as_what_it_is() {
+    use MediaKind::{Audio, Document, Image, Sticker, Video, Voice};
+    let good: Vec<(&str, Vec<u8>, MediaKind, &str, &str)> = vec![
+        ("a photo", jpeg(), Image, "image/jpeg", "image/jpeg"),
+        (
+            "a PNG that a phone calls JPEG",
+            png(),
+            Image,
+            "image/jpeg",
+            "image/png",
+        ),
+        ("a sticker", webp(), Sticker, "image/webp", "image/webp"),
+        (
+            "a moving sticker",
+            zip(&["animation/animation.json"]),
+            Sticker,
+            "application/was",
+            "application/zip",
+        ),
+        (
+            "a photo sent as a file",
+            jpeg(),
+            Document,
+            "image/jpeg",
+            "image/jpeg",
+        ),
+        (
+            "a voice note",
+            ogg(),
+            Voice,
+            "audio/ogg; codecs=opus",
+            "audio/ogg",
+        ),
+        (
+            "a film",
+            film(b"isom", &[b"vide", b"soun"]),
+            Video,
+            "video/mp4",
+            "video/mp4",
+        ),
+        (
+            "a film of a phone",
+            film(b"3gp4", &[b"vide"]),
+            Video,
+            "video/3gpp",
+            "video/3gpp",
+        ),
+        (
+            "a film of an iPhone",
+            film(b"qt  ", &[b"vide"]),
+            Video,
+            "video/mp4",
+            "video/quicktime",
+        ),
+        (
+            "a recording of Android",
+            film(b"mp42", &[b"soun"]),
+            Audio,
+            "audio/mp4",
+            "audio/mp4",
+        ),
+        (
+            "a recording with its own brand",
+            film(b"M4A ", &[]),
+            Audio,
+            "audio/mp4",
+            "audio/mp4",
+        ),
+        (
+            "a film whose tracks cannot be read",
+            film(b"isom", &[]),
+            Video,
+            "video/mp4",
+            "video/mp4",
+        ),
+        (
+            "an MP3",
+            padded(b"\xff\xfb\x90\x64"),
+            Audio,
+            "audio/mpeg",
+            "audio/mpeg",
+        ),
+        (
+            "an MP3 with a tag",
+            padded(b"ID3\x04\0\0\0\0\0\x04TAGS\xff\xfb\x90\x64"),
+            Audio,
+            "audio/mpeg",
+            "audio/mpeg",
+        ),
+        (
+            "an AAC",
+            padded(b"\xff\xf1\x50\x80"),
+            Audio,
+            "audio/aac",
+            "audio/aac",
+        ),
+        (
+            "an AAC with a tag",
+            padded(b"ID3\x04\0\0\0\0\0\x04TAGS\xff\xf1\x50\x80"),
+            Audio,
+            "audio/aac",
+            "audio/aac",
+        ),
+        ("an AMR", padded(b"#!AMR\n\x3c"), Voice, "audio/amr", "audio/amr"),
+        ("a PDF", pdf(), Document, "application/pdf", "application/pdf"),
+        (
+            "a PDF behind a mark",
+            joined(&[b"\xef\xbb\xbf", &pdf()]),
+            Document,
+            "application/pdf",
+            "application/pdf",
+        ),
+        (
+            "a Word document",
+            document("word/document.xml"),
+            Document,
+            DOCX,
+            DOCX,
+        ),
+        (
+            "an Excel document",
+            document("xl/workbook.xml"),
+            Document,
+            XLSX,
+            XLSX,
+        ),
+        (
+            "a PowerPoint document",
+            document("ppt/presentation.xml"),
+            Document,
+            PPTX,
+            PPTX,
+        ),
+        (
+            "an old Word document",
+            compound(&["/WordDocument"], None),
+            Document,
+            DOC,
+            DOC,
+        ),
+        (
+            "an old Excel document",
+            compound(&["/Workbook"], None),
+            Document,
+            "application/vnd.ms-excel",
+            "application/vnd.ms-excel",
+        ),
+        (
+            "a locked document",
+            compound(&["/EncryptedPackage", "/EncryptionInfo"], None),
+            Document,
+            DOCX,
+            DOCX,
+        ),
+        (
+            "an archive",
+            zip(&["surat.txt"]),
+            Document,
+            "application/zip",
+            "application/zip",
+        ),
+        (
+            "a book",
+            zip(&["mimetype", "META-INF/container.xml"]),
+            Document,
+            "application/epub+zip",
+            "application/epub+zip",
+        ),
+        (
+            "an open document",
+            zip(&["mimetype", "content.xml"]),
+            Document,
+            "application/vnd.oasis.opendocument.text",
+            "application/zip",
+        ),
+        (
+            "a text",
+            b"Kepada Yth. Kepala Desa\r\n".to_vec(),
+            Document,
+            "text/plain",
+            "text/plain",
+        ),
+        (
+            "a table",
+            b"nama;alamat\nBudi;Dusun 1\n".to_vec(),
+            Document,
+            "text/csv",
+            "text/csv",
+        ),
+        (
+            "a table in an old character set",
+            b"nama;alamat\nAndr\xe9;Dusun 1\n".to_vec(),
+            Document,
+            "text/csv",
+            "text/csv",
+        ),
+        (
+            "something of one's own",
+            padded(b"\x01\x02\x03\x04"),
+            Document,
+            "application/x-own",
+            "application/octet-stream",
+        ),
+        (
+            "something nobody named",
+            padded(b"\x01\x02\x03\x04"),
+            Document,
+            "",
+            "application/octet-stream",
+        ),
+    ];
+    for (what, bytes, kind, declared, mime) in good {
+        let found = look_at(&bytes, kind, declared);
+        assert_eq!((found.file_type.mime, found.suspicion), (mime, None), "{what}");
+    }
+}
