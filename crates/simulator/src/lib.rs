@@ -12,6 +12,7 @@
 mod api;
 mod chatwoot;
 mod control;
+mod delivery;
 mod faults;
 mod gowa;
 mod graph;

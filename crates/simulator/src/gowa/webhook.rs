@@ -7,6 +7,7 @@ use chrono::{SecondsFormat, Utc};
 use serde_json::{Value, json};
 
 use super::state::{GowaDelivery, GowaDevice, GowaState, bare};
+use crate::delivery::{Attempt, Webhook, deliver};
 use crate::faults::FaultTarget;
 use crate::hub::{Hub, body_start, chain, lock};
 use crate::signature::hmac_sha256_hex;
@@ -38,7 +39,7 @@ pub(super) fn emit(hub: &Arc<Hub>, state: &mut GowaState, device: &GowaDevice, e
         return;
     };
     let shared = Arc::clone(hub);
-    hub.spawn(async move { deliver(&shared, Arc::new(outgoing)).await });
+    hub.spawn(async move { deliver(&shared, &Arc::new(outgoing)).await });
 }
 
 /// The event as it would be posted; nothing if nobody is to get it. A device's own webhook replaces the one for all.
@@ -89,87 +90,42 @@ fn prepare(state: &mut GowaState, device: &GowaDevice, event: &Event<'_>) -> Opt
     })
 }
 
-async fn deliver(hub: &Arc<Hub>, outgoing: Arc<Outgoing>) {
-    let fate = lock(&hub.faults).for_event(FaultTarget::GowaWebhook);
-    if !fate.hold.is_zero() {
-        tokio::time::sleep(fate.hold).await;
-    }
-    if fate.concurrent {
-        for copy in 1..=fate.copies {
-            let (shared, outgoing) = (Arc::clone(hub), Arc::clone(&outgoing));
-            hub.spawn(async move { with_retries(&shared, &outgoing, copy).await });
-        }
-    }
-    with_retries(hub, &outgoing, 0).await;
-    if !fate.concurrent {
-        for copy in 1..=fate.copies {
-            with_retries(hub, &outgoing, copy).await;
-        }
-    }
-}
+impl Webhook for Outgoing {
+    const TARGET: FaultTarget = FaultTarget::GowaWebhook;
 
-async fn with_retries(hub: &Arc<Hub>, outgoing: &Outgoing, copy: u32) {
-    let mut attempt: u32 = 1;
-    while !attempt_once(hub, outgoing, attempt, copy).await {
-        // Looked up each time, because tests shorten the schedule while events are waiting.
-        let pauses = lock(&hub.gowa).settings.retry_pauses_ms.clone();
-        let Some(pause) = pauses.get(attempt as usize - 1) else {
-            return;
-        };
-        tokio::time::sleep(Duration::from_millis(*pause)).await;
-        attempt += 1;
+    fn pauses(hub: &Hub) -> Vec<u64> {
+        lock(&hub.gowa).settings.retry_pauses_ms.clone()
     }
-}
 
-/// One attempt, journalled. True if it was accepted.
-async fn attempt_once(hub: &Arc<Hub>, outgoing: &Outgoing, attempt: u32, copy: u32) -> bool {
-    let fate = lock(&hub.faults).for_attempt(FaultTarget::GowaWebhook);
-    if !fate.delay.is_zero() {
-        tokio::time::sleep(fate.delay).await;
+    async fn post(&self, hub: &Hub) -> Result<(u16, String), String> {
+        let response = hub
+            .wa_client
+            .post(&self.url)
+            .timeout(Duration::from_secs(10))
+            .header("content-type", "application/json")
+            .header("x-hub-signature-256", &self.signature)
+            .body(self.body.clone())
+            .send()
+            .await
+            .map_err(|error| chain(&error))?;
+        let status = response.status().as_u16();
+        let start = body_start(response).await.map_err(|error| chain(&error))?;
+        Ok((status, start))
     }
-    let outcome = if fate.cut {
-        Err("cut on purpose, nothing was sent".to_owned())
-    } else {
-        let answered = post(hub, outgoing).await;
-        if fate.lose_answer {
-            Err("sent, answer lost on purpose".to_owned())
-        } else {
-            answered
-        }
-    };
-    let moment = hub.now();
-    let (status, error, response) = match outcome {
-        Ok((status, response)) => (Some(status), None, response),
-        Err(error) => (None, Some(error), String::new()),
-    };
-    lock(&hub.gowa).deliveries.push(|seq| GowaDelivery {
-        seq,
-        moment,
-        event_id: outgoing.event_id,
-        device: outgoing.device.clone(),
-        event: outgoing.event.clone(),
-        message_id: outgoing.message_id.clone(),
-        attempt,
-        copy,
-        status,
-        error,
-        response,
-    });
-    status.is_some_and(|status| (200..300).contains(&status))
-}
 
-async fn post(hub: &Hub, outgoing: &Outgoing) -> Result<(u16, String), String> {
-    let response = hub
-        .wa_client
-        .post(&outgoing.url)
-        .timeout(Duration::from_secs(10))
-        .header("content-type", "application/json")
-        .header("x-hub-signature-256", &outgoing.signature)
-        .body(outgoing.body.clone())
-        .send()
-        .await
-        .map_err(|error| chain(&error))?;
-    let status = response.status().as_u16();
-    let start = body_start(response).await.map_err(|error| chain(&error))?;
-    Ok((status, start))
+    fn note(&self, hub: &Hub, attempt: Attempt) {
+        lock(&hub.gowa).deliveries.push(|seq| GowaDelivery {
+            seq,
+            moment: attempt.moment,
+            event_id: self.event_id,
+            device: self.device.clone(),
+            event: self.event.clone(),
+            message_id: self.message_id.clone(),
+            attempt: attempt.attempt,
+            copy: attempt.copy,
+            status: attempt.status,
+            error: attempt.error,
+            response: attempt.response,
+        });
+    }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::state::{GraphCallback, GraphDelivery, GraphState, GraphVerification};
+use crate::delivery::{Attempt, Webhook, copies_at_once, deliver, with_retries};
 use crate::faults::FaultTarget;
 use crate::hub::{Hub, body_start, chain, lock};
 use crate::signature::hmac_sha256_hex;
@@ -97,23 +98,20 @@ fn post_text(
     });
     state.keep(Arc::clone(&outgoing));
     let shared = Arc::clone(hub);
-    hub.spawn(async move { deliver(&shared, outgoing).await });
+    hub.spawn(async move { deliver(&shared, &outgoing).await });
     state.events
 }
 
 /// Sends a webhook that was sent before once more, `copies` times, at the same time or one after another.
 pub(super) fn again(hub: &Arc<Hub>, outgoing: &Arc<Outgoing>, copies: u32, concurrent: bool) {
     if concurrent {
-        for copy in 1..=copies {
-            let (shared, outgoing) = (Arc::clone(hub), Arc::clone(outgoing));
-            hub.spawn(async move { with_retries(&shared, &outgoing, copy).await });
-        }
+        copies_at_once(hub, outgoing, copies);
         return;
     }
     let (shared, outgoing) = (Arc::clone(hub), Arc::clone(outgoing));
     hub.spawn(async move {
         for copy in 1..=copies {
-            with_retries(&shared, &outgoing, copy).await;
+            with_retries(&shared, outgoing.as_ref(), copy).await;
         }
     });
 }
@@ -226,89 +224,52 @@ pub(super) fn as_meta_writes(json: &str) -> String {
     text
 }
 
-async fn deliver(hub: &Arc<Hub>, outgoing: Arc<Outgoing>) {
-    let fate = lock(&hub.faults).for_event(FaultTarget::GraphWebhook);
-    if !fate.hold.is_zero() {
-        tokio::time::sleep(fate.hold).await;
-    }
-    if fate.concurrent {
-        again(hub, &outgoing, fate.copies, true);
-    }
-    with_retries(hub, &outgoing, 0).await;
-    if !fate.concurrent {
-        for copy in 1..=fate.copies {
-            with_retries(hub, &outgoing, copy).await;
-        }
-    }
-}
+impl Webhook for Outgoing {
+    const TARGET: FaultTarget = FaultTarget::GraphWebhook;
 
-async fn with_retries(hub: &Arc<Hub>, outgoing: &Outgoing, copy: u32) {
-    let mut attempt: u32 = 1;
-    while !attempt_once(hub, outgoing, attempt, copy).await {
-        // Looked up each time, because tests shorten the schedule while webhooks are waiting.
-        let pauses = lock(&hub.graph).settings.retry_pauses_ms.clone();
-        let Some(pause) = pauses.get(attempt as usize - 1) else {
-            return;
-        };
-        tokio::time::sleep(Duration::from_millis(*pause)).await;
-        attempt += 1;
+    fn pauses(hub: &Hub) -> Vec<u64> {
+        lock(&hub.graph).settings.retry_pauses_ms.clone()
     }
-}
 
-/// One attempt, journalled. True if it was accepted.
-async fn attempt_once(hub: &Arc<Hub>, outgoing: &Outgoing, attempt: u32, copy: u32) -> bool {
-    let fate = lock(&hub.faults).for_attempt(FaultTarget::GraphWebhook);
-    if !fate.delay.is_zero() {
-        tokio::time::sleep(fate.delay).await;
+    /// Nothing else will do (contract 2.2).
+    fn is_accepted(status: u16) -> bool {
+        status == 200
     }
-    let outcome = if fate.cut {
-        Err("cut on purpose, nothing was sent".to_owned())
-    } else {
-        let answered = post(hub, outgoing).await;
-        if fate.lose_answer {
-            Err("sent, answer lost on purpose".to_owned())
-        } else {
-            answered
-        }
-    };
-    let moment = hub.now();
-    let (status, error, response) = match outcome {
-        Ok((status, response)) => (Some(status), None, response),
-        Err(error) => (None, Some(error), String::new()),
-    };
-    lock(&hub.graph).deliveries.push(|seq| GraphDelivery {
-        seq,
-        moment,
-        event_id: outgoing.event_id,
-        url: outgoing.url.clone(),
-        updates: outgoing.updates,
-        items: outgoing.items.clone(),
-        attempt,
-        copy,
-        status,
-        error,
-        response,
-    });
-    status == Some(200)
-}
 
-async fn post(hub: &Hub, outgoing: &Outgoing) -> Result<(u16, String), String> {
-    let timeout = Duration::from_millis(lock(&hub.graph).settings.webhook_timeout_ms);
-    // Meta follows no redirects, and neither does this client.
-    let response = hub
-        .chatwoot_client
-        .post(&outgoing.url)
-        .timeout(timeout)
-        .header("content-type", "application/json")
-        .header("user-agent", "facebookexternalua")
-        .header("x-hub-signature-256", &outgoing.signature)
-        .body(outgoing.body.clone())
-        .send()
-        .await
-        .map_err(|error| chain(&error))?;
-    let status = response.status().as_u16();
-    let start = body_start(response).await.map_err(|error| chain(&error))?;
-    Ok((status, start))
+    async fn post(&self, hub: &Hub) -> Result<(u16, String), String> {
+        let timeout = Duration::from_millis(lock(&hub.graph).settings.webhook_timeout_ms);
+        // Meta follows no redirects, and neither does this client.
+        let response = hub
+            .chatwoot_client
+            .post(&self.url)
+            .timeout(timeout)
+            .header("content-type", "application/json")
+            .header("user-agent", "facebookexternalua")
+            .header("x-hub-signature-256", &self.signature)
+            .body(self.body.clone())
+            .send()
+            .await
+            .map_err(|error| chain(&error))?;
+        let status = response.status().as_u16();
+        let start = body_start(response).await.map_err(|error| chain(&error))?;
+        Ok((status, start))
+    }
+
+    fn note(&self, hub: &Hub, attempt: Attempt) {
+        lock(&hub.graph).deliveries.push(|seq| GraphDelivery {
+            seq,
+            moment: attempt.moment,
+            event_id: self.event_id,
+            url: self.url.clone(),
+            updates: self.updates,
+            items: self.items.clone(),
+            attempt: attempt.attempt,
+            copy: attempt.copy,
+            status: attempt.status,
+            error: attempt.error,
+            response: attempt.response,
+        });
+    }
 }
 
 /// Asks a callback whose it is (contract 1).

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::control::ControlError;
 use super::inbound::{self, Inbound};
-use super::webhook;
+use crate::delivery::deliver_until_accepted;
 use crate::hub::{Hub, lock};
 use crate::journal::new_stream;
 
@@ -145,7 +145,7 @@ async fn write_chat(hub: &Arc<Hub>, stream: &InboundStream, id: u64, chat: u64, 
             Err(error) => return give_up(hub, id, &error),
         };
         update(hub, id, |progress| progress.sent += 1);
-        webhook::deliver_until_accepted(hub, Arc::new(outgoing), AGAIN_AFTER).await;
+        deliver_until_accepted(hub, &Arc::new(outgoing), AGAIN_AFTER).await;
         update(hub, id, |progress| {
             progress.accepted += 1;
             progress.done |= progress.accepted == progress.messages;

@@ -1,14 +1,14 @@
 //! Delivery of events: who gets them, in what form, signed with what, and how often it is tried (§9, §10).
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
 use super::events;
 use super::state::{DeliveryAttempt, WaState, WebhookFormat};
+use crate::delivery::{Attempt, Webhook, deliver};
 use crate::faults::FaultTarget;
-use crate::hub::{Hub, body_start, chain, lock, milliseconds};
+use crate::hub::{Hub, body_start, chain, lock};
 use crate::signature::{escape_html_in_json, hmac_sha256_hex};
 
 /// An event as it will be posted, the same bytes at every attempt.
@@ -105,114 +105,46 @@ pub(super) fn prepare(
     })
 }
 
-/// Delivers one event with everything that faults add to it.
-async fn deliver(hub: &Arc<Hub>, outgoing: &Arc<Outgoing>) {
-    let copies = start_copies(hub, outgoing).await;
-    with_retries(hub, outgoing, 0).await;
-    for copy in copies {
-        with_retries(hub, outgoing, copy).await;
-    }
-}
+impl Webhook for Outgoing {
+    const TARGET: FaultTarget = FaultTarget::WaWebhook;
 
-/// Delivers one event until it is accepted, however often that takes. For streams, which must not lose their place.
-pub(super) async fn deliver_until_accepted(hub: &Arc<Hub>, outgoing: Arc<Outgoing>, pause: Duration) {
-    let copies = start_copies(hub, &outgoing).await;
-    let mut attempt = 1;
-    while !attempt_once(hub, &outgoing, attempt, 0).await {
-        tokio::time::sleep(pause).await;
-        attempt += 1;
+    fn pauses(hub: &Hub) -> Vec<u64> {
+        lock(&hub.wa).settings.retry_delays_ms.clone()
     }
-    for copy in copies {
-        with_retries(hub, &outgoing, copy).await;
-    }
-}
 
-/// Holds the event back if it is to be reordered and starts the duplicates that run beside it. What comes back are the
-/// duplicates that are to follow it.
-async fn start_copies(hub: &Arc<Hub>, outgoing: &Arc<Outgoing>) -> std::ops::Range<u32> {
-    let fate = lock(&hub.faults).for_event(FaultTarget::WaWebhook);
-    if !fate.hold.is_zero() {
-        tokio::time::sleep(fate.hold).await;
-    }
-    if !fate.concurrent {
-        return 1..fate.copies + 1;
-    }
-    for copy in 1..=fate.copies {
-        let (shared, outgoing) = (Arc::clone(hub), Arc::clone(outgoing));
-        hub.spawn(async move { with_retries(&shared, &outgoing, copy).await });
-    }
-    1..1
-}
-
-async fn with_retries(hub: &Arc<Hub>, outgoing: &Outgoing, copy: u32) {
-    let mut attempt: u32 = 1;
-    while !attempt_once(hub, outgoing, attempt, copy).await {
-        // Looked up each time, because tests shorten the schedule while events are waiting.
-        let delays = lock(&hub.wa).settings.retry_delays_ms.clone();
-        let Some(delay) = delays.get(attempt as usize - 1) else {
-            return;
-        };
-        tokio::time::sleep(Duration::from_millis(*delay)).await;
-        attempt += 1;
-    }
-}
-
-/// One attempt, journalled. True if it was accepted.
-async fn attempt_once(hub: &Arc<Hub>, outgoing: &Outgoing, attempt: u32, copy: u32) -> bool {
-    let fate = lock(&hub.faults).for_attempt(FaultTarget::WaWebhook);
-    if !fate.delay.is_zero() {
-        tokio::time::sleep(fate.delay).await;
-    }
-    let started = Instant::now();
-    let outcome = if fate.cut {
-        Err("cut on purpose, nothing was sent".to_owned())
-    } else {
-        let answered = post(hub, outgoing).await;
-        if fate.lose_answer {
-            Err("sent, answer lost on purpose".to_owned())
-        } else {
-            answered
+    async fn post(&self, hub: &Hub) -> Result<(u16, String), String> {
+        let mut request = hub
+            .wa_client
+            .post(&self.url)
+            .header("content-type", self.content_type)
+            .body(self.body.clone());
+        if let Some(signature) = &self.signature {
+            request = request.header("x-hmac-signature", signature);
         }
-    };
-    let duration_ms = milliseconds(started);
-    let moment = hub.now();
-    let (status, error, response) = match outcome {
-        Ok((status, response)) => (Some(status), None, response),
-        Err(error) => (None, Some(error), String::new()),
-    };
-    let accepted = status.is_some_and(|status| (200..300).contains(&status));
-    lock(&hub.wa).deliveries.push(|seq| DeliveryAttempt {
-        seq,
-        moment,
-        event_id: outgoing.event_id,
-        session: outgoing.session.clone(),
-        session_name: outgoing.session_name.clone(),
-        kind: outgoing.kind.clone(),
-        message_id: outgoing.message_id.clone(),
-        state: outgoing.state.clone(),
-        attempt,
-        copy,
-        status,
-        error,
-        duration_ms,
-        response,
-    });
-    accepted
-}
-
-async fn post(hub: &Hub, outgoing: &Outgoing) -> Result<(u16, String), String> {
-    let mut request = hub
-        .wa_client
-        .post(&outgoing.url)
-        .header("content-type", outgoing.content_type)
-        .body(outgoing.body.clone());
-    if let Some(signature) = &outgoing.signature {
-        request = request.header("x-hmac-signature", signature);
+        let response = request.send().await.map_err(|error| chain(&error))?;
+        let status = response.status().as_u16();
+        let start = body_start(response).await.map_err(|error| chain(&error))?;
+        Ok((status, start))
     }
-    let response = request.send().await.map_err(|error| chain(&error))?;
-    let status = response.status().as_u16();
-    let start = body_start(response).await.map_err(|error| chain(&error))?;
-    Ok((status, start))
+
+    fn note(&self, hub: &Hub, attempt: Attempt) {
+        lock(&hub.wa).deliveries.push(|seq| DeliveryAttempt {
+            seq,
+            moment: attempt.moment,
+            event_id: self.event_id,
+            session: self.session.clone(),
+            session_name: self.session_name.clone(),
+            kind: self.kind.clone(),
+            message_id: self.message_id.clone(),
+            state: self.state.clone(),
+            attempt: attempt.attempt,
+            copy: attempt.copy,
+            status: attempt.status,
+            error: attempt.error,
+            duration_ms: attempt.duration_ms,
+            response: attempt.response,
+        });
+    }
 }
 
 /// Sorts the keys of objects down to this depth, whatever order the JSON library keeps them in.
