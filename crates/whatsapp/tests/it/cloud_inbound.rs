@@ -209,6 +209,13 @@ fn what_is_no_webhook_about_whatsapp_is_refused_as_a_whole() {
     );
     let many = value(&format!(r#""statuses":[{}0]"#, "0,".repeat(10_000)));
     assert_eq!(read(many).unwrap_err(), MalformedWebhook::TooManyUpdates);
+    // Few, but each would take along what stands beside all of them.
+    let (long, items) = ("x".repeat(1_000_000), "0,".repeat(100));
+    let amplified = format!(
+        r#"{{"object":"whatsapp_business_account","entry":[{{"id":"2","time":"{long}","changes":[
+            {{"field":"messages","value":{{"statuses":[{items}0]}}}}]}}]}}"#
+    );
+    assert_eq!(read(amplified).unwrap_err(), MalformedWebhook::TooManyUpdates);
 }
 
 #[test]

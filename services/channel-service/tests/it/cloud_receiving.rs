@@ -279,6 +279,54 @@ async fn one_poisoned_item_takes_no_other_with_it() {
     app.finish().await;
 }
 
+/// Most events that cannot be used, of one village; most strays of one sort.
+const MOST_KEPT: i64 = 10_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_village_that_keeps_no_more_makes_nobody_repeat_anything() {
+    let app = spawn().await;
+    let satu = number(&app, "desa-satu", "Meta", SATU).await;
+    let schema = &app.database.names.schema;
+    app.run_sql(&format!(
+        "INSERT INTO {schema}.provider_events (tenant_id, id, account_id, type_name, payload) \
+         SELECT 'desa-satu', gen_random_uuid(), '{}', 'lama', '{{}}' FROM generate_series(1, {MOST_KEPT})",
+        satu.account
+    ))
+    .await;
+    let told = satu.texts(&[
+        json!("bukan pesan"),
+        text(RARA, &wamid(), "halo"),
+        json!({"from": RARA, "timestamp": "1763600300", "type": "text", "text": {"body": "tanpa id"}}),
+    ]);
+    accepted(&app, &told).await;
+    let field = json!({"field": "partner_solutions", "value": {"event": "SOLUTION_CREATED"}});
+    accepted(&app, &body(SATU.1, &[field])).await;
+    assert_eq!(words_of(&app, "desa-satu").await, [json!("halo")]);
+    assert_eq!(
+        app.count("provider_events").await,
+        u64::try_from(MOST_KEPT).unwrap()
+    );
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_strangers_leave_behind_takes_no_place_of_what_is_signed() {
+    let app = spawn().await;
+    let schema = &app.database.names.schema;
+    app.run_sql(&format!(
+        "INSERT INTO {schema}.quarantine (id, reason, provider, body, body_size) \
+         SELECT gen_random_uuid(), 'unknown_session', 'genfity', '\\x', 0 FROM generate_series(1, {MOST_KEPT})"
+    ))
+    .await;
+    let told = body(
+        SATU.1,
+        &[change(SATU.0, "messages", &[text(RARA, &wamid(), "halo")])],
+    );
+    accepted(&app, &told).await;
+    assert_eq!(app.count("quarantine WHERE provider = 'cloud'").await, 1);
+    app.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_postgres_it_comes_again() {
     let app = spawn().await;

@@ -292,3 +292,34 @@ async fn a_server_that_does_not_take_our_password_says_nothing_about_devices_and
     assert_eq!(calls(&app, "toko-1", "reconnect"), 0);
     app.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_that_is_paired_anew_is_looked_after_without_anybody_connecting_it() {
+    let app = spawn(&[]).await;
+    let toko = watched_device(&app, "desa-satu", "toko-1", NUMBER).await;
+    let call = |method: Method, route: &'static str| {
+        let path = format!("/whatsapp/{route}?village_id=desa-satu");
+        let app = &app;
+        async move { app.internal(method, &path, None).await }
+    };
+    let kept_off = || async {
+        let row = format!(
+            "SELECT kept_off AS value FROM session_watch WHERE account_id = '{}'",
+            toko.account
+        );
+        app.values(&row).await
+    };
+    assert_eq!(call(Method::POST, "logout").await.status, 200);
+    assert_eq!(kept_off().await, [json!(true)]);
+    for (method, route) in [(Method::GET, "qr"), (Method::POST, "pairphone")] {
+        app.run_sql("UPDATE session_watch SET kept_off = true").await;
+        eventually("a code to pair with", || async {
+            let body = (route == "pairphone").then(|| json!({"Phone": NUMBER}));
+            let path = format!("/whatsapp/{route}?village_id=desa-satu");
+            app.internal(method.clone(), &path, body.as_ref()).await;
+            (kept_off().await == [json!(false)]).then_some(())
+        })
+        .await;
+    }
+    app.finish().await;
+}
