@@ -267,10 +267,10 @@ async fn messages(client: Client, request: HttpRequest, payload: Payload, state:
         Asked::Read { message, typing } => {
             let wanted = sender.to_read(&client.scope, &number, message.as_str()).await?;
             // That it could not be shown is no error: it is said again with the next one.
-            let courtesies = &state.chats.courtesies;
+            let (courtesies, account) = (&state.chats.courtesies, AccountId::from_uuid(number.account_id));
             courtesies
-                .asked_for(&client.scope, &number, &wanted, typing)
-                .await;
+                .mark_known(&client.scope, account, wanted.address, &wanted.message, typing)
+                .await?;
             Ok(success())
         }
     }

@@ -14,11 +14,9 @@ use whatsapp::courtesy::Typing;
 use whatsapp::credentials::SessionToken;
 
 use super::chat::{ChatError, known_tenant};
-use super::gate::send::ToRead;
 use crate::endpoints::{Endpoints, LiveEndpoint};
 use crate::store::account::{self, AccountRow};
 use crate::store::chat;
-use crate::store::gate::NumberRow;
 use crate::store::tenant::TenantRow;
 
 /// Shows courtesies. Cheap to clone.
@@ -84,42 +82,6 @@ impl Courtesies {
             tracing::debug!(%error, "messages were not marked as read");
         }
         Ok(done.is_ok())
-    }
-
-    /// Marks a message as read on WhatsApp for a client that asks for it, whatever the tenant's switches say: they are about
-    /// what is done unasked. False when it was not done.
-    pub async fn asked_for(
-        &self,
-        scope: &TenantScope,
-        number: &NumberRow,
-        wanted: &ToRead,
-        typing: bool,
-    ) -> bool {
-        let Some(endpoint) = self.endpoints.of_account(&number.provider, &number.endpoint) else {
-            return false;
-        };
-        let binding = account::token_binding(scope.tenant(), AccountId::from_uuid(number.account_id));
-        let token = number
-            .token_sealed
-            .as_deref()
-            .and_then(|sealed| self.keys.open(sealed, &binding).ok())
-            .and_then(|token| SessionToken::new(token.expose_secret()).ok());
-        let Some(token) = token else {
-            return false;
-        };
-        let (courtesy, ids) = (&endpoint.courtesy, [wanted.message.clone()]);
-        let read = courtesy.mark_read(&token, &wanted.address, &ids).await;
-        if let Err(error) = &read {
-            tracing::debug!(%error, "a message was not marked as read");
-        }
-        if typing
-            && let Err(error) = courtesy
-                .presence(&token, &wanted.address, Typing::Composing)
-                .await
-        {
-            tracing::debug!(%error, "typing was not shown");
-        }
-        read.is_ok()
     }
 
     /// Where to show it, and with which session. `None` when it is not to be shown, or cannot be.

@@ -22,7 +22,8 @@ pub enum Marked {
 }
 
 impl Courtesies {
-    /// Marks a message that came in as read, and shows that somebody is writing where that is wanted.
+    /// Marks a message that came in as read, and shows that somebody is writing where that is wanted. Somebody asked for it, so
+    /// the tenant's switches for what is done unasked do not count.
     ///
     /// # Errors
     /// [`ChatError`].
@@ -32,17 +33,40 @@ impl Courtesies {
         id: &ProviderMessageId,
         typing: bool,
     ) -> Result<Marked, ChatError> {
+        let mut tx = TenantTransaction::begin(&self.db, scope, "find message to mark read").await?;
+        // Before it is said whether the message is there.
+        if !known_tenant(&mut tx).await?.is_active() {
+            return Err(ChatError::Suspended);
+        }
+        let row = message::find_inbound(&mut tx, id).await?;
+        tx.commit().await?;
+        let Some(row) = row else {
+            return Ok(Marked::NoSuchMessage);
+        };
+        let address =
+            ChatAddress::parse(&row.address).map_err(|error| DatabaseError::Refused(Box::new(error)))?;
+        let account = AccountId::from_uuid(row.account_id);
+        self.mark_known(scope, account, address, id, typing).await
+    }
+
+    /// As [`Self::mark_one`], of a message that is known to be the account's.
+    ///
+    /// # Errors
+    /// [`ChatError`].
+    pub async fn mark_known(
+        &self,
+        scope: &TenantScope,
+        account: AccountId,
+        address: ChatAddress,
+        id: &ProviderMessageId,
+        typing: bool,
+    ) -> Result<Marked, ChatError> {
         let mut tx = TenantTransaction::begin(&self.db, scope, "mark message read").await?;
         if !known_tenant(&mut tx).await?.is_active() {
             return Err(ChatError::Suspended);
         }
-        let Some(row) = message::find_inbound(&mut tx, id).await? else {
-            return Ok(Marked::NoSuchMessage);
-        };
-        let account = account::find(&mut tx, AccountId::from_uuid(row.account_id)).await?;
+        let account = account::find(&mut tx, account).await?;
         tx.commit().await?;
-        let address =
-            ChatAddress::parse(&row.address).map_err(|error| DatabaseError::Refused(Box::new(error)))?;
         let Some(way) = self.way(scope, &account, address) else {
             return Ok(Marked::NotShown);
         };

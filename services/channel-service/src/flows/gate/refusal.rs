@@ -221,17 +221,29 @@ impl From<InvalidContent> for GateError {
     }
 }
 
+impl From<ChatError> for GateError {
+    fn from(error: ChatError) -> Self {
+        let told = error.to_string();
+        match error {
+            ChatError::Database(error) => return Self::Database(error),
+            ChatError::Suspended => Refusal::suspended(),
+            ChatError::ChannelOff => Refusal::unregistered(),
+            ChatError::UnknownTenant | ChatError::KeyUsed => Refusal::invalid(told),
+        }
+        .into()
+    }
+}
+
 impl From<OrderError> for GateError {
     fn from(error: OrderError) -> Self {
         let told = error.to_string();
         match error {
-            OrderError::Chat(ChatError::Database(error)) => return Self::Database(error),
-            OrderError::Chat(ChatError::Suspended) => Refusal::suspended(),
-            OrderError::Chat(ChatError::ChannelOff) | OrderError::NoSuchDevice => Refusal::unregistered(),
+            OrderError::Chat(error) => return error.into(),
+            OrderError::NoSuchDevice => Refusal::unregistered(),
             OrderError::Unsayable(_) => Refusal::unsupported(told),
             OrderError::Template(_) => Refusal::template(told),
             OrderError::WindowClosed(_) => Refusal::window(),
-            OrderError::Chat(_) | OrderError::NoTarget => Refusal::invalid(told),
+            OrderError::NoTarget => Refusal::invalid(told),
         }
         .into()
     }
