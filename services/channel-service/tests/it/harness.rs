@@ -736,7 +736,7 @@ fn settings(wishes: &Wishes, proxies: &Proxies, prefix: &str, simulator: &str, h
             &proxies.postgres.url(&environment("CHANNEL_DATABASE_URL")),
         ),
         ("DATABASE_POOL_SIZE", "6"),
-        ("DATABASE_WAIT_MS", "2000"),
+        ("DATABASE_WAIT_MS", "5000"),
         ("REDIS_URL", &proxies.redis.url(&test_support::redis_url())),
         ("REDIS_PREFIX", prefix),
         (
@@ -769,7 +769,8 @@ fn settings(wishes: &Wishes, proxies: &Proxies, prefix: &str, simulator: &str, h
         ),
         ("WA_ACCESS_TOKEN", &wishes.access_token),
         ("WA_DRY_RUN", if wishes.dry_run { "true" } else { "false" }),
-        ("LANE_LEASE_MS", "2000"),
+        // Long enough for a machine that has much to do: a worker that loses its lane leaves an outcome nobody knows.
+        ("LANE_LEASE_MS", "8000"),
         ("MESSAGE_TIMEOUT_MS", wishes.message_timeout_ms),
         (
             "AI_SERVICE_URL",

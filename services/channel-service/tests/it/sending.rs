@@ -111,10 +111,14 @@ async fn a_chat_that_waits_delays_no_other() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_send_keeps_its_lease_and_delays_no_other_chat() {
-    let app = TestApp::spawn().await;
+    let app = TestApp::with(Wishes {
+        settings: &[("LANE_LEASE_MS", "3000")],
+        ..Wishes::default()
+    })
+    .await;
     let desa = app.tenant("desa-satu").await;
     // Several times as long as the lease, and well below the limit of a call.
-    app.sends_fail(FaultKind::Delay { ms: 6_000 }, 1);
+    app.sends_fail(FaultKind::Delay { ms: 10_000 }, 1);
     app.order(&desa, RARA, "lambat").await;
     eventually("it was begun", || async {
         (app.values("SELECT begun AS value FROM lane_tasks").await == [json!(1)]).then_some(())
