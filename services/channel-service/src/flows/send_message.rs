@@ -3,7 +3,7 @@
 //! | outcome | message | task |
 //! |---|---|---|
 //! | accepted | `sent` | done |
-//! | retry later | stays `queued` | waits, counted; after the last attempt `parked` |
+//! | retry later, also when its file does not get up in time | stays `queued` | waits, counted; after the last attempt `parked` |
 //! | its endpoint cannot be reached, and it certainly did not go out | stays `queued` | waits, not counted, until the endpoint answers; `parked` when its own time is over |
 //! | rate limited | stays `queued` | waits, not counted, and with it every other chat of the account; at the Cloud API those of whoever was too fast |
 //! | its token is not taken (Cloud API) | stays `queued` | waits, not counted, and with it every other chat of the account, until it is |
@@ -44,7 +44,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use whatsapp::cloud::NumberCredentials;
 use whatsapp::credentials::SessionToken;
 use whatsapp::port::{
-    FileBytes, OperatorText, OutboundFile, OutboundMessage, SendMessage, SendOutcome, UnknownReason,
+    FileBytes, OperatorText, OutboundFile, OutboundMessage, RetryReason, SendMessage, SendOutcome,
+    UnknownReason,
 };
 
 use super::cloud_pace::{CloudPace, Gates};
@@ -167,6 +168,9 @@ enum Head {
 }
 
 impl HandleTask for Sender {
+    /// Just before the call: whatever breaks before it, the message certainly did not go out.
+    const BEGINS_ITSELF: bool = true;
+
     async fn handle(&self, lease: &Lease, task: &Task) -> Result<Next, LaneError> {
         let request_id = serde_json::from_str(&task.payload)
             .ok()
@@ -229,6 +233,7 @@ impl Sender {
             answered,
             is_cloud,
         };
+        let mut begun = None;
         let ruling = match self.with_file(provider, is_cloud, draft).await {
             Ok((message, _memory)) => {
                 let limit = message.time_within(config.message_timeout().unwrap_or(self.timeout));
@@ -238,7 +243,13 @@ impl Sender {
                         .await;
                 }
                 let called = Instant::now();
-                let outcome = send_within(provider, limit, &token, &message).await;
+                let outcome = match prepare_within(provider, limit, &token, &message).await {
+                    Ok(()) => {
+                        begun = Some(lease.begin(&self.db, task).await?);
+                        send_within(provider, limit, &token, &message).await
+                    }
+                    Err(failed) => failed,
+                };
                 let away = endpoint.outage.note(&outcome);
                 metrics::histogram!("kanal_provider_send_seconds", "endpoint" => endpoint.name.to_string())
                     .record(called.elapsed());
@@ -260,11 +271,12 @@ impl Sender {
             Err(MediaNotLoaded::Later) => self.try_later(task, tries, NO_FILE, None, None),
             Err(MediaNotLoaded::Never) => return self.give_up(lease, task, "media_missing").await,
         };
+        let task = begun.as_ref().unwrap_or(task);
         self.record(lease, task, &row, &endpoint, started.elapsed(), &ruling)
             .await
     }
 
-    /// Nobody was called: the place is given to another lane, and it is as if the head had not been begun.
+    /// Nobody was called: the place is given to another lane.
     pub(super) async fn wait(
         &self,
         lease: &Lease,
@@ -471,6 +483,23 @@ fn uploaded(media: &Media) -> Option<MediaId> {
     media.sources.iter().find_map(|source| match source {
         MediaSource::Graph(file) => Some(file.id.clone()),
         _ => None,
+    })
+}
+
+/// Does what comes before sending. Longer than it may take it is not waited for, and nothing has gone out.
+async fn prepare_within(
+    provider: &dyn SendMessage,
+    limit: Duration,
+    token: &SessionToken,
+    message: &OutboundMessage,
+) -> Result<(), SendOutcome> {
+    let prepared = tokio::time::timeout(limit, provider.prepare(token, message)).await;
+    prepared.unwrap_or_else(|_| {
+        Err(SendOutcome::RetryLater {
+            reason: RetryReason::UploadUnanswered,
+            after: None,
+            detail: OperatorText::default(),
+        })
     })
 }
 

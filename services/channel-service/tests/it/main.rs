@@ -11,6 +11,7 @@ mod channel_accounts;
 mod chat_callers;
 mod chat_isolation;
 mod cloud_flow;
+mod cloud_not_sent;
 mod cloud_numbers;
 mod cloud_people;
 mod cloud_receiving;
