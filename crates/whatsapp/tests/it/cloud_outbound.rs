@@ -512,7 +512,7 @@ async fn a_number_tells_where_it_stands() {
         (
             400,
             json!({"error": {"code": 100, "error_subcode": 33}}).to_string(),
-            FailureReason::UnknownToken,
+            FailureReason::NotVisible,
         ),
         (403, error(10), FailureReason::Refused),
         (400, error(80_008), FailureReason::RateLimited),

@@ -49,13 +49,13 @@ use whatsapp::port::{
 };
 
 use super::cloud_pace::{CloudPace, Gates};
-use super::cloud_trouble::TOKEN_REFUSED;
+use super::cloud_trouble::{Asked, TOKEN_REFUSED, took_token};
 use super::endpoint_away::{NO_FILE, Waiting};
 use super::load_media::{LoadMedia, LoadedFile, MediaNotLoaded, Wanted};
 use super::outbound_message::{self, Draft, Obstacle};
 use super::pace::Pace;
 use super::queue_message::SendTask;
-use super::send_outcome::{Tries, rule_away};
+use super::send_ruling::{Rules, Tries, rule_away};
 use super::session::{ENDPOINT_CHANGED, Hearing};
 use super::tenant_config::TenantConfigs;
 use crate::config::PRIMARY;
@@ -142,6 +142,8 @@ struct Ready {
     draft: Draft,
     /// What it passes on its way to Meta.
     gates: Option<Gates>,
+    /// It tells whether its account's token is taken again.
+    tells: bool,
 }
 
 impl Ready {
@@ -225,6 +227,7 @@ impl Sender {
             kind,
             draft,
             gates,
+            tells,
         } = *ready;
         let provider = endpoint.sender.as_ref();
         let is_cloud = endpoint.provider == Provider::Cloud;
@@ -232,8 +235,9 @@ impl Sender {
             config: &config,
             answered,
             is_cloud,
+            failures: task.failures,
         };
-        let mut begun = None;
+        let (mut begun, mut is_taken_again) = (None, false);
         let ruling = match self.with_file(provider, is_cloud, draft).await {
             Ok((message, _memory)) => {
                 let limit = message.time_within(config.message_timeout().unwrap_or(self.timeout));
@@ -257,6 +261,7 @@ impl Sender {
                 if endpoint.provider == Provider::Genfity && matches!(outcome, SendOutcome::Accepted { .. }) {
                     self.hearing.spoke(lease.scope(), account, kind, called);
                 }
+                is_taken_again = tells && took_token(&outcome);
                 let throttled = match &gates {
                     Some(gates) => self.cloud.hear(gates, passed, &outcome).await,
                     None => None,
@@ -264,16 +269,22 @@ impl Sender {
                 match away {
                     Some(wait) => rule_away(&endpoint, Waiting::of(&row, task), wait, outcome),
                     None => self
-                        .rule(task, tries, provider.resend_safety(kind), outcome)
+                        .rules()
+                        .rule(tries, provider.resend_safety(kind), outcome)
                         .throttled(throttled),
                 }
             }
-            Err(MediaNotLoaded::Later) => self.try_later(task, tries, NO_FILE, None, None),
+            Err(MediaNotLoaded::Later) => self.rules().try_later(tries, NO_FILE, None, None),
             Err(MediaNotLoaded::Never) => return self.give_up(lease, task, "media_missing").await,
         };
         let task = begun.as_ref().unwrap_or(task);
-        self.record(lease, task, &row, &endpoint, started.elapsed(), &ruling)
-            .await
+        let next = self
+            .record(lease, task, &row, &endpoint, started.elapsed(), &ruling)
+            .await?;
+        if is_taken_again {
+            self.release(lease, account).await?;
+        }
+        Ok(next)
     }
 
     /// Nobody was called: the place is given to another lane.
@@ -288,6 +299,14 @@ impl Sender {
         lease.retry(&mut tx, task, wait, Waits::NotBegun, reason).await?;
         tx.commit().await?;
         Ok(Next::Wait)
+    }
+
+    fn rules(&self) -> Rules<'_> {
+        Rules {
+            retries: &self.retries,
+            cloud: &self.cloud.settings,
+            chance: rand::random(),
+        }
     }
 
     async fn head(&self, lease: &Lease, task: &Task) -> Result<Head, LaneError> {
@@ -308,7 +327,7 @@ impl Sender {
         } else {
             None
         };
-        let draft = outbound_message::draft(&mut tx, &row).await?;
+        let draft = outbound_message::draft(&mut tx, &row, cloud_state.is_some()).await?;
         let is_live = matches!(
             row.status.parse(),
             Ok(DeliveryStatus::Queued | DeliveryStatus::Unknown)
@@ -355,11 +374,16 @@ impl Sender {
             Ok(token) => token,
             Err(reason) => return Ok(Head::Impossible(reason)),
         };
-        if cloud_state.as_ref().is_some_and(|state| state.held.is_some())
-            && !self.is_taken_again(lease, account_id, &endpoint, &token).await?
-        {
-            let apart = Duration::from_millis(rand::random_range(0..AFTER_PAUSE_MS));
-            return Ok(Head::Held(self.cloud.settings.probe_every + apart, TOKEN_REFUSED));
+        let mut tells = false;
+        if cloud_state.as_ref().is_some_and(|state| state.held.is_some()) {
+            match self.is_taken_again(lease, account_id, &endpoint, &token).await? {
+                Asked::Released => {}
+                Asked::Tell => tells = true,
+                Asked::Held => {
+                    let apart = Duration::from_millis(rand::random_range(0..AFTER_PAUSE_MS));
+                    return Ok(Head::Held(self.cloud.settings.probe_every + apart, TOKEN_REFUSED));
+                }
+            }
         }
         let number = NumberCredentials::parse(&token);
         let gates = cloud_state.zip(number).map(|(state, number)| {
@@ -371,6 +395,7 @@ impl Sender {
         Ok(match draft {
             Ok(draft) => Head::Send(Box::new(Ready {
                 gates,
+                tells,
                 account: account_id,
                 endpoint,
                 token,

@@ -137,9 +137,9 @@ async fn what_a_worker_died_with_in_the_middle_of_the_call_stays_unknown() {
         (standing(&app, "di tangan").await["last_error"] == "account_paused").then_some(())
     })
     .await;
-    // What a process leaves that is killed with the call under way.
+    // What a process leaves that is killed with the call under way, long after the village came to this endpoint.
     app.run_sql(
-        "UPDATE lane_tasks SET begun = 1; UPDATE accounts SET send_paused_until = NULL; \
+        "UPDATE lane_tasks SET begun = 1; UPDATE accounts SET send_paused_until = NULL, moved_at = NULL; \
          UPDATE lanes SET ready_at = now()",
     )
     .await;
