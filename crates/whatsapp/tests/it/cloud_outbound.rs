@@ -175,9 +175,21 @@ async fn every_kind_is_asked_for_as_the_contract_has_it() {
                 latitude: -6.1753924,
                 longitude: 106.8271528,
                 name: Some(Text::new("Kantor")),
+                address: Some(Text::new("Jl. Contoh 1, Jakarta")),
             },
             "location",
-            json!({"latitude": "-6.1753924", "longitude": "106.8271528", "name": "Kantor"}),
+            json!({"latitude": "-6.1753924", "longitude": "106.8271528", "name": "Kantor",
+                   "address": "Jl. Contoh 1, Jakarta"}),
+        ),
+        (
+            OutboundContent::Location {
+                latitude: -6.1753924,
+                longitude: 106.8271528,
+                name: None,
+                address: Some(Text::new("Jl. Contoh 1, Jakarta")),
+            },
+            "location",
+            json!({"latitude": "-6.1753924", "longitude": "106.8271528", "name": "Jl. Contoh 1, Jakarta"}),
         ),
         (
             OutboundContent::Contacts(vec![ContactCard {

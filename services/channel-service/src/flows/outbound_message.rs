@@ -128,7 +128,8 @@ fn said(content: MessageContent, target: Option<&OtherRow>, to: &ChatAddress) ->
         } => OutboundContent::Location {
             latitude,
             longitude,
-            name: name.or(address),
+            name,
+            address,
         },
         MessageContent::Contacts { contacts } => OutboundContent::Contacts(contacts),
         MessageContent::Reaction { target: _, emoji } => {
