@@ -2,8 +2,9 @@
 //! recover by themselves, and gates that stay closed for a while.
 //!
 //! Several gates are passed at once or not at all, so that one that is closed costs no token of another. What a refusal did
-//! to a gate is known to every process while Redis is there. While it is away each process counts for itself, at half the
-//! rate, for it does not know of the others.
+//! to a gate is known to every process while Redis is there. While it is away, and be it for one answer that comes too late,
+//! each process counts for itself, at half the rate, for it does not know of the others. It does not begin anew then: what
+//! went through before counts, and what it has seen closed, it keeps closed.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -158,7 +159,7 @@ impl Throttle {
             redis,
             local: Arc::new(Local {
                 born: Instant::now(),
-                gates: Mutex::default(),
+                table: Mutex::default(),
             }),
         }
     }
@@ -168,6 +169,10 @@ impl Throttle {
     /// # Errors
     /// [`Shut`], the longest wait of all; no gate was passed then.
     pub async fn pass(&self, gates: &[Gate]) -> Result<Passed, Shut> {
+        // Whoever would answer: nobody opens a gate before its time.
+        if let Some(shut) = self.local.closed(gates) {
+            return Err(shut);
+        }
         let mut call = PASS.prepare_invoke();
         for gate in gates {
             call.key(self.redis.key(gate.key.as_str()));
@@ -181,13 +186,23 @@ impl Throttle {
             .ask(|mut redis| async move { call.invoke_async(&mut redis).await })
             .await;
         match answer.as_deref() {
-            Some("0") => Ok(Passed { was_closed: false }),
-            Some("1") => Ok(Passed { was_closed: true }),
+            Some(passed @ ("0" | "1")) => {
+                let was_closed = passed == "1";
+                self.local.passed(gates, was_closed);
+                Ok(Passed { was_closed })
+            }
             Some(shut) => match shut.split_once(':') {
-                Some((gate, wait)) => Err(Shut {
-                    gate: gate.parse::<usize>().unwrap_or(1).saturating_sub(1),
-                    wait: Duration::from_micros(wait.parse().unwrap_or(ONE_REFUSAL)),
-                }),
+                Some((gate, wait)) => {
+                    let shut = Shut {
+                        gate: gate.parse::<usize>().unwrap_or(1).saturating_sub(1),
+                        wait: Duration::from_micros(wait.parse().unwrap_or(ONE_REFUSAL)),
+                    };
+                    if let Some(gate) = gates.get(shut.gate) {
+                        self.local
+                            .change(&gate.key, |gate, now| gate.keep_closed(now, shut.wait));
+                    }
+                    Err(shut)
+                }
                 None => self.local.pass(gates),
             },
             None => self.local.pass(gates),
@@ -197,8 +212,10 @@ impl Throttle {
     /// The other side refused for speed: the gate's bucket is empty and fills half as fast, a tenth of the rate more with each
     /// minute.
     pub async fn slow(&self, key: &CacheKey, rate: GateRate) {
+        self.local.change(key, |gate, now| gate.slow(now, rate));
         let name = self.redis.key(key.as_str());
-        let answer: Option<i64> = self
+        // Without an answer it is known here, and elsewhere as soon as somebody is refused there.
+        let _: Option<i64> = self
             .redis
             .ask(|mut redis| async move {
                 SLOW.key(name)
@@ -208,9 +225,6 @@ impl Throttle {
                     .await
             })
             .await;
-        if answer.is_none() {
-            self.local.change(key, |gate, now| gate.slow(now, rate));
-        }
     }
 
     /// Nobody passes for so long.
@@ -225,8 +239,9 @@ impl Throttle {
 
     /// All is well at this gate: closed again, it is closed for one unit.
     pub async fn open(&self, key: &CacheKey) {
+        self.local.change(key, |gate, _| gate.times = 0);
         let name = self.redis.key(key.as_str());
-        let answer: Option<i64> = self
+        let _: Option<i64> = self
             .redis
             .ask(|mut redis| async move {
                 redis::cmd("HDEL")
@@ -236,9 +251,6 @@ impl Throttle {
                     .await
             })
             .await;
-        if answer.is_none() {
-            self.local.change(key, |gate, _| gate.times = 0);
-        }
     }
 
     async fn shut(&self, key: &CacheKey, time: Duration, longer: bool) -> Duration {
@@ -255,16 +267,47 @@ impl Throttle {
             })
             .await;
         match answer.and_then(|wait| wait.parse().ok()) {
-            Some(wait) => Duration::from_micros(wait),
+            Some(wait) => {
+                let wait = Duration::from_micros(wait);
+                self.local.change(key, |gate, now| {
+                    gate.keep_closed(now, wait);
+                    if longer {
+                        gate.times = times_for(time, wait);
+                    }
+                });
+                wait
+            }
             None => self.local.change(key, |gate, now| gate.close(now, time, longer)),
         }
     }
 }
 
-/// What one process knows of its gates while Redis is away.
+/// How often a gate was closed that is closed for so long now.
+fn times_for(unit: Duration, wait: Duration) -> u32 {
+    let shorter = (0..MOST_TIMES).take_while(|times| unit.saturating_mul(4_u32.pow(*times)) < wait);
+    u32::try_from(shorter.count()).unwrap_or(MOST_TIMES) + 1
+}
+
+/// What one process knows of the gates: all there is to know while Redis is away.
 struct Local {
     born: Instant,
-    gates: Mutex<HashMap<CacheKey, State>>,
+    table: Mutex<Table>,
+}
+
+/// The gates that are not as if never used, and some that are.
+struct Table {
+    gates: HashMap<CacheKey, State>,
+    /// So many of them are a reason to look which may be forgotten.
+    sweep_at: usize,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self {
+            gates: HashMap::new(),
+            sweep_at: SWEEP_AT,
+        }
+    }
 }
 
 /// A gate; times are microseconds since the process began.
@@ -321,6 +364,17 @@ impl State {
         self.full_at = now.saturating_add(whole);
     }
 
+    /// Another one passed, whom Redis let through.
+    fn passed(&mut self, now: u64, rate: GateRate) {
+        let interval = self.interval(now, rate);
+        let empty = now.saturating_add(interval.saturating_mul(u64::from(rate.burst.get())));
+        self.full_at = self.full_at.max(now).saturating_add(interval).min(empty);
+    }
+
+    fn keep_closed(&mut self, now: u64, wait: Duration) {
+        self.closed_until = self.closed_until.max(now.saturating_add(micros(wait)));
+    }
+
     fn close(&mut self, now: u64, time: Duration, longer: bool) -> Duration {
         let wait = if longer {
             let times = self.times.min(MOST_TIMES);
@@ -329,7 +383,7 @@ impl State {
         } else {
             time
         };
-        self.closed_until = self.closed_until.max(now.saturating_add(micros(wait)));
+        self.keep_closed(now, wait);
         wait
     }
 
@@ -343,28 +397,75 @@ impl Local {
         micros(self.born.elapsed())
     }
 
-    fn pass(&self, gates: &[Gate]) -> Result<Passed, Shut> {
-        let mut table = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+    fn with<T>(&self, act: impl FnOnce(&mut Table, u64) -> T) -> T {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.now();
-        pass(&mut table, now, gates)
+        table.sweep(now);
+        act(&mut table, now)
+    }
+
+    fn pass(&self, gates: &[Gate]) -> Result<Passed, Shut> {
+        self.with(|table, now| pass(&mut table.gates, now, gates))
+    }
+
+    fn closed(&self, gates: &[Gate]) -> Option<Shut> {
+        self.with(|table, now| closed(&table.gates, now, gates))
+    }
+
+    fn passed(&self, gates: &[Gate], was_closed: bool) {
+        self.with(|table, now| passed(&mut table.gates, now, gates, was_closed));
     }
 
     fn change<T>(&self, key: &CacheKey, change: impl FnOnce(&mut State, u64) -> T) -> T {
-        let mut table = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = self.now();
-        change(table.entry(key.clone()).or_default(), now)
+        self.with(|table, now| change(table.gates.entry(key.clone()).or_default(), now))
+    }
+}
+
+impl Table {
+    fn sweep(&mut self, now: u64) {
+        if self.gates.len() >= self.sweep_at {
+            self.gates.retain(|_, gate| !gate.is_as_new(now));
+            // So many in use are not looked through each time.
+            self.sweep_at = (2 * self.gates.len()).max(SWEEP_AT);
+        }
+    }
+}
+
+/// Others may be at the same gates, and nobody can tell how many.
+fn halved(rate: GateRate) -> GateRate {
+    GateRate {
+        interval: rate.interval.saturating_mul(2),
+        ..rate
+    }
+}
+
+/// The gate that is known to be closed longest.
+fn closed(table: &HashMap<CacheKey, State>, now: u64, gates: &[Gate]) -> Option<Shut> {
+    let waits = gates.iter().enumerate().filter_map(|(position, gate)| {
+        let wait = table.get(&gate.key)?.closed_until.saturating_sub(now);
+        (wait > 0).then_some((wait, position))
+    });
+    let (wait, gate) = waits.max_by_key(|(wait, _)| *wait)?;
+    Some(Shut {
+        gate,
+        wait: Duration::from_micros(wait),
+    })
+}
+
+/// Redis let somebody through all of these.
+fn passed(table: &mut HashMap<CacheKey, State>, now: u64, gates: &[Gate], was_closed: bool) {
+    for gate in gates {
+        if let Some(rate) = gate.rate {
+            let state = table.entry(gate.key.clone()).or_default();
+            state.passed(now, halved(rate));
+        }
+        if !was_closed && let Some(state) = table.get_mut(&gate.key) {
+            state.times = 0;
+        }
     }
 }
 
 fn pass(table: &mut HashMap<CacheKey, State>, now: u64, gates: &[Gate]) -> Result<Passed, Shut> {
-    if table.len() >= SWEEP_AT {
-        table.retain(|_, gate| !gate.is_as_new(now));
-    }
-    // Others may be at the same gates, and nobody can tell how many.
-    let halved = |rate: GateRate| GateRate {
-        interval: rate.interval.saturating_mul(2),
-        ..rate
-    };
     let (mut worst, mut was_closed, mut passed) = (None, false, Vec::with_capacity(gates.len()));
     for (position, gate) in gates.iter().enumerate() {
         let state = table.get(&gate.key).copied().unwrap_or_default();
@@ -475,12 +576,68 @@ mod tests {
 
     #[test]
     fn gates_that_are_as_new_are_forgotten() {
-        let mut table = HashMap::new();
+        let mut table = Table::default();
         for nth in 0..SWEEP_AT {
             let gates = [gate(&nth.to_string(), Some(rate(1, 1)))];
-            pass(&mut table, 0, &gates).unwrap();
+            pass(&mut table.gates, 0, &gates).unwrap();
         }
-        pass(&mut table, SECOND, &[gate("last", Some(rate(1, 1)))]).unwrap();
-        assert_eq!(table.len(), 1);
+        table.sweep(0);
+        assert_eq!((table.gates.len(), table.sweep_at), (SWEEP_AT, 2 * SWEEP_AT));
+        table.sweep(SECOND);
+        assert_eq!(table.gates.len(), SWEEP_AT, "there is room yet");
+        table.sweep_at = SWEEP_AT;
+        table.sweep(SECOND);
+        assert_eq!((table.gates.len(), table.sweep_at), (0, SWEEP_AT));
+    }
+
+    #[test]
+    fn what_went_through_before_counts_when_the_process_is_alone() {
+        let mut table = HashMap::new();
+        let gates = [
+            gate("number", Some(rate(10, 100))),
+            gate("pair", Some(rate(6_000, 45))),
+            gate("app", None),
+        ];
+        for _ in 0..30 {
+            passed(&mut table, 0, &gates, false);
+        }
+        assert_eq!(run(&mut table, 0, &gates), 15, "of forty-five");
+        for _ in 0..1_000 {
+            passed(&mut table, 0, &gates, false);
+        }
+        let shut = pass(&mut table, 0, &gates).unwrap_err();
+        assert_eq!(
+            (shut.gate, shut.wait),
+            (1, Duration::from_secs(12)),
+            "never emptier than empty"
+        );
+    }
+
+    #[test]
+    fn what_was_seen_closed_is_closed_and_the_longest_wait_counts() {
+        let mut table: HashMap<CacheKey, State> = HashMap::new();
+        let gates = [gate("pair", Some(rate(1, 45))), gate("app", None)];
+        assert_eq!(closed(&table, 0, &gates), None);
+        for (gate, seconds) in gates.iter().zip([3, 60]) {
+            let state = table.entry(gate.key.clone()).or_default();
+            state.keep_closed(0, Duration::from_secs(seconds));
+            state.keep_closed(0, Duration::from_secs(1));
+        }
+        let longest = closed(&table, 0, &gates).unwrap();
+        assert_eq!((longest.gate, longest.wait), (1, Duration::from_secs(60)));
+        assert_eq!(pass(&mut table, 0, &gates), Err(longest));
+        assert_eq!(closed(&table, 10 * SECOND, &gates[..1]), None);
+    }
+
+    #[test]
+    fn how_often_a_gate_was_closed_is_told_by_how_long_it_is() {
+        let unit = Duration::from_millis(300);
+        let mut state = State::default();
+        for nth in 1..=6 {
+            let wait = state.close(0, unit, true);
+            assert_eq!(times_for(unit, wait), nth);
+        }
+        assert_eq!(times_for(unit, Duration::ZERO), 1);
+        assert_eq!(times_for(unit, Duration::MAX), MOST_TIMES + 1);
     }
 }

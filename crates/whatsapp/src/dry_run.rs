@@ -26,6 +26,14 @@ impl SendMessage for DryRun {
         true
     }
 
+    fn prepare<'a>(
+        &'a self,
+        _token: &'a SessionToken,
+        _message: &'a OutboundMessage,
+    ) -> BoxFuture<'a, Result<(), SendOutcome>> {
+        ready(Ok(())).boxed()
+    }
+
     fn send<'a>(
         &'a self,
         _token: &'a SessionToken,

@@ -127,6 +127,9 @@ pub enum FailureReason {
     /// The provider does not know the token.
     #[error("the session's token is not known")]
     UnknownToken,
+    /// It does know the token, and the token may not see this session, if it is there.
+    #[error("the token does not see the session")]
+    NotVisible,
     /// We were too fast, or are taken for somebody who is.
     #[error("too many calls")]
     RateLimited,
@@ -146,12 +149,13 @@ pub enum FailureReason {
 
 impl FailureReason {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::NoSession,
         Self::NotConnected,
         Self::NotLoggedIn,
         Self::AlreadyLoggedIn,
         Self::UnknownToken,
+        Self::NotVisible,
         Self::RateLimited,
         Self::Refused,
         Self::Unreachable,
@@ -168,6 +172,7 @@ impl FailureReason {
             Self::NotLoggedIn => "not_logged_in",
             Self::AlreadyLoggedIn => "already_logged_in",
             Self::UnknownToken => "unknown_token",
+            Self::NotVisible => "not_visible",
             Self::RateLimited => "rate_limited",
             Self::Refused => "provider_refused",
             Self::Unreachable => "provider_unreachable",

@@ -85,6 +85,7 @@ pub(crate) fn of_device(reason: FailureReason, said: &str) -> ApiError {
         | FailureReason::Refused => StatusCode::CONFLICT,
         FailureReason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         FailureReason::UnknownToken
+        | FailureReason::NotVisible
         | FailureReason::Unreachable
         | FailureReason::NoAnswer
         | FailureReason::Unreadable => StatusCode::BAD_GATEWAY,

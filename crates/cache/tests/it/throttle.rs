@@ -3,8 +3,9 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use cache::{CacheKey, Gate, GateRate, Throttle};
-use test_support::unique_prefix;
+use cache::{CacheKey, Gate, GateRate, RedisLink, Throttle};
+use secrecy::SecretString;
+use test_support::{CuttableProxy, eventually, redis_url, unique_prefix};
 
 use crate::link;
 
@@ -97,4 +98,42 @@ async fn who_passes_a_gate_that_had_been_closed_is_told() {
     assert!(other.pass(&gates).await.unwrap().was_closed);
     other.open(&gates[0].key).await;
     assert!(!one.pass(&gates).await.unwrap().was_closed);
+}
+
+/// Redis does not answer, and it is as if it had: what went through counts, what was closed is closed.
+#[tokio::test]
+async fn without_an_answer_nothing_opens() {
+    let prefix = unique_prefix("throttle");
+    let proxy = CuttableProxy::in_front_of(&redis_url(), 6379).await;
+    let url = SecretString::from(proxy.url(&redis_url()));
+    let shaky = RedisLink::new(&url, &prefix).unwrap();
+    eventually("Redis answers", || async { shaky.is_up().await.then_some(()) }).await;
+    let (throttle, other) = (Throttle::new(shaky.clone()), Throttle::new(link(&prefix).await));
+    let pair = [gate("pair", Some(rate(600, 3)))];
+    let app = [gate("app", None)];
+    for _ in 0..3 {
+        throttle.pass(&pair).await.unwrap();
+    }
+    // It hears of this when it asks.
+    eventually("it was seen closed", || async {
+        other.close(&app[0].key, Duration::from_secs(600)).await;
+        throttle.pass(&app).await.err()
+    })
+    .await;
+    proxy.cut();
+    for gates in [&pair, &app] {
+        for _ in 0..3 {
+            let shut = throttle.pass(gates).await.unwrap_err();
+            assert!(shut.wait > Duration::from_secs(60), "{:?}", shut.wait);
+        }
+    }
+    // What it heard alone, it still knows when Redis is back, which does not.
+    let number = [gate("number", Some(rate(1, 100)))];
+    throttle.close(&number[0].key, Duration::from_secs(600)).await;
+    proxy.restore();
+    eventually("Redis answers again", || async {
+        shaky.is_up().await.then_some(())
+    })
+    .await;
+    throttle.pass(&number).await.unwrap_err();
 }

@@ -26,7 +26,7 @@ pub struct NewTask {
 }
 
 /// The head of a lane.
-#[derive(Debug, diesel::QueryableByName)]
+#[derive(Debug, Clone, diesel::QueryableByName)]
 pub struct Task {
     /// Its id.
     #[diesel(sql_type = SqlUuid)]
@@ -44,6 +44,9 @@ pub struct Task {
     /// does not count takes its beginning back.
     #[diesel(sql_type = Integer)]
     pub begun: i32,
+    /// This beginning is written down.
+    #[diesel(sql_type = Bool)]
+    pub is_begun: bool,
     /// When it was enqueued.
     #[diesel(sql_type = Timestamptz)]
     pub created_at: DateTime<Utc>,
@@ -337,7 +340,7 @@ impl Lease {
             "UPDATE lane_tasks t SET begun = t.begun + 1 \
              WHERE t.tenant_id = $1 AND t.id = (SELECT id FROM lane_tasks \
                     WHERE tenant_id = $1 AND lane = $2 AND NOT parked ORDER BY seq LIMIT 1) \
-             RETURNING t.id, t.kind, t.payload, t.failures, t.begun - 1 AS begun, t.created_at",
+             RETURNING t.id, t.kind, t.payload, t.failures, t.begun - 1 AS begun, true AS is_begun, t.created_at",
         )
         .bind::<Text, _>(self.scope.tenant().as_str())
         .bind::<Text, _>(&self.lane)
@@ -345,6 +348,51 @@ impl Lease {
         .await?;
         tx.commit().await?;
         Ok(tasks.pop())
+    }
+
+    /// The head of the lane, for a handler that notes by itself that it was begun. `None`: the lane is empty, or somebody
+    /// else's, which letting go of it tells.
+    pub(crate) async fn look_at_head(&self, db: &Database) -> Result<Option<Task>, LaneError> {
+        let mut tx = TenantTransaction::begin(db, &self.scope, "look at task").await?;
+        let mut tasks: Vec<Task> = diesel::sql_query(
+            "SELECT t.id, t.kind, t.payload, t.failures, t.begun, false AS is_begun, t.created_at \
+             FROM lanes l JOIN lane_tasks t ON t.tenant_id = l.tenant_id AND t.lane = l.lane AND NOT t.parked \
+             WHERE l.tenant_id = $1 AND l.lane = $2 AND l.fence = $3 ORDER BY t.seq LIMIT 1",
+        )
+        .bind::<Text, _>(self.scope.tenant().as_str())
+        .bind::<Text, _>(&self.lane)
+        .bind::<BigInt, _>(self.fence)
+        .load(tx.connection())
+        .await?;
+        tx.commit().await?;
+        Ok(tasks.pop())
+    }
+
+    /// Notes that a task was begun, before the first thing that cannot be taken back. Whoever finds it so and no outcome
+    /// cannot know what was done; where it does not, nothing was.
+    ///
+    /// # Errors
+    /// [`LaneError`]: nothing may be done.
+    pub async fn begin(&self, db: &Database, task: &Task) -> Result<Task, LaneError> {
+        if !task.is_begun {
+            let mut tx = TenantTransaction::begin(db, &self.scope, "begin task").await?;
+            self.guard(&mut tx).await?;
+            let begun = diesel::sql_query(
+                "UPDATE lane_tasks SET begun = begun + 1 WHERE tenant_id = $1 AND id = $2 AND NOT parked",
+            )
+            .bind::<Text, _>(self.scope.tenant().as_str())
+            .bind::<SqlUuid, _>(task.id)
+            .execute(tx.connection())
+            .await?;
+            if begun != 1 {
+                return Err(LaneError::LeaseLost);
+            }
+            tx.commit().await?;
+        }
+        Ok(Task {
+            is_begun: true,
+            ..task.clone()
+        })
     }
 
     /// Makes sure, inside the caller's transaction, that this lease still holds, and lengthens it.
@@ -396,15 +444,17 @@ impl Lease {
         reason: &str,
     ) -> Result<(), LaneError> {
         self.guard(tx).await?;
+        // As often begun as it failed or was put off, and once more for each worker that died in the middle.
+        let counted = i32::from(what != Waits::NotBegun) - i32::from(task.is_begun);
         diesel::sql_query(
-            "UPDATE lane_tasks SET failures = failures + $3, begun = greatest(begun - $5, 0), last_error = $4 \
+            "UPDATE lane_tasks SET failures = failures + $3, begun = greatest(begun + $5, 0), last_error = $4 \
              WHERE tenant_id = $1 AND id = $2",
         )
         .bind::<Text, _>(self.scope.tenant().as_str())
         .bind::<SqlUuid, _>(task.id)
         .bind::<Integer, _>(i32::from(what == Waits::Failed))
         .bind::<Text, _>(reason)
-        .bind::<Integer, _>(i32::from(what == Waits::NotBegun))
+        .bind::<Integer, _>(counted)
         .execute(tx.connection())
         .await?;
         diesel::sql_query(

@@ -35,7 +35,7 @@ pub async fn waiting(
 ) -> Result<Vec<Waiting>, LaneError> {
     lease.guard(tx).await?;
     let rows = diesel::sql_query(
-        "SELECT id, kind, payload, failures, begun, created_at, \
+        "SELECT id, kind, payload, failures, begun, begun > failures AS is_begun, created_at, \
              extract(epoch FROM clock_timestamp() - created_at)::double precision AS seconds \
          FROM lane_tasks WHERE tenant_id = $1 AND lane = $2 AND NOT parked AND kind = $3 ORDER BY seq LIMIT $4",
     )

@@ -39,6 +39,11 @@ pub enum Next {
 
 /// Does tasks.
 pub trait HandleTask: Send + Sync + 'static {
+    /// The handler notes by itself that a task was begun ([`Lease::begin`]), just before it does what cannot be taken
+    /// back. Else it is noted before the handler has the task, and then whatever breaks in between, the database above
+    /// all, looks as if the work had been done.
+    const BEGINS_ITSELF: bool = false;
+
     /// Works on the head of a lane and writes what became of it through the lease ([`Lease::done`],
     /// [`Lease::retry`] or [`Lease::park`]) in a transaction of its own.
     fn handle(&self, lease: &Lease, task: &Task) -> impl Future<Output = Result<Next, LaneError>> + Send;
@@ -149,7 +154,7 @@ async fn work_lane<H: HandleTask>(db: &Database, handler: &H, lease: &Lease, sto
     match work(db, handler, lease, stop).await {
         Ok(()) => {}
         Err(LaneError::LeaseLost) => tracing::warn!(%tenant, "a lane was taken over by another worker"),
-        // The lease ends by itself; whoever takes the lane then sees that its head was begun.
+        // The lease ends by itself; whoever takes the lane then sees whether its head was begun.
         Err(error @ LaneError::Database(_)) => {
             tracing::warn!(%tenant, error = error_chain(&error), "a lane has to wait for the database");
         }
@@ -163,9 +168,12 @@ async fn work<H: HandleTask>(
     stop: &CancellationToken,
 ) -> Result<(), LaneError> {
     while !stop.is_cancelled() {
-        let Some(task) = lease.begin_head(db).await? else {
-            break;
+        let head = if H::BEGINS_ITSELF {
+            lease.look_at_head(db).await?
+        } else {
+            lease.begin_head(db).await?
         };
+        let Some(task) = head else { break };
         if renewing(db, lease, handler.handle(lease, &task)).await? == Next::Wait {
             return Ok(());
         }

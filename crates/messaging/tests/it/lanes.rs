@@ -408,6 +408,7 @@ async fn when_a_worker_dies_another_one_takes_over_and_the_dead_one_can_write_no
         payload: "1".to_owned(),
         failures: 0,
         begun: 0,
+        is_begun: true,
         created_at: chrono::Utc::now(),
     };
     let mut tx = TenantTransaction::begin(world.db(), old.scope(), "late")
@@ -908,4 +909,96 @@ async fn a_group_enqueues_for_several_tenants_and_idle_lanes_are_deleted() {
     workers.end().await;
     assert_eq!(delete().await, 1, "a task that was put aside keeps its lane");
     assert_eq!(world.count("SELECT count(*) FROM lanes").await, 2);
+}
+
+/// Notes by itself that a task was begun, or does not.
+struct Careful {
+    db: Database,
+    /// What it does at each look: does it begin, and what comes of it? `None`: the database breaks.
+    plan: Mutex<Vec<(bool, Option<Waits>)>>,
+    seen: Mutex<Vec<(i32, i32)>>,
+}
+
+impl Careful {
+    fn new(db: &Database, plan: &[(bool, Option<Waits>)]) -> Self {
+        Self {
+            db: db.clone(),
+            plan: Mutex::new(plan.iter().rev().copied().collect()),
+            seen: Mutex::default(),
+        }
+    }
+
+    fn seen(&self) -> Vec<(i32, i32)> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+impl HandleTask for Careful {
+    const BEGINS_ITSELF: bool = true;
+
+    async fn handle(&self, lease: &Lease, task: &Task) -> Result<Next, LaneError> {
+        self.seen.lock().unwrap().push((task.failures, task.begun));
+        let step = self.plan.lock().unwrap().pop();
+        let begun = match step {
+            Some((true, _)) => Some(lease.begin(&self.db, task).await?),
+            _ => None,
+        };
+        let task = begun.as_ref().unwrap_or(task);
+        let mut tx = TenantTransaction::begin(&self.db, lease.scope(), "outcome").await?;
+        let next = match step {
+            None => lease.done(&mut tx, task).await.map(|()| Next::Continue)?,
+            Some((_, None)) => return Err(database::DatabaseError::NotFound.into()),
+            Some((_, Some(waits))) => {
+                lease
+                    .retry(&mut tx, task, Duration::ZERO, waits, "not now")
+                    .await?;
+                Next::Wait
+            }
+        };
+        tx.commit().await?;
+        Ok(next)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_breaks_before_a_task_is_begun_leaves_it_as_it_was() {
+    let world = World::new().await;
+    world.enqueue("a", ["1"]).await;
+    let careful = Arc::new(Careful::new(world.db(), &[(false, None), (true, None)]));
+    let settings = WorkerSettings {
+        concurrency: 1,
+        lease: Duration::from_millis(500),
+    };
+    eventually("it is done", || async {
+        claim_and_work(world.db(), &*careful, settings).await.unwrap();
+        (world.tasks().await == 0).then_some(())
+    })
+    .await;
+    assert_eq!(careful.seen(), [(0, 0), (0, 0), (0, 1)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_failure_counts_as_begun_and_no_wait_hides_a_worker_that_died() {
+    let world = World::new().await;
+    world.enqueue("a", ["1"]).await;
+    let careful = Careful::new(
+        world.db(),
+        &[
+            (false, Some(Waits::NotBegun)),
+            (true, Some(Waits::NotBegun)),
+            (false, Some(Waits::Failed)),
+            (true, Some(Waits::Failed)),
+            (true, Some(Waits::PutOff)),
+            (false, Some(Waits::NotBegun)),
+        ],
+    );
+    eventually("it is done", || async {
+        claim_and_work(world.db(), &careful, SETTINGS).await.unwrap();
+        (world.tasks().await == 0).then_some(())
+    })
+    .await;
+    assert_eq!(
+        careful.seen(),
+        [(0, 0), (0, 0), (0, 0), (1, 1), (2, 2), (2, 3), (2, 3)]
+    );
 }

@@ -178,8 +178,9 @@ fn failure(failure: GraphFailure) -> SessionFailure {
         // Said by something in between of its own troubles.
         (_, None, 502..=504) => return SessionFailure::silent(FailureReason::NoAnswer),
         (_, None, 300..=399) => return SessionFailure::silent(FailureReason::Unreadable),
-        // The token is over, or the number is not one that it may see.
-        (ErrorClass::Auth, ..) | (_, Some(33 | 100), _) => FailureReason::UnknownToken,
+        (ErrorClass::Auth, ..) => FailureReason::UnknownToken,
+        // Also of a number that is there, to a token that may send for it and no more.
+        (_, Some(33 | 100), _) => FailureReason::NotVisible,
         (ErrorClass::Rate(_) | ErrorClass::Pair, ..) => FailureReason::RateLimited,
         _ => FailureReason::Refused,
     };

@@ -20,7 +20,15 @@ pub(super) struct Uploads {
 }
 
 /// Held by whoever puts the file up.
-pub(super) type Slot = Arc<AsyncMutex<Option<UploadedMedia>>>;
+pub(super) type Slot = Arc<AsyncMutex<Option<Held>>>;
+
+/// A file that is up.
+#[derive(Clone)]
+pub(super) struct Held {
+    pub(super) media: UploadedMedia,
+    /// Meta took a message with it.
+    pub(super) was_taken: bool,
+}
 
 /// The number a file was put up for, its bytes, and what it was declared as and called: Meta keeps both with it.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -69,7 +77,7 @@ impl Uploads {
         // A slot that is locked is being filled just now.
         table.slots.retain(|_, (slot, _)| {
             slot.try_lock()
-                .is_none_or(|slot| slot.as_ref().is_none_or(|uploaded| uploaded.id() != id))
+                .is_none_or(|slot| slot.as_ref().is_none_or(|held| held.media.id() != id))
         });
     }
 }

@@ -76,6 +76,8 @@ pub enum OutboundContent {
         longitude: f64,
         /// What it is called.
         name: Option<Text>,
+        /// Where it is, in words.
+        address: Option<Text>,
     },
     /// Contact cards, at least one. What has no card of its own is not sent.
     Contacts(Vec<ContactCard>),

@@ -27,6 +27,18 @@ pub trait SendMessage: Send + Sync {
     /// Does the provider fetch files of this sort itself, given their address? Others need the bytes.
     fn takes_links(&self, kind: MediaKind) -> bool;
 
+    /// Does what has to be done before the message itself goes out, where that is a call of its own, as putting its file
+    /// up. Nobody gets anything by it: whatever goes wrong here, also when it is given up in the middle, the message
+    /// certainly did not go out. [`Self::send`] does the same where nobody did it before, and cannot promise that.
+    ///
+    /// # Errors
+    /// What stands in the way: an outcome that says that the message did not go out.
+    fn prepare<'a>(
+        &'a self,
+        credentials: &'a SessionToken,
+        message: &'a OutboundMessage,
+    ) -> BoxFuture<'a, Result<(), SendOutcome>>;
+
     /// Sends a message. Never fails in Rust's sense: what went wrong is one of the outcomes, and each says whether
     /// the message can have gone out.
     fn send<'a>(
@@ -171,6 +183,8 @@ reasons! {
         Redirected = "redirected",
         /// The server could not put the file where WhatsApp reads it, which comes before sending.
         UploadFailed = "upload_failed",
+        /// The file was being put up, and nobody said what became of it.
+        UploadUnanswered = "upload_unanswered",
         /// WhatsApp lets the number write to nobody new for a while.
         ReachoutTimelock = "reachout_timelock",
         /// The request could not be built.

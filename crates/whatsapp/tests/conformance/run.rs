@@ -319,6 +319,7 @@ fn sample(kind: MessageKind, target: ProviderMessageId) -> Option<OutboundConten
             latitude: 1.0,
             longitude: 2.0,
             name: None,
+            address: None,
         }),
         MessageKind::Contact => Some(sending::cards(&[("A", "6281300000007"), ("B", "6281300000008")])),
         MessageKind::Reaction => Some(sending::react(target, Some("👍"))),

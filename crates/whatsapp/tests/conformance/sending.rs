@@ -60,6 +60,7 @@ fn place(name: Option<&str>) -> OutboundContent {
         latitude: -5.1477,
         longitude: 119.4327,
         name: name.map(Text::new),
+        address: None,
     }
 }
 

@@ -93,15 +93,58 @@ async fn a_file_that_cannot_be_put_up_means_that_nothing_was_sent() {
         (said(401, &error(190)), "retry unauthorized"),
         (said(400, &error(80_007)), "limited 300"),
         (said(500, &error(131_000)), "retry upload_failed"),
-        (said(502, ""), "retry upload_failed"),
+        (said(502, ""), "retry upload_unanswered"),
         (said(413, ""), "rejected too_large"),
         (said(200, "{}"), "retry upload_failed"),
-        (Manner::Say(Vec::new()), "retry upload_failed"),
+        (Manner::Say(Vec::new()), "retry upload_unanswered"),
     ] {
-        let (base, _) = serve(vec![manner]).await;
+        for prepares in [false, true] {
+            let (base, _) = serve(vec![manner.clone()]).await;
+            let sender = GraphSender::new(&endpoint(&base)).unwrap();
+            let outcome = if prepares {
+                sender.prepare(&number(), &voice("OggS")).await.unwrap_err()
+            } else {
+                sender.send(&number(), &voice("OggS")).await
+            };
+            assert_eq!(verdict(&outcome), meaning);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_prepared_message_is_one_call_and_what_makes_no_call_needs_no_preparing() {
+    let (base, asked) = serve(vec![up("7"), said(200, &sent())]).await;
+    let sender = GraphSender::new(&endpoint(&base)).unwrap();
+    let text = saying(OutboundContent::Text(Text::new("halo")));
+    assert_eq!(sender.prepare(&number(), &text).await, Ok(()));
+    for _ in 0..2 {
+        assert_eq!(sender.prepare(&number(), &voice("OggS")).await, Ok(()));
+    }
+    let outcome = sender.send(&number(), &voice("OggS")).await;
+    assert_eq!(verdict(&outcome), "accepted wamid.HBgM99ourMessage==");
+    let asked = asked.await.unwrap();
+    assert_eq!(asked.len(), 2);
+    assert!(asked[1].starts_with("POST /v1/wa/v22.0/110987650000222/messages "));
+}
+
+/// Put up for this message, and refused with it: the same bytes would be refused again.
+#[tokio::test]
+async fn a_file_that_no_message_was_taken_with_is_refused_for_good() {
+    for prepares in [false, true] {
+        let (base, asked) = serve(vec![up("1"), said(400, &error(100)), up("2"), said(200, &sent())]).await;
         let sender = GraphSender::new(&endpoint(&base)).unwrap();
-        let outcome = sender.send(&number(), &voice("OggS")).await;
-        assert_eq!(verdict(&outcome), meaning);
+        let mut verdicts = Vec::new();
+        for _ in 0..2 {
+            if prepares {
+                assert_eq!(sender.prepare(&number(), &voice("OggS")).await, Ok(()));
+            }
+            verdicts.push(verdict(&sender.send(&number(), &voice("OggS")).await));
+        }
+        assert_eq!(
+            verdicts,
+            ["rejected invalid_request", "accepted wamid.HBgM99ourMessage=="]
+        );
+        assert_eq!(asked.await.unwrap().len(), 4);
     }
 }
 

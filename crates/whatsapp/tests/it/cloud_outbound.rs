@@ -175,9 +175,21 @@ async fn every_kind_is_asked_for_as_the_contract_has_it() {
                 latitude: -6.1753924,
                 longitude: 106.8271528,
                 name: Some(Text::new("Kantor")),
+                address: Some(Text::new("Jl. Contoh 1, Jakarta")),
             },
             "location",
-            json!({"latitude": "-6.1753924", "longitude": "106.8271528", "name": "Kantor"}),
+            json!({"latitude": "-6.1753924", "longitude": "106.8271528", "name": "Kantor",
+                   "address": "Jl. Contoh 1, Jakarta"}),
+        ),
+        (
+            OutboundContent::Location {
+                latitude: -6.1753924,
+                longitude: 106.8271528,
+                name: None,
+                address: Some(Text::new("Jl. Contoh 1, Jakarta")),
+            },
+            "location",
+            json!({"latitude": "-6.1753924", "longitude": "106.8271528", "name": "Jl. Contoh 1, Jakarta"}),
         ),
         (
             OutboundContent::Contacts(vec![ContactCard {
@@ -512,7 +524,7 @@ async fn a_number_tells_where_it_stands() {
         (
             400,
             json!({"error": {"code": 100, "error_subcode": 33}}).to_string(),
-            FailureReason::UnknownToken,
+            FailureReason::NotVisible,
         ),
         (403, error(10), FailureReason::Refused),
         (400, error(80_008), FailureReason::RateLimited),

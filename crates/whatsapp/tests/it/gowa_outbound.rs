@@ -215,6 +215,7 @@ async fn every_other_kind_goes_to_its_route() {
                 latitude: -6.2,
                 longitude: 106.816_667,
                 name: Some(Text::new("Monas")),
+                address: None,
             },
             "send/location",
             json!({"phone": to, "latitude": "-6.2", "longitude": "106.816667"}),

@@ -206,6 +206,7 @@ async fn a_place_on_the_equator_is_a_place() {
         latitude,
         longitude: 109.33,
         name: Some("Tugu".into()),
+        address: Some("Jl. Khatulistiwa".into()),
     };
     let (path, body) = on_the_wire(message(place(-0.02))).await;
     assert_eq!(path, "/chat/send/location");

@@ -7,6 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 /// How the server treats the one request it gets.
+#[derive(Clone)]
 pub(crate) enum Manner {
     /// Writes these bytes and closes.
     Say(Vec<u8>),

@@ -230,9 +230,9 @@ enum Heard {
 fn heard(outcome: &SendOutcome) -> Heard {
     match outcome {
         SendOutcome::RetryLater { reason, .. } if AWAY.contains(reason) => Heard::Away,
-        // Nobody was called.
+        // Nobody was called, or nobody answered.
         SendOutcome::RetryLater {
-            reason: RetryReason::NotSendable,
+            reason: RetryReason::NotSendable | RetryReason::UploadUnanswered,
             ..
         } => Heard::Unsure,
         SendOutcome::Unknown { reason, .. } if SILENT.contains(reason) => Heard::Unsure,
@@ -247,7 +247,9 @@ fn heard(outcome: &SendOutcome) -> Heard {
 /// Did the endpoint itself answer a try that ended like this?
 #[must_use]
 pub fn is_answer(reason: &str) -> bool {
-    AWAY.iter().all(|away| away.as_str() != reason) && SILENT.iter().all(|silent| silent.as_str() != reason)
+    reason != RetryReason::UploadUnanswered.as_str()
+        && AWAY.iter().all(|away| away.as_str() != reason)
+        && SILENT.iter().all(|silent| silent.as_str() != reason)
 }
 
 #[cfg(test)]

@@ -270,6 +270,8 @@ pub struct ReplySender {
 }
 
 impl HandleTask for ReplySender {
+    const BEGINS_ITSELF: bool = Sender::BEGINS_ITSELF;
+
     async fn handle(&self, lease: &Lease, task: &Task) -> Result<Next, LaneError> {
         if let Ok(part) = serde_json::from_str::<ReplyTask>(&task.payload)
             && let Some(next) = self.hold_back(lease, task, &part).await?

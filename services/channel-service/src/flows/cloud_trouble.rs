@@ -13,6 +13,8 @@ use domain::ids::{AccountId, MessageId};
 use messaging::lanes::{LaneError, Lease, Next, Task, Waits};
 use tenant_isolation::TenantTransaction;
 use whatsapp::credentials::SessionToken;
+use whatsapp::port::{RetryReason, SendOutcome};
+use whatsapp::session::FailureReason;
 
 use super::announce_status::announce;
 use super::send_message::Sender;
@@ -35,6 +37,31 @@ const LONGEST_LOOK: Duration = Duration::from_secs(5);
 const SHORTEST_LOOK: Duration = Duration::from_millis(50);
 /// The longest wait for the answer that tells whether a token is taken.
 const PROBE_PATIENCE: Duration = Duration::from_secs(15);
+
+/// What is to be done about the message of an account whose token was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// The token is taken again: all of the account's messages go on.
+    Released,
+    /// What was asked for the number's sake says nothing about sending: this message tells, and only this one.
+    Tell,
+    /// Nothing is sent.
+    Held,
+}
+
+/// Did Meta take the token, whatever it made of the message?
+pub(super) const fn took_token(outcome: &SendOutcome) -> bool {
+    matches!(
+        outcome,
+        SendOutcome::Accepted { .. }
+            | SendOutcome::RateLimited { .. }
+            | SendOutcome::Rejected { .. }
+            | SendOutcome::RetryLater {
+                reason: RetryReason::Forbidden,
+                ..
+            }
+    )
+}
 
 /// How often it is looked whether a report has come that is waited for so long.
 pub(super) fn look_every(wait: Duration) -> Duration {
@@ -99,29 +126,44 @@ impl Sender {
         Ok(Next::Wait)
     }
 
-    /// May an account send again whose token was not taken? One message of it asks, now and then.
+    /// May an account send again whose token was not taken? One message of it asks, now and then: first for the number,
+    /// which costs nothing. A token may send and not see the number, so an answer that is not about the token is no reason
+    /// to hold on for ever.
     pub(super) async fn is_taken_again(
         &self,
         lease: &Lease,
         account: AccountId,
         endpoint: &Arc<LiveEndpoint>,
         token: &SessionToken,
-    ) -> Result<bool, LaneError> {
+    ) -> Result<Asked, LaneError> {
         let every = self.cloud.settings.probe_every;
         let mut tx = TenantTransaction::begin(&self.db, lease.scope(), "ask for held account").await?;
         let may = cloud_sending::may_probe(&mut tx, account, every).await?;
         tx.commit().await?;
         if !may {
-            return Ok(false);
+            return Ok(Asked::Held);
         }
         let asked = tokio::time::timeout(PROBE_PATIENCE, endpoint.sessions.status(token)).await;
-        if !matches!(asked, Ok(Ok(_))) {
-            return Ok(false);
+        match asked.map_err(|_| FailureReason::NoAnswer) {
+            Ok(Ok(_)) => {
+                self.release(lease, account).await?;
+                Ok(Asked::Released)
+            }
+            Ok(Err(failure))
+                if matches!(failure.reason, FailureReason::NotVisible | FailureReason::Refused) =>
+            {
+                Ok(Asked::Tell)
+            }
+            Ok(Err(_)) | Err(_) => Ok(Asked::Held),
         }
+    }
+
+    /// An account's token is taken again.
+    pub(super) async fn release(&self, lease: &Lease, account: AccountId) -> Result<(), LaneError> {
         let mut tx = TenantTransaction::begin(&self.db, lease.scope(), "release account").await?;
         cloud_sending::release(&mut tx, account).await?;
         tx.commit().await?;
         tracing::info!(tenant = %lease.scope().tenant(), %account, "an account's token is taken again: its chats go on");
-        Ok(true)
+        Ok(())
     }
 }

@@ -53,6 +53,7 @@ pub mod route_number;
 pub mod sayable;
 pub mod send_message;
 mod send_outcome;
+mod send_ruling;
 pub mod send_text;
 pub mod session;
 pub mod sign_in;

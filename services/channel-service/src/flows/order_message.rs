@@ -170,6 +170,7 @@ impl Texts {
         let (account, chat) = chat_of(&mut tx, &self.endpoints, order).await?;
         let provider: Option<Provider> = account.provider.parse().ok();
         let provider = provider.unwrap_or(Provider::Genfity);
+        sayable::check_recipient(provider, &chat.address).map_err(OrderError::Unsayable)?;
         sayable::check(provider, &order.content, &self.own_files).map_err(OrderError::Unsayable)?;
         let ordered = put(&mut tx, order, id, chat, provider).await?;
         tx.commit().await?;

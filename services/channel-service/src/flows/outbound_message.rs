@@ -35,10 +35,12 @@ pub(super) enum Obstacle {
     TargetNotSent,
 }
 
-/// Reads a stored message. The inner result tells what stands in its way.
+/// Reads a stored message. The inner result tells what stands in its way. What it is about is what that is known by now: of
+/// an earlier message of ours in the same chat everything is known that will be, for it stood before this one in the lane.
 pub(super) async fn draft(
     tx: &mut TenantTransaction,
     row: &OutboundRow,
+    is_cloud: bool,
 ) -> Result<Result<Draft, Obstacle>, DatabaseError> {
     let account = AccountId::from_uuid(row.account_id);
     let chat = ChatId::from_uuid(row.chat_id);
@@ -55,7 +57,7 @@ pub(super) async fn draft(
         let Some(other) = message::find_in_chat(tx, account, chat, about).await? else {
             return Ok(Err(Obstacle::TargetNotSent));
         };
-        if !is_there(&other) {
+        if !is_there(&other, is_cloud) {
             return Ok(Err(Obstacle::TargetNotSent));
         }
         target = Some(other);
@@ -67,6 +69,8 @@ pub(super) async fn draft(
     {
         Some(Ok(id)) => message::find_in_chat(tx, account, chat, &id)
             .await?
+            // The person cannot look up what they do not have.
+            .filter(|other| is_there(other, is_cloud))
             .and_then(|other| quote(&other, &to, row.own_phone.as_deref())),
         // A quote that cannot be read costs the quote, never the message.
         Some(Err(_)) | None => None,
@@ -76,16 +80,15 @@ pub(super) async fn draft(
         .ok_or(Obstacle::Unreadable))
 }
 
-/// Has the person this message? What came from outside, or has left us.
-fn is_there(other: &OtherRow) -> bool {
+/// Has the person this message? What came from outside, or has left us. Meta gives a message its id when it takes it: one
+/// of which nobody knows whether it did has none that Meta knows.
+fn is_there(other: &OtherRow, is_cloud: bool) -> bool {
     other.direction == Direction::Inbound.as_str()
-        || matches!(
-            other.status.parse(),
-            Ok(DeliveryStatus::Sent
-                | DeliveryStatus::Delivered
-                | DeliveryStatus::Read
-                | DeliveryStatus::Unknown)
-        )
+        || match other.status.parse() {
+            Ok(DeliveryStatus::Sent | DeliveryStatus::Delivered | DeliveryStatus::Read) => true,
+            Ok(DeliveryStatus::Unknown) => !is_cloud,
+            Ok(DeliveryStatus::Queued | DeliveryStatus::Failed | DeliveryStatus::Parked) | Err(_) => false,
+        }
 }
 
 fn quote(other: &OtherRow, chat: &ChatAddress, own_phone: Option<&str>) -> Option<OutboundQuote> {
@@ -125,7 +128,8 @@ fn said(content: MessageContent, target: Option<&OtherRow>, to: &ChatAddress) ->
         } => OutboundContent::Location {
             latitude,
             longitude,
-            name: name.or(address),
+            name,
+            address,
         },
         MessageContent::Contacts { contacts } => OutboundContent::Contacts(contacts),
         MessageContent::Reaction { target: _, emoji } => {

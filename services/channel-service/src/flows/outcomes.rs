@@ -94,6 +94,8 @@ impl<H> Telling<H> {
 }
 
 impl<H: HandleTask> HandleTask for Telling<H> {
+    const BEGINS_ITSELF: bool = H::BEGINS_ITSELF;
+
     async fn handle(&self, lease: &Lease, task: &Task) -> Result<Next, LaneError> {
         let next = self.handler.handle(lease, task).await;
         self.outcomes.tell(task.id);

@@ -1,5 +1,6 @@
 //! What can be said through which provider, known before anything is queued.
 
+use domain::address::ChatAddress;
 use domain::endpoint::Provider;
 use domain::message::{InteractiveHeader, MediaReference, TemplateComponent, TemplateParameter};
 use domain::message::{InteractiveMessage, InvalidContent, MediaSource, MessageContent, TemplateMessage};
@@ -42,6 +43,31 @@ pub fn check(provider: Provider, content: &MessageContent, own_files: &str) -> R
             "is nothing that the WhatsApp Cloud API can do: it neither edits nor deletes messages",
         )),
         _ => Ok(()),
+    }
+}
+
+/// Can anything be said to this address there?
+///
+/// # Errors
+/// [`InvalidContent`]: the field, and why not.
+pub fn check_recipient(provider: Provider, to: &ChatAddress) -> Result<(), InvalidContent> {
+    let is_metas = match to {
+        ChatAddress::Phone(_) => return Ok(()),
+        ChatAddress::User(_) => true,
+        ChatAddress::Lid(_) | ChatAddress::Group(_) | ChatAddress::Other(_) | ChatAddress::Visitor(_) => {
+            false
+        }
+    };
+    match (provider == Provider::Cloud, is_metas) {
+        (true, true) | (false, false) => Ok(()),
+        (true, false) => Err(InvalidContent::new(
+            "to",
+            "must be a phone number or a user id: the WhatsApp Cloud API writes to nobody else",
+        )),
+        (false, true) => Err(InvalidContent::new(
+            "recipient",
+            "is known to the WhatsApp Cloud API only, which this device does not use",
+        )),
     }
 }
 
@@ -109,6 +135,26 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn phones_are_written_to_everywhere_user_ids_at_meta_and_groups_elsewhere() {
+        for (address, refused_at_meta, refused_elsewhere) in [
+            ("6281290000011@s.whatsapp.net", None, None),
+            ("ID.90812345670000000001@bsuid", None, Some("recipient")),
+            ("120363025246125486@g.us", Some("to"), None),
+            ("123456789012345@lid", Some("to"), None),
+        ] {
+            let to = ChatAddress::parse(address).unwrap();
+            let refused = |provider| {
+                let refused = check_recipient(provider, &to).err();
+                refused.map(|error| error.field().to_owned())
+            };
+            assert_eq!(refused(Provider::Cloud).as_deref(), refused_at_meta, "{address}");
+            for provider in [Provider::Genfity, Provider::Gowa] {
+                assert_eq!(refused(provider).as_deref(), refused_elsewhere, "{address}");
+            }
+        }
+    }
 
     #[test]
     fn meta_fetches_from_public_addresses_and_from_ours_only() {

@@ -3,7 +3,7 @@
 //! | outcome | message | task |
 //! |---|---|---|
 //! | accepted | `sent` | done |
-//! | retry later | stays `queued` | waits, counted; after the last attempt `parked` |
+//! | retry later, also when its file does not get up in time | stays `queued` | waits, counted; after the last attempt `parked` |
 //! | its endpoint cannot be reached, and it certainly did not go out | stays `queued` | waits, not counted, until the endpoint answers; `parked` when its own time is over |
 //! | rate limited | stays `queued` | waits, not counted, and with it every other chat of the account; at the Cloud API those of whoever was too fast |
 //! | its token is not taken (Cloud API) | stays `queued` | waits, not counted, and with it every other chat of the account, until it is |
@@ -44,17 +44,18 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use whatsapp::cloud::NumberCredentials;
 use whatsapp::credentials::SessionToken;
 use whatsapp::port::{
-    FileBytes, OperatorText, OutboundFile, OutboundMessage, SendMessage, SendOutcome, UnknownReason,
+    FileBytes, OperatorText, OutboundFile, OutboundMessage, RetryReason, SendMessage, SendOutcome,
+    UnknownReason,
 };
 
 use super::cloud_pace::{CloudPace, Gates};
-use super::cloud_trouble::TOKEN_REFUSED;
+use super::cloud_trouble::{Asked, TOKEN_REFUSED, took_token};
 use super::endpoint_away::{NO_FILE, Waiting};
 use super::load_media::{LoadMedia, LoadedFile, MediaNotLoaded, Wanted};
 use super::outbound_message::{self, Draft, Obstacle};
 use super::pace::Pace;
 use super::queue_message::SendTask;
-use super::send_outcome::{Tries, rule_away};
+use super::send_ruling::{Rules, Tries, rule_away};
 use super::session::{ENDPOINT_CHANGED, Hearing};
 use super::tenant_config::TenantConfigs;
 use crate::config::PRIMARY;
@@ -141,6 +142,8 @@ struct Ready {
     draft: Draft,
     /// What it passes on its way to Meta.
     gates: Option<Gates>,
+    /// It tells whether its account's token is taken again.
+    tells: bool,
 }
 
 impl Ready {
@@ -167,6 +170,9 @@ enum Head {
 }
 
 impl HandleTask for Sender {
+    /// Just before the call: whatever breaks before it, the message certainly did not go out.
+    const BEGINS_ITSELF: bool = true;
+
     async fn handle(&self, lease: &Lease, task: &Task) -> Result<Next, LaneError> {
         let request_id = serde_json::from_str(&task.payload)
             .ok()
@@ -221,6 +227,7 @@ impl Sender {
             kind,
             draft,
             gates,
+            tells,
         } = *ready;
         let provider = endpoint.sender.as_ref();
         let is_cloud = endpoint.provider == Provider::Cloud;
@@ -228,7 +235,9 @@ impl Sender {
             config: &config,
             answered,
             is_cloud,
+            failures: task.failures,
         };
+        let (mut begun, mut is_taken_again) = (None, false);
         let ruling = match self.with_file(provider, is_cloud, draft).await {
             Ok((message, _memory)) => {
                 let limit = message.time_within(config.message_timeout().unwrap_or(self.timeout));
@@ -238,7 +247,13 @@ impl Sender {
                         .await;
                 }
                 let called = Instant::now();
-                let outcome = send_within(provider, limit, &token, &message).await;
+                let outcome = match prepare_within(provider, limit, &token, &message).await {
+                    Ok(()) => {
+                        begun = Some(lease.begin(&self.db, task).await?);
+                        send_within(provider, limit, &token, &message).await
+                    }
+                    Err(failed) => failed,
+                };
                 let away = endpoint.outage.note(&outcome);
                 metrics::histogram!("kanal_provider_send_seconds", "endpoint" => endpoint.name.to_string())
                     .record(called.elapsed());
@@ -246,6 +261,7 @@ impl Sender {
                 if endpoint.provider == Provider::Genfity && matches!(outcome, SendOutcome::Accepted { .. }) {
                     self.hearing.spoke(lease.scope(), account, kind, called);
                 }
+                is_taken_again = tells && took_token(&outcome);
                 let throttled = match &gates {
                     Some(gates) => self.cloud.hear(gates, passed, &outcome).await,
                     None => None,
@@ -253,18 +269,25 @@ impl Sender {
                 match away {
                     Some(wait) => rule_away(&endpoint, Waiting::of(&row, task), wait, outcome),
                     None => self
-                        .rule(task, tries, provider.resend_safety(kind), outcome)
+                        .rules()
+                        .rule(tries, provider.resend_safety(kind), outcome)
                         .throttled(throttled),
                 }
             }
-            Err(MediaNotLoaded::Later) => self.try_later(task, tries, NO_FILE, None, None),
+            Err(MediaNotLoaded::Later) => self.rules().try_later(tries, NO_FILE, None, None),
             Err(MediaNotLoaded::Never) => return self.give_up(lease, task, "media_missing").await,
         };
-        self.record(lease, task, &row, &endpoint, started.elapsed(), &ruling)
-            .await
+        let task = begun.as_ref().unwrap_or(task);
+        let next = self
+            .record(lease, task, &row, &endpoint, started.elapsed(), &ruling)
+            .await?;
+        if is_taken_again {
+            self.release(lease, account).await?;
+        }
+        Ok(next)
     }
 
-    /// Nobody was called: the place is given to another lane, and it is as if the head had not been begun.
+    /// Nobody was called: the place is given to another lane.
     pub(super) async fn wait(
         &self,
         lease: &Lease,
@@ -276,6 +299,14 @@ impl Sender {
         lease.retry(&mut tx, task, wait, Waits::NotBegun, reason).await?;
         tx.commit().await?;
         Ok(Next::Wait)
+    }
+
+    fn rules(&self) -> Rules<'_> {
+        Rules {
+            retries: &self.retries,
+            cloud: &self.cloud.settings,
+            chance: rand::random(),
+        }
     }
 
     async fn head(&self, lease: &Lease, task: &Task) -> Result<Head, LaneError> {
@@ -296,7 +327,7 @@ impl Sender {
         } else {
             None
         };
-        let draft = outbound_message::draft(&mut tx, &row).await?;
+        let draft = outbound_message::draft(&mut tx, &row, cloud_state.is_some()).await?;
         let is_live = matches!(
             row.status.parse(),
             Ok(DeliveryStatus::Queued | DeliveryStatus::Unknown)
@@ -343,11 +374,16 @@ impl Sender {
             Ok(token) => token,
             Err(reason) => return Ok(Head::Impossible(reason)),
         };
-        if cloud_state.as_ref().is_some_and(|state| state.held.is_some())
-            && !self.is_taken_again(lease, account_id, &endpoint, &token).await?
-        {
-            let apart = Duration::from_millis(rand::random_range(0..AFTER_PAUSE_MS));
-            return Ok(Head::Held(self.cloud.settings.probe_every + apart, TOKEN_REFUSED));
+        let mut tells = false;
+        if cloud_state.as_ref().is_some_and(|state| state.held.is_some()) {
+            match self.is_taken_again(lease, account_id, &endpoint, &token).await? {
+                Asked::Released => {}
+                Asked::Tell => tells = true,
+                Asked::Held => {
+                    let apart = Duration::from_millis(rand::random_range(0..AFTER_PAUSE_MS));
+                    return Ok(Head::Held(self.cloud.settings.probe_every + apart, TOKEN_REFUSED));
+                }
+            }
         }
         let number = NumberCredentials::parse(&token);
         let gates = cloud_state.zip(number).map(|(state, number)| {
@@ -359,6 +395,7 @@ impl Sender {
         Ok(match draft {
             Ok(draft) => Head::Send(Box::new(Ready {
                 gates,
+                tells,
                 account: account_id,
                 endpoint,
                 token,
@@ -471,6 +508,23 @@ fn uploaded(media: &Media) -> Option<MediaId> {
     media.sources.iter().find_map(|source| match source {
         MediaSource::Graph(file) => Some(file.id.clone()),
         _ => None,
+    })
+}
+
+/// Does what comes before sending. Longer than it may take it is not waited for, and nothing has gone out.
+async fn prepare_within(
+    provider: &dyn SendMessage,
+    limit: Duration,
+    token: &SessionToken,
+    message: &OutboundMessage,
+) -> Result<(), SendOutcome> {
+    let prepared = tokio::time::timeout(limit, provider.prepare(token, message)).await;
+    prepared.unwrap_or_else(|_| {
+        Err(SendOutcome::RetryLater {
+            reason: RetryReason::UploadUnanswered,
+            after: None,
+            detail: OperatorText::default(),
+        })
     })
 }
 

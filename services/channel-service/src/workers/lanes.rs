@@ -19,6 +19,9 @@ pub struct LaneWork {
 }
 
 impl HandleTask for LaneWork {
+    /// As senders do. What is handed over is the same done twice, so nobody asks whether it was begun.
+    const BEGINS_ITSELF: bool = Sender::BEGINS_ITSELF;
+
     async fn handle(&self, lease: &Lease, task: &Task) -> Result<Next, LaneError> {
         match task.kind.as_str() {
             HAND_OVER | CLEAR_BUBBLE => self.hand_over.handle(lease, task).await,

@@ -320,6 +320,22 @@ async fn other_providers_say_what_they_can() {
         answer.assert_error(422, "not_sayable");
         assert_eq!(answer.json()["field"], field);
     }
+    let stranger = send(json!({"recipient": "ID.90812345670000000001", "text": {"body": "x"}})).await;
+    stranger.assert_error(422, "not_sayable");
+    assert_eq!(stranger.json()["field"], "recipient");
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_meta_writes_to_nobody_under_is_refused_before_it_is_queued() {
+    let app = spawn().await;
+    let satu = number(&app, "desa-satu", "Meta", SATU).await;
+    let group =
+        json!({"to": "120363025246125486@g.us", "recipient_type": "group", "text": {"body": "rapat"}});
+    let answer = say(&app, &satu, group).await;
+    answer.assert_error(422, "not_sayable");
+    assert_eq!(answer.json()["field"], "to");
+    assert_eq!(app.count("messages WHERE direction = 'outbound'").await, 0);
     app.finish().await;
 }
 

@@ -19,11 +19,11 @@ const QUICK: &[(&str, &str)] = &[
     ("CLOUD_UNKNOWN_WAIT_MS", "60000"),
 ];
 
-async fn quick() -> TestApp {
+pub(crate) async fn quick() -> TestApp {
     with_settings(QUICK).await
 }
 
-async fn with_settings(settings: &'static [(&'static str, &'static str)]) -> TestApp {
+pub(crate) async fn with_settings(settings: &'static [(&'static str, &'static str)]) -> TestApp {
     TestApp::with(Wishes {
         settings,
         ..Wishes::default()
@@ -32,7 +32,7 @@ async fn with_settings(settings: &'static [(&'static str, &'static str)]) -> Tes
 }
 
 /// Meta knows these numbers.
-fn at_meta(app: &TestApp, numbers: &[(&str, &str)]) {
+pub(crate) fn at_meta(app: &TestApp, numbers: &[(&str, &str)]) {
     for (id, waba) in numbers {
         app.simulator.create_graph_number(NewGraphNumber {
             id: (*id).to_owned(),
@@ -43,7 +43,7 @@ fn at_meta(app: &TestApp, numbers: &[(&str, &str)]) {
     }
 }
 
-fn error(code: i64) -> GraphTroubleKind {
+pub(crate) fn error(code: i64) -> GraphTroubleKind {
     GraphTroubleKind::Error {
         code,
         subcode: None,
@@ -55,7 +55,7 @@ fn error(code: i64) -> GraphTroubleKind {
     }
 }
 
-fn trouble(app: &TestApp, times: Option<u64>, kind: GraphTroubleKind) {
+pub(crate) fn trouble(app: &TestApp, times: Option<u64>, kind: GraphTroubleKind) {
     let trouble = GraphTrouble {
         times,
         kind,
@@ -65,14 +65,14 @@ fn trouble(app: &TestApp, times: Option<u64>, kind: GraphTroubleKind) {
 }
 
 /// Orders a text without waiting for it; its words are what it is known by.
-async fn put(app: &TestApp, number: &Number<'_>, to: &str, text: &str) {
+pub(crate) async fn put(app: &TestApp, number: &Number<'_>, to: &str, text: &str) {
     let mut body = words(to, text);
     body["wait"] = json!(false);
     let answer = say(app, number, body).await;
     assert_eq!(answer.status, 202, "{}", answer.text);
 }
 
-async fn standing(app: &TestApp, words: &str) -> Value {
+pub(crate) async fn standing(app: &TestApp, words: &str) -> Value {
     let query = format!(
         "SELECT m.status, m.reason, m.provider_message_id AS id, m.id AS message, t.parked, t.last_error FROM messages m \
          LEFT JOIN lane_tasks t ON t.tenant_id = m.tenant_id AND t.id = m.id WHERE m.body = '{words}'"
@@ -80,7 +80,7 @@ async fn standing(app: &TestApp, words: &str) -> Value {
     app.rows(&query).await.into_iter().next().unwrap_or(Value::Null)
 }
 
-async fn until(app: &TestApp, words: &str, status: &str) -> Value {
+pub(crate) async fn until(app: &TestApp, words: &str, status: &str) -> Value {
     eventually(&format!("{words} is {status}"), || async {
         let now = standing(app, words).await;
         (now["status"] == status).then_some(now)
@@ -88,7 +88,7 @@ async fn until(app: &TestApp, words: &str, status: &str) -> Value {
     .await
 }
 
-fn sent(app: &TestApp) -> Vec<String> {
+pub(crate) fn sent(app: &TestApp) -> Vec<String> {
     let sends = app.simulator.graph_sends();
     let words = sends.iter().filter_map(|send| send.body["text"]["body"].as_str());
     words.map(str::to_owned).collect()

@@ -216,6 +216,7 @@ mod tests {
             payload: new.payload,
             failures: 0,
             begun: 0,
+            is_begun: true,
             created_at: chrono::Utc::now(),
         }
     }

@@ -180,8 +180,17 @@ fn rate_wait(refusal: &Refusal) -> Duration {
 pub(super) fn not_uploaded(failure: GraphFailure) -> SendOutcome {
     let upload_failed = |detail| retry(RetryReason::UploadFailed, detail);
     match failure {
-        GraphFailure::NoAnswer { detail, .. } | GraphFailure::Unreadable(detail) => upload_failed(detail),
+        GraphFailure::Unreadable(detail) => upload_failed(detail),
         other => match failed(other) {
+            // Meta itself has said nothing.
+            SendOutcome::Unknown {
+                reason:
+                    UnknownReason::Timeout
+                    | UnknownReason::ConnectionCut
+                    | UnknownReason::BadGateway
+                    | UnknownReason::GatewayTimeout,
+                detail,
+            } => retry(RetryReason::UploadUnanswered, detail),
             SendOutcome::Unknown { detail, .. } => upload_failed(detail),
             SendOutcome::Accepted { .. } => upload_failed(OperatorText::default()),
             settled => settled,

@@ -14,7 +14,7 @@ use super::endpoint::{GraphEndpoint, NumberCredentials};
 use super::http::{Body, Call, Http};
 use super::media::{GraphMedia, NewFile};
 use super::media_type::most_bytes;
-use super::uploads::Uploads;
+use super::uploads::{Held, Slot, Uploads};
 use crate::credentials::SessionToken;
 use crate::genfity::InvalidEndpoint;
 use crate::port::{
@@ -37,8 +37,20 @@ pub struct GraphSender {
 /// A file that is up.
 struct Up {
     id: MediaId,
-    /// It was put up for an earlier message.
-    known_before: bool,
+    /// Meta took an earlier message with it.
+    was_taken: bool,
+    slot: Slot,
+}
+
+impl Up {
+    /// Meta took a message with it. Whoever holds the slot puts the file up anew, and that is another one.
+    fn note_taken(&self) {
+        if let Some(mut slot) = self.slot.try_lock()
+            && let Some(held) = slot.as_mut().filter(|held| *held.media.id() == self.id)
+        {
+            held.was_taken = true;
+        }
+    }
 }
 
 impl GraphSender {
@@ -88,24 +100,39 @@ impl GraphSender {
             timeout: self.http.endpoint.total_timeout(),
         };
         let outcome = judge(self.http.call(call).await);
-        match (up, outcome) {
-            // Perhaps it is gone from Meta's servers: the next try puts it up anew.
-            (
-                Some(Up {
-                    id,
-                    known_before: true,
-                }),
-                SendOutcome::Rejected {
-                    reason:
-                        RejectReason::InvalidRequest | RejectReason::NotFound | RejectReason::Unprocessable,
-                    detail,
-                },
-            ) => {
-                self.uploads.forget(&id);
-                retry(RetryReason::UploadFailed, detail)
+        let Some(up) = up else { return outcome };
+        match outcome {
+            SendOutcome::Rejected {
+                reason:
+                    reason @ (RejectReason::InvalidRequest | RejectReason::NotFound | RejectReason::Unprocessable),
+                detail,
+            } => {
+                self.uploads.forget(&up.id);
+                if up.was_taken {
+                    // Perhaps it is gone from Meta's servers: the next try puts it up anew.
+                    retry(RetryReason::UploadFailed, detail)
+                } else {
+                    SendOutcome::Rejected { reason, detail }
+                }
             }
-            (_, outcome) => outcome,
+            outcome => {
+                if matches!(outcome, SendOutcome::Accepted { .. }) {
+                    up.note_taken();
+                }
+                outcome
+            }
         }
+    }
+
+    async fn prepare_one(&self, token: &SessionToken, message: &OutboundMessage) -> Result<(), SendOutcome> {
+        let Some(credentials) = NumberCredentials::parse(token) else {
+            return Ok(());
+        };
+        // What can never be sent is told when it is sent, which makes no call either.
+        if request::check(message).is_err() {
+            return Ok(());
+        }
+        self.put_up(&credentials, message).await.map(|_| ())
     }
 
     /// Puts the file of a message up, once for all messages with the same one.
@@ -129,22 +156,23 @@ impl GraphSender {
         let file = NewFile::new(media.kind, bytes.share(), declared(media), named(media));
         let slot = self.uploads.slot(credentials.number(), &file);
         // Whoever sends the same file meanwhile waits for it.
-        let mut slot = slot.lock().await;
-        if let Some(uploaded) = slot
-            .as_ref()
-            .filter(|uploaded| uploaded.is_usable(chrono::Utc::now()))
-        {
-            return Ok(Some(Up {
-                id: uploaded.id().clone(),
-                known_before: true,
-            }));
-        }
-        let uploaded = self.media.upload(credentials, file).await.map_err(not_uploaded)?;
-        let id = uploaded.id().clone();
-        *slot = Some(uploaded);
+        let mut held = slot.lock().await;
+        let usable = held
+            .clone()
+            .filter(|held| held.media.is_usable(chrono::Utc::now()));
+        let now = match usable {
+            Some(usable) => usable,
+            None => Held {
+                media: self.media.upload(credentials, file).await.map_err(not_uploaded)?,
+                was_taken: false,
+            },
+        };
+        *held = Some(now.clone());
+        drop(held);
         Ok(Some(Up {
-            id,
-            known_before: false,
+            id: now.media.id().clone(),
+            was_taken: now.was_taken,
+            slot,
         }))
     }
 }
@@ -167,6 +195,14 @@ impl SendMessage for GraphSender {
     /// hand that is known before the message goes out.
     fn takes_links(&self, _kind: MediaKind) -> bool {
         false
+    }
+
+    fn prepare<'a>(
+        &'a self,
+        token: &'a SessionToken,
+        message: &'a OutboundMessage,
+    ) -> BoxFuture<'a, Result<(), SendOutcome>> {
+        self.prepare_one(token, message).boxed()
     }
 
     fn send<'a>(

@@ -117,12 +117,21 @@ fn content(content: &OutboundContent, uploaded: Option<&str>) -> Result<(&'stati
             latitude,
             longitude,
             name,
+            address,
         } => {
             let mut place = Map::new();
             place.insert("latitude".to_owned(), json!(latitude.to_string()));
             place.insert("longitude".to_owned(), json!(longitude.to_string()));
-            if let Some(name) = filled(name.as_ref()) {
-                place.insert("name".to_owned(), json!(name));
+            // Without a name nobody is shown the address.
+            match (filled(name.as_ref()), filled(address.as_ref())) {
+                (Some(name), Some(address)) => {
+                    place.insert("name".to_owned(), json!(name));
+                    place.insert("address".to_owned(), json!(address));
+                }
+                (Some(one), None) | (None, Some(one)) => {
+                    place.insert("name".to_owned(), json!(one));
+                }
+                (None, None) => {}
             }
             ("location", Value::Object(place))
         }

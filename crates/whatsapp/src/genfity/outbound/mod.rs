@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use domain::message::{MediaKind, MessageKind};
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, RequestBuilder, redirect};
 
@@ -109,6 +109,15 @@ impl SendMessage for GenfitySender {
 
     fn takes_links(&self, kind: MediaKind) -> bool {
         request::takes_links(kind)
+    }
+
+    /// A file is in the same call as its message.
+    fn prepare<'a>(
+        &'a self,
+        _token: &'a SessionToken,
+        _message: &'a OutboundMessage,
+    ) -> BoxFuture<'a, Result<(), SendOutcome>> {
+        ready(Ok(())).boxed()
     }
 
     fn send<'a>(

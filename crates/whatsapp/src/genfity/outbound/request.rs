@@ -73,11 +73,12 @@ pub(super) fn requests(message: &OutboundMessage) -> Result<Vec<Request>, Reject
             latitude,
             longitude,
             name,
+            address,
         } => {
             let content = Content::Location {
                 latitude: not_zero(*latitude),
                 longitude: not_zero(*longitude),
-                name: filled(name.as_ref()),
+                name: filled(name.as_ref()).or(filled(address.as_ref())),
             };
             send("location", id, 0, content)?
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use domain::message::{MediaKind, MessageKind};
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 use reqwest::{Body, Method, RequestBuilder, multipart};
 
 use super::endpoint::GowaEndpoint;
@@ -125,6 +125,15 @@ impl SendMessage for GowaSender {
     /// gone out. With the bytes in hand that is told apart.
     fn takes_links(&self, _kind: MediaKind) -> bool {
         false
+    }
+
+    /// A file is in the same call as its message.
+    fn prepare<'a>(
+        &'a self,
+        _device: &'a SessionToken,
+        _message: &'a OutboundMessage,
+    ) -> BoxFuture<'a, Result<(), SendOutcome>> {
+        ready(Ok(())).boxed()
     }
 
     fn send<'a>(

@@ -211,7 +211,7 @@ fn is_unlinked(answer: &Result<Details, SessionFailure>) -> bool {
         Ok(_) => true,
         Err(failure) => matches!(
             failure.reason,
-            FailureReason::NotLoggedIn | FailureReason::UnknownToken
+            FailureReason::NotLoggedIn | FailureReason::UnknownToken | FailureReason::NotVisible
         ),
     }
 }

@@ -132,6 +132,7 @@ impl Sessions {
                     | FailureReason::NotConnected
                     | FailureReason::NotLoggedIn
                     | FailureReason::UnknownToken
+                    | FailureReason::NotVisible
             )),
         }
     }
