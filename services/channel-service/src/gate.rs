@@ -9,10 +9,11 @@ use messaging::lanes::WorkerSettings;
 use runtime::shutdown::Shutdown;
 
 use crate::config::Settings;
-use crate::flows::gate::deliver::{Deliveries, Subscribers};
+use crate::flows::gate::deliver::Deliveries;
 use crate::flows::gate::files::{GateFiles, References};
 use crate::flows::gate::receivers::Receivers;
 use crate::flows::gate::send::{GateLimits, GateSender};
+use crate::flows::gate::subscribers::Subscribers;
 use crate::flows::load_media::LoadMedia;
 use crate::flows::media::MediaFlow;
 use crate::flows::send_message::OutboundFiles;

@@ -484,7 +484,7 @@ pub struct PersonRow {
     pub name: Option<String>,
 }
 
-/// The person of a chat. `None`: the account has no such chat.
+/// The person of a chat, also of one that has become another one since. `None`: the account has no such chat.
 ///
 /// # Errors
 /// [`DatabaseError`].
@@ -496,7 +496,8 @@ pub async fn person(
     let tenant = tx.scope().tenant().to_string();
     let mut rows: Vec<PersonRow> = diesel::sql_query(
         "SELECT id AS chat_id, address, coalesce(profile_name, name) AS name FROM chats \
-         WHERE tenant_id = $1 AND account_id = $2 AND id = $3",
+         WHERE tenant_id = $1 AND account_id = $2 \
+           AND id = coalesce((SELECT chat_id FROM merged_chats WHERE tenant_id = $1 AND merged_id = $3), $3)",
     )
     .bind::<Text, _>(tenant)
     .bind::<SqlUuid, _>(account.as_uuid())

@@ -14,11 +14,10 @@ use messaging::topology::Queue;
 use runtime::shutdown::Shutdown;
 use tenant_isolation::{PlatformScope, PlatformTransaction};
 
-use crate::flows::gate::deliver::{Deliveries, LANES, Subscribers, TellError, tell};
+use crate::flows::gate::deliver::{Deliveries, LANES, TellError, tell};
+use crate::flows::gate::subscribers::Subscribers;
 use crate::store::gate;
 
-/// How often every process looks who subscribes.
-const LOOK: Duration = Duration::from_secs(1);
 /// How often what grew old is taken away.
 const SWEEP: Duration = Duration::from_secs(60 * 60);
 const BATCH: i64 = 500;
@@ -46,7 +45,7 @@ impl HandleEvent for Events {
     }
 }
 
-/// Looks who subscribes, takes events in, delivers them and sweeps.
+/// Takes events in, delivers them and sweeps.
 pub fn start(
     broker: &Broker,
     subscribers: &Subscribers,
@@ -60,7 +59,6 @@ pub fn start(
         .choosing(LaneChoice::Only(LANES));
     shutdown.spawn("gate deliveries", workers.run(shutdown.token()));
 
-    let (looking, known, stopping) = (db.clone(), subscribers.clone(), shutdown.clone());
     let events = Events {
         db: db.clone(),
         subscribers: subscribers.clone(),
@@ -68,22 +66,7 @@ pub fn start(
     };
     let (broker, stop) = (broker.clone(), shutdown.token());
     shutdown.spawn("gate events", async move {
-        // Nothing is taken off the queue before it is known for whom.
-        while let Err(error) = events.subscribers.refresh(&events.db).await {
-            tracing::warn!(error = %crate::error::chain(&error), "who subscribes at the gate is not known");
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(LOOK) => {}
-            }
-        }
         messaging::consumer::consume(&broker, Queue::GateEvents, &events, &stop).await;
-    });
-    shutdown.spawn("gate subscribers", async move {
-        while stopping.sleep(LOOK).await {
-            if let Err(error) = known.refresh(&looking).await {
-                tracing::debug!(error = %crate::error::chain(&error), "who subscribes at the gate is not known");
-            }
-        }
     });
     let sweeping = shutdown.clone();
     shutdown.spawn("gate sweep", async move {

@@ -7,6 +7,7 @@
 //! | `send` | an order to send becomes a message in its chat's lane |
 //! | `files` | files that clients put up, and how they go out |
 //! | `subscription` | where a tenant wants to be told |
+//! | `subscribers` | which tenants are told anything at all |
 //! | `envelope`, `content` | what is told, in Meta's words |
 //! | `deliver` | telling it, in order, until it is taken or given up |
 
@@ -18,6 +19,7 @@ pub mod ids;
 pub mod receivers;
 pub mod refusal;
 pub mod send;
+pub mod subscribers;
 pub mod subscription;
 pub mod token;
 
