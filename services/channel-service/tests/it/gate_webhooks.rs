@@ -5,6 +5,7 @@ use std::time::Duration;
 use channel_service::flows::gate::deliver::tell;
 use channel_service::flows::gate::ids;
 use channel_service::flows::gate::subscribers::Subscribers;
+use channel_service::workers::gate::sweep;
 use database::{Database, PoolSettings};
 use messaging::Envelope;
 use reqwest::Method;
@@ -258,6 +259,51 @@ async fn only_who_answers_is_subscribed_and_only_to_its_own() {
     })
     .await;
     assert_eq!(receiver.taken(&secret).len(), 1);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn behind_a_receiver_that_is_gone_nothing_piles_up() {
+    let app = TestApp::with(Wishes {
+        settings: &[
+            ("GATE_WEBHOOK_ATTEMPTS", "1000"),
+            ("GATE_WEBHOOK_RETRY_FIRST_MS", "100"),
+            ("GATE_WEBHOOK_RETRY_CAP_MS", "100"),
+        ],
+        ..Wishes::default()
+    })
+    .await;
+    let tenant = app.tenant("desa-satu").await;
+    let receiver = Receiver::start().await;
+    subscribe(&app, "desa-satu", &receiver).await;
+    receiver.fails_with(&[500; 1_000]);
+    for (id, said) in [("3EB0A1", "satu"), ("3EB0A2", "dua")] {
+        app.post(&tenant.json(&text(RARA, id, said))).await;
+    }
+    let waiting = |what: &'static str| {
+        let app = &app;
+        async move {
+            app.count(&format!("lane_tasks WHERE kind = 'gate_webhook' AND {what}"))
+                .await
+        }
+    };
+    eventually("both wait", || async {
+        (waiting("NOT parked").await == 2).then_some(())
+    })
+    .await;
+    app.run_sql("UPDATE lane_tasks SET created_at = created_at - interval '37 hours'")
+        .await;
+    eventually("both are put aside, with many attempts left", || async {
+        (waiting("parked").await == 2).then_some(())
+    })
+    .await;
+    // There they can be tried again for a month.
+    sweep(&app.direct).await.unwrap();
+    assert_eq!(waiting("parked").await, 2);
+    app.run_sql("UPDATE lane_tasks SET created_at = created_at - interval '30 days'")
+        .await;
+    sweep(&app.direct).await.unwrap();
+    assert_eq!(waiting("parked").await, 0);
     app.finish().await;
 }
 

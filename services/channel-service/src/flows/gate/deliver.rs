@@ -1,8 +1,8 @@
 //! Telling a tenant's receiver in Meta's words: on a lane for each chat, in order, until it is taken or given up.
 //!
 //! What is to be told comes off the broker as an event, and is a task from then on. A task is done when the receiver
-//! answered 200; it is dropped when nobody subscribes any more; it is put aside after the last attempt, where
-//! `channel-service gate parked` and `gate replay` find it.
+//! answered 200; it is dropped when nobody subscribes any more; it is put aside after the last attempt, or when it failed and
+//! is too old, where `channel-service gate parked` and `gate replay` find it.
 
 use std::time::Duration;
 
@@ -152,6 +152,8 @@ pub struct Deliveries {
     pub receivers: Receivers,
     /// When a failure is repeated.
     pub retries: RetrySchedule,
+    /// What is older when it fails is put aside: behind a receiver that is gone for good nothing piles up.
+    pub patience: Duration,
 }
 
 /// What is at hand for a delivery.
@@ -197,12 +199,14 @@ impl Deliveries {
         let Some(key) = key else {
             return self.park(lease, task, "unusable_secret").await;
         };
+        let age = (Utc::now() - task.created_at).to_std().unwrap_or_default();
         match self
             .receivers
             .post(&subscription.callback_url, &key, Bytes::from(body))
             .await
         {
             Answer::Taken => self.done(lease, task, "delivered").await,
+            Answer::Resting(_) if age >= self.patience => self.park(lease, task, "host_resting").await,
             Answer::Resting(wait) => {
                 let wait = wait + wait.mul_f64(0.2 * rand::random::<f64>());
                 self.wait(lease, task, wait, Waits::NotBegun, "host_resting")
@@ -210,7 +214,8 @@ impl Deliveries {
             }
             Answer::Failed { reason, wait } => {
                 let failures = u32::try_from(task.failures).unwrap_or_default().saturating_add(1);
-                match self.retries.wait_after(failures, rand::random()) {
+                let scheduled = self.retries.wait_after(failures, rand::random());
+                match scheduled.filter(|_| age < self.patience) {
                     Some(scheduled) => {
                         let wait = wait.map_or(scheduled, |asked| asked.max(scheduled));
                         self.wait(lease, task, wait, Waits::Failed, &reason).await

@@ -5,7 +5,8 @@
 //! | `ids` | ids of messages, files and people as clients see them |
 //! | `token` | who may use it |
 //! | `send` | an order to send becomes a message in its chat's lane |
-//! | `files` | files that clients put up, and how they go out |
+//! | `uploads` | files that clients put up |
+//! | `files` | how clients name files, and how these go out |
 //! | `subscription` | where a tenant wants to be told |
 //! | `subscribers` | which tenants are told anything at all |
 //! | `envelope`, `content` | what is told, in Meta's words |
@@ -22,5 +23,6 @@ pub mod send;
 pub mod subscribers;
 pub mod subscription;
 pub mod token;
+pub mod uploads;
 
 pub use refusal::{GateError, Refusal};
