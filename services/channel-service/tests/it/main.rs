@@ -63,6 +63,7 @@ mod receiving;
 mod reconnect;
 mod route_table;
 mod route_world;
+mod s3;
 mod secrets;
 mod sending;
 mod sending_kinds;
