@@ -406,10 +406,20 @@ async fn whatever_comes_in_after_the_answer_is_told_by_every_process() {
     let tenant = app.tenant("desa-satu").await;
     app.post(&tenant.json(&text(RARA, "3EB0A1", "satu"))).await;
     let event = event_of(&app, "3EB0A1").await;
-    // Another process has just looked, and found nobody.
+    // Another process looks all the time, and finds nobody until a moment before the answer.
     let elsewhere = Subscribers::default();
     assert!(!tell(&app.direct, &elsewhere, &event).await.unwrap());
-    subscribe(&app, "desa-satu", &Receiver::start().await).await;
+    let receiver = Receiver::start().await;
+    let looking = async {
+        loop {
+            tell(&app.direct, &elsewhere, &event).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        _ = subscribe(&app, "desa-satu", &receiver) => {}
+        () = looking => {}
+    }
     assert!(tell(&app.direct, &elsewhere, &event).await.unwrap());
     app.finish().await;
 }
