@@ -1,7 +1,7 @@
 # Thin: a target is a script that also runs by itself, or one cargo command. `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test bench api-check secrets-check gate-check stack-up stack-down clean-stack fmt lint deny
+.PHONY: help run test bench api-check aws-check gate-check stack-up stack-down clean-stack fmt lint deny
 
 # Handed on to the test runner, the benchmarks and schemathesis: make test ARGS="-p messaging"
 ARGS ?=
@@ -21,8 +21,8 @@ bench: ## benchmarks of what is deployed, some five minutes after a long build (
 api-check: ## what channel-service answers against its OpenAPI document, by schemathesis (ARGS=…)
 	@exec deploy/dev/api-check $(ARGS)
 
-secrets-check: ## references to AWS Secrets Manager, against moto
-	@exec deploy/dev/secrets-check
+aws-check: ## references to AWS Secrets Manager and files in S3, against moto
+	@exec deploy/dev/aws-check
 
 gate-check: ## the gate against published clients of Meta's Cloud API
 	@exec deploy/dev/gate-check

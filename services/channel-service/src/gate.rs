@@ -9,10 +9,12 @@ use messaging::lanes::WorkerSettings;
 use runtime::shutdown::Shutdown;
 
 use crate::config::Settings;
-use crate::flows::gate::deliver::{Deliveries, Subscribers};
+use crate::flows::gate::deliver::Deliveries;
 use crate::flows::gate::files::{GateFiles, References};
 use crate::flows::gate::receivers::Receivers;
 use crate::flows::gate::send::{GateLimits, GateSender};
+use crate::flows::gate::subscribers::Subscribers;
+use crate::flows::gate::uploads::Uploads;
 use crate::flows::load_media::LoadMedia;
 use crate::flows::media::MediaFlow;
 use crate::flows::send_message::OutboundFiles;
@@ -24,6 +26,8 @@ use crate::workers::gate as gate_workers;
 pub(crate) struct Gate {
     /// Takes orders.
     pub(crate) sender: GateSender,
+    /// Takes files.
+    pub(crate) uploads: Uploads,
     /// The way to tenants' receivers.
     pub(crate) receivers: Receivers,
     /// Who is told.
@@ -46,6 +50,7 @@ impl Gate {
                 limits: GateLimits::new(redis, gate.number_rate, gate.tenant_rate),
                 texts: texts.clone(),
             },
+            uploads: Uploads::new(media.clone(), gate.uploads),
             receivers: Receivers::new(settings.media.outbound.clone(), gate.timeout)?,
             subscribers: Subscribers::default(),
         })
@@ -59,6 +64,7 @@ impl Gate {
             keys: settings.keys.clone(),
             receivers: self.receivers.clone(),
             retries: gate.retries,
+            patience: gate.patience,
         };
         let work = WorkerSettings {
             concurrency: gate.concurrency,

@@ -26,7 +26,13 @@ pub(crate) fn routes(config: &mut ServiceConfig, docs: bool) {
                 .default_service(web::to(no_route))
                 .wrap(from_fn(require_internal_key)),
         )
-        .service(web::scope("/api").configure(|config| dashboard().configure(config)));
+        .service(web::scope("/api").configure(|config| dashboard().configure(config)))
+        .service(
+            web::scope("/graph")
+                .configure(|config| gate().configure(config))
+                .default_service(web::to(api::graph::no_path))
+                .wrap(from_fn(api::graph::in_metas_shape)),
+        );
 }
 
 /// What needs no key: providers prove their webhooks by signatures.
@@ -82,6 +88,12 @@ fn public() -> Api {
     api::health::routes(&mut api);
     api::media::routes(&mut api);
     api::upload::public_routes(&mut api);
+    api
+}
+
+/// For clients of Meta's Cloud API.
+fn gate() -> Api {
+    let mut api = Api::under("/graph");
     api::graph::routes(&mut api);
     api
 }
@@ -144,7 +156,7 @@ fn dashboard() -> Api {
 #[must_use]
 pub fn openapi() -> Value {
     let mut paths = Map::new();
-    for api in [public(), internal(), dashboard()] {
+    for api in [public(), gate(), internal(), dashboard()] {
         api.describe(&mut paths);
     }
     let schemes = json!({
@@ -164,7 +176,7 @@ pub fn openapi() -> Value {
 /// Every method and path that is served, as the document writes them.
 #[must_use]
 pub fn served() -> Vec<(String, String)> {
-    [public(), internal(), dashboard()]
+    [public(), gate(), internal(), dashboard()]
         .iter()
         .flat_map(Api::served)
         .collect()

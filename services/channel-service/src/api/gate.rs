@@ -74,7 +74,7 @@ pub(crate) fn routes(api: &mut Api) {
     ]))
     .answers(
         201,
-        "Subscribed; what webhooks are signed with is shown this once",
+        "Subscribed, and whatever comes in from now on is told; what webhooks are signed with is shown this once",
         object([("id", text()), ("callback_url", text()), ("app_secret", text())]),
     )
     .refuses(&[(422, "The address did not answer the verification, or is not dialled")]);
@@ -211,8 +211,8 @@ async fn subscribe(
         SubscribeError::Encryption(error) => error.into(),
         SubscribeError::Database(error) => error.into(),
     })?;
-    // Others know within a second.
-    gate.subscribers.refresh(&state.db).await?;
+    // From the answer on nothing is missed, whichever process takes it in.
+    gate.subscribers.known_everywhere().await;
     Ok(HttpResponse::Created()
         .insert_header((CACHE_CONTROL, "no-store"))
         .json(json!({"id": made.id, "callback_url": new.callback_url,

@@ -1,16 +1,20 @@
-//! `/graph/{version}`: accounts of any provider, in the shape of Meta's Cloud API (Cloud API contract 3 and 4).
+//! Under `/graph/{version}`: accounts of any provider, in the shape of Meta's Cloud API (Cloud API contract 3 and 4).
 //!
 //! Everything is answered in Meta's shape, errors as well. Whoever has a token reaches its tenant's numbers, messages and
 //! files; what is somebody else's does not exist.
 
 use std::fmt;
 use std::pin::Pin;
+use std::time::Duration;
 
 use ::web::openapi::{Api, Doc, Group, Schema, fields, flag, list, object, text, text_up_to};
 use ::web::{ApiError, Query, note_tenant};
 use actix_multipart::Multipart;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use actix_web::middleware::Next;
 use actix_web::web::{Data, Payload};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, dev};
 use domain::ids::{AccountId, MessageId};
@@ -18,10 +22,12 @@ use futures_util::StreamExt as _;
 use messaging::cause::caused_by;
 use serde_json::{Map, Value, json};
 use tenant_isolation::TenantScope;
+use uuid::Uuid;
 
 use crate::app::State;
 use crate::flows::cloud_body::{self, Asked};
-use crate::flows::gate::files::{self, Announcement};
+use crate::flows::gate::files;
+use crate::flows::gate::uploads::{Announcement, Arrived, Place, Uploads};
 use crate::flows::gate::{GateError, Refusal, ids, token};
 use crate::store::gate::NumberRow;
 
@@ -29,6 +35,10 @@ use crate::store::gate::NumberRow;
 const BODY_LIMIT: usize = 256 * 1024;
 /// Largest field of a form besides the file, in bytes.
 const FIELD_LIMIT: usize = 1_024;
+/// Most fields of a form.
+const MOST_FIELDS: usize = 16;
+/// Longest time that a form may take.
+const FORM_PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) fn routes(api: &mut Api) {
     api.group(Group {
@@ -87,10 +97,10 @@ pub(crate) fn routes(api: &mut Api) {
     let gone = doc("Delete a file that was put up")
         .query("phone_number_id", text(), "it is one of this number's")
         .answers(200, "It is gone", object([("success", flag())]));
-    api.post("/graph/{version}/{phone_number_id}/messages", order, messages)
-        .post("/graph/{version}/{phone_number_id}/media", put_up, upload)
-        .get("/graph/{version}/{object_id}", shown, show)
-        .delete("/graph/{version}/{object_id}", gone, delete);
+    api.post("/{version}/{phone_number_id}/messages", order, messages)
+        .post("/{version}/{phone_number_id}/media", put_up, upload)
+        .get("/{version}/{object_id}", shown, show)
+        .delete("/{version}/{object_id}", gone, delete);
 }
 
 /// Errors have Meta's shape here, not ours.
@@ -110,6 +120,11 @@ fn doc(summary: &'static str) -> Doc {
         .answers(400, "Refused, by Meta's code", error())
         .answers(401, "No token, or none that is good", error())
         .answers(403, "The tenant is suspended", error())
+        .answers(
+            404,
+            "There is no such template, or nothing is done here by this method",
+            error(),
+        )
         .answers(408, "The body did not come in time", error())
         .answers(413, "The body is too large", error())
         .answers(500, "Our fault", error())
@@ -177,6 +192,24 @@ impl ResponseError for GraphAnswer {
 }
 
 type Answered = Result<HttpResponse, GraphAnswer>;
+
+/// A path that does not exist.
+pub(crate) async fn no_path() -> HttpResponse {
+    GraphAnswer::from(Refusal::path()).error_response()
+}
+
+/// A known path with another method is refused in Meta's shape, too.
+pub(crate) async fn in_metas_shape(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let response = next.call(request).await?;
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        let answer = no_path().await;
+        return Ok(response.into_response(answer).map_into_right_body());
+    }
+    Ok(response.map_into_left_body())
+}
 
 /// A client with a token, and what it names in the path.
 struct Client {
@@ -278,6 +311,9 @@ async fn messages(client: Client, request: HttpRequest, payload: Payload, state:
 
 async fn upload(client: Client, request: HttpRequest, payload: Payload, state: Data<State>) -> Answered {
     let number = state.gate.sender.number(&client.scope, &client.id).await?;
+    if !number.is_active() {
+        return Err(Refusal::suspended().into());
+    }
     let form = request.headers().get(CONTENT_TYPE);
     let form = form.and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !form
@@ -287,24 +323,49 @@ async fn upload(client: Client, request: HttpRequest, payload: Payload, state: D
     {
         return Err(Refusal::unreadable("The body must be multipart/form-data").into());
     }
+    let uploads = &state.gate.uploads;
+    let place = uploads.place(&client.scope).await?;
+    let reading = read_form(uploads, &place, Multipart::new(request.headers(), payload));
+    let form = tokio::time::timeout(FORM_PATIENCE, reading).await;
+    let form = form.map_err(|_| Refusal::body(408, "The form took too long"))??;
+    let arrived = form.file.ok_or_else(|| Refusal::missing("file is required"))?;
+    if form.product.as_deref() != Some("whatsapp") {
+        return Err(Refusal::invalid("messaging_product must be whatsapp").into());
+    }
+    let account = AccountId::from_uuid(number.account_id);
+    let id = uploads.keep(&client.scope, account, arrived).await?;
+    Ok(HttpResponse::Ok().json(json!({ "id": ids::media_id(id) })))
+}
+
+/// What a form brought. Its file is gone with it unless it is kept.
+#[derive(Default)]
+struct Form {
+    file: Option<Arrived>,
+    product: Option<String>,
+    declared: Option<String>,
+}
+
+async fn read_form(uploads: &Uploads, place: &Place, mut parts: Multipart) -> Result<Form, GraphAnswer> {
     let broken = || Refusal::unreadable("The form cannot be read");
-    let mut form = Multipart::new(request.headers(), payload);
-    let (mut kept, mut product, mut declared) = (None, None, None);
-    while let Some(field) = form.next().await {
+    let mut form = Form::default();
+    let mut count = 0;
+    while let Some(field) = parts.next().await {
         let mut field = field.map_err(|_| broken())?;
-        if field.name() == Some("file") && kept.is_none() {
+        count += 1;
+        if count > MOST_FIELDS {
+            return Err(broken().into());
+        }
+        if field.name() == Some("file") && form.file.is_none() {
             let name = field
                 .content_disposition()
                 .and_then(|disposition| disposition.get_filename().map(str::to_owned));
             let part = field.content_type().map(ToString::to_string);
-            let mime_type = declared.clone().or(part);
+            let mime_type = form.declared.clone().or(part);
             let announced = Announcement {
                 mime_type: mime_type.as_deref(),
                 file_name: name.as_deref(),
             };
-            let account = AccountId::from_uuid(number.account_id);
-            let media = &state.media;
-            kept = Some(files::keep(media, &client.scope, account, &announced, &mut field).await?);
+            form.file = Some(uploads.take_in(place, &announced, &mut field).await?);
             continue;
         }
         let mut value = Vec::new();
@@ -316,23 +377,12 @@ async fn upload(client: Client, request: HttpRequest, payload: Payload, state: D
         }
         let value = String::from_utf8_lossy(&value).trim().to_owned();
         match field.name() {
-            Some("messaging_product") => product = Some(value),
-            Some("type") => declared = Some(value),
+            Some("messaging_product") => form.product = Some(value),
+            Some("type") => form.declared = Some(value),
             _ => {}
         }
     }
-    let wrong = match (&kept, product.as_deref()) {
-        (None, _) => Refusal::missing("file is required"),
-        (Some(_), Some("whatsapp")) => {
-            let id = kept.map(ids::media_id);
-            return Ok(HttpResponse::Ok().json(json!({ "id": id })));
-        }
-        (Some(_), _) => Refusal::invalid("messaging_product must be whatsapp"),
-    };
-    if let Some(id) = kept {
-        files::delete(&state.db, &client.scope, id).await?;
-    }
-    Err(wrong.into())
+    Ok(form)
 }
 
 async fn show(client: Client, query: Query, state: Data<State>) -> Answered {
@@ -340,9 +390,9 @@ async fn show(client: Client, query: Query, state: Data<State>) -> Answered {
     if let Ok(number) = &number {
         return Ok(HttpResponse::Ok().json(number_view(number, query.get("fields"))));
     }
-    check_number(&client, &query, &state).await?;
     let unknown = || Refusal::unknown(&client.id);
     let id = ids::media(&client.id).ok_or_else(unknown)?;
+    check_number(&client, &query, id, &state).await?;
     let message = MessageId::from_uuid(id);
     let file = state
         .media
@@ -354,19 +404,23 @@ async fn show(client: Client, query: Query, state: Data<State>) -> Answered {
 }
 
 async fn delete(client: Client, query: Query, state: Data<State>) -> Answered {
-    check_number(&client, &query, &state).await?;
     let unknown = || Refusal::unknown(&client.id);
     let id = ids::media(&client.id).ok_or_else(unknown)?;
+    check_number(&client, &query, id, &state).await?;
     if !files::delete(&state.db, &client.scope, id).await? {
         return Err(unknown().into());
     }
     Ok(success())
 }
 
-/// A number that is named beside a file has to be one of the tenant's.
-async fn check_number(client: &Client, query: &Query, state: &State) -> Result<(), GraphAnswer> {
+/// A number that is named beside a file has to be the one that the file was put up for, or came to.
+async fn check_number(client: &Client, query: &Query, file: Uuid, state: &State) -> Result<(), GraphAnswer> {
     if let Some(number) = query.get("phone_number_id") {
-        state.gate.sender.number(&client.scope, number).await?;
+        let sender = &state.gate.sender;
+        let number = sender.number(&client.scope, number).await?;
+        if !sender.has_file(&client.scope, &number, file).await? {
+            return Err(Refusal::unknown(&client.id).into());
+        }
     }
     Ok(())
 }

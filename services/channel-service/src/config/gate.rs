@@ -15,12 +15,25 @@ pub struct GateSettings {
     pub number_rate: Rate,
     /// Calls of one tenant.
     pub tenant_rate: Rate,
+    /// What clients may put up.
+    pub uploads: UploadLimits,
     /// Chats that are told of at once.
     pub concurrency: usize,
     /// Longest wait for a receiver's answer.
     pub timeout: Duration,
     /// When a failed webhook is repeated.
     pub retries: RetrySchedule,
+    /// A webhook that is older when it fails is put aside.
+    pub patience: Duration,
+}
+
+/// What one tenant may hold at once of files that were put up, until they age out or are deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UploadLimits {
+    /// Files.
+    pub files: u64,
+    /// Bytes of all of them together.
+    pub bytes: u64,
 }
 
 impl GateSettings {
@@ -36,6 +49,16 @@ impl GateSettings {
             "GATE_RATE_PER_TENANT",
             "200",
             "Calls a second that the gate takes from one tenant; 80007 above it",
+        );
+        let files = reader.with_default(
+            "GATE_MEDIA_FILES_PER_TENANT",
+            "10000",
+            "Files put up at the gate that one tenant holds at once; 131053 above it. A file is held for 30 days, or until it is deleted",
+        );
+        let bytes = reader.with_default(
+            "GATE_MEDIA_BYTES_PER_TENANT",
+            "5368709120",
+            "Bytes of all of them together",
         );
         let concurrency = reader.with_default(
             "GATE_WEBHOOK_CONCURRENCY",
@@ -59,6 +82,11 @@ impl GateSettings {
         );
         let cap: Option<Milliseconds> =
             reader.with_default("GATE_WEBHOOK_RETRY_CAP_MS", "3600000", "Longest wait for it");
+        let patience: Option<u32> = reader.with_default(
+            "GATE_WEBHOOK_HOURS",
+            "36",
+            "A webhook that is older than this when it fails is put aside, whatever attempts it has left",
+        );
         if concurrency == Some(0) {
             reader.problem("GATE_WEBHOOK_CONCURRENCY", "must be at least 1");
         }
@@ -75,9 +103,14 @@ impl GateSettings {
         Some(Self {
             number_rate: number_rate?,
             tenant_rate: tenant_rate?,
+            uploads: UploadLimits {
+                files: files?,
+                bytes: bytes?,
+            },
             concurrency: concurrency?,
             timeout: timeout?.0,
             retries: retries?,
+            patience: Duration::from_secs(u64::from(patience?) * 3_600),
         })
     }
 }

@@ -33,7 +33,7 @@ pub use endpoints::{
     ApiKey, CloudSettings, EndpointSettings, EndpointsSettings, FetchedSecrets, InvalidApiKey, LIST, PRIMARY,
     ProviderSettings, SecretTrouble, aws_paths, gateway_base,
 };
-pub use gate::GateSettings;
+pub use gate::{GateSettings, UploadLimits};
 pub use health::{AlertSettings, AlertUrl, CheckSettings, HealthSettings, WatchSettings};
 pub use internal::InternalSettings;
 pub use media::{MediaSettings, S3Settings, StorageSettings};

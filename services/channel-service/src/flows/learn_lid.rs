@@ -13,6 +13,7 @@ use messaging::lanes;
 use messaging::outbox::{NewRow, enqueue_group};
 use tenant_isolation::{GroupTransaction, TenantTransaction};
 
+use super::gate::deliver::lane as gate_lane;
 use super::hand_over;
 use super::ingest_message::Fresh;
 use crate::store::chat::ChatKey;
@@ -121,6 +122,7 @@ impl Learned {
             if let Some(from) = merged {
                 lanes::merge(tx, tenant, &from.to_string(), &into.to_string()).await?;
                 lanes::merge(tx, tenant, &hand_over::lane(from), &hand_over::lane(into)).await?;
+                lanes::merge(tx, tenant, &gate_lane(from), &gate_lane(into)).await?;
                 let event = ChatMerged {
                     account_id: *account,
                     chat_id: into,

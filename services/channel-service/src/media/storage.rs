@@ -21,6 +21,7 @@ use object_store::{
 };
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 
 use super::inspection::{Announced, Inspected, StoredBytes, inspect};
 use crate::config::{S3Settings, StorageSettings};
@@ -330,12 +331,14 @@ impl MediaStorage {
     }
 }
 
-/// A file on its way into the store: small ones go in one call, larger ones in parts.
+/// A file on its way into the store: small ones go in one call, larger ones in parts. Whoever drops it halfway, because
+/// nobody waits for the file any more, leaves no parts behind.
 struct Writing<'a> {
     store: &'a dyn ObjectStore,
     path: &'a Path,
     buffer: BytesMut,
     parts: Option<WriteMultipart>,
+    runtime: Handle,
 }
 
 impl<'a> Writing<'a> {
@@ -345,6 +348,7 @@ impl<'a> Writing<'a> {
             path,
             buffer: BytesMut::new(),
             parts: None,
+            runtime: Handle::current(),
         }
     }
 
@@ -366,26 +370,41 @@ impl<'a> Writing<'a> {
     }
 
     /// The whole file, if it was small enough to be in memory.
-    async fn finish(self) -> Result<Option<Bytes>, StorageError> {
-        match self.parts {
-            Some(parts) => {
-                parts.finish().await?;
-                Ok(None)
-            }
-            None => {
-                let bytes = self.buffer.freeze();
-                self.store.put(self.path, PutPayload::from(bytes.clone())).await?;
-                Ok(Some(bytes))
-            }
+    async fn finish(mut self) -> Result<Option<Bytes>, StorageError> {
+        if let Some(parts) = self.parts.take() {
+            // On a task of its own: when nobody waits any more, it ends as an object that the sweep finds, not as parts.
+            let finishing = self.runtime.spawn(parts.finish());
+            finishing.await.map_err(|error| StorageError::Generic {
+                store: "upload",
+                source: error.into(),
+            })??;
+            return Ok(None);
+        }
+        let bytes = self.buffer.split().freeze();
+        self.store.put(self.path, PutPayload::from(bytes.clone())).await?;
+        Ok(Some(bytes))
+    }
+
+    async fn abort(mut self) {
+        if let Some(taking_back) = self.take_back() {
+            let _ = taking_back.await;
         }
     }
 
-    async fn abort(self) {
-        if let Some(parts) = self.parts
-            && let Err(error) = parts.abort().await
-        {
-            tracing::warn!(error = %crate::error::chain(&error), "a half-written object could not be taken back");
-        }
+    /// Goes on when nobody waits for it.
+    fn take_back(&mut self) -> Option<JoinHandle<()>> {
+        let parts = self.parts.take()?;
+        Some(self.runtime.spawn(async move {
+            if let Err(error) = parts.abort().await {
+                tracing::warn!(error = %crate::error::chain(&error), "a half-written object could not be taken back");
+            }
+        }))
+    }
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        drop(self.take_back());
     }
 }
 

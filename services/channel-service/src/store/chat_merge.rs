@@ -92,6 +92,9 @@ pub async fn merge(
                 ai_error_message = coalesce(p.ai_error_message, l.ai_error_message), \
                 pending_message_id = coalesce(p.pending_message_id, l.pending_message_id), updated_at = now() \
             FROM chats l WHERE p.tenant_id = $1 AND p.id = $3 AND l.tenant_id = $1 AND l.id = $2",
+        // Whoever was told of it may still name it.
+        "UPDATE merged_chats SET chat_id = $3 WHERE tenant_id = $1 AND chat_id = $2",
+        "INSERT INTO merged_chats (tenant_id, merged_id, chat_id) VALUES ($1, $2, $3)",
         "DELETE FROM chats WHERE tenant_id = $1 AND id = $2 AND id <> $3",
     ] {
         diesel::sql_query(statement)

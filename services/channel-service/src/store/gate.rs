@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use database::DatabaseError;
-use diesel::sql_types::{BigInt, Binary, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Binary, Bool, Double, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::ids::{AccountId, ChatId, MessageId, PhoneNumberId, ProviderMessageId};
 use tenant_isolation::{PlatformTransaction, TenantTransaction};
@@ -55,6 +55,14 @@ pub struct NumberRow {
     /// Where the tenant stands.
     #[diesel(sql_type = Text)]
     pub tenant_status: String,
+}
+
+impl NumberRow {
+    /// May the tenant do anything?
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.tenant_status == "active"
+    }
 }
 
 const NUMBERS: &str = "SELECT a.id AS account_id, a.provider, a.endpoint, a.token_sealed, \
@@ -114,6 +122,19 @@ pub async fn number_of(
         .load(tx.connection())
         .await?;
     Ok(rows.pop())
+}
+
+/// Holds the tenant until the commit, so that what is counted before something is added stays true.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn hold_tenant(tx: &mut TenantTransaction) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    diesel::sql_query("SELECT tenant_id FROM tenants WHERE tenant_id = $1 FOR NO KEY UPDATE")
+        .bind::<Text, _>(tenant)
+        .execute(tx.connection())
+        .await?;
+    Ok(())
 }
 
 /// Keeps a token. False: the tenant has as many as it may have.
@@ -217,6 +238,32 @@ pub struct UploadRow {
     /// The object's name.
     #[diesel(sql_type = Text)]
     pub object_key: String,
+}
+
+/// What a tenant holds of files that clients put up.
+#[derive(Debug, Clone, Copy, diesel::QueryableByName)]
+pub struct HeldRow {
+    /// Files.
+    #[diesel(sql_type = BigInt)]
+    pub files: i64,
+    /// Bytes of all of them together.
+    #[diesel(sql_type = BigInt)]
+    pub bytes: i64,
+}
+
+/// What the tenant holds of files that clients put up, also of those that aged out and have not been swept yet.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn held_uploads(tx: &mut TenantTransaction) -> Result<HeldRow, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let row = diesel::sql_query(
+        "SELECT count(*) AS files, coalesce(sum(size), 0)::bigint AS bytes FROM gate_media WHERE tenant_id = $1",
+    )
+    .bind::<Text, _>(tenant)
+    .get_result(tx.connection())
+    .await?;
+    Ok(row)
 }
 
 /// Keeps what is known of a file that a client put up.
@@ -484,7 +531,7 @@ pub struct PersonRow {
     pub name: Option<String>,
 }
 
-/// The person of a chat. `None`: the account has no such chat.
+/// The person of a chat, also of one that has become another one since. `None`: the account has no such chat.
 ///
 /// # Errors
 /// [`DatabaseError`].
@@ -496,7 +543,8 @@ pub async fn person(
     let tenant = tx.scope().tenant().to_string();
     let mut rows: Vec<PersonRow> = diesel::sql_query(
         "SELECT id AS chat_id, address, coalesce(profile_name, name) AS name FROM chats \
-         WHERE tenant_id = $1 AND account_id = $2 AND id = $3",
+         WHERE tenant_id = $1 AND account_id = $2 \
+           AND id = coalesce((SELECT chat_id FROM merged_chats WHERE tenant_id = $1 AND merged_id = $3), $3)",
     )
     .bind::<Text, _>(tenant)
     .bind::<SqlUuid, _>(account.as_uuid())
@@ -558,6 +606,29 @@ pub async fn is_parked(tx: &mut TenantTransaction, kind: &str, id: Uuid) -> Resu
     .load(tx.connection())
     .await?;
     Ok(!rows.is_empty())
+}
+
+/// Takes deliveries away that were given up and are older than this many days, at most `most`.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn delete_aged_parked(
+    tx: &mut PlatformTransaction,
+    kind: &str,
+    days: f64,
+    most: i64,
+) -> Result<usize, DatabaseError> {
+    let deleted = diesel::sql_query(
+        "DELETE FROM lane_tasks t USING (SELECT tenant_id, id FROM lane_tasks WHERE parked AND kind = $1 \
+                AND created_at < now() - make_interval(secs => $2 * 86400) LIMIT $3 FOR UPDATE SKIP LOCKED) aged \
+         WHERE t.tenant_id = aged.tenant_id AND t.id = aged.id",
+    )
+    .bind::<Text, _>(kind)
+    .bind::<Double, _>(days)
+    .bind::<BigInt, _>(most)
+    .execute(tx.connection())
+    .await?;
+    Ok(deleted)
 }
 
 /// Every tenant that has a subscription.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use database::Database;
+use database::{Database, DatabaseError};
 use messaging::Envelope;
 use messaging::broker::Broker;
 use messaging::cause::caused_by;
@@ -14,14 +14,15 @@ use messaging::topology::Queue;
 use runtime::shutdown::Shutdown;
 use tenant_isolation::{PlatformScope, PlatformTransaction};
 
-use crate::flows::gate::deliver::{Deliveries, LANES, Subscribers, TellError, tell};
+use crate::flows::gate::deliver::{Deliveries, LANES, TELL, TellError, tell};
+use crate::flows::gate::subscribers::Subscribers;
 use crate::store::gate;
 
-/// How often every process looks who subscribes.
-const LOOK: Duration = Duration::from_secs(1);
 /// How often what grew old is taken away.
 const SWEEP: Duration = Duration::from_secs(60 * 60);
 const BATCH: i64 = 500;
+/// For so long a delivery that was given up can be tried again.
+const PARKED_DAYS: f64 = 30.0;
 
 /// Takes what may be told off the queue.
 struct Events {
@@ -46,7 +47,7 @@ impl HandleEvent for Events {
     }
 }
 
-/// Looks who subscribes, takes events in, delivers them and sweeps.
+/// Takes events in, delivers them and sweeps.
 pub fn start(
     broker: &Broker,
     subscribers: &Subscribers,
@@ -60,7 +61,6 @@ pub fn start(
         .choosing(LaneChoice::Only(LANES));
     shutdown.spawn("gate deliveries", workers.run(shutdown.token()));
 
-    let (looking, known, stopping) = (db.clone(), subscribers.clone(), shutdown.clone());
     let events = Events {
         db: db.clone(),
         subscribers: subscribers.clone(),
@@ -68,22 +68,7 @@ pub fn start(
     };
     let (broker, stop) = (broker.clone(), shutdown.token());
     shutdown.spawn("gate events", async move {
-        // Nothing is taken off the queue before it is known for whom.
-        while let Err(error) = events.subscribers.refresh(&events.db).await {
-            tracing::warn!(error = %crate::error::chain(&error), "who subscribes at the gate is not known");
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(LOOK) => {}
-            }
-        }
         messaging::consumer::consume(&broker, Queue::GateEvents, &events, &stop).await;
-    });
-    shutdown.spawn("gate subscribers", async move {
-        while stopping.sleep(LOOK).await {
-            if let Err(error) = known.refresh(&looking).await {
-                tracing::debug!(error = %crate::error::chain(&error), "who subscribes at the gate is not known");
-            }
-        }
     });
     let sweeping = shutdown.clone();
     shutdown.spawn("gate sweep", async move {
@@ -98,15 +83,27 @@ pub fn start(
     });
 }
 
-/// Takes away files that aged out and lanes that are done.
-async fn sweep(db: &Database) -> Result<(), database::DatabaseError> {
+/// Takes away what grew old: files, deliveries that were given up, and lanes that are done.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn sweep(db: &Database) -> Result<(), DatabaseError> {
     loop {
         let mut tx = PlatformTransaction::begin(db, PlatformScope::for_purpose("sweep the gate")).await?;
         let files = gate::delete_aged_uploads(&mut tx, BATCH).await?;
+        let parked = gate::delete_aged_parked(&mut tx, TELL, PARKED_DAYS, BATCH).await?;
         let idle = lanes::delete_idle(&mut tx, LANES, BATCH).await?;
         tx.commit().await?;
+        if parked > 0 {
+            tracing::warn!(
+                parked,
+                "webhooks of the gate that were put aside long ago are deleted"
+            );
+            metrics::counter!("kanal_gate_deliveries_total", "outcome" => "forgotten")
+                .increment(parked as u64);
+        }
         let full = |deleted: usize| i64::try_from(deleted).unwrap_or(BATCH) >= BATCH;
-        if !full(files) && !full(idle) {
+        if ![files, parked, idle].into_iter().any(full) {
             return Ok(());
         }
     }

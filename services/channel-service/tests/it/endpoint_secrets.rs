@@ -293,9 +293,9 @@ async fn what_cannot_be_fetched_is_told_without_amazons_words() {
     }
 }
 
-/// Run by `deploy/dev/secrets-check`, which starts a moto and names it in `MOTO_URL`.
+/// Run by `deploy/dev/aws-check`, which starts a moto and names it in `MOTO_URL`.
 #[tokio::test]
-#[ignore = "needs moto from PyPI; deploy/dev/secrets-check runs it"]
+#[ignore = "needs moto from PyPI; deploy/dev/aws-check runs it"]
 async fn moto_gives_its_secrets() {
     let url = std::env::var("MOTO_URL").unwrap();
     test_support::install_crypto_provider();

@@ -1,11 +1,20 @@
 //! What tenants are told in Meta's words: once it is wanted, signed, in order, again after failures, and to nobody else.
 
+use std::time::Duration;
+
+use channel_service::flows::gate::deliver::tell;
+use channel_service::flows::gate::ids;
+use channel_service::flows::gate::subscribers::Subscribers;
+use channel_service::workers::gate::sweep;
+use database::{Database, PoolSettings};
+use messaging::Envelope;
 use reqwest::Method;
 use serde_json::{Value, json};
 use test_support::eventually;
 
 use crate::gate_world::{Client, Receiver, admin_of, subscribe};
 use crate::harness::{TestApp, Wishes, message, receipt, text};
+use crate::lid_merge::{by_lid, teaching};
 use crate::signing_in::ask;
 
 const RARA: &str = "6281290000011";
@@ -250,5 +259,192 @@ async fn only_who_answers_is_subscribed_and_only_to_its_own() {
     })
     .await;
     assert_eq!(receiver.taken(&secret).len(), 1);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn behind_a_receiver_that_is_gone_nothing_piles_up() {
+    let app = TestApp::with(Wishes {
+        settings: &[
+            ("GATE_WEBHOOK_ATTEMPTS", "1000"),
+            ("GATE_WEBHOOK_RETRY_FIRST_MS", "100"),
+            ("GATE_WEBHOOK_RETRY_CAP_MS", "100"),
+        ],
+        ..Wishes::default()
+    })
+    .await;
+    let tenant = app.tenant("desa-satu").await;
+    let receiver = Receiver::start().await;
+    subscribe(&app, "desa-satu", &receiver).await;
+    receiver.fails_with(&[500; 1_000]);
+    for (id, said) in [("3EB0A1", "satu"), ("3EB0A2", "dua")] {
+        app.post(&tenant.json(&text(RARA, id, said))).await;
+    }
+    let waiting = |what: &'static str| {
+        let app = &app;
+        async move {
+            app.count(&format!("lane_tasks WHERE kind = 'gate_webhook' AND {what}"))
+                .await
+        }
+    };
+    eventually("both wait", || async {
+        (waiting("NOT parked").await == 2).then_some(())
+    })
+    .await;
+    app.run_sql("UPDATE lane_tasks SET created_at = created_at - interval '37 hours'")
+        .await;
+    eventually("both are put aside, with many attempts left", || async {
+        (waiting("parked").await == 2).then_some(())
+    })
+    .await;
+    // There they can be tried again for a month.
+    sweep(&app.direct).await.unwrap();
+    assert_eq!(waiting("parked").await, 2);
+    app.run_sql("UPDATE lane_tasks SET created_at = created_at - interval '30 days'")
+        .await;
+    sweep(&app.direct).await.unwrap();
+    assert_eq!(waiting("parked").await, 0);
+    app.finish().await;
+}
+
+/// The event of a message that came in, as it is published.
+async fn event_of(app: &TestApp, provider_message_id: &str) -> Envelope {
+    let arrival = eventually("the event", || async {
+        app.events().into_iter().find(|arrival| {
+            arrival.routing_key == "message.received"
+                && arrival.body["data"]["provider_message_id"] == provider_message_id
+        })
+    })
+    .await;
+    Envelope::read(arrival.body.to_string().as_bytes()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_to_be_told_keeps_its_order_when_two_chats_become_one() {
+    let app = TestApp::with(Wishes {
+        settings: &[
+            ("GATE_WEBHOOK_ATTEMPTS", "50"),
+            ("GATE_WEBHOOK_RETRY_FIRST_MS", "1500"),
+            ("GATE_WEBHOOK_RETRY_CAP_MS", "1500"),
+        ],
+        ..Wishes::default()
+    })
+    .await;
+    let tenant = app.tenant("desa-satu").await;
+    let client = Client::of(&app, "desa-satu").await;
+    let receiver = Receiver::start().await;
+    let (_, secret) = subscribe(&app, "desa-satu", &receiver).await;
+    receiver.fails_with(&[500; 500]);
+    let events = [
+        by_lid("3EB0L1", "satu", ""),
+        text(RARA, "3EB0P1", "dua"),
+        by_lid("3EB0L2", "tiga", ""),
+        text(RARA, "3EB0P2", "empat"),
+    ];
+    for (at, event) in events.iter().enumerate() {
+        app.post(&tenant.json(event)).await.assert_kept();
+        eventually("it waits to be told", || async {
+            let waiting = app.count("lane_tasks WHERE kind = 'gate_webhook'").await;
+            (waiting == at as u64 + 1).then_some(())
+        })
+        .await;
+    }
+    let vanishing = app
+        .values("SELECT id AS value FROM chats WHERE phone IS NULL")
+        .await;
+    let vanishing: uuid::Uuid = vanishing[0].as_str().unwrap().parse().unwrap();
+    app.post(&tenant.json(&teaching("3EB0T1", "lima")))
+        .await
+        .assert_kept();
+    eventually("one chat's lane has all of it", || async {
+        let lanes = app
+            .values("SELECT DISTINCT lane AS value FROM lane_tasks WHERE kind = 'gate_webhook'")
+            .await;
+        let waiting = app.count("lane_tasks WHERE kind = 'gate_webhook'").await;
+        (lanes.len() == 1 && waiting == 5).then_some(())
+    })
+    .await;
+    // What was published of the chat that is gone is told on the lane of the one that it became.
+    let late = event_of(&app, "3EB0L2").await;
+    assert!(tell(&app.direct, &Subscribers::default(), &late).await.unwrap());
+    assert_eq!(
+        app.count(&format!("lanes WHERE lane = 'gate:{vanishing}'")).await,
+        0
+    );
+    receiver.fails_with(&[]);
+    receiver
+        .until(&secret, "the last", |value| words(value) == Some("lima"))
+        .await;
+    let told: Vec<Value> = receiver
+        .taken(&secret)
+        .into_iter()
+        .map(|mut body| body["entry"][0]["changes"][0]["value"].take())
+        .filter(|value| words(value).is_some())
+        .collect();
+    let said: Vec<&str> = told.iter().filter_map(words).collect();
+    assert_eq!(said, ["satu", "dua", "tiga", "empat", "lima"]);
+    // One person by one name, whichever chat it was; and the name that was told before is still theirs.
+    assert!(
+        told.iter()
+            .all(|value| value["contacts"][0] == told[4]["contacts"][0]),
+        "{told:?}"
+    );
+    let before = ids::user_id(domain::ids::ChatId::from_uuid(vanishing));
+    client
+        .send(json!({"recipient": before, "type": "text", "text": {"body": "Pagi"}}))
+        .await;
+    eventually("it came to the number", || async {
+        (app.texts_on(RARA) == ["Pagi"]).then_some(())
+    })
+    .await;
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_comes_in_after_the_answer_is_told_by_every_process() {
+    let app = TestApp::with(quick()).await;
+    let tenant = app.tenant("desa-satu").await;
+    app.post(&tenant.json(&text(RARA, "3EB0A1", "satu"))).await;
+    let event = event_of(&app, "3EB0A1").await;
+    // Another process looks all the time, and finds nobody until a moment before the answer.
+    let elsewhere = Subscribers::default();
+    assert!(!tell(&app.direct, &elsewhere, &event).await.unwrap());
+    let receiver = Receiver::start().await;
+    let looking = async {
+        loop {
+            tell(&app.direct, &elsewhere, &event).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        _ = subscribe(&app, "desa-satu", &receiver) => {}
+        () = looking => {}
+    }
+    assert!(tell(&app.direct, &elsewhere, &event).await.unwrap());
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_that_nobody_wants_cost_no_question_to_postgres() {
+    let app = TestApp::spawn().await;
+    let tenant = app.tenant("desa-satu").await;
+    app.post(&tenant.json(&text(RARA, "3EB0A1", "satu"))).await;
+    let event = event_of(&app, "3EB0A1").await;
+    let away = Database::new(
+        &"postgres://nobody@127.0.0.1:9/none".parse().unwrap(),
+        app.database.names.clone(),
+        PoolSettings {
+            size: 1,
+            wait: Duration::from_secs(1),
+        },
+    )
+    .unwrap();
+    let subscribers = Subscribers::good_for(Duration::from_secs(3_600));
+    tell(&away, &subscribers, &event).await.unwrap_err();
+    assert!(!tell(&app.direct, &subscribers, &event).await.unwrap());
+    for _ in 0..1_000 {
+        assert!(!tell(&away, &subscribers, &event).await.unwrap());
+    }
+    assert_eq!(app.count("lanes WHERE lane LIKE 'gate:%'").await, 0);
     app.finish().await;
 }

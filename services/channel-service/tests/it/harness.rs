@@ -234,7 +234,9 @@ impl TestApp {
         let listener = web::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = listener.local_addr().unwrap();
         let mut settings = settings(&wishes, &proxies, &prefix, &simulator.base_url(), address);
-        settings.media.storage = StorageSettings::Directory(uploads.path().to_owned());
+        if matches!(settings.media.storage, StorageSettings::Directory(_)) {
+            settings.media.storage = StorageSettings::Directory(uploads.path().to_owned());
+        }
         let besides = wishes.endpoints.iter().map(|(name, url)| genfity(name, url));
         settings.endpoints.list.extend(besides);
         let keys = settings.keys.clone();

@@ -13,7 +13,7 @@ const RARA: &str = "6281290000011";
 const LID: &str = "204466881133557";
 
 /// A message in a chat that is addressed by hidden id; `alternative` tells the number, or nothing.
-fn by_lid(id: &str, words: &str, alternative: &str) -> Value {
+pub(crate) fn by_lid(id: &str, words: &str, alternative: &str) -> Value {
     json!({"type": "Message", "event": {
         "Info": {
             "Chat": format!("{LID}@lid"), "Sender": format!("{LID}:7@lid"), "SenderAlt": alternative,
@@ -25,7 +25,7 @@ fn by_lid(id: &str, words: &str, alternative: &str) -> Value {
 }
 
 /// The same person by both addresses.
-fn teaching(id: &str, words: &str) -> Value {
+pub(crate) fn teaching(id: &str, words: &str) -> Value {
     by_lid(id, words, &format!("{RARA}:7@s.whatsapp.net"))
 }
 

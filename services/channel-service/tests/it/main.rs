@@ -66,6 +66,7 @@ mod receiving;
 mod reconnect;
 mod route_table;
 mod route_world;
+mod s3;
 mod secrets;
 mod sending;
 mod sending_kinds;

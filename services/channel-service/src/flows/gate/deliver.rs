@@ -1,11 +1,9 @@
 //! Telling a tenant's receiver in Meta's words: on a lane for each chat, in order, until it is taken or given up.
 //!
 //! What is to be told comes off the broker as an event, and is a task from then on. A task is done when the receiver
-//! answered 200; it is dropped when nobody subscribes any more; it is put aside after the last attempt, where
-//! `channel-service gate parked` and `gate replay` find it.
+//! answered 200; it is dropped when nobody subscribes any more; it is put aside after the last attempt, or when it failed and
+//! is too old, where `channel-service gate parked` and `gate replay` find it.
 
-use std::collections::HashSet;
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +11,7 @@ use chrono::{TimeDelta, Utc};
 use database::{Database, DatabaseError};
 use domain::address::ChatAddress;
 use domain::chat::{Channel, Place};
-use domain::ids::{AccountId, ChatId, MessageId, ProviderMessageId, TenantId};
+use domain::ids::{AccountId, ChatId, MessageId, ProviderMessageId};
 use domain::message::{MediaState, MessageContent};
 use domain::retry::RetrySchedule;
 use messaging::events::message_received::{ChatMessage, MessageReceived, MessageSentElsewhere};
@@ -23,7 +21,7 @@ use messaging::{Envelope, InvalidEnvelope};
 use runtime::encryption::KeyRing;
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
-use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTransaction};
+use tenant_isolation::{TenantScope, TenantTransaction};
 use uuid::Uuid;
 use whatsapp::credentials::WebhookKey;
 
@@ -31,10 +29,11 @@ use super::content::{FileState, Parts, say};
 use super::envelope::{self, Message, Person, Status};
 use super::ids;
 use super::receivers::{Answer, Receivers};
+use super::subscribers::Subscribers;
 use super::subscription::secret_binding;
 use crate::flows::tenant::Actor;
-use crate::store::gate::{self, NumberRow, ParkedRow, SubscriptionRow};
-use crate::store::{audit, media};
+use crate::store::gate::{self, MeantRow, NumberRow, ParkedRow, SubscriptionRow};
+use crate::store::{audit, media, message_chat};
 
 /// Lanes of deliveries begin like this; see [`messaging::lanes::LaneChoice`].
 pub const LANES: &str = "gate:";
@@ -77,10 +76,10 @@ impl Told {
         }
     }
 
-    const fn chat(&self) -> ChatId {
+    const fn message(&self) -> MessageId {
         match self {
-            Self::Received(message) | Self::Echoed(message) => message.chat_id,
-            Self::Moved(moved) => moved.chat_id,
+            Self::Received(message) | Self::Echoed(message) => message.message_id,
+            Self::Moved(moved) => moved.message_id,
         }
     }
 
@@ -97,54 +96,36 @@ impl Told {
     }
 }
 
-/// Tenants that have a subscription, as this process knows them. Cheap to clone.
-#[derive(Debug, Clone, Default)]
-pub struct Subscribers(Arc<RwLock<HashSet<TenantId>>>);
-
-impl Subscribers {
-    /// Looks at the table again.
-    ///
-    /// # Errors
-    /// [`DatabaseError`].
-    pub async fn refresh(&self, db: &Database) -> Result<(), DatabaseError> {
-        let mut tx =
-            PlatformTransaction::begin(db, PlatformScope::for_purpose("find gate subscribers")).await?;
-        let names = gate::subscribed_tenants(&mut tx).await?;
-        tx.commit().await?;
-        let tenants = names.into_iter().filter_map(|name| TenantId::parse(name).ok());
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = tenants.collect();
-        Ok(())
-    }
-
-    fn has(&self, tenant: &TenantId) -> bool {
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        known.contains(tenant)
-    }
-}
-
 /// Puts an event onto its chat's lane, if somebody wants to be told of it. True when it did.
+///
+/// The lane is that of the chat in which the message is now, which two chats of one person may have become since the
+/// event was published.
 ///
 /// # Errors
 /// [`TellError`].
 pub async fn tell(db: &Database, subscribers: &Subscribers, envelope: &Envelope) -> Result<bool, TellError> {
-    if !subscribers.has(&envelope.tenant_id) {
+    if !subscribers.have(db, &envelope.tenant_id).await? {
         return Ok(false);
     }
     let Some(told) = Told::of(envelope)?.filter(Told::is_told) else {
         return Ok(false);
     };
     let payload = serde_json::to_string(&told).map_err(|error| DatabaseError::Refused(error.into()))?;
+    let mut tx = TenantTransaction::begin(db, &envelope.scope(), "tell at gate").await?;
+    if gate::subscription_for(&mut tx, told.account()).await?.is_none() {
+        return Ok(false);
+    }
+    // Deleted meanwhile: there is nothing left to tell.
+    let Some(chat) = message_chat::lock(&mut tx, told.message()).await? else {
+        return Ok(false);
+    };
     let task = NewTask {
-        lane: lane(told.chat()),
+        lane: lane(chat),
         // An event that comes twice while it waits is one task.
         id: envelope.id.as_uuid(),
         kind: TELL,
         payload,
     };
-    let mut tx = TenantTransaction::begin(db, &envelope.scope(), "tell at gate").await?;
-    if gate::subscription_for(&mut tx, told.account()).await?.is_none() {
-        return Ok(false);
-    }
     lanes::enqueue(&mut tx, &task).await?;
     tx.commit().await?;
     Ok(true)
@@ -171,6 +152,8 @@ pub struct Deliveries {
     pub receivers: Receivers,
     /// When a failure is repeated.
     pub retries: RetrySchedule,
+    /// What is older when it fails is put aside: behind a receiver that is gone for good nothing piles up.
+    pub patience: Duration,
 }
 
 /// What is at hand for a delivery.
@@ -216,12 +199,14 @@ impl Deliveries {
         let Some(key) = key else {
             return self.park(lease, task, "unusable_secret").await;
         };
+        let age = (Utc::now() - task.created_at).to_std().unwrap_or_default();
         match self
             .receivers
             .post(&subscription.callback_url, &key, Bytes::from(body))
             .await
         {
             Answer::Taken => self.done(lease, task, "delivered").await,
+            Answer::Resting(_) if age >= self.patience => self.park(lease, task, "host_resting").await,
             Answer::Resting(wait) => {
                 let wait = wait + wait.mul_f64(0.2 * rand::random::<f64>());
                 self.wait(lease, task, wait, Waits::NotBegun, "host_resting")
@@ -229,7 +214,8 @@ impl Deliveries {
             }
             Answer::Failed { reason, wait } => {
                 let failures = u32::try_from(task.failures).unwrap_or_default().saturating_add(1);
-                match self.retries.wait_after(failures, rand::random()) {
+                let scheduled = self.retries.wait_after(failures, rand::random());
+                match scheduled.filter(|_| age < self.patience) {
                     Some(scheduled) => {
                         let wait = wait.map_or(scheduled, |asked| asked.max(scheduled));
                         self.wait(lease, task, wait, Waits::Failed, &reason).await
@@ -255,14 +241,11 @@ impl Deliveries {
         let body = match &told {
             Told::Received(message) | Told::Echoed(message) => {
                 // Deleted meanwhile, and its words with it.
-                if gate::meant(&mut tx, account, Some(message.message_id), "")
-                    .await?
-                    .is_none()
-                {
+                let Some(row) = gate::meant(&mut tx, account, Some(message.message_id), "").await? else {
                     return Ok(Head::Nobody);
-                }
+                };
                 let patient = Utc::now() - task.created_at < FILE_PATIENCE;
-                let told = match message_of(&mut tx, &number, account, message, patient).await? {
+                let told = match message_of(&mut tx, &number, &row, message, patient).await? {
                     Some(told) => told,
                     None => return Ok(Head::FileComes),
                 };
@@ -363,11 +346,13 @@ pub async fn replay(
 async fn message_of(
     tx: &mut TenantTransaction,
     number: &NumberRow,
-    account: AccountId,
+    row: &MeantRow,
     message: &ChatMessage,
     patient: bool,
 ) -> Result<Option<Option<(Person, Message)>>, DatabaseError> {
-    let address = ChatAddress::parse(&message.partner.address);
+    // The chat in which it is now: two chats of one person may have become one since.
+    let (account, chat) = (message.account_id, ChatId::from_uuid(row.chat_id));
+    let address = ChatAddress::parse(&row.address);
     let content = serde_json::from_str::<MessageContent>(message.content.get());
     let (Ok(address), Ok(content)) = (address, content) else {
         return Ok(Some(None));
@@ -403,13 +388,13 @@ async fn message_of(
     };
     let name = match name {
         Some(name) => Some(name),
-        None => gate::person(tx, account, message.chat_id)
+        None => gate::person(tx, account, chat)
             .await?
             .filter(|_| sender.is_none())
             .and_then(|person| person.name),
     };
     let person = Person {
-        chat: message.chat_id,
+        chat,
         // The number counts also where the chat goes by a hidden id.
         address: match &message.partner.phone {
             Some(phone) if address.is_direct() => {

@@ -1,101 +1,29 @@
-//! Files that clients put up: kept like files of messages, inspected by content, named by an id in digits, and put into
-//! messages by a reference that only we can make.
+//! Files as clients name them: by an id in digits, and put into messages by a reference that only we can make.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
-use bytes::{Bytes, BytesMut};
-use chrono::{TimeDelta, Utc};
+use bytes::BytesMut;
 use database::{Database, DatabaseError};
-use domain::ids::{AccountId, MessageId, TenantId};
-use domain::message::{Media, MediaKind, MediaSource};
+use domain::ids::{MessageId, TenantId};
+use domain::message::{Media, MediaSource};
 use domain::text::Text;
 use futures_util::future::BoxFuture;
-use futures_util::{FutureExt as _, Stream, StreamExt as _};
+use futures_util::{FutureExt as _, StreamExt as _};
 use runtime::encryption::KeyRing;
 use runtime::signing::{SIGNATURE_BYTES, SigningKeys};
 use tenant_isolation::{TenantScope, TenantTransaction};
 use uuid::Uuid;
 use whatsapp::port::{FileBytes, OutboundFile};
 
-use super::{GateError, Refusal, ids};
+use super::ids;
 use crate::flows::load_media::{LoadMedia, LoadedFile, MediaNotLoaded, Wanted};
 use crate::flows::media::{MediaFlow, ServedFile};
-use crate::media::{Announced, KeepError, ObjectKey};
-use crate::store::gate::{self, UploadRow};
+use crate::store::gate;
 
-/// How long a file stays that was put up.
-const LIFE: TimeDelta = TimeDelta::days(30);
 /// How references begin. No client can be asked to fetch one.
 const SCHEME: &str = "kanal-file:";
-/// A store that is slower than this has failed, for now.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// What is said of a file that a client puts up.
-pub struct Announcement<'a> {
-    /// The type its sender declares.
-    pub mime_type: Option<&'a str>,
-    /// What its sender calls it.
-    pub file_name: Option<&'a str>,
-}
-
-/// Keeps a file that a client puts up. Returns its id.
-///
-/// # Errors
-/// [`GateError`]: 131053 for a file that is too large, empty, or not what it says it is.
-pub async fn keep<E>(
-    media: &MediaFlow,
-    scope: &TenantScope,
-    account: AccountId,
-    announced: &Announcement<'_>,
-    bytes: impl Stream<Item = Result<Bytes, E>> + Unpin,
-) -> Result<Uuid, GateError> {
-    let declared = announced.mime_type.map(essence);
-    let declared = declared.as_deref().filter(|declared| !declared.is_empty());
-    let kind = kind_of(declared.unwrap_or_default());
-    let limit = most_bytes(declared.unwrap_or_default()).min(media.limit);
-    let looked_at = Announced { kind, declared };
-    let key = ObjectKey::generate(scope.tenant(), Utc::now().date_naive());
-    let keeping = media.storage.keep(key, limit, &looked_at, bytes);
-    let kept = match tokio::time::timeout(PATIENCE, keeping).await {
-        Ok(Ok(kept)) => kept,
-        Ok(Err(KeepError::TooLarge)) => {
-            return Err(Refusal::file(format!("The file has more than {limit} bytes")).into());
-        }
-        Ok(Err(KeepError::Empty)) => return Err(Refusal::file("The file is empty").into()),
-        Ok(Err(KeepError::Source(_))) => {
-            return Err(Refusal::unreadable("The upload ended before the file did").into());
-        }
-        Ok(Err(KeepError::Storage(error))) => return Err(GateError::Storage(error)),
-        Err(_) => return Err(Refusal::body(408, "The upload took too long").into()),
-    };
-    if let Some(suspicion) = kept.content.suspicion {
-        let reason = suspicion.as_str();
-        metrics::counter!("kanal_gate_files_refused_total", "reason" => reason).increment(1);
-        // What stays behind here is found by the sweep.
-        let _ = media.storage.delete(&kept.key).await;
-        return Err(Refusal::file(format!("The file is not taken: {reason}")).into());
-    }
-    let row = UploadRow {
-        id: Uuid::now_v7(),
-        account_id: account.as_uuid(),
-        file_name: announced
-            .file_name
-            .and_then(|name| Text::label(name, Media::MAX_FILE_NAME))
-            .map(Text::into_string),
-        mime_type: kept.content.file_type.mime.to_owned(),
-        size: i64::try_from(kept.size).unwrap_or(i64::MAX),
-        sha256: kept.sha256,
-        object_key: kept.key.as_str().to_owned(),
-    };
-    let mut tx = TenantTransaction::begin(&media.db, scope, "keep upload").await?;
-    gate::insert_upload(&mut tx, &row, Utc::now() + LIFE).await?;
-    tx.commit().await?;
-    metrics::counter!("kanal_gate_files_kept_total").increment(1);
-    Ok(row.id)
-}
 
 /// Deletes a file that a client put up. False: the tenant has none of this id, or it is a message's.
 ///
@@ -222,31 +150,6 @@ pub fn described(id: Uuid, file: &ServedFile, url: &str) -> serde_json::Value {
         "messaging_product": "whatsapp", "url": url, "mime_type": file.file_type.mime, "sha256": file.sha256,
         "file_size": file.size, "id": ids::media_id(id),
     })
-}
-
-fn essence(mime_type: &str) -> String {
-    let essence = mime_type.split(';').next().unwrap_or_default();
-    essence.trim().to_ascii_lowercase()
-}
-
-fn kind_of(mime_type: &str) -> MediaKind {
-    match mime_type.split('/').next().unwrap_or_default() {
-        _ if mime_type == "image/webp" => MediaKind::Sticker,
-        "image" => MediaKind::Image,
-        "video" => MediaKind::Video,
-        "audio" => MediaKind::Audio,
-        _ => MediaKind::Document,
-    }
-}
-
-/// Contract 4.2, in Meta's megabytes.
-fn most_bytes(mime_type: &str) -> u64 {
-    match kind_of(mime_type) {
-        MediaKind::Sticker => 500_000,
-        MediaKind::Image => 5_000_000,
-        MediaKind::Video | MediaKind::Audio | MediaKind::Voice => 16_000_000,
-        MediaKind::Document => 100_000_000,
-    }
 }
 
 #[cfg(test)]

@@ -5,8 +5,10 @@
 //! | `ids` | ids of messages, files and people as clients see them |
 //! | `token` | who may use it |
 //! | `send` | an order to send becomes a message in its chat's lane |
-//! | `files` | files that clients put up, and how they go out |
+//! | `uploads` | files that clients put up |
+//! | `files` | how clients name files, and how these go out |
 //! | `subscription` | where a tenant wants to be told |
+//! | `subscribers` | which tenants are told anything at all |
 //! | `envelope`, `content` | what is told, in Meta's words |
 //! | `deliver` | telling it, in order, until it is taken or given up |
 
@@ -18,7 +20,9 @@ pub mod ids;
 pub mod receivers;
 pub mod refusal;
 pub mod send;
+pub mod subscribers;
 pub mod subscription;
 pub mod token;
+pub mod uploads;
 
 pub use refusal::{GateError, Refusal};

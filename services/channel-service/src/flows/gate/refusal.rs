@@ -5,6 +5,7 @@ use std::time::Duration;
 use database::DatabaseError;
 use domain::message::InvalidContent;
 
+use crate::config::UploadLimits;
 use crate::flows::chat::ChatError;
 use crate::flows::order_message::OrderError;
 
@@ -114,10 +115,48 @@ impl Refusal {
         Self::new(400, 131_053, "Media upload error", details)
     }
 
+    /// The tenant holds as many files as it may.
+    #[must_use]
+    pub fn full(limits: UploadLimits) -> Self {
+        Self::file(format!(
+            "The account may hold {} files of {} bytes together; delete some, or wait until they age out",
+            limits.files, limits.bytes
+        ))
+    }
+
+    /// Too many files are on their way up at this moment.
+    #[must_use]
+    pub fn uploads() -> Self {
+        let refusal = Self::new(
+            400,
+            80_007,
+            "Rate limit issues",
+            "Too many files are being put up for this account at this moment",
+        );
+        refusal.later(Duration::from_secs(1))
+    }
+
     /// It does not fill in what its template wants.
     #[must_use]
     pub fn template(details: impl Into<String>) -> Self {
         Self::new(400, 132_000, "Template does not fit", details)
+    }
+
+    /// There is no such template, or Meta has not approved it.
+    #[must_use]
+    pub fn no_template(details: impl Into<String>) -> Self {
+        Self::new(404, 132_001, "Template does not exist", details)
+    }
+
+    /// There is no such path, or nothing that can be done there in this way.
+    #[must_use]
+    pub fn path() -> Self {
+        Self::new(
+            404,
+            2_500,
+            "Unknown path components",
+            "The gate has no such path, or does nothing there by this method",
+        )
     }
 
     /// The person has not written for a day.
@@ -139,6 +178,17 @@ impl Refusal {
             133_010,
             "Phone number not registered",
             "The number has no session; connect its device first",
+        )
+    }
+
+    /// The tenant has switched WhatsApp off.
+    #[must_use]
+    pub fn switched_off() -> Self {
+        Self::new(
+            400,
+            133_010,
+            "Phone number not registered",
+            "WhatsApp is switched off for this account; switch it on first",
         )
     }
 
@@ -227,7 +277,7 @@ impl From<ChatError> for GateError {
         match error {
             ChatError::Database(error) => return Self::Database(error),
             ChatError::Suspended => Refusal::suspended(),
-            ChatError::ChannelOff => Refusal::unregistered(),
+            ChatError::ChannelOff => Refusal::switched_off(),
             ChatError::UnknownTenant | ChatError::KeyUsed => Refusal::invalid(told),
         }
         .into()
@@ -241,6 +291,7 @@ impl From<OrderError> for GateError {
             OrderError::Chat(error) => return error.into(),
             OrderError::NoSuchDevice => Refusal::unregistered(),
             OrderError::Unsayable(_) => Refusal::unsupported(told),
+            OrderError::Template(error) if error.field() == "template.name" => Refusal::no_template(told),
             OrderError::Template(_) => Refusal::template(told),
             OrderError::WindowClosed(_) => Refusal::window(),
             OrderError::NoTarget => Refusal::invalid(told),

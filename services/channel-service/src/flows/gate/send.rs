@@ -115,6 +115,30 @@ impl GateSender {
         row.ok_or_else(|| Refusal::unknown(id).into())
     }
 
+    /// Was the file put up for this number, or did it come to it?
+    ///
+    /// # Errors
+    /// [`GateError`].
+    pub async fn has_file(
+        &self,
+        scope: &TenantScope,
+        number: &NumberRow,
+        file: Uuid,
+    ) -> Result<bool, GateError> {
+        let (account, message) = (
+            AccountId::from_uuid(number.account_id),
+            MessageId::from_uuid(file),
+        );
+        let mut tx = TenantTransaction::begin(&self.db, scope, "find whose file").await?;
+        let upload = gate::upload(&mut tx, file).await?;
+        let has = match upload {
+            Some(upload) => upload.account_id == number.account_id,
+            None => gate::meant(&mut tx, account, Some(message), "").await?.is_some(),
+        };
+        tx.commit().await?;
+        Ok(has)
+    }
+
     /// Queues a message.
     ///
     /// # Errors
@@ -125,7 +149,7 @@ impl GateSender {
         number: &NumberRow,
         message: cloud_body::Message,
     ) -> Result<Queued, GateError> {
-        if number.tenant_status != "active" {
+        if !number.is_active() {
             return Err(Refusal::suspended().into());
         }
         if number.token_sealed.is_none() {

@@ -100,6 +100,8 @@ pub async fn subscribe(
         updated_at: now,
     };
     let mut tx = TenantTransaction::begin(db, scope, "subscribe at gate").await?;
+    // Two at the same moment: the later one replaces the other.
+    gate::hold_tenant(&mut tx).await?;
     gate::put_subscription(&mut tx, &row).await?;
     audit::note(&mut tx, &actor.act("gate.subscribe", Some(id.to_string()))).await?;
     tx.commit().await?;

@@ -57,6 +57,7 @@ pub async fn create(
     let id = Uuid::now_v7();
     let mut tx = TenantTransaction::begin(db, scope, "make gate token").await?;
     tenant::find(&mut tx).await?.ok_or(TokenError::NoTenant)?;
+    gate::hold_tenant(&mut tx).await?;
     if !gate::insert_token(&mut tx, id, name, &hash(token.expose_secret()), &actor.name, MOST).await? {
         return Err(TokenError::TooMany);
     }
