@@ -242,7 +242,7 @@ impl Sessions {
             webhook_url: tools.webhook_url,
             statuses: ReadThrough::short_lived(tools.redis.clone(), WATCHED, watch::FRESH),
             qr_codes: ReadThrough::short_lived(tools.redis.clone(), WATCHED, watch::FRESH),
-            held_codes: ReadThrough::short_lived(tools.redis, WATCHED, watch::HELD),
+            held_codes: ReadThrough::held(tools.redis, WATCHED, watch::HELD),
             pause: watch::Pause::default(),
             hearing: Hearing::default(),
         }
