@@ -60,6 +60,7 @@ pub use keep::Keeper;
 pub use look::Sight;
 pub use number::NewNumber;
 pub use unlink::Unlinking;
+pub(super) use unlink::leave_all;
 pub use watch::{QrView, StatusView};
 
 /// Which of a tenant's sessions is meant.
