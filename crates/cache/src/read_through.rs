@@ -31,11 +31,29 @@ const UNTIL_NEXT: Duration = Duration::from_millis(100);
 /// remembered: what was registered a moment ago must be found at once, and not be taken for a stranger.
 #[derive(Clone)]
 pub struct ReadThrough<V> {
-    local: Cache<CacheKey, V>,
+    pub(crate) local: Cache<CacheKey, V>,
+    /// What this process has loaded itself, for when Redis does not tell. Of values that must not be made anew meanwhile.
+    own: Option<Cache<CacheKey, Own<V>>>,
     redis: RedisLink,
     /// Values that are to be taken back once more.
     again: TaskTracker,
     shared_ttl: Duration,
+}
+
+/// What this process has loaded itself.
+#[derive(Clone)]
+struct Own<V> {
+    value: V,
+    /// Redis has taken a copy: without it, somebody has taken the value back.
+    is_shared: bool,
+}
+
+/// What Redis says of a value.
+enum Shared<V> {
+    Copy(V),
+    Nothing,
+    /// It does not answer, or what it has is not believed.
+    NotKnown,
 }
 
 /// Why a load gave no value to keep. Never kept itself.
@@ -68,9 +86,22 @@ where
                 .max_capacity(entries)
                 .time_to_live(LOCAL_TTL.min(shared_ttl))
                 .build(),
+            own: None,
             redis,
             again: TaskTracker::new(),
             shared_ttl,
+        }
+    }
+
+    /// The same for values of which a new one spoils the one before: what a process has loaded it does not load again within
+    /// `shared_ttl`, whether Redis answers or not. Taken back in another process while Redis is away, a value may be shown
+    /// here until then.
+    #[must_use]
+    pub fn held(redis: RedisLink, entries: u64, shared_ttl: Duration) -> Self {
+        let own = Cache::builder().max_capacity(entries).time_to_live(shared_ttl);
+        Self {
+            own: Some(own.build()),
+            ..Self::short_lived(redis, entries, shared_ttl)
         }
     }
 
@@ -93,14 +124,24 @@ where
         F: Future<Output = Result<Option<V>, E>>,
     {
         let through = async {
-            if let Some(shared) = self.shared(key).await {
+            let shared = self.shared(key).await;
+            if let Shared::Copy(shared) = shared {
                 return Ok(shared);
+            }
+            if let Some(own) = self.own(key).await
+                && (matches!(shared, Shared::NotKnown) || !own.is_shared)
+            {
+                return Ok(own.value);
             }
             let value = load()
                 .await
                 .map_err(NotLoaded::Failed)?
                 .ok_or(NotLoaded::Absent)?;
-            self.share(key, &value).await;
+            let is_shared = self.share(key, &value).await;
+            if let Some(cache) = &self.own {
+                let value = value.clone();
+                cache.insert(key.clone(), Own { value, is_shared }).await;
+            }
             Ok(value)
         };
         match self.local.try_get_with_by_ref(key, through).await {
@@ -114,7 +155,7 @@ where
     /// answer it is asked again and again, but not longer than the copy lives; and it is taken back once more a moment
     /// later.
     pub async fn forget(&self, key: &CacheKey) {
-        self.local.invalidate(key).await;
+        self.forget_here(key).await;
         let taking = TakingBack::begin(&self.redis, key, self.shared_ttl).await;
         self.again.spawn(async move {
             taking.finish().await;
@@ -126,7 +167,7 @@ where
     /// As [`Self::forget`], but only once, for values that it costs something to have made anew: a load that had begun
     /// before the change may put its copy there after it.
     pub async fn forget_once(&self, key: &CacheKey) {
-        self.local.invalidate(key).await;
+        self.forget_here(key).await;
         let taking = TakingBack::begin(&self.redis, key, self.shared_ttl).await;
         if !taking.done {
             self.again.spawn(async move { taking.finish().await });
@@ -139,35 +180,53 @@ where
         self.again.wait().await;
     }
 
-    async fn shared(&self, key: &CacheKey) -> Option<V> {
+    async fn forget_here(&self, key: &CacheKey) {
+        if let Some(own) = &self.own {
+            own.invalidate(key).await;
+        }
+        self.local.invalidate(key).await;
+    }
+
+    async fn own(&self, key: &CacheKey) -> Option<Own<V>> {
+        self.own.as_ref()?.get(key).await
+    }
+
+    async fn shared(&self, key: &CacheKey) -> Shared<V> {
         let name = self.redis.key(key.as_str());
-        let (text, left_ms): (Option<String>, i64) = self
+        let told: Option<(Option<String>, i64)> = self
             .redis
             .ask(
                 |mut redis| async move { redis::pipe().get(&name).pttl(&name).query_async(&mut redis).await },
             )
-            .await?;
-        let text = text?;
+            .await;
+        let Some((text, left_ms)) = told else {
+            return Shared::NotKnown;
+        };
+        let Some(text) = text else {
+            return Shared::Nothing;
+        };
         // By Redis' own clock, so that the processes' clocks do not matter.
         let age = self
             .shared_ttl
             .saturating_sub(Duration::from_millis(u64::try_from(left_ms).unwrap_or(0)));
         if self.redis.undisturbed_for().is_some_and(|calm| age >= calm) {
-            return None;
+            return Shared::NotKnown;
         }
         // A shape of an older release is as good as nothing.
-        serde_json::from_str(&text).ok()
+        serde_json::from_str(&text).map_or(Shared::Nothing, Shared::Copy)
     }
 
-    async fn share(&self, key: &CacheKey, value: &V) {
+    /// False: Redis may not have it.
+    async fn share(&self, key: &CacheKey, value: &V) -> bool {
         let Ok(text) = serde_json::to_string(value) else {
-            return;
+            return false;
         };
         let name = self.redis.key(key.as_str());
         let ttl = u64::try_from(self.shared_ttl.as_millis()).unwrap_or(u64::MAX);
         self.redis
             .ask(|mut redis| async move { redis.pset_ex::<_, _, ()>(name, text, ttl).await })
-            .await;
+            .await
+            .is_some()
     }
 }
 

@@ -232,4 +232,37 @@ mod tests {
             .await;
         }
     }
+
+    #[tokio::test]
+    async fn what_is_held_is_not_loaded_again_because_redis_is_away() {
+        let prefix = unique_prefix("cache");
+        let scope = TenantScope::named_by_operator(TenantId::parse("a").unwrap());
+        let key = CacheKey::of_tenant(&scope, "thing", "held");
+        let redis = link(&prefix).await;
+        let long = Duration::from_secs(600);
+        let held: ReadThrough<u32> = ReadThrough::held(redis.clone(), 10, long);
+        let usual: ReadThrough<u32> = ReadThrough::short_lived(redis.clone(), 10, long);
+        let load = async |cache: &ReadThrough<u32>, value: u32| {
+            let loaded = cache
+                .get(&key, || async { Ok::<_, std::io::Error>(Some(value)) })
+                .await;
+            loaded.unwrap()
+        };
+        assert_eq!(load(&held, 1).await, Some(1));
+        // It is left alone; then it is back, and what it had before is not believed.
+        redis.resting_until.store(u64::MAX, Ordering::Relaxed);
+        assert_eq!(load(&usual, 2).await, Some(2), "another one has no copy");
+        held.local.invalidate(&key).await;
+        assert_eq!(load(&held, 3).await, Some(1));
+        let rest = u64::try_from(REST.as_millis()).unwrap();
+        redis.resting_until.store(redis.age() + rest, Ordering::Relaxed);
+        eventually("Redis is asked again", || async {
+            (!redis.is_resting()).then_some(())
+        })
+        .await;
+        held.local.invalidate(&key).await;
+        assert_eq!(load(&held, 3).await, Some(1));
+        held.forget_once(&key).await;
+        assert_eq!(load(&held, 4).await, Some(4), "it was taken back");
+    }
 }

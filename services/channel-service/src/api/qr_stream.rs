@@ -40,6 +40,8 @@ const TROUBLES: u32 = 10;
 /// After how many looks in a row a session that shows nothing is taken for one that does not run: one that was just
 /// connected needs a moment.
 const ABSENCES: u32 = 5;
+/// How often a device that is logged in is asked where it stands before its reader is told that nobody knows.
+const LAST_LOOKS: u32 = 3;
 /// Events that wait for a slow reader.
 const WAITING: usize = 8;
 /// When somebody for whom there is no place should come again.
@@ -197,16 +199,24 @@ impl Watcher {
     }
 
     async fn tell_logged_in(&self) {
-        let device = match self.sessions.device(&self.scope, self.device).await {
-            Ok(view) => {
-                let is_connected = matches!(view.standing, Standing::Known { connected: true, .. });
-                let device = json!({"device": wire(&view)});
-                if is_connected {
-                    self.tell("connected", &device).await;
+        let mut looks = 1;
+        let device = loop {
+            match self.sessions.device(&self.scope, self.device).await {
+                // The server was slow to say it, or is busy: it was there a moment ago.
+                Ok(view) if view.standing == Standing::Unknown && looks < LAST_LOOKS => {
+                    looks += 1;
+                    tokio::time::sleep(EVERY).await;
                 }
-                device
+                Ok(view) => {
+                    let is_connected = matches!(view.standing, Standing::Known { connected: true, .. });
+                    let device = json!({"device": wire(&view)});
+                    if is_connected {
+                        self.tell("connected", &device).await;
+                    }
+                    break device;
+                }
+                Err(_) => break json!({}),
             }
-            Err(_) => json!({}),
         };
         self.tell("logged_in", &device).await;
     }

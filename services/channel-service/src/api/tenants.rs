@@ -205,12 +205,22 @@ async fn erase(
     }
     let actor = user.actor(&request);
     let files = Some(&state.media.storage);
-    let erased = erase_tenant::erase(&state.db, &state.redis, &state.routes, files, &scope, &actor).await;
+    let erased = erase_tenant::erase(
+        &state.db,
+        &state.keys,
+        &state.redis,
+        &state.routes,
+        files,
+        &scope,
+        &actor,
+    )
+    .await;
     match erased {
         Ok(rows) => Ok(HttpResponse::Ok()
             .json(json!({"success": true, "data": {"village_id": scope.tenant(), "rows": rows}}))),
         Err(EraseError::NoSuchTenant) => Err(village::unknown().into()),
         Err(EraseError::Database(error)) => Err(error.into()),
+        Err(EraseError::Sessions(error)) => Err(error.into()),
     }
 }
 

@@ -257,7 +257,8 @@ pub async fn tenant(settings: ChoreSettings, command: TenantCommand) -> anyhow::
             let redis = RedisLink::new(&settings.redis, &settings.redis_prefix).context("REDIS_URL")?;
             let routes = AccountRoutes::new(db.clone(), redis.clone());
             // Files may lie on the service's own disk: its sweep deletes them.
-            let rows = flows::erase_tenant::erase(&db, &redis, &routes, None, &scope, &actor).await?;
+            let rows = flows::erase_tenant::erase(&db, &settings.keys, &redis, &routes, None, &scope, &actor)
+                .await?;
             Ok(serde_json::json!({"tenant_id": scope.tenant(), "rows_erased": rows}))
         }
         TenantCommand::Keep {

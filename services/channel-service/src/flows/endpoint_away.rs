@@ -98,14 +98,19 @@ impl Sender {
         lease: &Lease,
         task: &Task,
         config: &TenantConfig,
+        is_cloud: bool,
     ) -> Result<u32, LaneError> {
         if task.failures == 0 || config.webhook_retries().is_none() {
             return Ok(0);
         }
         let mut tx = TenantTransaction::begin(&self.db, lease.scope(), "count answered tries").await?;
-        let away = AWAY.map(RetryReason::as_str);
+        let mut uncounted = AWAY.map(RetryReason::as_str).to_vec();
+        if is_cloud {
+            // The account waits for a token that is taken, and the message with it.
+            uncounted.push(RetryReason::Unauthorized.as_str());
+        }
         let id = MessageId::from_uuid(task.id);
-        let reasons = send_attempt::last_reasons(&mut tx, id, &away, task.failures).await?;
+        let reasons = send_attempt::last_reasons(&mut tx, id, &uncounted, task.failures).await?;
         tx.commit().await?;
         let answered = reasons.iter().filter(|reason| uses_up(reason)).count();
         Ok(u32::try_from(answered).unwrap_or(u32::MAX))

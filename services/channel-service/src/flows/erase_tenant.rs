@@ -2,18 +2,21 @@
 //!
 //! The row in `tenants` goes last, so that an erasure that was interrupted can be begun again. Rows go in small batches:
 //! nobody else waits for them. The names of its files stay until the files are gone: where the object store is away, or is
-//! not at hand, the sweep of files deletes both. What is on its way at the broker is read by consumers that find no tenant any more.
+//! not at hand, the sweep of files deletes both. Its sessions are unlinked where they are by the sweep that does it for tenants
+//! that moved: until then, and for a week at most, their names and sealed tokens stay. What is on its way at the broker is read by consumers that find no tenant any more.
 
 use cache::RedisLink;
 use database::{Database, DatabaseError};
 use domain::tenant::TenantStatus;
+use runtime::encryption::KeyRing;
 use tenant_isolation::{TenantScope, TenantTransaction};
 
 use super::media_garbage;
 use super::route_account::AccountRoutes;
+use super::session::{SessionError, leave_all};
 use super::tenant::Actor;
 use crate::media::MediaStorage;
-use crate::store::{account, audit, tenant, tenant_data};
+use crate::store::{account, audit, support_customer, tenant, tenant_data};
 
 const BATCH: i64 = 1_000;
 
@@ -26,14 +29,18 @@ pub enum EraseError {
     /// Postgres failed; beginning again is safe.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    /// What its sessions are could not be written down; nothing was erased yet.
+    #[error(transparent)]
+    Sessions(#[from] SessionError),
 }
 
-/// Erases the tenant, and its files in `files`. Returns how many rows there were.
+/// Erases the tenant, and its files in `files`. Tokens of its sessions are sealed anew with `keys` until they are unlinked. Returns how many rows there were.
 ///
 /// # Errors
 /// [`EraseError`].
 pub async fn erase(
     db: &Database,
+    keys: &KeyRing,
     redis: &RedisLink,
     routes: &AccountRoutes,
     files: Option<&MediaStorage>,
@@ -47,7 +54,10 @@ pub async fn erase(
     }
     let outside = account::outside_ids(&mut tx).await?;
     let tables = tenant_data::tables(&mut tx).await?;
-    audit::note(&mut tx, &actor.act("tenant.erase", None)).await?;
+    let left = leave_all(&mut tx, keys).await?;
+    let mut act = actor.act("tenant.erase", None);
+    act.detail = (left > 0).then(|| format!("{left} sessions to be unlinked"));
+    audit::note(&mut tx, &act).await?;
     tx.commit().await?;
 
     let mut erased = 0;
@@ -77,6 +87,7 @@ pub async fn erase(
     }
     let forgotten = redis.forget_tenant(scope).await;
     let mut tx = TenantTransaction::begin(db, scope, "end erasure").await?;
+    support_customer::forget_unused(&mut tx, None).await?;
     tenant_data::delete_tenant(&mut tx).await?;
     let mut act = actor.act("tenant.erased", None);
     act.detail = Some(match forgotten {

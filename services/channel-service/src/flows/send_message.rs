@@ -217,7 +217,9 @@ impl Sender {
         };
         let config = self.configs.of(lease.scope()).await;
         let config = config.map_err(|error| DatabaseError::Unavailable(Box::new(error)))?;
-        let answered = self.answered_before(lease, task, &config).await?;
+        let answered = self
+            .answered_before(lease, task, &config, ready.is_cloud())
+            .await?;
         let started = Instant::now();
         let Ready {
             account,

@@ -145,6 +145,21 @@ pub async fn of_accounts(
     Ok(rows)
 }
 
+/// All sessions of the tenant's.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn all(tx: &mut TenantTransaction) -> Result<Vec<SessionRow>, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let rows = diesel::sql_query(format!(
+        "SELECT {COLUMNS} FROM accounts WHERE tenant_id = $1 AND token_sealed IS NOT NULL ORDER BY id"
+    ))
+    .bind::<Text, _>(tenant)
+    .load(tx.connection())
+    .await?;
+    Ok(rows)
+}
+
 /// The session of one of the tenant's accounts. `None`: it has none.
 ///
 /// # Errors

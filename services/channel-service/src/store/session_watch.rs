@@ -102,15 +102,19 @@ pub async fn claim(
 /// How quiet an endpoint is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, diesel::QueryableByName)]
 pub struct Silence {
-    /// Sessions with a send that was taken and after which no event came.
+    /// Sessions with a send that was taken and after which no event came, and those below.
     #[diesel(sql_type = BigInt)]
     pub silent: i64,
-    /// An event of any session of it came in lately.
+    /// Sessions that were attached anew because of that, and were not heard since.
+    #[diesel(sql_type = BigInt)]
+    pub attached: i64,
+    /// An event of any session of it came in lately, or of one that was attached anew lately, since then.
     #[diesel(sql_type = Bool)]
     pub is_heard: bool,
 }
 
-/// How quiet the endpoint has been for `time`.
+/// How quiet the endpoint has been for `time`. One that was attached anew and is heard speaks for the others for the time
+/// `believed`.
 ///
 /// # Errors
 /// [`DatabaseError`].
@@ -118,15 +122,23 @@ pub async fn silence(
     tx: &mut PlatformTransaction,
     endpoint: &str,
     time: Duration,
+    believed: Duration,
 ) -> Result<Silence, DatabaseError> {
+    // What was attached has not spoken since, but is as silent as before.
     let silence = diesel::sql_query(
-        "SELECT count(*) FILTER (WHERE w.spoke_at > coalesce(w.heard_at, '-infinity')) AS silent, \
-             coalesce(bool_or(w.heard_at > now() - make_interval(secs => $2)), false) AS is_heard \
-         FROM session_watch w JOIN accounts a ON a.tenant_id = w.tenant_id AND a.id = w.account_id \
-         WHERE a.endpoint = $1",
+        "SELECT count(*) FILTER (WHERE s.spoke_at > s.heard OR s.is_attached) AS silent, \
+             count(*) FILTER (WHERE s.is_attached) AS attached, \
+             coalesce(bool_or(s.heard > now() - make_interval(secs => $2) \
+                 OR s.reattached_at > now() - make_interval(secs => $3) AND s.heard > s.reattached_at), false) AS is_heard \
+         FROM (SELECT w.spoke_at, w.reattached_at, coalesce(w.heard_at, '-infinity') AS heard, \
+                      coalesce(w.deaf_reason = 'unheard' AND w.reattached_at > coalesce(w.heard_at, '-infinity'), \
+                               false) AS is_attached \
+               FROM session_watch w JOIN accounts a ON a.tenant_id = w.tenant_id AND a.id = w.account_id \
+               WHERE a.endpoint = $1) s",
     )
     .bind::<Text, _>(endpoint)
     .bind::<Double, _>(time.as_secs_f64())
+    .bind::<Double, _>(believed.as_secs_f64())
     .get_result(tx.connection())
     .await?;
     Ok(silence)

@@ -20,6 +20,8 @@ pub struct TenantTable {
 const KEPT: &str = "audit_log";
 /// Names of files that are still in the object store: forgotten one by one, when the file is gone.
 const GARBAGE: &str = "media_garbage";
+/// What is needed to unlink the tenant's sessions where they are: forgotten one by one, when they are unlinked.
+const TO_UNLINK: [&str; 2] = ["sessions_to_unlink", "support_customers"];
 /// Goes last: while it is there, an erasure that was interrupted can be taken up again.
 const LAST: &str = "tenants";
 
@@ -129,7 +131,8 @@ pub async fn close_rows(tx: &mut TenantTransaction) -> Result<(), DatabaseError>
 }
 
 /// Deletes up to `batch` of the tenant's rows of a table. Returns how many. The audit log is never touched, the
-/// names of deleted files go with the files, and the tenant's own row goes by [`delete_tenant`].
+/// names of deleted files go with the files, what unlinks its sessions when they are unlinked, and the tenant's own row goes by
+/// [`delete_tenant`].
 ///
 /// # Errors
 /// [`DatabaseError`].
@@ -138,7 +141,8 @@ pub async fn delete_rows(
     table: &TenantTable,
     batch: i64,
 ) -> Result<usize, DatabaseError> {
-    if [KEPT, GARBAGE, LAST].contains(&table.name.as_str()) {
+    let name = table.name.as_str();
+    if [KEPT, GARBAGE, LAST].contains(&name) || TO_UNLINK.contains(&name) {
         return Ok(0);
     }
     let tenant = tx.scope().tenant().to_string();

@@ -77,21 +77,28 @@ async fn a_gowas_device_is_paired_while_people_look_on_and_writes_and_reads() {
         (&json!("gowa"), &json!("Toko"), &json!(true))
     );
 
-    let logins = || {
+    let asked = |end: &str| {
         let requests = app.simulator.requests();
-        requests
-            .iter()
-            .filter(|request| request.path.ends_with("/login"))
-            .count()
+        let asked = requests.iter().filter(|request| request.path.ends_with(end));
+        asked.count()
     };
     let mut watching = desk.watch(&id).await;
     let code = watching.code().await;
     assert!(code.starts_with("data:image/png;base64,"), "{code}");
-    let before = logins();
     let picture = desk.call(Method::GET, &format!("/{id}/qr"), None).await;
     assert_eq!(picture.json(), json!({"qr": code, "status": "qr_waiting"}));
-    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
-    assert_eq!(logins(), before, "a code is held while it can be scanned");
+    // A code is held while it can be scanned, without Redis as well: each look asks where the device stands, and hardly one
+    // for a code.
+    app.proxies.redis.cut();
+    let (begun, looks, logins) = (tokio::time::Instant::now(), asked("/status"), asked("/login"));
+    let logins = eventually("somebody looks on", || async {
+        (asked("/status") >= looks + 4).then(|| asked("/login") - logins)
+    })
+    .await;
+    let seconds = begun.elapsed().as_secs();
+    let renewed = usize::try_from(seconds / 20).unwrap() + 1;
+    assert!(logins <= renewed, "{logins} codes in {seconds} s");
+    app.proxies.redis.restore();
     app.simulator
         .scan_gowa(&name, Some("6281200000001:1@s.whatsapp.net".to_owned()))
         .unwrap();

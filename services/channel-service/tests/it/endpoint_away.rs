@@ -390,3 +390,43 @@ async fn a_file_waits_for_its_endpoint_too() {
     .await;
     app.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn taking_a_session_off_that_reached_nobody_changes_no_wish() {
+    let mut door = Door::shut().await;
+    let app = TestApp::with(Wishes {
+        settings: settings(vec![("WA_API_URL", format!("{}/wa", door.url()))]),
+        ..Wishes::default()
+    })
+    .await;
+    door.open(app.simulator.addr()).await;
+    app.tenant("desa-satu").await;
+    let kept_off = async || {
+        app.values("SELECT kept_off AS value FROM session_watch")
+            .await
+            .remove(0)
+    };
+    let take_off = async |route: &str| {
+        let path = format!("/whatsapp/{route}?village_id=desa-satu");
+        app.internal(Method::POST, &path, None).await
+    };
+    door.close().await;
+    for route in ["disconnect", "logout"] {
+        let answer = take_off(route).await;
+        assert!(answer.status >= 500, "{}", answer.text);
+        assert_eq!(answer.json()["code"], "provider_unreachable", "{}", answer.text);
+        assert_eq!(kept_off().await, false, "{route}");
+    }
+    // One that was wanted off stays so.
+    app.run_sql("UPDATE session_watch SET kept_off = true").await;
+    take_off("disconnect").await;
+    assert_eq!(kept_off().await, true);
+    app.run_sql("UPDATE session_watch SET kept_off = false").await;
+    door.open(app.simulator.addr()).await;
+    eventually("it is taken off", || async {
+        (take_off("disconnect").await.status == 200).then_some(())
+    })
+    .await;
+    assert_eq!(kept_off().await, true);
+    app.finish().await;
+}

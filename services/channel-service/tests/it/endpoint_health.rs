@@ -79,10 +79,27 @@ async fn health_turns_when_an_endpoint_goes_and_when_it_is_back() {
         .simulator
         .add_fault(FaultSpec::on_path("/wa", FaultKind::Cut))
         .unwrap();
+    let healthy = app.count("endpoint_checks WHERE status = 'healthy'").await;
     let row = until(&app, "unhealthy").await;
     assert_eq!(row["timed"], json!(false));
     assert!(row["failures"].as_i64().unwrap() >= 3, "{row}");
+    // It turns with the first check that is begun after that: no more than the one under way found it as it was.
+    let more = app.count("endpoint_checks WHERE status = 'healthy'").await - healthy;
+    assert!(more <= 1, "{more} checks found it healthy all the same");
     app.simulator.remove_fault(gone);
+    let unhealthy = app.count("endpoint_checks WHERE status = 'unhealthy'").await;
+    until(&app, "healthy").await;
+    let more = app.count("endpoint_checks WHERE status = 'unhealthy'").await - unhealthy;
+    assert!(more <= 1, "{more} checks found it unhealthy all the same");
+    // And the next check is never planned for later than an interval from now.
+    for _ in 0..20 {
+        let ahead = app
+            .values("SELECT extract(epoch FROM check_at - clock_timestamp())::float8 AS value FROM endpoint_health")
+            .await;
+        let ahead = ahead[0].as_f64().unwrap();
+        assert!(ahead <= INTERVAL.as_secs_f64(), "{ahead} s until the next check");
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
     let row = until(&app, "healthy").await;
     assert_eq!((&row["failures"], &row["reason"]), (&json!(0), &Value::Null));
     assert_eq!(

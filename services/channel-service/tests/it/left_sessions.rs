@@ -13,7 +13,7 @@ use test_support::eventually;
 
 use crate::devices::Desk;
 use crate::gowa_world;
-use crate::harness::{Answer, TestApp, Wishes};
+use crate::harness::{Answer, Maker, TestApp, Wishes};
 use crate::secrets::{assert_in_no_table, dump};
 use crate::signing_in::bearer_of;
 use crate::tenant_config::{assign, call, root, two_endpoints};
@@ -306,29 +306,132 @@ async fn after_a_week_it_is_given_up_aloud() {
     second.stop().await;
 }
 
+/// In which tables something of the tenant's is, and how much.
+async fn rows_of(app: &TestApp, tenant: &str) -> Vec<(String, u64)> {
+    let tables = app
+        .values(
+            "SELECT c.relname AS value FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid \
+             WHERE a.attname = 'tenant_id' AND c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' \
+             ORDER BY 1",
+        )
+        .await;
+    let mut found = Vec::new();
+    for table in tables {
+        let table = table.as_str().unwrap();
+        let count = app.count(&format!("{table} WHERE tenant_id = '{tenant}'")).await;
+        if count > 0 {
+            found.push((table.to_owned(), count));
+        }
+    }
+    found
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_its_tenant_goes_what_was_to_be_unlinked() {
+async fn what_is_to_be_unlinked_outlives_its_tenant_and_nothing_else_does() {
     let (app, second) = two_endpoints(Wishes::default()).await;
     let root = root(&app).await;
     for village in ["desa-satu", "desa-dua"] {
         app.tenant(village).await;
     }
     let away = goes_away(&app.simulator);
-    for village in ["desa-satu", "desa-dua"] {
-        assign(&app, &root, village, json!({"endpoint_name": "Secondary"})).await;
-    }
+    assign(&app, &root, "desa-dua", json!({"endpoint_name": "Secondary"})).await;
     let redis = cache::RedisLink::new(&SecretString::from(test_support::redis_url()), "eraser").unwrap();
-    let scope = TenantScope::named_by_operator(TenantId::parse("desa-satu").unwrap());
-    erase(&app.direct, &redis, &app.routes, None, &scope, &Actor::operator())
-        .await
-        .unwrap();
-    assert_eq!(
-        app.values("SELECT tenant_id AS value FROM sessions_to_unlink")
-            .await,
-        [json!("desa-dua")]
-    );
+    for village in ["desa-satu", "desa-dua"] {
+        let scope = TenantScope::named_by_operator(TenantId::parse(village).unwrap());
+        let actor = Actor::operator();
+        erase(&app.direct, &app.keys, &redis, &app.routes, None, &scope, &actor)
+            .await
+            .unwrap();
+        let left = eventually("nobody is at it", || async {
+            let left = rows_of(&app, village).await;
+            left.iter()
+                .all(|(table, _)| table != "session_leases")
+                .then_some(left)
+        })
+        .await;
+        let tables: Vec<&str> = left.iter().map(|(table, _)| table.as_str()).collect();
+        assert_eq!(tables, ["audit_log", "sessions_to_unlink"]);
+        assert_eq!(left[1].1, 1, "{village}");
+    }
+    assert_eq!(app.simulator.wa_users().len(), 2);
     app.simulator.remove_fault(away);
     until_nothing_is_left(&app).await;
+    assert!(app.simulator.wa_users().is_empty());
+    for village in ["desa-satu", "desa-dua"] {
+        eventually("only its acts are left", || async {
+            let left = rows_of(&app, village).await;
+            (left.len() == 1 && left[0].0 == "audit_log").then_some(())
+        })
+        .await;
+    }
     app.finish().await;
     second.stop().await;
+}
+
+async fn an_erased_tenants_sessions_are_unlinked(maker: Maker) {
+    let app = TestApp::with(Wishes {
+        maker,
+        ..Wishes::default()
+    })
+    .await;
+    let root = root(&app).await;
+    for village in ["desa-satu", "desa-dua", "desa-tiga"] {
+        app.bare_tenant(village).await;
+    }
+    for village in ["desa-satu", "desa-dua"] {
+        assert_eq!(make_session(&app, village).await.status, 200);
+    }
+    // One that was only begun.
+    if maker == Maker::Server {
+        let mut lost = FaultSpec::on_path("/wa/admin/users", FaultKind::LostAnswer).times(1);
+        lost.method = Some("POST".to_owned());
+        app.simulator.add_fault(lost).unwrap();
+        make_session(&app, "desa-tiga")
+            .await
+            .assert_error(500, "gateway_failed");
+        assert_eq!(app.simulator.wa_users().len(), 3);
+    }
+    for village in ["desa-satu", "desa-tiga"] {
+        let body = json!({"confirm": village});
+        let erased = call(
+            &app,
+            &root,
+            Method::DELETE,
+            &format!("/tenants/{village}"),
+            Some(body),
+        )
+        .await;
+        assert_eq!(erased.status, 200, "{}", erased.text);
+    }
+    until_nothing_is_left(&app).await;
+    let names: Vec<String> = app
+        .simulator
+        .wa_users()
+        .into_iter()
+        .map(|user| user.name)
+        .collect();
+    assert_eq!(names.len(), 1, "{names:?}");
+    eventually("only its acts are left", || async {
+        let left = rows_of(&app, "desa-satu").await;
+        (left.len() == 1 && left[0].0 == "audit_log").then_some(())
+    })
+    .await;
+    let acts =
+        "SELECT detail AS value FROM audit_log WHERE tenant_id = 'desa-satu' AND action = 'tenant.erase'";
+    assert_eq!(app.values(acts).await, [json!("1 sessions to be unlinked")]);
+    // Whoever has the name next has nothing to do with it.
+    app.bare_tenant("desa-satu").await;
+    assert_eq!(make_session(&app, "desa-satu").await.status, 200);
+    assert_eq!(app.simulator.wa_users().len(), 2);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_erased_tenants_sessions_are_unlinked_at_the_server() {
+    an_erased_tenants_sessions_are_unlinked(Maker::Server).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_erased_tenants_sessions_are_unlinked_through_the_gateway() {
+    an_erased_tenants_sessions_are_unlinked(Maker::Gateway).await;
 }

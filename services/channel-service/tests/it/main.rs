@@ -31,6 +31,7 @@ mod devices;
 mod devices_elsewhere;
 mod endpoint_away;
 mod endpoint_health;
+mod endpoint_metrics;
 mod endpoint_reload;
 mod endpoint_secrets;
 mod endpoints;

@@ -896,7 +896,7 @@ async fn an_erased_tenant_takes_its_files_with_it() {
     let redis = RedisLink::new(&SecretString::from(test_support::redis_url()), "eraser").unwrap();
     let dua = TenantScope::named_by_operator(TenantId::parse("desa-dua").unwrap());
     let operator = Actor::operator();
-    erase(&app.direct, &redis, &app.routes, None, &dua, &operator)
+    erase(&app.direct, &app.keys, &redis, &app.routes, None, &dua, &operator)
         .await
         .unwrap();
     assert_eq!(

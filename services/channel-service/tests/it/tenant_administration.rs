@@ -3,6 +3,7 @@
 use domain::user::Role;
 use reqwest::Method;
 use serde_json::{Value, json};
+use test_support::eventually;
 
 use crate::harness::{Answer, LIMITED_KEY, TestApp, text};
 use crate::signing_in::{ask, bearer_of};
@@ -173,6 +174,12 @@ async fn an_erased_tenant_leaves_its_acts_and_nothing_else() {
     assert_eq!(answer.status, 200, "{}", answer.text);
     assert!(answer.json()["data"]["rows"].as_u64().unwrap() > 5);
 
+    // Its session is unlinked where it is, and until then it is known which that is.
+    eventually("its session is unlinked", || async {
+        let left = app.count("sessions_to_unlink").await + app.count("session_leases").await;
+        (left == 0).then_some(())
+    })
+    .await;
     let tables = app
         .values(
             "SELECT c.relname AS value FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid \
@@ -187,7 +194,7 @@ async fn an_erased_tenant_leaves_its_acts_and_nothing_else() {
                 "SELECT count(*) AS value FROM {table} WHERE tenant_id = 'desa-satu'"
             ))
             .await;
-        let expected = u64::from(table == "audit_log") * 2;
+        let expected = u64::from(table == "audit_log") * 3;
         assert_eq!(left[0].as_u64().unwrap(), expected, "{table}");
     }
     assert_eq!(

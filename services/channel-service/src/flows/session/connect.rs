@@ -40,7 +40,7 @@ impl Sessions {
                 endpoint.sessions.connect(&token, &upkeep),
             )
             .await;
-        count_connect("person", connected.is_ok());
+        count_connect("person", &endpoint.name, connected.is_ok());
         let details = connected?;
         self.after(scope, &row, actor, "session.connect").await?;
         Ok(details)
@@ -87,12 +87,13 @@ impl Sessions {
             _ => (endpoint.sessions.disconnect(&token), "session.disconnect"),
         };
         // Before the call: whoever brings sessions back looks at it after its own.
-        self.keep_off(scope, row.account(), true).await?;
+        let was_kept_off = self.keep_off(scope, row.account(), true).await?;
         let called = self.call(scope, &endpoint, what, call).await;
         if let Err(failure) = &called
-            && failure.reason == FailureReason::Refused
+            && is_not_done(failure)
+            && !was_kept_off
         {
-            // It was not done: the session is looked after as before.
+            // The session is looked after as before.
             self.keep_off(scope, row.account(), false).await?;
         }
         if what == SessionCall::Logout && is_unlinked(&called) {
@@ -147,7 +148,7 @@ impl Sessions {
                     endpoint.sessions.connect(&token, &upkeep),
                 )
                 .await;
-            count_connect("new", called.is_ok());
+            count_connect("new", &endpoint.name, called.is_ok());
             called?;
             self.changed(scope, row.account()).await;
             Ok::<(), SessionError>(())
@@ -203,6 +204,14 @@ impl Sessions {
         }
         Ok(())
     }
+}
+
+/// The session is certainly as it was before the call.
+fn is_not_done(failure: &SessionFailure) -> bool {
+    matches!(
+        failure.reason,
+        FailureReason::Refused | FailureReason::Unreachable | FailureReason::RateLimited
+    )
 }
 
 /// After this answer to a logout no phone knows the session.

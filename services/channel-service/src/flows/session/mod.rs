@@ -60,6 +60,7 @@ pub use keep::Keeper;
 pub use look::Sight;
 pub use number::NewNumber;
 pub use unlink::Unlinking;
+pub(super) use unlink::leave_all;
 pub use watch::{QrView, StatusView};
 
 /// Which of a tenant's sessions is meant.
@@ -242,7 +243,7 @@ impl Sessions {
             webhook_url: tools.webhook_url,
             statuses: ReadThrough::short_lived(tools.redis.clone(), WATCHED, watch::FRESH),
             qr_codes: ReadThrough::short_lived(tools.redis.clone(), WATCHED, watch::FRESH),
-            held_codes: ReadThrough::short_lived(tools.redis, WATCHED, watch::HELD),
+            held_codes: ReadThrough::held(tools.redis, WATCHED, watch::HELD),
             pause: watch::Pause::default(),
             hearing: Hearing::default(),
         }

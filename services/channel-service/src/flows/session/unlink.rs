@@ -1,4 +1,5 @@
-//! A session that its tenant left on another endpoint is unlinked there: at once where that can be done, else again and again.
+//! A session that its tenant left on another endpoint, or that outlived its tenant, is unlinked there: at once where that can
+//! be done, else again and again.
 //!
 //! That it is left is written down in the transaction that leaves it, with all that is needed to unlink it: the token, and the
 //! customer's key, which stays for as long as there is something to unlink. So it does not matter who dies when.
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
 use domain::ids::{AccountId, TenantId};
-use runtime::encryption::EncryptionError;
+use runtime::encryption::{EncryptionError, KeyRing};
 use secrecy::{ExposeSecret as _, SecretString};
 use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTransaction};
 use tokio::time::Instant;
@@ -22,10 +23,10 @@ use super::{SessionError, Sessions};
 use crate::flows::tenant::Actor;
 use crate::flows::tenant_config::place_of;
 use crate::store::account::{self, AccountRow};
-use crate::store::session::{SessionRow, SessionVia};
+use crate::store::session::{self, SessionRow, SessionVia};
 use crate::store::session_intent::{self, IntentRow};
 use crate::store::session_to_unlink::{self, DueRow, LeftRow, NewLeft};
-use crate::store::{audit, support_customer};
+use crate::store::{audit, support_customer, tenant};
 
 /// How long one may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -75,23 +76,7 @@ impl Sessions {
         tx: &mut TenantTransaction,
         row: &SessionRow,
     ) -> Result<Uuid, SessionError> {
-        let tenant = tx.scope().tenant().clone();
-        let token = self
-            .keys
-            .open(&row.token_sealed, &account::token_binding(&tenant, row.account()));
-        let id = Uuid::now_v7();
-        let new = NewLeft {
-            id,
-            endpoint: &row.endpoint,
-            provider: &row.provider,
-            session_name: &row.instance_name,
-            session_id: row.session_id.as_deref(),
-            session_via: row.session_via.as_deref(),
-            token_sealed: self.seal_left(&tenant, &row.endpoint, id, token)?,
-            reason: None,
-        };
-        session_to_unlink::insert(tx, &new, FIRST).await?;
-        Ok(id)
+        leave(tx, &self.keys, row, FIRST).await
     }
 
     /// As [`Self::leave_session`], of one that was only begun and could not be taken back.
@@ -103,44 +88,11 @@ impl Sessions {
         why: &SessionError,
         actor: &Actor,
     ) -> Result<(), SessionError> {
-        let tenant = tx.scope().tenant().clone();
-        let binding = session_intent::token_binding(&tenant, AccountId::from_uuid(row.id));
-        let id = Uuid::now_v7();
-        let new = NewLeft {
-            id,
-            endpoint: &row.endpoint,
-            provider: &row.provider,
-            session_name: &known.session_name,
-            session_id: None,
-            session_via: Some(&known.via),
-            token_sealed: self.seal_left(
-                &tenant,
-                &row.endpoint,
-                id,
-                self.keys.open(&known.token_sealed, &binding),
-            )?,
-            reason: Some(reason_of(why)),
-        };
-        session_to_unlink::insert(tx, &new, FIRST).await?;
+        leave_intent(tx, &self.keys, known, row, Some(reason_of(why)), FIRST).await?;
         let mut act = actor.act("endpoint.unlink", Some(known.session_name.clone()));
         act.detail = Some("left behind".to_owned());
         audit::note(tx, &act).await?;
         Ok(())
-    }
-
-    /// A token that does not open is left out: what can be unlinked without it is.
-    fn seal_left(
-        &self,
-        tenant: &TenantId,
-        endpoint: &str,
-        id: Uuid,
-        token: Result<SecretString, EncryptionError>,
-    ) -> Result<Option<String>, EncryptionError> {
-        let binding = session_to_unlink::token_binding(tenant, endpoint, id);
-        token
-            .ok()
-            .map(|token| self.keys.seal(&token, &binding))
-            .transpose()
     }
 
     /// Unlinks what was just left, as far as that can be done until then. Gives how many are left to the sweep.
@@ -286,8 +238,12 @@ impl Sessions {
     ) -> Result<(), SessionError> {
         let mut tx = work.transaction("end unlinking").await?;
         session_to_unlink::delete(&mut tx, row.id).await?;
-        let place = place_of(&mut tx, &self.endpoints).await?;
-        support_customer::forget_unused(&mut tx, place.name.as_deref()).await?;
+        // An erased tenant belongs nowhere.
+        let place = match tenant::find(&mut tx).await? {
+            Some(_) => place_of(&mut tx, &self.endpoints).await?.name,
+            None => None,
+        };
+        support_customer::forget_unused(&mut tx, place.as_deref()).await?;
         note(&mut tx, row, detail, actor).await?;
         tx.commit().await?;
         Ok(())
@@ -316,6 +272,96 @@ impl Sessions {
         };
         self.remove_there(work, &outside).await
     }
+}
+
+/// Writes down that everything is to be unlinked that the tenant has anywhere, or has begun to make, and takes it from its
+/// accounts. The sweep unlinks it at once. Returns how much that is.
+///
+/// # Errors
+/// [`SessionError`] about our own side.
+pub(in crate::flows) async fn leave_all(
+    tx: &mut TenantTransaction,
+    keys: &KeyRing,
+) -> Result<usize, SessionError> {
+    let mut left = 0;
+    for known in session_intent::list(tx).await? {
+        let row = account::find(tx, known.account()).await?;
+        leave_intent(tx, keys, &known, &row, None, Duration::ZERO).await?;
+        session_intent::delete(tx, known.account()).await?;
+        left += 1;
+    }
+    for row in session::all(tx).await? {
+        // Nobody is logged in with a number: whoever may use it says Meta.
+        if !row.is_number() {
+            leave(tx, keys, &row, Duration::ZERO).await?;
+            left += 1;
+        }
+        session::clear(tx, row.account()).await?;
+    }
+    Ok(left)
+}
+
+async fn leave(
+    tx: &mut TenantTransaction,
+    keys: &KeyRing,
+    row: &SessionRow,
+    first: Duration,
+) -> Result<Uuid, SessionError> {
+    let tenant = tx.scope().tenant().clone();
+    let token = keys.open(&row.token_sealed, &account::token_binding(&tenant, row.account()));
+    let id = Uuid::now_v7();
+    let new = NewLeft {
+        id,
+        endpoint: &row.endpoint,
+        provider: &row.provider,
+        session_name: &row.instance_name,
+        session_id: row.session_id.as_deref(),
+        session_via: row.session_via.as_deref(),
+        token_sealed: seal_left(keys, &tenant, &row.endpoint, id, token)?,
+        reason: None,
+    };
+    session_to_unlink::insert(tx, &new, first).await?;
+    Ok(id)
+}
+
+async fn leave_intent(
+    tx: &mut TenantTransaction,
+    keys: &KeyRing,
+    known: &IntentRow,
+    row: &AccountRow,
+    reason: Option<&'static str>,
+    first: Duration,
+) -> Result<(), SessionError> {
+    let tenant = tx.scope().tenant().clone();
+    let token = keys.open(
+        &known.token_sealed,
+        &session_intent::token_binding(&tenant, AccountId::from_uuid(row.id)),
+    );
+    let id = Uuid::now_v7();
+    let new = NewLeft {
+        id,
+        endpoint: &row.endpoint,
+        provider: &row.provider,
+        session_name: &known.session_name,
+        session_id: None,
+        session_via: Some(&known.via),
+        token_sealed: seal_left(keys, &tenant, &row.endpoint, id, token)?,
+        reason,
+    };
+    session_to_unlink::insert(tx, &new, first).await?;
+    Ok(())
+}
+
+/// A token that does not open is left out: what can be unlinked without it is.
+fn seal_left(
+    keys: &KeyRing,
+    tenant: &TenantId,
+    endpoint: &str,
+    id: Uuid,
+    token: Result<SecretString, EncryptionError>,
+) -> Result<Option<String>, EncryptionError> {
+    let binding = session_to_unlink::token_binding(tenant, endpoint, id);
+    token.ok().map(|token| keys.seal(&token, &binding)).transpose()
 }
 
 async fn note(

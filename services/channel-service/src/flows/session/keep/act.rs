@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use domain::endpoint::Provider;
 use tenant_isolation::{PlatformScope, PlatformTransaction, TenantTransaction};
+use uuid::Uuid;
 use whatsapp::session::SessionFailure;
 
 use super::rules::{Step, UNHEARD, Wishes};
@@ -13,6 +14,7 @@ use super::{Keeper, Way};
 use crate::flows::session::SessionError;
 use crate::flows::session::call::SessionCall;
 use crate::flows::session::work::Work;
+use crate::store::lease;
 use crate::store::session_watch::{self, HearingChange, OutageChange, WatchedRow};
 
 /// A session that somebody else works on is looked at again so soon.
@@ -28,6 +30,16 @@ enum Done {
     Busy,
     /// A person wants it off.
     NotWanted,
+}
+
+/// Whose turn it is to be attached anew because it is not heard.
+enum Turn {
+    /// Everybody's: others of the endpoint are heard, or too few are silent for it to be no chance.
+    Free,
+    /// This one's alone, to find out whether it helps.
+    Canary(Uuid),
+    /// Somebody else's.
+    Taken,
 }
 
 impl Keeper {
@@ -52,7 +64,7 @@ impl Keeper {
             Done::NotWanted => return Ok(self.later()),
             Done::Called(called) => called,
         };
-        count_connect("watch", called.is_ok());
+        count_connect("watch", &way.endpoint.name, called.is_ok());
         let attempt = row.attempts.saturating_add(1);
         let (tenant, account) = (way.scope.tenant(), way.session.account());
         if let Err(failure) = called {
@@ -77,7 +89,12 @@ impl Keeper {
         if let Err(wait) = self.ask_pace(way).await {
             return Ok(self.at(wait + wait.mul_f64(rand::random())));
         }
-        if reason == UNHEARD && self.is_way_broken(way).await? {
+        let turn = if reason == UNHEARD {
+            self.turn(way).await?
+        } else {
+            Turn::Free
+        };
+        if matches!(turn, Turn::Taken) {
             return Ok(Step::Note {
                 outage: OutageChange::Same,
                 hearing: HearingChange::Deaf(reason),
@@ -113,9 +130,14 @@ impl Keeper {
             })
             .await?;
         let called = match done {
-            Done::Busy => return Ok(self.at(BUSY.min(self.settings.soon()))),
-            Done::NotWanted => return Ok(self.later()),
             Done::Called(called) => called,
+            not_done => {
+                self.give_turn_back(way, &turn).await?;
+                return Ok(match not_done {
+                    Done::Busy => self.at(BUSY.min(self.settings.soon())),
+                    _ => self.later(),
+                });
+            }
         };
         tell_reattached(row, way, reason, called.is_ok());
         Ok(Step::Note {
@@ -170,25 +192,56 @@ impl Keeper {
             .map(drop)
     }
 
-    /// Several sessions are silent and none of the endpoint is heard: then it is not the sessions that are deaf but the way
-    /// from there to here that is broken, and taking all of them off the network would help nobody.
-    async fn is_way_broken(&self, way: &Way) -> Result<bool, SessionError> {
-        let platform = PlatformScope::for_purpose("is an endpoint silent");
-        let mut tx = PlatformTransaction::begin(&self.sessions.db, platform).await?;
+    /// Several sessions are silent and none of the endpoint is heard: then it may not be the sessions that are deaf but the
+    /// way from there to here that is broken, and taking all of them off the network would help nobody. So one of them is
+    /// attached anew. When it is heard it is the others' turn; while it is not, another one is tried, after longer and longer
+    /// waits.
+    async fn turn(&self, way: &Way) -> Result<Turn, SessionError> {
         let endpoint = way.endpoint.name.as_str();
-        let silence = session_watch::silence(&mut tx, endpoint, self.settings.deaf_after).await?;
-        tx.commit().await?;
-        let is_broken = silence.silent >= SEVERAL && !silence.is_heard;
-        if is_broken {
-            metrics::counter!("kanal_endpoint_silences_total", "endpoint" => endpoint.to_owned())
-                .increment(1);
-            tracing::error!(
-                endpoint,
-                sessions = silence.silent,
-                "no event comes from an endpoint although messages go out through it"
-            );
+        let mut tx = self.silence_of_endpoints().await?;
+        let silence = session_watch::silence(
+            &mut tx,
+            endpoint,
+            self.settings.deaf_after,
+            self.settings.believed(),
+        )
+        .await?;
+        if silence.silent < SEVERAL || silence.is_heard {
+            tx.commit().await?;
+            return Ok(Turn::Free);
         }
-        Ok(is_broken)
+        let (holder, wait) = (Uuid::now_v7(), self.settings.canary_wait(silence.attached));
+        // Whoever has the lease is attached, and nobody else until it ends.
+        let is_canary = lease::hold(&mut tx, &canary(endpoint), holder, wait).await?;
+        tx.commit().await?;
+        metrics::counter!("kanal_endpoint_silences_total", "endpoint" => endpoint.to_owned()).increment(1);
+        tracing::error!(
+            endpoint,
+            sessions = silence.silent,
+            attached = silence.attached,
+            is_canary,
+            "no event comes from an endpoint although messages go out through it"
+        );
+        Ok(if is_canary {
+            Turn::Canary(holder)
+        } else {
+            Turn::Taken
+        })
+    }
+
+    /// It was not attached, so somebody else may be.
+    async fn give_turn_back(&self, way: &Way, turn: &Turn) -> Result<(), SessionError> {
+        if let Turn::Canary(holder) = turn {
+            let mut tx = self.silence_of_endpoints().await?;
+            lease::release(&mut tx, &canary(way.endpoint.name.as_str()), *holder).await?;
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+
+    async fn silence_of_endpoints(&self) -> Result<PlatformTransaction, SessionError> {
+        let platform = PlatformScope::for_purpose("is an endpoint silent");
+        Ok(PlatformTransaction::begin(&self.sessions.db, platform).await?)
     }
 
     /// Does something outside, as the only one, and only while nobody wants the session off the network.
@@ -225,6 +278,11 @@ impl Keeper {
         tx.commit().await?;
         Ok(off)
     }
+}
+
+/// The lease of an endpoint's canary. As many as there are endpoints.
+fn canary(endpoint: &str) -> String {
+    format!("canary {endpoint}")
 }
 
 fn can_be_taken_off(way: &Way) -> bool {

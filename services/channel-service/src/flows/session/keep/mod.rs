@@ -249,17 +249,18 @@ impl Sessions {
         &self.hearing
     }
 
-    /// Notes what a person wants: the session off the network, or on it.
+    /// Notes what a person wants: the session off the network, or on it. Returns whether it was wanted off before.
     pub(super) async fn keep_off(
         &self,
         scope: &TenantScope,
         account: AccountId,
         off: bool,
-    ) -> Result<(), SessionError> {
+    ) -> Result<bool, SessionError> {
         let mut tx = TenantTransaction::begin(&self.db, scope, "note wish for session").await?;
+        let was_off = session_watch::is_kept_off(&mut tx, account).await?;
         session_watch::keep_off(&mut tx, account, off).await?;
         tx.commit().await?;
-        Ok(())
+        Ok(was_off)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What becomes of sessions that are looked after, for those who read logs and metrics.
 
+use domain::endpoint::EndpointName;
 use tenant_isolation::TenantScope;
 
 use super::Way;
@@ -9,9 +10,11 @@ use crate::store::session_watch::{HearingChange, OutageChange, WatchedRow};
 const LOUD: i32 = 3;
 
 /// A call that connects a device.
-pub(in super::super) fn count_connect(by: &'static str, succeeded: bool) {
+pub(in super::super) fn count_connect(by: &'static str, endpoint: &EndpointName, succeeded: bool) {
     let outcome = if succeeded { "connected" } else { "failed" };
-    metrics::counter!("kanal_device_connections_total", "by" => by, "outcome" => outcome).increment(1);
+    metrics::counter!("kanal_device_connections_total", "by" => by, "endpoint" => endpoint.to_string(),
+        "outcome" => outcome)
+    .increment(1);
 }
 
 /// What is news of a look.

@@ -3,7 +3,7 @@
 //! | its server says | what is done |
 //! |---|---|
 //! | up, and it hears | nothing; an outage is over |
-//! | up and deaf | attached anew: at once, then after one, two, four minutes and so on up to half an hour |
+//! | up and deaf | attached anew: at once, then after one, two, four minutes and so on up to half an hour; where several of an endpoint are silent and none is heard, one of them at a time until one is |
 //! | down, and paired | tried after the tenant's `reconnect_interval`, then after twice as long each time, up to the bound |
 //! | down, because we took it off to attach it anew | tried at once, then as above, also where the tenant wishes no `auto_reconnect` |
 //! | down, and not paired any more | given up: only a person with the phone can help |
@@ -174,6 +174,22 @@ impl WatchSettings {
                 self.usual()
             },
         }
+    }
+
+    /// How long the next one waits of an endpoint's sessions that are all silent, when so many were attached anew and are still
+    /// not heard. The first one is soon followed by another: it may be deaf for a reason of its own.
+    #[must_use]
+    pub fn canary_wait(&self, attached: i64) -> Duration {
+        let (_, longest) = REATTACH;
+        let times = u32::try_from(attached).unwrap_or(u32::MAX).saturating_add(1);
+        wait_after(self.deaf_after, longest, times, 0.0)
+    }
+
+    /// For how long a session that is heard after it was attached anew speaks for the others of its endpoint: until each was
+    /// looked at.
+    #[must_use]
+    pub fn believed(&self) -> Duration {
+        self.deaf_after + self.look * 2
     }
 
     fn may_reattach(&self, row: &WatchedRow) -> bool {

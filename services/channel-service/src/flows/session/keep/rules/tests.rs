@@ -293,3 +293,17 @@ fn what_was_taken_off_to_be_attached_is_brought_back_whatever_is_wished() {
         OutageChange::Same
     );
 }
+
+#[test]
+fn the_first_of_a_silent_endpoint_is_followed_soon_and_the_others_after_longer_and_longer_waits() {
+    for (attached, wait) in [(0, 20), (1, 40), (2, 80), (40, 30 * 60), (i64::MAX, 30 * 60)] {
+        assert_eq!(
+            SETTINGS.canary_wait(attached),
+            Duration::from_secs(wait),
+            "{attached}"
+        );
+    }
+    // Known to be silent, looked at, attached, and the others looked at while that one is believed.
+    assert!(SETTINGS.deaf_after + SETTINGS.look * 2 <= Duration::from_secs(120));
+    assert!(SETTINGS.believed() >= SETTINGS.deaf_after + SETTINGS.look);
+}
