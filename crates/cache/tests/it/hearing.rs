@@ -27,9 +27,9 @@ async fn take_copy(copies: &ReadThrough<u32>, key: &CacheKey) {
     assert_eq!(copies.at_hand(key).await, Some(7));
 }
 
-/// Waits until it hears, with keys that are of no further interest.
+/// Waits until it hears, with a key that is of no further interest: more may be said of it yet.
 async fn until_it_hears(copies: &ReadThrough<u32>, writer: &ReadThrough<u32>) {
-    let probe = key("probe", "x");
+    let probe = key("probe", &unique_prefix("probe"));
     take_copy(copies, &probe).await;
     eventually("it hears", || async {
         writer.forget(&probe).await;
