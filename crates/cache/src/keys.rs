@@ -49,6 +49,11 @@ impl CacheKey {
         Self(format!("e/{kind}/{name}"))
     }
 
+    /// The key that another process named, which made it in one of these ways.
+    pub(crate) const fn heard(key: String) -> Self {
+        Self(key)
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }

@@ -5,6 +5,7 @@
 //! by every request.
 
 mod bucket;
+mod hearing;
 mod keys;
 mod read_through;
 mod redis_link;
@@ -14,7 +15,7 @@ mod windows;
 
 pub use bucket::{Buckets, Rate};
 pub use keys::CacheKey;
-pub use read_through::{NotLoaded, ReadThrough};
+pub use read_through::{COPIES_LIVE, NotLoaded, ReadThrough};
 pub use redis_link::{InvalidRedisUrl, RedisLink};
 pub use spam_guard::{Ban, GuardAway, GuardState, Incoming, SpamGuard, SpamRules, Verdict};
 pub use throttle::{Gate, GateRate, Passed, Shut, Throttle};

@@ -1,7 +1,7 @@
 //! Values that are read often and change seldom.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use moka::future::Cache;
@@ -13,8 +13,9 @@ use tokio_util::task::TaskTracker;
 use crate::keys::CacheKey;
 use crate::redis_link::RedisLink;
 
-/// How long a process trusts its own copy: the bound within which a change is seen everywhere.
-const LOCAL_TTL: Duration = Duration::from_secs(1);
+/// How long a process trusts its own copy: the bound within which a change is seen everywhere, also by a process that
+/// hears nothing of it.
+pub const COPIES_LIVE: Duration = Duration::from_secs(1);
 /// How long Redis keeps a copy that nobody took back.
 const SHARED_TTL: Duration = Duration::from_secs(60);
 /// When a value is taken back once more: a load that had begun before the change has put its copy there by then.
@@ -25,15 +26,16 @@ const UNTIL_NEXT: Duration = Duration::from_millis(100);
 
 /// A cache in front of a loader: this process for a second, Redis for a minute, then the loader.
 ///
-/// Whoever changes a value calls [`forget`](Self::forget), which empties Redis; other processes follow within a
-/// second. A change that is made while Redis is away counts all the same: after a failure, copies that were shared
-/// before it are not believed. Callers that arrive together share one load. That something is absent is never
-/// remembered: what was registered a moment ago must be found at once, and not be taken for a stranger.
+/// Whoever changes a value calls [`forget`](Self::forget), which empties Redis and tells the other processes; they follow at
+/// once where they listen ([`RedisLink::hear`]), and else within a second. A change that is made while Redis is away counts
+/// all the same: after a failure, copies that were shared before it are not believed. Callers that arrive together share
+/// one load. That something is absent is never remembered: what was registered a moment ago must be found at once, and not
+/// be taken for a stranger.
 #[derive(Clone)]
 pub struct ReadThrough<V> {
-    pub(crate) local: Cache<CacheKey, V>,
+    pub(crate) local: Arc<Cache<CacheKey, V>>,
     /// What this process has loaded itself, for when Redis does not tell. Of values that must not be made anew meanwhile.
-    own: Option<Cache<CacheKey, Own<V>>>,
+    own: Option<Arc<Cache<CacheKey, Own<V>>>>,
     redis: RedisLink,
     /// Values that are to be taken back once more.
     again: TaskTracker,
@@ -81,11 +83,16 @@ where
     /// Redis keeps a copy. A process may show it for as long again, but for no more than a second.
     #[must_use]
     pub fn short_lived(redis: RedisLink, entries: u64, shared_ttl: Duration) -> Self {
-        Self {
-            local: Cache::builder()
+        let local = Arc::new(
+            Cache::builder()
                 .max_capacity(entries)
-                .time_to_live(LOCAL_TTL.min(shared_ttl))
+                .time_to_live(redis.copies_live.min(shared_ttl))
                 .build(),
+        );
+        let copies: Weak<Cache<CacheKey, V>> = Arc::downgrade(&local);
+        redis.hearing.register(copies);
+        Self {
+            local,
             own: None,
             redis,
             again: TaskTracker::new(),
@@ -99,8 +106,11 @@ where
     #[must_use]
     pub fn held(redis: RedisLink, entries: u64, shared_ttl: Duration) -> Self {
         let own = Cache::builder().max_capacity(entries).time_to_live(shared_ttl);
+        let own = Arc::new(own.build());
+        let copies: Weak<Cache<CacheKey, Own<V>>> = Arc::downgrade(&own);
+        redis.hearing.register(copies);
         Self {
-            own: Some(own.build()),
+            own: Some(own),
             ..Self::short_lived(redis, entries, shared_ttl)
         }
     }
@@ -144,33 +154,49 @@ where
             }
             Ok(value)
         };
-        match self.local.try_get_with_by_ref(key, through).await {
+        let changes = self.redis.hearing.changes_of(key);
+        let got = self.local.try_get_with_by_ref(key, through).await;
+        if self.redis.hearing.changes_of(key) != changes {
+            // Loaded before the change, and perhaps kept after it: good for whoever asked before it, and for nobody else.
+            self.local.invalidate(key).await;
+            TakingBack::begin(&self.redis, key, self.shared_ttl).await;
+        }
+        match got {
             Ok(value) => Ok(Some(value)),
             Err(error) if matches!(*error, NotLoaded::Absent) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Takes a value back everywhere: at once in Redis and here, within a second in other processes. Where Redis does not
-    /// answer it is asked again and again, but not longer than the copy lives; and it is taken back once more a moment
-    /// later.
+    /// Takes a value back everywhere: at once in Redis, here and in processes that listen, within a second in others. Where
+    /// Redis does not answer it is asked again and again, but not longer than the copy lives; and it is taken back once
+    /// more a moment later.
     pub async fn forget(&self, key: &CacheKey) {
+        self.redis.hearing.note(key);
         self.forget_here(key).await;
         let taking = TakingBack::begin(&self.redis, key, self.shared_ttl).await;
+        if taking.done {
+            self.redis.tell(key).await;
+        }
+        let key = key.clone();
         self.again.spawn(async move {
-            taking.finish().await;
+            if !taking.done && taking.finish().await {
+                taking.redis.tell(&key).await;
+            }
             tokio::time::sleep(AGAIN_AFTER).await;
             taking.anew().await.finish().await;
         });
     }
 
-    /// As [`Self::forget`], but only once, for values that it costs something to have made anew: a load that had begun
-    /// before the change may put its copy there after it.
+    /// As [`Self::forget`], but only once and without telling others, for values that it costs something to have made
+    /// anew: a load that had begun before the change may put its copy there after it.
     pub async fn forget_once(&self, key: &CacheKey) {
         self.forget_here(key).await;
         let taking = TakingBack::begin(&self.redis, key, self.shared_ttl).await;
         if !taking.done {
-            self.again.spawn(async move { taking.finish().await });
+            self.again.spawn(async move {
+                taking.finish().await;
+            });
         }
     }
 
@@ -261,13 +287,14 @@ impl TakingBack {
         }
     }
 
-    /// Asks until Redis answers.
-    async fn finish(&self) {
+    /// Asks until Redis answers. False when it never did.
+    async fn finish(&self) -> bool {
         let mut done = self.done;
         while !done && Instant::now() < self.until {
             tokio::time::sleep(UNTIL_NEXT).await;
             done = self.ask().await;
         }
+        done
     }
 
     async fn ask(&self) -> bool {

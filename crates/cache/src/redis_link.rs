@@ -10,7 +10,9 @@ use redis::{Client, RedisResult};
 use secrecy::{ExposeSecret, SecretString};
 use tenant_isolation::TenantScope;
 
+use crate::hearing::Hearing;
 use crate::keys::CacheKey;
+use crate::read_through::COPIES_LIVE;
 
 /// Redis answers in well under a millisecond; what takes longer is slower than asking Postgres.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_millis(100);
@@ -20,12 +22,14 @@ const REST: Duration = Duration::from_secs(1);
 /// A shared connection. Cheap to clone.
 #[derive(Clone)]
 pub struct RedisLink {
-    client: Arc<Client>,
-    connection: ConnectionManager,
+    pub(crate) client: Arc<Client>,
+    pub(crate) connection: ConnectionManager,
     prefix: Arc<str>,
     born: Instant,
     /// Milliseconds after `born` until which Redis is left alone; 0 when it never failed.
     resting_until: Arc<AtomicU64>,
+    pub(crate) hearing: Arc<Hearing>,
+    pub(crate) copies_live: Duration,
 }
 
 impl std::fmt::Debug for RedisLink {
@@ -54,7 +58,16 @@ impl RedisLink {
             prefix: Arc::from(prefix),
             born: Instant::now(),
             resting_until: Arc::default(),
+            hearing: Arc::default(),
+            copies_live: COPIES_LIVE,
         })
+    }
+
+    /// The same, with another time for which processes trust their own copies: for tests that show what ends them
+    /// before that.
+    #[must_use]
+    pub fn keeping_copies_for(self, copies_live: Duration) -> Self {
+        Self { copies_live, ..self }
     }
 
     /// The same Redis over a connection of its own, for a thread whose runtime ends before others do: a connection

@@ -380,6 +380,7 @@ impl Application {
             govconnect,
         );
         shutdown.spawn("relay", relay.run(shutdown.token()));
+        shutdown.spawn("revocations", self.redis.clone().hear(shutdown.token()));
 
         let sending = self.settings.sending;
         let settings = WorkerSettings {

@@ -92,7 +92,8 @@ impl Application {
     pub fn build(settings: &Settings, db: Database, listener: TcpListener) -> Result<Self, ApplicationError> {
         let port = listener.local_addr()?.port();
         settings.relay.warn_if_unreachable();
-        let redis = RedisLink::new(&settings.redis.url, &settings.redis.prefix)?;
+        let redis = RedisLink::new(&settings.redis.url, &settings.redis.prefix)?
+            .keeping_copies_for(settings.redis.copies_live);
         let wa_server = WaServer::new(&settings.wa_server)?;
         let standings = Standings::new(db.clone(), redis.clone());
         let admissions = Admissions::new(
@@ -193,6 +194,7 @@ impl Application {
             shutdown.clone(),
         );
         shutdown.spawn("sessions", looking_after);
+        shutdown.spawn("revocations", gateway.redis.clone().hear(shutdown.token()));
         let settings = ServerSettings {
             error_field: ErrorField::Message,
             health: with_broker(health(&gateway), &hooks),

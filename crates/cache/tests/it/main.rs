@@ -1,6 +1,7 @@
 //! The cache against a real Redis, there and away.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod hearing;
 mod spam_guard;
 mod throttle;
 mod windows;

@@ -1,19 +1,23 @@
 //! The token proxy beside nginx, in front of the same upstream on the same cores, in turns.
 //!
 //! nginx only passes on; the gateway also checks the token, the customer and its subscription, counts the send against
-//! the quota and into the statistics. Everything runs on this machine's loopback. Machines differ and are shared: quote
+//! the quota and into the statistics. Behind it: how long ten thousand contacts take, how soon a replaced key is dead at
+//! another replica, and how memory behaves. Everything runs on this machine's loopback. Machines differ and are shared: quote
 //! the ratios.
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     clippy::print_stdout,
     reason = "a benchmark that cannot run has to say so loudly"
 )]
 
+mod contacts;
 mod load;
 mod memory;
 mod nginx;
+mod revocation;
 mod service;
 mod upstream;
 
@@ -56,8 +60,8 @@ async fn main() {
     let nginx = nginx::start(upstream).await;
     let database = test_support::TestProcessDatabase::create().await;
     let mut gateway = service::start(&database, upstream).await;
-    let unlimited = service::session(&database, upstream, "bench-unlimited").await;
-    let limited = service::session(&database, upstream, "bench-limited").await;
+    let (unlimited, session) = service::session(&database, upstream, "bench-unlimited").await;
+    let (limited, _) = service::session(&database, upstream, "bench-limited").await;
     let quota =
         "UPDATE wa_support.subscriptions SET max_messages = 1000000000 WHERE tenant_id = 'bench-limited'";
     service::sql(&database, quota).await;
@@ -88,6 +92,10 @@ async fn main() {
             println!("{}", measured.line(name, &beside));
         }
     }
+    contacts::synced(&database, &gateway, upstream, ("bench-unlimited", &session)).await;
+    let mut other = service::replica(&database, upstream).await;
+    revocation::at_another_replica(&gateway, &other, "bench-unlimited").await;
+    other.stop().await;
     if !arguments.no_memory {
         memory::streams(&gateway, &unlimited).await;
         gateway.stop().await;

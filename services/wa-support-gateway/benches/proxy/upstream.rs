@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
@@ -17,6 +18,20 @@ use tokio::net::TcpListener;
 type Body = BoxBody<Bytes, hyper::Error>;
 
 static USERS: AtomicU64 = AtomicU64::new(0);
+
+/// People whom every session knows.
+pub(crate) const CONTACTS: usize = 10_000;
+
+static LISTED: LazyLock<Bytes> = LazyLock::new(|| {
+    let people: serde_json::Map<String, serde_json::Value> = (0..CONTACTS)
+        .map(|number| {
+            let person = serde_json::json!({"Found": true, "FirstName": "", "FullName": format!("Warga {number:05}"),
+                "PushName": format!("w{number}"), "BusinessName": "", "RedactedPhone": ""});
+            (format!("62811{number:07}@s.whatsapp.net"), person)
+        })
+        .collect();
+    Bytes::from(serde_json::json!({"code": 200, "data": people, "success": true}).to_string())
+});
 
 /// Listens on a thread of its own, so that it is the same for everybody who is measured.
 pub(crate) async fn start() -> SocketAddr {
@@ -51,18 +66,24 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Body>, Infallible
             .map(|frame| frame.map(|frame| Frame::data(frame.into_data().unwrap_or_default())));
         return Ok(Response::new(BoxBody::new(StreamBody::new(pieces))));
     }
-    let text = if path.ends_with("/admin/users") {
+    let text = if path.ends_with("/user/contacts") {
+        LISTED.clone()
+    } else if path.ends_with("/admin/users") {
         let id = USERS.fetch_add(1, Ordering::Relaxed);
         if parts.method == hyper::Method::GET {
-            r#"{"code":200,"data":[],"success":true}"#.to_owned()
+            Bytes::from_static(br#"{"code":200,"data":[],"success":true}"#)
         } else {
-            format!(r#"{{"code":201,"data":{{"id":"{id:032x}"}},"success":true}}"#)
+            Bytes::from(format!(
+                r#"{{"code":201,"data":{{"id":"{id:032x}"}},"success":true}}"#
+            ))
         }
     } else if path.ends_with("/webhook") {
         // What sessions without an address of their own were told.
-        r#"{"code":200,"data":{"webhook":"","subscribe":["All"]},"success":true}"#.to_owned()
+        Bytes::from_static(br#"{"code":200,"data":{"webhook":"","subscribe":["All"]},"success":true}"#)
     } else {
-        r#"{"code":200,"data":{"Details":"Sent","Id":"3EB0A9253FA64269E11C9D","Timestamp":"2026-02-17T09:15:04Z"},"success":true}"#.to_owned()
+        Bytes::from_static(
+            br#"{"code":200,"data":{"Details":"Sent","Id":"3EB0A9253FA64269E11C9D","Timestamp":"2026-02-17T09:15:04Z"},"success":true}"#,
+        )
     };
     // Read to the end, as a server that uses the connection again does.
     let mut body = body;
@@ -71,7 +92,7 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Body>, Infallible
             break;
         }
     }
-    let full = Full::new(Bytes::from(text)).map_err(|never| match never {});
+    let full = Full::new(text).map_err(|never| match never {});
     let mut response = Response::new(BoxBody::new(full));
     response
         .headers_mut()

@@ -152,6 +152,8 @@ pub struct RedisSettings {
     pub url: SecretString,
     /// Begins every key.
     pub prefix: String,
+    /// How long a process trusts its own copy of a value. No setting: only a test has reason to change it.
+    pub copies_live: Duration,
 }
 
 impl RedisSettings {
@@ -164,6 +166,7 @@ impl RedisSettings {
         Some(Self {
             url: url?,
             prefix: prefix?,
+            copies_live: cache::COPIES_LIVE,
         })
     }
 

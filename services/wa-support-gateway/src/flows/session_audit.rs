@@ -1,7 +1,8 @@
 //! Who did what to sessions, in the transaction that did it (W-27). Names and ids only: no token, no key, and of a webhook's
 //! address only that it was changed.
 //!
-//! What passes through the proxy is no act on our rows and not noted; what the sweeps finish was noted when it was begun.
+//! What passes through the proxy is no act on our rows and not noted; what the sweeps finish was noted when it was begun,
+//! and what they give up is noted.
 
 use std::net::IpAddr;
 
@@ -83,6 +84,17 @@ impl Sessions {
     ) -> Result<(), DatabaseError> {
         let detail = session.session_name.clone();
         self.audit(tx, "session.repair", session, detail).await
+    }
+
+    /// A session was to be disconnected and is not: nobody tries it any more.
+    pub(super) async fn audit_giving_up(
+        &self,
+        tx: &mut TenantTransaction,
+        session: &Session,
+    ) -> Result<(), DatabaseError> {
+        let detail = format!("{}: not disconnected within a day", session.session_name);
+        self.audit(tx, "session.disconnect_given_up", session, detail)
+            .await
     }
 
     /// A session is on its way out. Who finishes that only goes on with it.

@@ -5,7 +5,8 @@
 //! disconnect right behind it may do nothing. That we began is noted before it goes out ([`super::session_connect`]);
 //! whoever wants the session off within the next minutes notes that, too, and it is taken off until the WA server says
 //! that it was, or nothing can make it run any more. The note is in the database: what a process leaves behind that dies,
-//! the sweep finishes.
+//! the sweep finishes. A WA server that does not do it for a day is not asked any more: that is logged, and noted among
+//! what was done to the customer's sessions.
 //!
 //! And a disconnect of ours may be under way when the customer connects the session. Its connect ends what was to be taken
 //! off, and is counted; whoever finds after its disconnect that the session was connected meanwhile connects it again.
@@ -18,6 +19,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 use whatsapp::session::{FailureReason, ManageSession as _};
 
+use super::session_reconcile::platform;
 use super::session_work::{Which, Work};
 use super::sessions::{OpenSession, Sessions};
 use crate::error::Error;
@@ -34,6 +36,13 @@ const TRIES: [Duration; 8] = [
     Duration::from_secs(16),
     Duration::from_secs(32),
 ];
+
+/// How long the sweep goes on with it. What the WA server has not done by then it does not do because it is asked again,
+/// and its customer has seen that the session still runs.
+const FOR_SO_LONG: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Sessions that are given up in one round.
+const GIVEN_UP: i64 = 500;
 
 /// What came of a try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +123,34 @@ impl Sessions {
             self.keep_soon(scope.clone(), session, true);
         }
         Ok(done)
+    }
+
+    /// Sessions that nobody could take off for a day are left as they are.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub(super) async fn give_up_taking_off(&self) -> Result<(), Error> {
+        let mut tx = platform(self, "sessions that cannot be taken off").await?;
+        let overdue = session_switches::overdue(&mut tx, FOR_SO_LONG, GIVEN_UP).await?;
+        tx.commit().await?;
+        for swept in overdue {
+            let mut tx = TenantTransaction::begin(&self.db, &swept.scope, "give up taking off").await?;
+            let given_up = session_switches::give_up(&mut tx, swept.id, FOR_SO_LONG).await?;
+            if let (true, Some(session)) = (given_up, sessions::find(&mut tx, swept.id).await?) {
+                self.audit_giving_up(&mut tx, &session).await?;
+            }
+            tx.commit().await?;
+            if given_up {
+                metrics::counter!("kanal_sessions_swept_total", "work" => "take off", "outcome" => "given up")
+                    .increment(1);
+                tracing::error!(
+                    session = %swept.id,
+                    tenant = %swept.scope.tenant(),
+                    "a session was to be disconnected and could not be, for a day; nobody tries it any more, and it may still run"
+                );
+            }
+        }
+        Ok(())
     }
 
     async fn take_off_now(&self, work: &Work, session: &OpenSession) -> Result<(TakenOff, bool), Error> {

@@ -108,21 +108,13 @@ impl Sessions {
     }
 
     async fn sweep_connects(&self, left_behind: Duration) -> Result<(), Error> {
-        let mut tx = platform(self, "sweep sessions to take off").await?;
-        let due = session_switches::take_due(&mut tx, BATCH).await?;
-        tx.commit().await?;
-        for swept in due {
-            match self.take_off(&swept.scope, swept.id).await {
-                // Both are due again later.
-                Ok(TakenOff::NotYet) | Err(Error::SessionBusy) => {}
-                done => {
-                    if !self.note_swept(&swept, "take off", done.map(drop)).await? {
-                        return Ok(());
-                    }
-                }
-            }
-        }
+        let go_on = self.sweep_offs().await?;
+        // After a last try, and also when the WA server is away.
+        self.give_up_taking_off().await?;
         self.give_up_connecting().await?;
+        if !go_on {
+            return Ok(());
+        }
         let mut tx = platform(self, "sweep sessions to connect").await?;
         let due = session_sweep::connect_due(&mut tx, left_behind, BATCH).await?;
         tx.commit().await?;
@@ -133,6 +125,25 @@ impl Sessions {
             }
         }
         Ok(())
+    }
+
+    /// False: there is no sense in going on now.
+    async fn sweep_offs(&self) -> Result<bool, Error> {
+        let mut tx = platform(self, "sweep sessions to take off").await?;
+        let due = session_switches::take_due(&mut tx, BATCH).await?;
+        tx.commit().await?;
+        for swept in due {
+            match self.take_off(&swept.scope, swept.id).await {
+                // Both are due again later.
+                Ok(TakenOff::NotYet) | Err(Error::SessionBusy) => {}
+                done => {
+                    if !self.note_swept(&swept, "take off", done.map(drop)).await? {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+        Ok(true)
     }
 
     async fn finish(&self, swept: &Swept) -> Result<(), Error> {

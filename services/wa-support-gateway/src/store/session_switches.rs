@@ -172,3 +172,39 @@ pub(crate) async fn take_due(tx: &mut PlatformTransaction, most: i64) -> Result<
     .await?;
     session_sweep::swept(tx, rows)
 }
+
+/// Sessions of all customers that have been to be taken off for longer than this.
+pub(crate) async fn overdue(
+    tx: &mut PlatformTransaction,
+    after: Duration,
+    most: i64,
+) -> Result<Vec<Swept>, DatabaseError> {
+    let rows = diesel::sql_query(
+        "SELECT tenant_id, session AS id FROM session_switches \
+         WHERE off_next_try_at IS NOT NULL AND off_since < now() - $1 * interval '1 second' \
+         ORDER BY off_since LIMIT $2",
+    )
+    .bind::<Double, _>(after.as_secs_f64())
+    .bind::<BigInt, _>(most)
+    .load(tx.connection())
+    .await?;
+    session_sweep::swept(tx, rows)
+}
+
+/// The session is not to be taken off any more, if it has been to be for longer than this. False: it has not.
+pub(crate) async fn give_up(
+    tx: &mut TenantTransaction,
+    session: Uuid,
+    after: Duration,
+) -> Result<bool, DatabaseError> {
+    let given_up = diesel::sql_query(
+        "UPDATE session_switches SET off_since = NULL, off_next_try_at = NULL \
+         WHERE tenant_id = $1 AND session = $2 AND off_since < now() - $3 * interval '1 second'",
+    )
+    .bind::<Text, _>(tx.scope().tenant().as_str().to_owned())
+    .bind::<SqlUuid, _>(session)
+    .bind::<Double, _>(after.as_secs_f64())
+    .execute(tx.connection())
+    .await?;
+    Ok(given_up == 1)
+}

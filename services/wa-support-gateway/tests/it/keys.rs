@@ -186,8 +186,63 @@ async fn parallel_rotations_leave_one_key_in_use() {
     gateway.stop().await;
 }
 
-/// A change is noticed within a second. A loaded machine gets more, and still far less than the minute for which Redis
-/// would keep what nobody takes back.
+/// Copies would live for an hour here: what ends them is what the other process says.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_process_hears_of_a_change_when_it_is_made() {
+    let mut shared = None;
+    let gateway = Gateway::start_with(|settings| {
+        with_callers(settings);
+        settings.redis.copies_live = Duration::from_hours(1);
+        shared = Some(settings.clone());
+    })
+    .await;
+    let peer = Peer::beside(&gateway, &shared.unwrap()).await;
+    // Both begin to listen in the background.
+    let probe = gateway.customer("probe", "app").await;
+    assert_eq!(peer.me(&probe).await.status, 200);
+    eventually("the other process listens", || async {
+        rotate(&gateway, "probe", &json!({})).await;
+        let newest = rotate(&gateway, "probe", &json!({"grace_seconds": 3600})).await;
+        assert_eq!(peer.me(&newest).await.status, 200);
+        rotate(&gateway, "probe", &json!({})).await;
+        for _ in 0..20 {
+            if peer.me(&newest).await.status == 401 {
+                return Some(());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        None
+    })
+    .await;
+
+    let first = gateway.customer("desa-a", "app").await;
+    assert_eq!(peer.me(&first).await.status, 200);
+    let second = rotate(&gateway, "desa-a", &json!({})).await;
+    eventually("the replaced key is dead there", || async {
+        (peer.me(&first).await.status == 401).then_some(())
+    })
+    .await;
+
+    assert_eq!(peer.me(&second).await.status, 200);
+    let mut wanted = crate::support::wanted("desa-a", "app");
+    wanted["expires_at"] = json!("2001-01-01T00:00:00Z");
+    gateway.internal(Method::POST, "/users", APP, &wanted).await.ok();
+    eventually("the subscription has ended there", || async {
+        (peer.me(&second).await.refusal() == (403, "subscription expired")).then_some(())
+    })
+    .await;
+    wanted["expires_at"] = json!(crate::support::NO_END);
+    gateway.internal(Method::POST, "/users", APP, &wanted).await.ok();
+    eventually("and begun again", || async {
+        (peer.me(&second).await.status == 200).then_some(())
+    })
+    .await;
+    peer.stop().await;
+    gateway.stop().await;
+}
+
+/// A process that hears nothing, without Redis for one, notices a change within a second. A loaded machine gets more, and
+/// still far less than the minute for which Redis would keep what nobody takes back.
 const NOTICED: Duration = Duration::from_secs(6);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

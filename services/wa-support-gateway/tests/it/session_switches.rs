@@ -113,6 +113,44 @@ async fn what_a_dead_process_was_to_take_off_is_taken_off_by_whoever_looks_after
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_taken_off_for_a_day_is_given_up_and_noted() {
+    let gateway = start(true).await;
+    let (stuck, young) = (gateway.owner("desa-a", 1).await, gateway.owner("desa-b", 1).await);
+    let never = Fault::Status(500);
+    gateway.wa.fail("POST", "/session/disconnect", never, usize::MAX);
+    for owner in [&stuck, &young] {
+        let token = session(&gateway, owner, false).await;
+        assert_eq!(call(&gateway, "/wa/session/disconnect", &token).await, 500);
+    }
+    gateway.wa.forget();
+    gateway
+        .sql(
+            "UPDATE session_switches SET off_since = now() - interval '23 hours', off_next_try_at = now(); \
+             UPDATE session_switches SET off_since = now() - interval '25 hours' WHERE tenant_id = 'desa-a'",
+        )
+        .await;
+    eventually("the old one is given up", || async {
+        let off = "SELECT tenant_id AS text FROM session_switches WHERE off_since IS NOT NULL";
+        (gateway.rows(off).await == ["desa-b"]).then_some(())
+    })
+    .await;
+    eventually("both were tried once more", || async {
+        (gateway.wa.called("POST /session/disconnect") >= 2).then_some(())
+    })
+    .await;
+    let noted = "SELECT concat_ws(' | ', tenant_id, actor, action, detail) AS text FROM audit_log \
+                 WHERE action = 'session.disconnect_given_up'";
+    assert_eq!(
+        gateway.rows(noted).await,
+        ["desa-a | wa-support-gateway | session.disconnect_given_up | desa-a: not disconnected within a day"]
+    );
+    // The younger one stays due, ever more seldom.
+    let due = "SELECT count(*) FROM session_switches WHERE off_next_try_at > now()";
+    assert_eq!(gateway.count(due).await, 1);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_its_customer_connects_is_not_taken_off_any_more() {
     let gateway = start(true).await;
     let owner = gateway.owner("desa-a", 1).await;

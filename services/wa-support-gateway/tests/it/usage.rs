@@ -1,12 +1,14 @@
 //! What is counted of sends, and what customers see of it.
 
 use chrono::{Days, FixedOffset, Utc};
+use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
 use runtime::config::{BaseUrl, Setting as _};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
-use test_support::eventually;
+use test_support::{ENCRYPTION_KEYS, TestProcessDatabase, eventually, unique_prefix};
 
-use crate::support::{Gateway, Session, Twin};
+use crate::process::{Process, stdout};
+use crate::support::{ADMIN_TOKEN, FakeWaServer, Gateway, Session, Twin};
 
 async fn send(gateway: &Gateway, session: &Session, kind: &str, body: &str) {
     let request = gateway
@@ -178,4 +180,106 @@ async fn a_send_that_was_not_answered_is_not_counted_and_a_removed_session_holds
         1
     );
     gateway.stop().await;
+}
+
+/// What was charged, what was counted by day, and what was counted in all.
+async fn numbers(database: &TestProcessDatabase) -> [i64; 3] {
+    #[derive(diesel::QueryableByName)]
+    struct Numbers {
+        #[diesel(sql_type = diesel::sql_types::Array<diesel::sql_types::BigInt>)]
+        numbers: Vec<i64>,
+    }
+    let mut admin = AsyncPgConnection::establish(&database.admin_url()).await.unwrap();
+    let row: Numbers = diesel::sql_query(
+        "SELECT ARRAY[(SELECT sum(messages_used) FROM wa_support.subscriptions), \
+                      (SELECT coalesce(sum(sent), 0) FROM wa_support.message_usage), \
+                      (SELECT sum(sent_total) FROM wa_support.sessions)]::bigint[] AS numbers",
+    )
+    .get_result(&mut admin)
+    .await
+    .unwrap();
+    row.numbers.try_into().unwrap()
+}
+
+/// Killed, a process loses what it has not written down yet, which it does each second; nothing that was written, nothing
+/// of the quota, and nothing is counted twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_process_loses_no_more_than_what_it_had_not_written_down() {
+    test_support::install_crypto_provider();
+    let (database, wa) = (TestProcessDatabase::create().await, FakeWaServer::start());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let process = Process {
+        variables: vec![
+            ("HOST", "127.0.0.1".to_owned()),
+            ("PORT", port.to_string()),
+            ("DATABASE_URL", database.service_url("wa_support")),
+            ("MIGRATE_DATABASE_URL", database.admin_url()),
+            ("WA_SERVER_URL", wa.url()),
+            ("WA_ADMIN_TOKEN", ADMIN_TOKEN.to_owned()),
+            ("REDIS_URL", test_support::redis_url()),
+            ("REDIS_PREFIX", unique_prefix("wa-support")),
+            ("ENCRYPTION_KEYS", ENCRYPTION_KEYS.to_owned()),
+        ],
+    };
+    stdout(&process.run(&["migrate"]).await);
+    let create = ["session", "create", "--customer", "desa-a", "--name", "desa-a"];
+    let made: Value = serde_json::from_str(&stdout(&process.run(&create).await)).unwrap();
+    let token = made["session_token"].as_str().unwrap();
+    let mut admin = AsyncPgConnection::establish(&database.admin_url()).await.unwrap();
+    let limit = "UPDATE wa_support.subscriptions SET max_messages = 1000";
+    admin.batch_execute(limit).await.unwrap();
+    drop(admin);
+
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let send = async |times: usize| {
+        for _ in 0..times {
+            let call = client.post(format!("http://127.0.0.1:{port}/wa/chat/send/text"));
+            let body = json!({"Phone": "62811", "Body": "halo"});
+            let answer = call.header("token", token).json(&body).send().await.unwrap();
+            assert_eq!(answer.status(), 200);
+        }
+    };
+    let serve = async || {
+        let mut command = process.command(&["serve"]);
+        // Nobody reads its log here.
+        let child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+        eventually("it is healthy", || async {
+            process.run(&["healthcheck"]).await.status.success().then_some(())
+        })
+        .await;
+        child
+    };
+    let counted = async |at_least: i64| {
+        eventually("they are counted", || async {
+            let numbers = numbers(&database).await;
+            (numbers[1] >= at_least).then_some(numbers)
+        })
+        .await
+    };
+
+    let mut child = serve().await;
+    send(20).await;
+    assert_eq!(counted(20).await, [20, 20, 20]);
+    send(5).await;
+    child.kill().await.unwrap();
+    // What it had just told Postgres to commit is committed.
+    eventually("its connections are closed", || async {
+        let mut admin = AsyncPgConnection::establish(&database.admin_url()).await.unwrap();
+        let others =
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        let others = diesel::sql_query(others).execute(&mut admin).await.unwrap();
+        (others == 0).then_some(())
+    })
+    .await;
+    let [charged, kept, total] = numbers(&database).await;
+    assert_eq!(charged, 25, "the quota is exact");
+    assert!((20..=25).contains(&kept), "{kept}");
+    assert_eq!(kept, total, "both are written together");
+
+    let mut child = serve().await;
+    send(5).await;
+    assert_eq!(counted(kept + 5).await, [30, kept + 5, kept + 5]);
+    child.kill().await.unwrap();
 }
