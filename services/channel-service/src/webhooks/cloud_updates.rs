@@ -266,8 +266,8 @@ impl<'a> Batch<'a> {
         } = update;
         let event = match what {
             Ok(What::Event(InboundEvent::Message(mut message))) => {
-                // Meta takes a reaction away under the id that it had come under: that is no repetition of it.
-                if matches!(message.content, MessageContent::Reaction { emoji: None, .. })
+                // Meta changes a reaction, and takes it away, under the id that it had come under: that is no repetition of it.
+                if matches!(message.content, MessageContent::Reaction { .. })
                     && let Ok(own) = ProviderMessageId::parse(key)
                 {
                     message.provider_message_id = own;
