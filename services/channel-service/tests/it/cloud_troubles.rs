@@ -23,7 +23,7 @@ async fn quick() -> TestApp {
     with_settings(QUICK).await
 }
 
-async fn with_settings(settings: &'static [(&'static str, &'static str)]) -> TestApp {
+pub(crate) async fn with_settings(settings: &'static [(&'static str, &'static str)]) -> TestApp {
     TestApp::with(Wishes {
         settings,
         ..Wishes::default()
@@ -32,7 +32,7 @@ async fn with_settings(settings: &'static [(&'static str, &'static str)]) -> Tes
 }
 
 /// Meta knows these numbers.
-fn at_meta(app: &TestApp, numbers: &[(&str, &str)]) {
+pub(crate) fn at_meta(app: &TestApp, numbers: &[(&str, &str)]) {
     for (id, waba) in numbers {
         app.simulator.create_graph_number(NewGraphNumber {
             id: (*id).to_owned(),
@@ -422,7 +422,9 @@ async fn templates_are_listed_and_held_against_what_is_sent() {
     let paused = json!({"field": "message_template_status_update", "value": {"event": "PAUSED",
         "message_template_id": 1, "message_template_name": "pengingat", "message_template_language": "id",
         "reason": "NONE"}});
-    accepted(&app, &crate::cloud_world::body(satu.waba, &[paused])).await;
+    let mut told = crate::cloud_world::body(satu.waba, &[paused]);
+    told["entry"][0]["time"] = json!(crate::cloud_world::now());
+    accepted(&app, &told).await;
     say(&app, &satu, template(2))
         .await
         .assert_error(422, "invalid_template");

@@ -16,6 +16,7 @@ mod cloud_people;
 mod cloud_receiving;
 mod cloud_sending;
 mod cloud_statuses;
+mod cloud_templates;
 mod cloud_troubles;
 mod cloud_world;
 mod conversations;
