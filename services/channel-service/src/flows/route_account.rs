@@ -7,18 +7,18 @@ use std::sync::Arc;
 
 use cache::{CacheKey, NotLoaded, ReadThrough, RedisLink};
 use database::{Database, DatabaseError};
-use domain::ids::AccountId;
+use domain::ids::{AccountId, PhoneNumberId};
 use runtime::encryption::{EncryptionError, KeyRing};
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use tenant_isolation::resolve::{ExternalId, Resolved, resolve};
-use tenant_isolation::{TenantScope, TenantTransaction};
+use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTransaction};
 use whatsapp::credentials::WebhookKey;
 use whatsapp::event::Keep;
 
 use super::device_number;
 use crate::endpoints::Endpoints;
-use crate::store::cloud_number::NumberRow;
+use crate::store::cloud_number::{HolderRow, NumberRow};
 use crate::store::{account, cloud_number, tenant};
 
 /// An account as webhooks need to know it. In the cache its keys stay sealed.
@@ -140,7 +140,12 @@ pub enum WebhookKeysError {
 pub struct AccountRoutes {
     db: Database,
     cache: ReadThrough<AccountRoute>,
+    /// By number: who has or had it.
+    holders: ReadThrough<Vec<HolderRow>>,
 }
+
+/// Under which name it is remembered who had a number. No kind of the directory.
+const HOLDERS: &str = "cloud_number_holders";
 
 /// Accounts that one process keeps at hand.
 const CACHED_ROUTES: u64 = 100_000;
@@ -151,7 +156,8 @@ impl AccountRoutes {
     pub fn new(db: Database, redis: RedisLink) -> Self {
         Self {
             db,
-            cache: ReadThrough::new(redis, CACHED_ROUTES),
+            cache: ReadThrough::new(redis.clone(), CACHED_ROUTES),
+            holders: ReadThrough::new(redis, CACHED_ROUTES),
         }
     }
 
@@ -201,6 +207,25 @@ impl AccountRoutes {
         self.cache.get(&key, || self.load(external)).await
     }
 
+    /// The accounts that have or had a number, the last ones of them; also that there are none is remembered.
+    pub(super) async fn holders(
+        &self,
+        number: &PhoneNumberId,
+    ) -> Result<Vec<HolderRow>, Arc<NotLoaded<DatabaseError>>> {
+        let Some(external) = ExternalId::new(HOLDERS, number.as_str()) else {
+            return Ok(Vec::new());
+        };
+        let load = || async {
+            let platform = PlatformScope::for_purpose("find holders of number");
+            let mut tx = PlatformTransaction::begin(&self.db, platform).await?;
+            let holders = cloud_number::holders(&mut tx, number.as_str()).await?;
+            tx.commit().await?;
+            Ok(Some(holders))
+        };
+        let known = self.holders.get(&CacheKey::of_external(&external), load).await?;
+        Ok(known.unwrap_or_default())
+    }
+
     /// Makes a change of the account known everywhere within a second. Where it is that an account does not hold a device's
     /// number any more, the number leads to whoever else holds it.
     pub async fn forget(&self, kind: &'static str, external_id: &str) {
@@ -216,11 +241,17 @@ impl AccountRoutes {
         if let Some(external) = ExternalId::new(kind, external_id) {
             self.cache.forget(&CacheKey::of_external(&external)).await;
         }
+        if kind == account::CLOUD_NUMBER
+            && let Some(external) = ExternalId::new(HOLDERS, external_id)
+        {
+            self.holders.forget(&CacheKey::of_external(&external)).await;
+        }
     }
 
     /// Waits until every change is known everywhere, for a process that ends soon after it made one.
     pub async fn settled(&self) {
         self.cache.settled().await;
+        self.holders.settled().await;
     }
 
     async fn load(&self, external: &ExternalId) -> Result<Option<AccountRoute>, DatabaseError> {
