@@ -11,7 +11,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use database::{Database, DatabaseError};
 use domain::endpoint::Provider;
 use domain::ids::{AccountId, PhoneNumberId, ProviderMessageId, WabaId};
-use tenant_isolation::resolve::ExternalId;
 use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTransaction};
 use whatsapp::event::Keep;
 
@@ -206,10 +205,7 @@ impl<'a> NumberRouter<'a> {
         if let Some(known) = self.live.get(number) {
             return Ok(known.clone());
         }
-        let route = match ExternalId::new(CLOUD_NUMBER, number.as_str()) {
-            Some(external) => self.routes.find_external(&external).await?,
-            None => None,
-        };
+        let route = self.routes.find_number(number).await?;
         self.live.insert(number.clone(), route.clone());
         Ok(route)
     }
