@@ -158,7 +158,7 @@ where
         let got = self.local.try_get_with_by_ref(key, through).await;
         if self.redis.hearing.changes_of(key) != changes {
             // Loaded before the change, and perhaps kept after it: good for whoever asked before it, and for nobody else.
-            self.local.invalidate(key).await;
+            self.forget_here(key).await;
             TakingBack::begin(&self.redis, key, self.shared_ttl).await;
         }
         match got {

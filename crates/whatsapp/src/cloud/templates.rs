@@ -171,6 +171,13 @@ impl GraphTemplates {
 }
 
 impl Template {
+    /// How people take it, where Meta says so: `GREEN`, `YELLOW`, `RED`, `UNKNOWN`.
+    #[must_use]
+    pub fn quality(&self) -> Option<Text> {
+        let score = self.raw.as_value().get("quality_score")?.get("score")?;
+        Text::label(score.as_str()?, Self::LONGEST)
+    }
+
     /// Longest kept name, language or status, in characters.
     const LONGEST: usize = 512;
 

@@ -5,6 +5,7 @@
 //! | `ingest` | texts that become durable, at several numbers of connections | the same rows, written straight into the same Postgres |
 //! | `mixed` | texts, pictures inside the webhook and receipts together | texts alone |
 //! | `sending` | `POST /internal/send` until the WhatsApp server has the message | the same messages, posted straight to that server |
+//! | `cloud` | what Meta posts for a thousand messages a second and 300 answers to them, bodies of a thousand updates, and whose a number is | the same rows, written straight into the same Postgres |
 //! | `status` | 200 dialogs that ask where 20 sessions stand | the calls that reach the WhatsApp server |
 //!
 //! The service runs as its own process, release build, with signatures on, over real Postgres, Redis and RabbitMQ; the
@@ -19,6 +20,7 @@
 )]
 
 mod callers;
+mod cloud;
 mod ingest;
 mod measured;
 mod mixed;
@@ -59,6 +61,7 @@ enum Which {
     Ingest,
     Mixed,
     Sending,
+    Cloud,
     Status,
 }
 
@@ -71,6 +74,8 @@ struct Reports {
     mixed: Option<mixed::Report>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sending: Option<sending::Report>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cloud: Option<cloud::Report>,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<status::Report>,
 }
@@ -90,6 +95,9 @@ async fn main() {
     }
     if wanted(Which::Sending) {
         reports.sending = Some(bounded(time, sending::run(time)).await);
+    }
+    if wanted(Which::Cloud) {
+        reports.cloud = Some(bounded(time, cloud::run(time)).await);
     }
     if wanted(Which::Status) {
         reports.status = Some(bounded(time, status::run(time)).await);

@@ -21,6 +21,8 @@ pub(crate) struct Wishes {
     pub(crate) broker_away: bool,
     /// Prefix of the WhatsApp server's API, if it is called at all.
     pub(crate) wa_api: Option<String>,
+    /// `WHATSAPP_ENDPOINTS`, instead of that one server.
+    pub(crate) endpoints: Option<String>,
     /// Settings besides the usual ones.
     pub(crate) settings: &'static [(&'static str, &'static str)],
 }
@@ -58,8 +60,14 @@ pub(crate) async fn start(database: &TestProcessDatabase, wishes: Wishes) -> Ser
         .env("ENCRYPTION_KEYS", test_support::ENCRYPTION_KEYS)
         .env("INTERNAL_API_KEY", INTERNAL_KEY.1)
         .env(
-            "WA_API_URL",
-            wishes.wa_api.as_deref().unwrap_or("http://127.0.0.1:9"),
+            wishes
+                .endpoints
+                .as_ref()
+                .map_or("WA_API_URL", |_| "WHATSAPP_ENDPOINTS"),
+            wishes
+                .endpoints
+                .or(wishes.wa_api)
+                .unwrap_or_else(|| "http://127.0.0.1:9".to_owned()),
         )
         .env("MEDIA_STORAGE_PATH", uploads.path())
         // What is refused is counted, and until it is ready the service refuses to say that it is.

@@ -22,13 +22,22 @@ pub(crate) fn routes(api: &mut Api) {
         ("language", text()),
         ("status", text()),
         ("category", text()),
+        ("quality", nullable(text())),
         ("template", json!({"type": "object"})),
         ("updated_at", time()),
+    ]);
+    let state = object([
+        ("waba_id", text()),
+        ("synced_at", nullable(time())),
+        ("failure", nullable(text())),
+        ("failures", whole()),
+        ("next_try_at", nullable(time())),
     ]);
     let known = object([
         ("templates", list(template)),
         ("count", whole()),
         ("synced_at", nullable(time())),
+        ("accounts", list(state)),
     ]);
     let mut account = object([("waba_id", text()), ("count", nullable(whole()))]);
     account["properties"]["failure"] = text();
@@ -73,12 +82,22 @@ async fn show(
             let raw: Value = serde_json::from_str(&row.raw).unwrap_or_default();
             json!({
                 "waba_id": row.waba_id, "name": row.name, "language": row.language, "status": row.status,
-                "category": row.category, "template": raw, "updated_at": wire_time(row.updated_at),
+                "category": row.category, "quality": Some(&row.quality).filter(|quality| !quality.is_empty()), "template": raw, "updated_at": wire_time(row.updated_at),
+            })
+        })
+        .collect();
+    let accounts: Vec<Value> = known
+        .syncs
+        .iter()
+        .map(|sync| {
+            json!({
+                "waba_id": sync.waba_id, "synced_at": sync.synced_at.map(wire_time), "failure": sync.failure,
+                "failures": sync.failures, "next_try_at": sync.next_try_at.map(wire_time),
             })
         })
         .collect();
     Ok(HttpResponse::Ok().json(json!({
-        "count": templates.len(), "synced_at": known.as_of().map(wire_time), "templates": templates,
+        "count": templates.len(), "synced_at": known.as_of().map(wire_time), "templates": templates, "accounts": accounts,
     })))
 }
 

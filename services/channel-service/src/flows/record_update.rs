@@ -10,8 +10,9 @@ use serde_json::value::{RawValue, to_raw_value};
 use tenant_isolation::{TenantScope, TenantTransaction};
 use whatsapp::cloud::{TemplateChange, Update, What};
 
+use crate::store::cloud_sending;
+use crate::store::cloud_template::{self, Aspect, News};
 use crate::store::cloud_update::{self, NewUpdate};
-use crate::store::{cloud_sending, cloud_template};
 
 /// An update as it is kept and published.
 #[derive(Debug)]
@@ -129,23 +130,51 @@ async fn apply(
                 return Ok(());
             };
             let (waba, name) = (waba.as_str(), name.as_str());
-            match (&template.change, &template.language) {
-                (TemplateChange::Status { event, .. }, Some(language)) => match event.as_str() {
-                    // A warning: it can be sent as before.
-                    "FLAGGED" => Ok(()),
-                    event => {
-                        let status = if event == "REINSTATED" { "APPROVED" } else { event };
-                        cloud_template::set_status(tx, waba, name, language.as_str(), status).await
-                    }
-                },
-                (TemplateChange::Components { .. }, _) => cloud_template::forget(tx, waba, name).await,
-                _ => Ok(()),
+            if matches!(template.change, TemplateChange::Components { .. }) {
+                return cloud_template::forget(tx, waba, name).await;
             }
+            let Some(language) = &template.language else {
+                return Ok(());
+            };
+            for (aspect, value) in news_of(&template.change) {
+                let news = News {
+                    waba,
+                    name,
+                    language: language.as_str(),
+                    aspect,
+                    value,
+                    at: template.at,
+                };
+                cloud_template::tell(tx, news).await?;
+            }
+            Ok(())
         }
         Ok(What::Quality(quality)) if quality.event.as_str() == "THROUGHPUT_UPGRADE" => match account {
             Some(account) => cloud_sending::upgrade(tx, account).await,
             None => Ok(()),
         },
         _ => Ok(()),
+    }
+}
+
+/// What of a template is another than before.
+fn news_of(change: &TemplateChange) -> Vec<(Aspect, &str)> {
+    match change {
+        TemplateChange::Status { event, category, .. } => {
+            let status = match event.as_str() {
+                // A warning: it can be sent as before.
+                "FLAGGED" => None,
+                "REINSTATED" => Some("APPROVED"),
+                event => Some(event),
+            };
+            let status = status.map(|status| (Aspect::Status, status));
+            let category = category.as_ref().map(|now| (Aspect::Category, now.as_str()));
+            status.into_iter().chain(category).collect()
+        }
+        TemplateChange::Category { now, .. } => {
+            now.iter().map(|now| (Aspect::Category, now.as_str())).collect()
+        }
+        TemplateChange::Quality { now, .. } => vec![(Aspect::Quality, now.as_str())],
+        TemplateChange::Components { .. } => Vec::new(),
     }
 }

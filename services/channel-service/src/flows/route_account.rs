@@ -7,23 +7,28 @@ use std::sync::Arc;
 
 use cache::{CacheKey, NotLoaded, ReadThrough, RedisLink};
 use database::{Database, DatabaseError};
-use domain::ids::AccountId;
+use domain::ids::{AccountId, PhoneNumberId};
 use runtime::encryption::{EncryptionError, KeyRing};
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use tenant_isolation::resolve::{ExternalId, Resolved, resolve};
-use tenant_isolation::{TenantScope, TenantTransaction};
+use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTransaction};
 use whatsapp::credentials::WebhookKey;
 use whatsapp::event::Keep;
 
 use super::device_number;
 use crate::endpoints::Endpoints;
-use crate::store::cloud_number::NumberRow;
+use crate::store::cloud_number::{HolderRow, NumberRow};
 use crate::store::{account, cloud_number, tenant};
 
-/// An account as webhooks need to know it. In the cache its keys stay sealed.
+/// An account as webhooks need to know it, shared by all who look it up: thousands do in a second.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct AccountRoute {
+#[serde(from = "Route", into = "Route")]
+pub struct AccountRoute(Arc<Route>);
+
+/// What is known of it. In the cache its keys stay sealed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Route {
     resolved: Resolved,
     session_id: Option<String>,
     webhook_keys_sealed: Vec<String>,
@@ -48,45 +53,57 @@ pub struct KeptPlaces {
     pub status: bool,
 }
 
+impl From<Route> for AccountRoute {
+    fn from(route: Route) -> Self {
+        Self(Arc::new(route))
+    }
+}
+
+impl From<AccountRoute> for Route {
+    fn from(route: AccountRoute) -> Self {
+        Arc::unwrap_or_clone(route.0)
+    }
+}
+
 impl AccountRoute {
     /// For whom the webhook is.
     #[must_use]
     pub fn scope(&self) -> TenantScope {
-        self.resolved.scope()
+        self.0.resolved.scope()
     }
 
     /// On which account.
     #[must_use]
-    pub const fn account(&self) -> AccountId {
-        AccountId::from_uuid(self.resolved.subject())
+    pub fn account(&self) -> AccountId {
+        AccountId::from_uuid(self.0.resolved.subject())
     }
 
     /// Messages from which places the tenant keeps.
     #[must_use]
-    pub const fn keep(&self) -> Keep {
+    pub fn keep(&self) -> Keep {
         Keep {
-            groups: self.kept.groups,
-            broadcasts: self.kept.broadcasts,
-            status: self.kept.status,
+            groups: self.0.kept.groups,
+            broadcasts: self.0.kept.broadcasts,
+            status: self.0.kept.status,
         }
     }
 
     /// The provider and the name of the endpoint that it is bound to.
     #[must_use]
     pub fn endpoint(&self) -> Option<(&str, &str)> {
-        let (provider, name) = self.endpoint.as_ref()?;
+        let (provider, name) = self.0.endpoint.as_ref()?;
         Some((provider, name))
     }
 
     /// Its number at Meta, where it was found by that.
     #[must_use]
-    pub const fn number(&self) -> Option<&NumberRow> {
-        self.number.as_ref()
+    pub fn number(&self) -> Option<&NumberRow> {
+        self.0.number.as_ref()
     }
 
     /// May a webhook with this session id be the account's? Older servers send none.
     fn has_session(&self, session_id: Option<&str>) -> bool {
-        match (&self.session_id, session_id) {
+        match (&self.0.session_id, session_id) {
             (Some(ours), Some(theirs)) => ours == theirs,
             _ => true,
         }
@@ -104,6 +121,7 @@ impl AccountRoute {
     ) -> Result<Vec<WebhookKey>, WebhookKeysError> {
         let binding = account::webhook_key_binding(self.scope().tenant(), self.account());
         let own: Result<Vec<_>, _> = self
+            .0
             .webhook_keys_sealed
             .iter()
             .map(|sealed| {
@@ -112,7 +130,7 @@ impl AccountRoute {
             })
             .collect();
         let mut all = own?;
-        if let Some((provider, name)) = &self.endpoint {
+        if let Some((provider, name)) = &self.0.endpoint {
             match endpoints.of_account(provider, name) {
                 Some(endpoint) => all.extend(endpoint.webhook_keys.iter().cloned()),
                 // Its endpoint's key may be the only one, and is not known now. No key at all would mean that nobody signs.
@@ -140,7 +158,12 @@ pub enum WebhookKeysError {
 pub struct AccountRoutes {
     db: Database,
     cache: ReadThrough<AccountRoute>,
+    /// By number: who has or had it.
+    holders: ReadThrough<Vec<HolderRow>>,
 }
+
+/// Under which name it is remembered who had a number. No kind of the directory.
+const HOLDERS: &str = "cloud_number_holders";
 
 /// Accounts that one process keeps at hand.
 const CACHED_ROUTES: u64 = 100_000;
@@ -151,7 +174,8 @@ impl AccountRoutes {
     pub fn new(db: Database, redis: RedisLink) -> Self {
         Self {
             db,
-            cache: ReadThrough::new(redis, CACHED_ROUTES),
+            cache: ReadThrough::new(redis.clone(), CACHED_ROUTES),
+            holders: ReadThrough::new(redis, CACHED_ROUTES),
         }
     }
 
@@ -192,6 +216,20 @@ impl AccountRoutes {
         Ok(found)
     }
 
+    /// The account that has this number of the Cloud API. `None`: nobody's.
+    ///
+    /// # Errors
+    /// A [`DatabaseError`], which is not "nobody's".
+    pub async fn find_number(
+        &self,
+        number: &PhoneNumberId,
+    ) -> Result<Option<AccountRoute>, Arc<NotLoaded<DatabaseError>>> {
+        match ExternalId::new(account::CLOUD_NUMBER, number.as_str()) {
+            Some(external) => self.find_external(&external).await,
+            None => Ok(None),
+        }
+    }
+
     /// The account that an outside id of any kind leads to. `None`: nobody's.
     pub(super) async fn find_external(
         &self,
@@ -199,6 +237,25 @@ impl AccountRoutes {
     ) -> Result<Option<AccountRoute>, Arc<NotLoaded<DatabaseError>>> {
         let key = CacheKey::of_external(external);
         self.cache.get(&key, || self.load(external)).await
+    }
+
+    /// The accounts that have or had a number, the last ones of them; also that there are none is remembered.
+    pub(super) async fn holders(
+        &self,
+        number: &PhoneNumberId,
+    ) -> Result<Vec<HolderRow>, Arc<NotLoaded<DatabaseError>>> {
+        let Some(external) = ExternalId::new(HOLDERS, number.as_str()) else {
+            return Ok(Vec::new());
+        };
+        let load = || async {
+            let platform = PlatformScope::for_purpose("find holders of number");
+            let mut tx = PlatformTransaction::begin(&self.db, platform).await?;
+            let holders = cloud_number::holders(&mut tx, number.as_str()).await?;
+            tx.commit().await?;
+            Ok(Some(holders))
+        };
+        let known = self.holders.get(&CacheKey::of_external(&external), load).await?;
+        Ok(known.unwrap_or_default())
     }
 
     /// Makes a change of the account known everywhere within a second. Where it is that an account does not hold a device's
@@ -216,11 +273,17 @@ impl AccountRoutes {
         if let Some(external) = ExternalId::new(kind, external_id) {
             self.cache.forget(&CacheKey::of_external(&external)).await;
         }
+        if kind == account::CLOUD_NUMBER
+            && let Some(external) = ExternalId::new(HOLDERS, external_id)
+        {
+            self.holders.forget(&CacheKey::of_external(&external)).await;
+        }
     }
 
     /// Waits until every change is known everywhere, for a process that ends soon after it made one.
     pub async fn settled(&self) {
         self.cache.settled().await;
+        self.holders.settled().await;
     }
 
     async fn load(&self, external: &ExternalId) -> Result<Option<AccountRoute>, DatabaseError> {
@@ -238,7 +301,7 @@ impl AccountRoutes {
         };
         let tenant = tenant::find(&mut tx).await?;
         tx.commit().await?;
-        Ok(Some(AccountRoute {
+        let route = Route {
             resolved,
             session_id: row.session_id,
             webhook_keys_sealed: row.webhook_keys_sealed,
@@ -249,6 +312,7 @@ impl AccountRoutes {
                 status: tenant.keep_status,
             }),
             number,
-        }))
+        };
+        Ok(Some(route.into()))
     }
 }

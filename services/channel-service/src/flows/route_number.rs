@@ -11,7 +11,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use database::{Database, DatabaseError};
 use domain::endpoint::Provider;
 use domain::ids::{AccountId, PhoneNumberId, ProviderMessageId, WabaId};
-use tenant_isolation::resolve::ExternalId;
 use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTransaction};
 use whatsapp::event::Keep;
 
@@ -69,6 +68,9 @@ impl Nobodys {
     pub const fn may_be_claimed(self) -> bool {
         matches!(self, Self::UnknownNumber | Self::UnknownWaba)
     }
+
+    /// Reasons that may have gone since: what was kept for them is looked at again when somebody asks for it.
+    pub const PASSING: [Self; 3] = [Self::UnknownNumber, Self::UnknownWaba, Self::WabaMismatch];
 }
 
 /// What says whose an update is.
@@ -85,6 +87,9 @@ pub struct Address<'a> {
     /// The message of ours that it is about, by Meta's id and by ours.
     pub about: Option<(&'a ProviderMessageId, Option<&'a str>)>,
 }
+
+/// A report about a message of ours: the number it went out from, and Meta's id and ours of it.
+pub type Report<'a> = (&'a PhoneNumberId, (&'a ProviderMessageId, Option<&'a str>));
 
 /// Why nobody can tell whose it is.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +109,8 @@ pub struct NumberRouter<'a> {
     /// The endpoints one of whose secrets signed the webhook.
     signed_by: &'a [String],
     live: HashMap<PhoneNumberId, Option<AccountRoute>>,
+    /// Of numbers that were somebody else's: who sent the messages that the webhook reports about.
+    senders: HashMap<PhoneNumberId, HashMap<String, OwnerRow>>,
 }
 
 impl<'a> NumberRouter<'a> {
@@ -115,7 +122,33 @@ impl<'a> NumberRouter<'a> {
             routes,
             signed_by,
             live: HashMap::new(),
+            senders: HashMap::new(),
         }
+    }
+
+    /// Looks up together who sent the messages that a webhook reports about, where that may be another than who has the
+    /// number now: a thousand reports must not be a thousand questions. What cannot be looked up now is asked for singly.
+    ///
+    /// # Errors
+    /// [`RouteError`].
+    pub async fn prepare(&mut self, reports: Vec<Report<'_>>) -> Result<(), RouteError> {
+        let mut of_number: HashMap<&PhoneNumberId, Vec<&str>> = HashMap::new();
+        for (number, (theirs, ours)) in reports {
+            let ids = of_number.entry(number).or_default();
+            ids.push(theirs.as_str());
+            ids.extend(ours);
+        }
+        for (number, ids) in of_number {
+            let account = self.live(number).await?.map(|route| route.account());
+            if !self.may_be_anothers(number, account).await? {
+                continue;
+            }
+            let mut tx = self.platform("find senders of messages").await?;
+            let senders = cloud_number::owners_of_messages(&mut tx, number, &ids).await?;
+            tx.commit().await?;
+            self.senders.insert(number.clone(), senders.into_iter().collect());
+        }
+        Ok(())
     }
 
     /// Whose an update about a number is.
@@ -129,15 +162,15 @@ impl<'a> NumberRouter<'a> {
             .and_then(|route| route.number())
             .map(|row| row.valid_from);
         let Some((route, since)) = live.zip(since) else {
-            return self.find_before(to).await;
+            return self.find_before(to, None).await;
         };
         // The first who had the number has it since ever, and then there was nobody before.
         if since > DateTime::UNIX_EPOCH {
-            if let Some(owner) = self.of_message(to).await? {
-                return Ok(self.checked_row(&owner, to.waba));
+            if let Some(owner) = self.of_message(to, Some(&route)).await? {
+                return Ok(self.checked_row(&owner, to.waba, Some(&route)));
             }
             match to.at {
-                Some(at) if at < since => return self.find_before(to).await,
+                Some(at) if at < since => return self.find_before(to, Some(&route)).await,
                 None if since > Utc::now() - LATEST => return Ok(Err(Nobodys::UnknownTime)),
                 _ => {}
             }
@@ -172,18 +205,22 @@ impl<'a> NumberRouter<'a> {
         if let Some(known) = self.live.get(number) {
             return Ok(known.clone());
         }
-        let route = match ExternalId::new(CLOUD_NUMBER, number.as_str()) {
-            Some(external) => self.routes.find_external(&external).await?,
-            None => None,
-        };
+        let route = self.routes.find_number(number).await?;
         self.live.insert(number.clone(), route.clone());
         Ok(route)
     }
 
     /// Nobody has the number now, or whoever has it had it not at that time.
-    async fn find_before(&self, to: Address<'_>) -> Result<Result<Owner, Nobodys>, RouteError> {
-        if let Some(owner) = self.of_message(to).await? {
-            return Ok(self.checked_row(&owner, to.waba));
+    async fn find_before(
+        &self,
+        to: Address<'_>,
+        live: Option<&AccountRoute>,
+    ) -> Result<Result<Owner, Nobodys>, RouteError> {
+        if self.routes.holders(to.number).await?.is_empty() {
+            return Ok(Err(Nobodys::UnknownNumber));
+        }
+        if let Some(owner) = self.of_message(to, live).await? {
+            return Ok(self.checked_row(&owner, to.waba, live));
         }
         let Some(at) = to.at else {
             return Ok(Err(Nobodys::UnknownNumber));
@@ -194,19 +231,47 @@ impl<'a> NumberRouter<'a> {
         let Some(owner) = owner else {
             return Ok(Err(Nobodys::UnknownNumber));
         };
-        Ok(self.checked_row(&owner, to.waba))
+        Ok(self.checked_row(&owner, to.waba, live))
     }
 
     /// Whoever had the number and sent the message that it is about.
-    async fn of_message(&self, to: Address<'_>) -> Result<Option<OwnerRow>, DatabaseError> {
+    async fn of_message(
+        &self,
+        to: Address<'_>,
+        live: Option<&AccountRoute>,
+    ) -> Result<Option<OwnerRow>, RouteError> {
         let Some((theirs, ours)) = to.about else {
             return Ok(None);
         };
-        let ids: Vec<&str> = std::iter::once(theirs.as_str()).chain(ours).collect();
+        let mut ids = std::iter::once(theirs.as_str()).chain(ours);
+        if let Some(senders) = self.senders.get(to.number) {
+            return Ok(ids.find_map(|id| senders.get(id)).cloned());
+        }
+        if !self
+            .may_be_anothers(to.number, live.map(AccountRoute::account))
+            .await?
+        {
+            return Ok(None);
+        }
+        let ids: Vec<&str> = ids.collect();
         let mut tx = self.platform("find sender of message").await?;
-        let owner = cloud_number::owner_of_message(&mut tx, to.number, &ids).await?;
+        let mut senders = cloud_number::owners_of_messages(&mut tx, to.number, &ids).await?;
         tx.commit().await?;
-        Ok(owner)
+        Ok(senders.pop().map(|(_, owner)| owner))
+    }
+
+    /// May a message that went out from the number be another's than this account's? Not where nobody else had the number, or
+    /// nobody for so long that nothing is reported any more.
+    async fn may_be_anothers(
+        &self,
+        number: &PhoneNumberId,
+        account: Option<AccountId>,
+    ) -> Result<bool, RouteError> {
+        let since = Utc::now() - LATEST;
+        let holders = self.routes.holders(number).await?;
+        Ok(holders.iter().any(|holder| {
+            Some(holder.account()) != account && holder.until.is_none_or(|until| until > since)
+        }))
     }
 
     fn checked(&self, route: &AccountRoute, waba: Option<&WabaId>) -> Result<Owner, Nobodys> {
@@ -219,10 +284,25 @@ impl<'a> NumberRouter<'a> {
         })
     }
 
-    fn checked_row(&self, owner: &OwnerRow, waba: Option<&WabaId>) -> Result<Owner, Nobodys> {
+    fn checked_row(
+        &self,
+        owner: &OwnerRow,
+        waba: Option<&WabaId>,
+        live: Option<&AccountRoute>,
+    ) -> Result<Owner, Nobodys> {
         let endpoint = Some((owner.provider.as_str(), owner.endpoint.as_str()));
-        self.check(endpoint, owner.waba_id.as_deref(), waba)?;
         let tenant = owner.tenant().map_err(|_| Nobodys::UnknownNumber)?;
+        // Who has the number again may have been told meanwhile where it really is.
+        let known_now = live
+            .filter(|route| route.account() == owner.account() && *route.scope().tenant() == tenant)
+            .and_then(|route| route.number()?.waba_id.as_deref());
+        let is_there_now = known_now.is_some() && known_now == waba.map(WabaId::as_str);
+        let known = if is_there_now {
+            known_now
+        } else {
+            owner.waba_id.as_deref()
+        };
+        self.check(endpoint, known, waba)?;
         let platform = PlatformScope::for_purpose("former owner of number");
         Ok(Owner {
             scope: TenantScope::of_swept_row(&platform, tenant),

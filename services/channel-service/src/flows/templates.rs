@@ -19,7 +19,7 @@ use crate::store::cloud_template::{self, NewTemplate, SyncRow, TemplateRow, Waba
 
 /// Most templates that are shown: a business has at most 6,000.
 const MOST: i64 = 6_000;
-/// Tenants whose lists are renewed in one round.
+/// Lists that are renewed in one round.
 const AT_ONCE: i64 = 20;
 
 /// Lists templates. Cheap to clone.
@@ -78,52 +78,70 @@ impl Templates {
     /// # Errors
     /// [`DatabaseError`].
     pub async fn list_anew(&self, scope: &TenantScope) -> Result<Vec<Listed>, DatabaseError> {
-        let mut tx = TenantTransaction::begin(&self.db, scope, "find business accounts").await?;
-        let wabas = cloud_template::wabas(&mut tx).await?;
-        tx.commit().await?;
-        let mut listed = Vec::with_capacity(wabas.len());
-        for row in wabas {
-            let asked = self.ask(scope, &row).await;
-            let mut tx = TenantTransaction::begin(&self.db, scope, "keep templates").await?;
-            let count = match asked {
-                Ok(templates) => {
-                    let kept: Vec<NewTemplate> = templates.iter().map(new_template).collect();
-                    cloud_template::replace_all(&mut tx, &row.waba_id, &kept).await?;
-                    Ok(kept.len())
-                }
-                Err(why) => {
-                    cloud_template::note_failure(&mut tx, &row.waba_id, why).await?;
-                    tracing::warn!(tenant = %scope.tenant(), why, "templates could not be listed");
-                    Err(why)
-                }
-            };
-            tx.commit().await?;
-            metrics::counter!("kanal_template_lists_total",
-                "outcome" => count.err().unwrap_or("listed"))
-            .increment(1);
-            listed.push(Listed {
-                waba: row.waba_id,
-                count,
-            });
+        let mut listed = Vec::new();
+        for row in self.wabas(scope).await? {
+            listed.push(self.list_one(scope, row).await?);
         }
         Ok(listed)
     }
 
-    /// Renews lists that are older than this, of some tenants. Returns how many tenants there were.
+    async fn wabas(&self, scope: &TenantScope) -> Result<Vec<WabaRow>, DatabaseError> {
+        let mut tx = TenantTransaction::begin(&self.db, scope, "find business accounts").await?;
+        let wabas = cloud_template::wabas(&mut tx).await?;
+        tx.commit().await?;
+        Ok(wabas)
+    }
+
+    async fn list_one(&self, scope: &TenantScope, row: WabaRow) -> Result<Listed, DatabaseError> {
+        // Before it is asked: what is told after that is newer than the list.
+        let asked_at = Utc::now();
+        let asked = self.ask(scope, &row).await;
+        let mut tx = TenantTransaction::begin(&self.db, scope, "keep templates").await?;
+        let count = match asked {
+            Ok(templates) => {
+                let kept: Vec<NewTemplate> = templates.iter().map(new_template).collect();
+                cloud_template::replace_all(&mut tx, &row.waba_id, asked_at, &kept).await?;
+                Ok(kept.len())
+            }
+            Err(why) => {
+                cloud_template::note_failure(&mut tx, &row.waba_id, why).await?;
+                tracing::warn!(tenant = %scope.tenant(), waba = row.waba_id, why, "templates could not be listed");
+                Err(why)
+            }
+        };
+        tx.commit().await?;
+        metrics::counter!("kanal_template_lists_total",
+            "outcome" => count.err().unwrap_or("listed"))
+        .increment(1);
+        Ok(Listed {
+            waba: row.waba_id,
+            count,
+        })
+    }
+
+    /// Renews some of the lists that are older than this, and no others of their tenants. Returns how many that were.
     ///
     /// # Errors
     /// [`DatabaseError`].
     pub async fn renew_due(&self, older_than: Duration) -> Result<usize, DatabaseError> {
         let platform = PlatformScope::for_purpose("renew templates");
         let mut tx = PlatformTransaction::begin(&self.db, platform).await?;
-        let due: Vec<TenantId> = cloud_template::due(&mut tx, older_than, AT_ONCE).await?;
+        let due: Vec<(TenantId, String)> = cloud_template::due(&mut tx, older_than, AT_ONCE).await?;
         tx.commit().await?;
-        let count = due.len();
-        for tenant in due {
-            self.list_anew(&TenantScope::of_swept_row(&platform, tenant))
-                .await?;
+        let mut renewed = 0;
+        for (tenant, waba) in due {
+            let scope = TenantScope::of_swept_row(&platform, tenant);
+            let row = self
+                .wabas(&scope)
+                .await?
+                .into_iter()
+                .find(|row| row.waba_id == waba);
+            if let Some(row) = row {
+                self.list_one(&scope, row).await?;
+                renewed += 1;
+            }
         }
-        Ok(count)
+        Ok(renewed)
     }
 
     async fn ask(&self, scope: &TenantScope, row: &WabaRow) -> Result<Vec<Template>, &'static str> {
@@ -165,6 +183,7 @@ fn new_template(template: &Template) -> NewTemplate {
         language: words(&template.language),
         status: words(&template.status),
         category: words(&template.category),
+        quality: template.quality().map_or_else(String::new, Text::into_string),
         raw: template.raw.as_value().to_string(),
     }
 }

@@ -4,7 +4,7 @@
 
 use chrono::{DateTime, Utc};
 use database::DatabaseError;
-use diesel::sql_types::{Array, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::ids::{AccountId, PhoneNumberId, TenantId, WabaId};
 use tenant_isolation::{PlatformTransaction, TenantTransaction};
@@ -68,6 +68,9 @@ impl OwnerRow {
         TenantId::parse(self.tenant_id.as_str()).map_err(|error| DatabaseError::Refused(error.into()))
     }
 }
+
+/// Most accounts that are looked at of those that had one number.
+const MOST_HOLDERS: i64 = 64;
 
 const OWNERS: &str = "SELECT n.tenant_id, n.account_id, a.provider, a.endpoint, n.phone_number_id, n.display_number, n.waba_id \
      FROM cloud_numbers n JOIN accounts a ON a.tenant_id = n.tenant_id AND a.id = n.account_id";
@@ -178,25 +181,71 @@ pub async fn owner_at(
     Ok(rows.pop())
 }
 
-/// Whoever has or had the number and sent a message that goes by one of these ids.
+/// An account that has or had a number.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, diesel::QueryableByName)]
+pub struct HolderRow {
+    #[diesel(sql_type = SqlUuid)]
+    account_id: Uuid,
+    /// When it had it for the last time. `None`: it has it.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub until: Option<DateTime<Utc>>,
+}
+
+impl HolderRow {
+    /// The account.
+    #[must_use]
+    pub const fn account(&self) -> AccountId {
+        AccountId::from_uuid(self.account_id)
+    }
+}
+
+/// Accounts that have or had the number, the last ones of them.
 ///
 /// # Errors
 /// [`DatabaseError`].
-pub async fn owner_of_message(
+pub async fn holders(tx: &mut PlatformTransaction, number: &str) -> Result<Vec<HolderRow>, DatabaseError> {
+    let rows = diesel::sql_query(
+        "SELECT account_id, CASE WHEN bool_and(valid_to IS NOT NULL) THEN max(valid_to) END AS until \
+         FROM cloud_numbers WHERE phone_number_id = $1 GROUP BY tenant_id, account_id \
+         ORDER BY 2 DESC NULLS FIRST LIMIT $2",
+    )
+    .bind::<Text, _>(number)
+    .bind::<BigInt, _>(MOST_HOLDERS)
+    .load(tx.connection())
+    .await?;
+    Ok(rows)
+}
+
+/// Whoever has or had the number and sent messages that go by some of these ids, with the id of each.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn owners_of_messages(
     tx: &mut PlatformTransaction,
     number: &PhoneNumberId,
     ids: &[&str],
-) -> Result<Option<OwnerRow>, DatabaseError> {
-    let mut rows: Vec<OwnerRow> = diesel::sql_query(format!(
-        "{OWNERS} JOIN messages m ON m.tenant_id = n.tenant_id AND m.account_id = n.account_id \
+) -> Result<Vec<(String, OwnerRow)>, DatabaseError> {
+    use diesel::QueryableByName;
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        message: String,
+        #[diesel(embed)]
+        owner: OwnerRow,
+    }
+    let rows: Vec<Row> = diesel::sql_query(
+        "SELECT DISTINCT ON (m.provider_message_id) m.provider_message_id AS message, n.tenant_id, n.account_id, a.provider, \
+                a.endpoint, n.phone_number_id, n.display_number, n.waba_id \
+         FROM cloud_numbers n JOIN accounts a ON a.tenant_id = n.tenant_id AND a.id = n.account_id \
+         JOIN messages m ON m.tenant_id = n.tenant_id AND m.account_id = n.account_id \
              AND m.provider_message_id = ANY ($2) AND m.direction = 'outbound' \
-         WHERE n.phone_number_id = $1 ORDER BY n.valid_from LIMIT 1"
-    ))
+         WHERE n.phone_number_id = $1 ORDER BY m.provider_message_id, n.valid_from",
+    )
     .bind::<Text, _>(number.as_str())
     .bind::<Array<Text>, _>(ids)
     .load(tx.connection())
     .await?;
-    Ok(rows.pop())
+    Ok(rows.into_iter().map(|row| (row.message, row.owner)).collect())
 }
 
 /// Everybody who has a number in this business account, through one of these endpoints.

@@ -1,8 +1,8 @@
 //! `cloud_templates` and `cloud_template_syncs`: the approved texts of the business accounts a tenant has numbers in.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use database::DatabaseError;
-use diesel::sql_types::{Array, BigInt, Bool, Double, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::ids::{AccountId, TenantId};
 use tenant_isolation::{PlatformTransaction, TenantTransaction};
@@ -26,10 +26,13 @@ pub struct TemplateRow {
     /// `MARKETING`, `UTILITY`, `AUTHENTICATION`.
     #[diesel(sql_type = Text)]
     pub category: String,
+    /// How people take it: `GREEN`, `YELLOW`, `RED`; empty where that is not known.
+    #[diesel(sql_type = Text)]
+    pub quality: String,
     /// All of it, as Meta lists it.
     #[diesel(sql_type = Text)]
     pub raw: String,
-    /// When it was listed, or its status changed.
+    /// When it was listed, or something about it changed.
     #[diesel(sql_type = Timestamptz)]
     pub updated_at: DateTime<Utc>,
 }
@@ -45,6 +48,8 @@ pub struct NewTemplate {
     pub status: String,
     /// Of which sort it is.
     pub category: String,
+    /// How people take it, where that is known.
+    pub quality: String,
     /// All of it.
     pub raw: String,
 }
@@ -86,9 +91,60 @@ pub struct SyncRow {
     /// Why it was not, the last time.
     #[diesel(sql_type = Nullable<Text>)]
     pub failure: Option<String>,
+    /// How often in a row it was not.
+    #[diesel(sql_type = Integer)]
+    pub failures: i32,
+    /// When it is tried again at the earliest, where it was not.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub next_try_at: Option<DateTime<Utc>>,
 }
 
-const ROW: &str = "waba_id, name, language, status, category, raw, updated_at";
+/// What of a template is told by itself, and may be told late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aspect {
+    /// May it be sent?
+    Status,
+    /// Of which sort is it?
+    Category,
+    /// How do people take it?
+    Quality,
+}
+
+impl Aspect {
+    const fn column(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Category => "category",
+            Self::Quality => "quality",
+        }
+    }
+}
+
+/// Something that was told of one template.
+#[derive(Debug, Clone, Copy)]
+pub struct News<'a> {
+    /// The business account it is in.
+    pub waba: &'a str,
+    /// What it is called.
+    pub name: &'a str,
+    /// In which language.
+    pub language: &'a str,
+    /// What of it.
+    pub aspect: Aspect,
+    /// How that is.
+    pub value: &'a str,
+    /// Since when, by Meta's clock.
+    pub at: Option<DateTime<Utc>>,
+}
+
+/// How much later than an event a list may be asked for and still not know of it: Meta's lists follow its events, not at once.
+const DOUBT: TimeDelta = TimeDelta::minutes(10);
+
+/// How long after a try `s` of a list there is no other: a minute, and after each further failure twice as long, up to an hour.
+const REST: &str =
+    "least(interval '1 hour', interval '1 minute' * power(2, least(greatest(s.failures - 1, 0), 6)))";
+
+const ROW: &str = "waba_id, name, language, status, category, quality, raw, updated_at";
 
 /// The business accounts in which the tenant has numbers that can be used.
 ///
@@ -108,35 +164,58 @@ pub async fn wabas(tx: &mut TenantTransaction) -> Result<Vec<WabaRow>, DatabaseE
     Ok(rows)
 }
 
-/// Replaces what is known of a business account by a list of all there is.
+/// Replaces what is known of a business account by a list of all there is, which was asked for then. What was told since stays
+/// as it was told, and what a later list says stays altogether. False: a later one is kept.
 ///
 /// # Errors
 /// [`DatabaseError`].
 pub async fn replace_all(
     tx: &mut TenantTransaction,
     waba: &str,
+    asked_at: DateTime<Utc>,
     templates: &[NewTemplate],
-) -> Result<(), DatabaseError> {
+) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    // The row of the account first: two lists wait for each other here.
-    diesel::sql_query(
-        "INSERT INTO cloud_template_syncs AS s (tenant_id, waba_id, synced_at) VALUES ($1, $2, now()) \
-         ON CONFLICT (tenant_id, waba_id) DO UPDATE SET synced_at = now(), tried_at = now(), failure = NULL",
+    // The row of the account first: two lists wait for each other here. Something changed while it was listed: once more.
+    let newest = diesel::sql_query(
+        "INSERT INTO cloud_template_syncs AS s (tenant_id, waba_id, synced_at, asked_at) VALUES ($1, $2, now(), $3) \
+         ON CONFLICT (tenant_id, waba_id) DO UPDATE SET asked_at = $3, tried_at = now(), failure = NULL, failures = 0, \
+             synced_at = CASE WHEN s.changed_at < $3 THEN now() END \
+         WHERE s.asked_at <= $3",
     )
     .bind::<Text, _>(&tenant)
     .bind::<Text, _>(waba)
+    .bind::<Timestamptz, _>(asked_at)
     .execute(tx.connection())
     .await?;
-    diesel::sql_query("DELETE FROM cloud_templates WHERE tenant_id = $1 AND waba_id = $2")
-        .bind::<Text, _>(&tenant)
-        .bind::<Text, _>(waba)
-        .execute(tx.connection())
-        .await?;
+    if newest == 0 {
+        return Ok(false);
+    }
     let of = |field: fn(&NewTemplate) -> &str| templates.iter().map(field).collect::<Vec<_>>();
     diesel::sql_query(
-        "INSERT INTO cloud_templates (tenant_id, waba_id, name, language, status, category, raw) \
-         SELECT $1, $2, t.* FROM unnest($3, $4, $5, $6, $7) AS t (name, language, status, category, raw) \
-         ON CONFLICT DO NOTHING",
+        "DELETE FROM cloud_templates WHERE tenant_id = $1 AND waba_id = $2 \
+             AND (name, language) NOT IN (SELECT * FROM unnest($3, $4))",
+    )
+    .bind::<Text, _>(&tenant)
+    .bind::<Text, _>(waba)
+    .bind::<Array<Text>, _>(of(|t| &t.name))
+    .bind::<Array<Text>, _>(of(|t| &t.language))
+    .execute(tx.connection())
+    .await?;
+    // Meta tells of seconds: what is told of the same one is newer, or the same.
+    diesel::sql_query(
+        "INSERT INTO cloud_templates AS t (tenant_id, waba_id, name, language, status, category, quality, raw, \
+                status_at, category_at, quality_at) \
+         SELECT DISTINCT ON (n.name, n.language) $1, $2, n.*, asked.at, asked.at, asked.at \
+         FROM unnest($3, $4, $5, $6, $7, $8) AS n (name, language, status, category, quality, raw), \
+              (SELECT date_trunc('second', $9) AS at) asked \
+         ON CONFLICT (tenant_id, waba_id, name, language) DO UPDATE SET raw = excluded.raw, updated_at = now(), \
+             status = CASE WHEN t.status_at >= excluded.status_at THEN t.status ELSE excluded.status END, \
+             category = CASE WHEN t.category_at >= excluded.category_at THEN t.category ELSE excluded.category END, \
+             quality = CASE WHEN t.quality_at >= excluded.quality_at THEN t.quality ELSE excluded.quality END, \
+             status_at = greatest(t.status_at, excluded.status_at), \
+             category_at = greatest(t.category_at, excluded.category_at), \
+             quality_at = greatest(t.quality_at, excluded.quality_at)",
     )
     .bind::<Text, _>(&tenant)
     .bind::<Text, _>(waba)
@@ -144,10 +223,12 @@ pub async fn replace_all(
     .bind::<Array<Text>, _>(of(|t| &t.language))
     .bind::<Array<Text>, _>(of(|t| &t.status))
     .bind::<Array<Text>, _>(of(|t| &t.category))
+    .bind::<Array<Text>, _>(of(|t| &t.quality))
     .bind::<Array<Text>, _>(of(|t| &t.raw))
+    .bind::<Timestamptz, _>(asked_at)
     .execute(tx.connection())
     .await?;
-    Ok(())
+    Ok(true)
 }
 
 /// Notes that a business account could not be listed.
@@ -157,8 +238,9 @@ pub async fn replace_all(
 pub async fn note_failure(tx: &mut TenantTransaction, waba: &str, why: &str) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     diesel::sql_query(
-        "INSERT INTO cloud_template_syncs AS s (tenant_id, waba_id, failure) VALUES ($1, $2, $3) \
-         ON CONFLICT (tenant_id, waba_id) DO UPDATE SET tried_at = now(), failure = excluded.failure",
+        "INSERT INTO cloud_template_syncs AS s (tenant_id, waba_id, failure, failures) VALUES ($1, $2, $3, 1) \
+         ON CONFLICT (tenant_id, waba_id) DO UPDATE \
+             SET tried_at = now(), failure = excluded.failure, failures = s.failures + 1",
     )
     .bind::<Text, _>(tenant)
     .bind::<Text, _>(waba)
@@ -192,9 +274,10 @@ pub async fn list(tx: &mut TenantTransaction, most: i64) -> Result<Vec<TemplateR
 /// [`DatabaseError`].
 pub async fn syncs(tx: &mut TenantTransaction) -> Result<Vec<SyncRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let rows = diesel::sql_query(
-        "SELECT waba_id, synced_at, failure FROM cloud_template_syncs WHERE tenant_id = $1 ORDER BY waba_id",
-    )
+    let rows = diesel::sql_query(format!(
+        "SELECT waba_id, synced_at, failure, failures, CASE WHEN failures > 0 THEN tried_at + {REST} END AS next_try_at \
+         FROM cloud_template_syncs s WHERE tenant_id = $1 ORDER BY waba_id",
+    ))
     .bind::<Text, _>(tenant)
     .load(tx.connection())
     .await?;
@@ -246,46 +329,72 @@ pub async fn is_whole(tx: &mut TenantTransaction, waba: &str) -> Result<bool, Da
     Ok(row.whole)
 }
 
-/// Meta tells where a template stands now. One that is not known makes the list one that is not whole.
+/// Meta tells something of a template. What is older than what is known counts no more; where that may only be because a list
+/// did not know of it yet, or where nobody says how old it is, the list is asked for anew. So it is for a template that is not
+/// known.
 ///
 /// # Errors
 /// [`DatabaseError`].
-pub async fn set_status(
-    tx: &mut TenantTransaction,
-    waba: &str,
-    name: &str,
-    language: &str,
-    status: &str,
-) -> Result<(), DatabaseError> {
+pub async fn tell(tx: &mut TenantTransaction, news: News<'_>) -> Result<(), DatabaseError> {
+    #[derive(diesel::QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        value: String,
+        #[diesel(sql_type = Timestamptz)]
+        at: DateTime<Utc>,
+    }
     let tenant = tx.scope().tenant().to_string();
-    let known = diesel::sql_query(
-        "UPDATE cloud_templates SET status = $5, updated_at = now() \
-         WHERE tenant_id = $1 AND waba_id = $2 AND name = $3 AND language = $4",
-    )
+    let (column, at) = (news.aspect.column(), news.at.unwrap_or_else(Utc::now));
+    let told = diesel::sql_query(format!(
+        "UPDATE cloud_templates SET {column} = $5, {column}_at = $6, updated_at = now() \
+         WHERE tenant_id = $1 AND waba_id = $2 AND name = $3 AND language = $4 AND {column}_at <= $6"
+    ))
     .bind::<Text, _>(&tenant)
-    .bind::<Text, _>(waba)
-    .bind::<Text, _>(name)
-    .bind::<Text, _>(language)
-    .bind::<Text, _>(status)
+    .bind::<Text, _>(news.waba)
+    .bind::<Text, _>(news.name)
+    .bind::<Text, _>(news.language)
+    .bind::<Text, _>(news.value)
+    .bind::<Timestamptz, _>(at)
     .execute(tx.connection())
     .await?;
-    if known == 0 {
-        make_stale(tx, waba).await?;
+    if told > 0 && news.at.is_some() {
+        return Ok(());
     }
-    Ok(())
+    let mut known: Vec<Row> = diesel::sql_query(format!(
+        "SELECT {column} AS value, {column}_at AS at FROM cloud_templates \
+         WHERE tenant_id = $1 AND waba_id = $2 AND name = $3 AND language = $4"
+    ))
+    .bind::<Text, _>(&tenant)
+    .bind::<Text, _>(news.waba)
+    .bind::<Text, _>(news.name)
+    .bind::<Text, _>(news.language)
+    .load(tx.connection())
+    .await?;
+    let is_clear = known
+        .pop()
+        .is_some_and(|known| told == 0 && (known.value == news.value || known.at - at > DOUBT));
+    if is_clear {
+        Ok(())
+    } else {
+        make_stale(tx, news.waba).await
+    }
 }
 
-/// Something in the business account has changed of which it is not known what.
+/// Something in the business account has changed of which it is not known what. It is listed soon, unless it cannot be listed:
+/// then it has its turn.
 ///
 /// # Errors
 /// [`DatabaseError`].
 pub async fn make_stale(tx: &mut TenantTransaction, waba: &str) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     diesel::sql_query(
-        "UPDATE cloud_template_syncs SET synced_at = NULL, tried_at = 'epoch' WHERE tenant_id = $1 AND waba_id = $2",
+        "INSERT INTO cloud_template_syncs AS s (tenant_id, waba_id, tried_at, changed_at) VALUES ($1, $2, 'epoch', $3) \
+         ON CONFLICT (tenant_id, waba_id) DO UPDATE SET synced_at = NULL, changed_at = $3, \
+             tried_at = CASE WHEN s.failures = 0 THEN 'epoch' ELSE s.tried_at END",
     )
     .bind::<Text, _>(tenant)
     .bind::<Text, _>(waba)
+    .bind::<Timestamptz, _>(Utc::now())
     .execute(tx.connection())
     .await?;
     Ok(())
@@ -306,7 +415,8 @@ pub async fn forget(tx: &mut TenantTransaction, waba: &str, name: &str) -> Resul
     make_stale(tx, waba).await
 }
 
-/// Tenants with a list that is older than this, or that is not whole and was not tried for within the last minute.
+/// Business accounts of tenants whose list is older than this or not whole, and which were left alone for as long as it takes
+/// since they were last tried; those first that wait longest.
 ///
 /// # Errors
 /// [`DatabaseError`].
@@ -314,25 +424,32 @@ pub async fn due(
     tx: &mut PlatformTransaction,
     older_than: std::time::Duration,
     most: i64,
-) -> Result<Vec<TenantId>, DatabaseError> {
+) -> Result<Vec<(TenantId, String)>, DatabaseError> {
     #[derive(diesel::QueryableByName)]
     struct Row {
         #[diesel(sql_type = Text)]
         tenant_id: String,
+        #[diesel(sql_type = Text)]
+        waba_id: String,
     }
-    let rows: Vec<Row> = diesel::sql_query(
-        "SELECT DISTINCT n.tenant_id FROM cloud_numbers n \
+    let rows: Vec<Row> = diesel::sql_query(format!(
+        "SELECT n.tenant_id, n.waba_id FROM cloud_numbers n \
          JOIN accounts a ON a.tenant_id = n.tenant_id AND a.id = n.account_id AND a.token_sealed IS NOT NULL \
          LEFT JOIN cloud_template_syncs s ON s.tenant_id = n.tenant_id AND s.waba_id = n.waba_id \
          WHERE n.valid_to IS NULL AND n.waba_id IS NOT NULL AND a.provider = 'cloud' \
            AND (s.synced_at IS NULL OR s.synced_at < now() - $1 * interval '1 second') \
-           AND (s.tried_at IS NULL OR s.tried_at < now() - interval '1 minute') LIMIT $2",
-    )
+           AND (s.tried_at IS NULL OR s.tried_at < now() - {REST}) \
+         GROUP BY n.tenant_id, n.waba_id, s.tried_at ORDER BY s.tried_at NULLS FIRST LIMIT $2",
+    ))
     .bind::<Double, _>(older_than.as_secs_f64())
     .bind::<BigInt, _>(most)
     .load(tx.connection())
     .await?;
     rows.into_iter()
-        .map(|row| TenantId::parse(row.tenant_id).map_err(|error| DatabaseError::Refused(error.into())))
+        .map(|row| {
+            let tenant = TenantId::parse(row.tenant_id);
+            let tenant = tenant.map_err(|error| DatabaseError::Refused(error.into()))?;
+            Ok((tenant, row.waba_id))
+        })
         .collect()
 }

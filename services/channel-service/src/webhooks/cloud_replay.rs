@@ -1,4 +1,5 @@
-//! What Meta told of a number before it was anybody's here: kept in quarantine, and taken in when it is.
+//! What Meta told of a number before it was anybody's here, or known to be in the business account that it is in: kept in
+//! quarantine, and taken in when it is.
 
 use bytes::Bytes;
 use chrono::Utc;
@@ -43,7 +44,7 @@ pub(crate) async fn replay(
     let instances: Vec<&str> = std::iter::once(number.phone_number_id.as_str())
         .chain(number.waba_id.as_deref())
         .collect();
-    let reasons = [Nobodys::UnknownNumber.as_str(), Nobodys::UnknownWaba.as_str()];
+    let reasons = Nobodys::PASSING.map(Nobodys::as_str);
     let (mut replayed, mut after, mut seen) = (Replayed::default(), Uuid::nil(), 0);
     while seen < MOST {
         let platform = PlatformScope::for_purpose("take in what was kept of a number");

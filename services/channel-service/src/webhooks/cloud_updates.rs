@@ -101,6 +101,13 @@ impl<'a> Batch<'a> {
             strays: Vec::new(),
         };
         let mut router = NumberRouter::new(&state.db, &state.routes, signed_by);
+        let reports = updates
+            .iter()
+            .filter_map(|update| Some((update.number.as_ref()?, about(update)?)));
+        if let Err(error) = router.prepare(reports.collect()).await {
+            // Each of them finds out by itself.
+            tracing::warn!(error = %crate::error::chain(&error), "senders of messages could not be looked up");
+        }
         let mut rest = updates.into_iter();
         while let Some(update) = rest.next() {
             let begun = Instant::now();
@@ -131,10 +138,7 @@ impl<'a> Batch<'a> {
             waba: update.waba.as_ref(),
             display_number: update.display_number.as_ref().map(Text::as_str),
             at: time_of(&update),
-            about: match &update.what {
-                Ok(What::Status(report)) => Some((&report.id, report.callback.as_ref().map(Text::as_str))),
-                _ => None,
-            },
+            about: about(&update),
         };
         match router.find(to).await.map_err(not_found)? {
             Ok(owner) => self.give(owner, update).await,
@@ -266,8 +270,8 @@ impl<'a> Batch<'a> {
         } = update;
         let event = match what {
             Ok(What::Event(InboundEvent::Message(mut message))) => {
-                // Meta takes a reaction away under the id that it had come under: that is no repetition of it.
-                if matches!(message.content, MessageContent::Reaction { emoji: None, .. })
+                // Meta changes a reaction, and takes it away, under the id that it had come under: that is no repetition of it.
+                if matches!(message.content, MessageContent::Reaction { .. })
                     && let Ok(own) = ProviderMessageId::parse(key)
                 {
                     message.provider_message_id = own;
@@ -421,6 +425,14 @@ async fn record_reports(
         }
     }
     (done, left)
+}
+
+/// The message of ours that it reports about, by Meta's id and by ours.
+fn about(update: &Update) -> Option<(&ProviderMessageId, Option<&str>)> {
+    match &update.what {
+        Ok(What::Status(report)) => Some((&report.id, report.callback.as_ref().map(Text::as_str))),
+        _ => None,
+    }
 }
 
 /// When it happened, where it says so.

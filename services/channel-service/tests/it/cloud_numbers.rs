@@ -2,8 +2,13 @@
 
 use std::time::Duration;
 
+use channel_service::flows::route_account::AccountRoutes;
+use channel_service::flows::route_number::{Address, Nobodys, NumberRouter};
+use chrono::Utc;
+use domain::ids::{PhoneNumberId, ProviderMessageId, WabaId};
 use futures_util::future::join_all;
 use reqwest::Method;
+use secrecy::SecretString;
 use serde_json::{Value, json};
 use test_support::eventually;
 
@@ -300,5 +305,89 @@ async fn what_came_before_the_number_was_known_is_taken_in_when_it_is() {
         .await
         .assert_done("Accepted");
     assert_eq!(reasons(&app).await.last(), Some(&json!("foreign_signature")));
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_came_for_another_business_account_is_taken_in_when_that_is_the_right_one() {
+    let app = spawn().await;
+    let satu = number(&app, "desa-satu", "Meta", SATU).await;
+    accepted(&app, &satu.texts(&[text(BIMA, &wamid(), "halo")])).await;
+    let moved = body(
+        DUA.1,
+        &[change(SATU.0, "messages", &[text(RARA, &wamid(), "pindah")])],
+    );
+    accepted(&app, &moved).await;
+    assert_eq!(reasons(&app).await, [json!("waba_mismatch")]);
+    let replay = format!("/{}/replay", satu.device);
+    let replayed = || async { satu.desk.call(Method::POST, &replay, None).await.json() };
+    assert_eq!(replayed().await, json!({"success": true, "taken": 0, "kept": 1}));
+    // Whoever knows where the number is gives it anew; what came while it was thought to be elsewhere is the village's.
+    let gone = satu
+        .desk
+        .call(Method::DELETE, &format!("/{}", satu.device), None)
+        .await;
+    assert_eq!(gone.status, 200, "{}", gone.text);
+    let again = take(&app, "desa-satu", SATU.0, Some(DUA.1)).await;
+    assert_eq!(again.status, 201, "{}", again.text);
+    assert_eq!(replayed().await, json!({"success": true, "taken": 1, "kept": 0}));
+    assert!(reasons(&app).await.is_empty());
+    assert_eq!(
+        words_of(&app, "desa-satu").await,
+        [json!("halo"), json!("pindah")]
+    );
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_had_a_number_is_asked_once_and_not_for_every_report() {
+    let app = spawn().await;
+    let satu = number(&app, "desa-satu", "Meta", SATU).await;
+    let gone = satu
+        .desk
+        .call(Method::DELETE, &format!("/{}", satu.device), None)
+        .await;
+    assert_eq!(gone.status, 200, "{}", gone.text);
+    let again = take(&app, "desa-satu", SATU.0, Some(SATU.1)).await;
+    assert_eq!(again.status, 201, "{}", again.text);
+    // It was released once, and nobody ever had the other one.
+    let signed_by = ["Meta".to_owned()];
+    let redis = cache::RedisLink::new(
+        &SecretString::from(test_support::redis_url()),
+        &test_support::unique_prefix("holders"),
+    )
+    .unwrap();
+    let db = &app.database.db;
+    let routes = AccountRoutes::new(db.clone(), redis);
+    let mut router = NumberRouter::new(db, &routes, &signed_by);
+    let (released, never) = (
+        PhoneNumberId::parse(SATU.0).unwrap(),
+        PhoneNumberId::parse(DUA.0).unwrap(),
+    );
+    let ids: Vec<ProviderMessageId> = (0..3)
+        .map(|_| ProviderMessageId::parse(wamid()).unwrap())
+        .collect();
+    let waba = WabaId::parse(SATU.1).unwrap();
+    let to = |number, about| Address {
+        number,
+        waba: Some(&waba),
+        display_number: None,
+        at: Some(Utc::now()),
+        about: Some((about, None)),
+    };
+    assert!(router.find(to(&released, &ids[0])).await.unwrap().is_ok());
+    assert_eq!(
+        router.find(to(&never, &ids[0])).await.unwrap().unwrap_err(),
+        Nobodys::UnknownNumber
+    );
+    app.proxies.postgres.cut();
+    for id in &ids {
+        let owner = router.find(to(&released, id)).await.unwrap().unwrap();
+        assert_eq!(owner.account, satu.account);
+        let nobodys = router.find(to(&never, id)).await.unwrap().unwrap_err();
+        assert_eq!(nobodys, Nobodys::UnknownNumber);
+    }
+    app.proxies.postgres.restore();
+    app.until_ready("ready").await;
     app.finish().await;
 }

@@ -169,3 +169,27 @@ async fn what_is_about_a_business_account_is_told_to_everybody_there_once() {
     );
     app.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn news_of_a_partner_are_about_the_account_that_they_name() {
+    let app = spawn().await;
+    let satu = number(&app, "desa-satu", "Meta", SATU).await;
+    let _dua = number(&app, "desa-dua", "Meta", DUA).await;
+    // They come under the partner's portfolio, or under another business account.
+    for (entry, event) in [
+        ("990000000000001", "PARTNER_ADDED"),
+        (DUA.1, "PARTNER_APP_INSTALLED"),
+    ] {
+        let told = json!({"field": "account_update", "value": {"event": event,
+            "waba_info": {"waba_id": satu.waba, "owner_business_id": "990000000000002"}}});
+        accepted(&app, &body(entry, &[told])).await;
+    }
+    assert_eq!(
+        app.rows("SELECT tenant_id, scope, payload::jsonb #>> '{event,event}' AS event FROM cloud_updates ORDER BY event")
+            .await,
+        ["PARTNER_ADDED", "PARTNER_APP_INSTALLED"]
+            .map(|event| json!({"tenant_id": "desa-satu", "scope": satu.waba, "event": event}))
+    );
+    assert_eq!(app.count("quarantine").await, 0);
+    app.finish().await;
+}

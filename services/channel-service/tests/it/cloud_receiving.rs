@@ -188,7 +188,7 @@ async fn twenty_copies_at_once_are_one_message() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reaction_is_taken_away_under_the_id_that_it_came_under() {
+async fn a_reaction_is_changed_and_taken_away_under_the_id_that_it_came_under() {
     let app = spawn().await;
     let satu = number(&app, "desa-satu", "Meta", SATU).await;
     let reaction = |at: i64, emoji: Option<&str>| {
@@ -199,14 +199,20 @@ async fn a_reaction_is_taken_away_under_the_id_that_it_came_under() {
         }
         told
     };
-    let told = satu.texts(&[reaction(1_763_600_050, Some("👍")), reaction(1_763_600_055, None)]);
+    let told = satu.texts(&[
+        reaction(1_763_600_050, Some("👍")),
+        reaction(1_763_600_052, Some("🙏")),
+        reaction(1_763_600_055, None),
+    ]);
     for _ in 0..2 {
         accepted(&app, &told).await;
     }
+    // By itself, too.
+    accepted(&app, &satu.texts(&[reaction(1_763_600_052, Some("🙏"))])).await;
     assert_eq!(
         app.values("SELECT content::jsonb ->> 'emoji' AS value FROM messages ORDER BY sent_at")
             .await,
-        [json!("👍"), Value::Null]
+        [json!("👍"), json!("🙏"), Value::Null]
     );
     app.finish().await;
 }

@@ -466,7 +466,9 @@ async fn templates_are_listed_and_held_against_what_is_sent() {
     let paused = json!({"field": "message_template_status_update", "value": {"event": "PAUSED",
         "message_template_id": 1, "message_template_name": "pengingat", "message_template_language": "id",
         "reason": "NONE"}});
-    accepted(&app, &crate::cloud_world::body(satu.waba, &[paused])).await;
+    let mut told = crate::cloud_world::body(satu.waba, &[paused]);
+    told["entry"][0]["time"] = json!(crate::cloud_world::now());
+    accepted(&app, &told).await;
     say(&app, &satu, template(2))
         .await
         .assert_error(422, "invalid_template");

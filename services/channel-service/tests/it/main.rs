@@ -19,6 +19,7 @@ mod cloud_receiving;
 mod cloud_replies;
 mod cloud_sending;
 mod cloud_statuses;
+mod cloud_templates;
 mod cloud_troubles;
 mod cloud_world;
 mod conversations;

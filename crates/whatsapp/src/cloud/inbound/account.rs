@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::address::ChatAddress;
+use domain::ids::WabaId;
 use domain::text::{RawJson, Text};
 use serde_json::value::RawValue;
 
@@ -43,6 +44,16 @@ pub(super) fn read(field: &str, raw: &RawValue, at: Option<DateTime<Utc>>) -> Op
         .map(|event| Some(What::Account(Box::new(AccountUpdate { at, event }))))
         .ok_or(Unusable::Shape);
     Some((unit::display(&value.display_phone_number), what))
+}
+
+/// The business account that news of a partner are about: what they came under is the partner's own.
+pub(super) fn named_waba(field: &str, raw: &RawValue) -> Option<WabaId> {
+    if field != "account_update" {
+        return None;
+    }
+    let value: wire::Account<'_> = wire::object(raw.get())?;
+    let info: wire::WabaInfo<'_> = scalar::part(value.waba_info);
+    WabaId::parse(scalar::text(&info.waba_id)?.into_owned()).ok()
 }
 
 fn alert(value: &wire::Account<'_>, _: &RawValue) -> Option<AccountEvent> {

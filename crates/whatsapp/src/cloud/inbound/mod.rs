@@ -106,12 +106,13 @@ impl Reader {
         let Some((field, value)) = change.and_then(|change| change.field.zip(change.value)) else {
             return self.take(unit::unreadable_change(entry, raw));
         };
-        let units = Units::new(entry, field);
+        let mut units = Units::new(entry, field);
         match scalar::of(field).text().unwrap_or_default() {
             "messages" => self.messages(units, value),
             "smb_message_echoes" => self.echoes(units, value),
             "user_preferences" => self.preferences(units, value),
             name => {
+                units.of_waba(account::named_waba(name, value));
                 let time = scalar::of_some(entry.time);
                 let time = scalar::time(&time);
                 let (display, what) = account::read(name, value, time)

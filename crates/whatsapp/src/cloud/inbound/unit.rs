@@ -51,6 +51,13 @@ impl<'a> Units<'a> {
         self.display_number = display(&read.display_phone_number);
     }
 
+    /// What follows is about this business account, where it says so, and not about the one that it came under.
+    pub(super) fn of_waba(&mut self, named: Option<WabaId>) {
+        if named.is_some() {
+            self.waba = named;
+        }
+    }
+
     /// One item of a list.
     pub(super) fn item(&self, list: &str, item: &RawValue, beside: &Beside<'_>, read: Item) -> Update {
         let raw = self.body_with(list, item.get(), beside, true);

@@ -28,6 +28,8 @@ pub(in crate::cloud) struct Account<'a> {
     #[serde(borrow)]
     pub(in crate::cloud) alert_info: Option<&'a RawValue>,
     #[serde(borrow)]
+    pub(in crate::cloud) waba_info: Option<&'a RawValue>,
+    #[serde(borrow)]
     pub(in crate::cloud) ban_info: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(in crate::cloud) violation_info: Option<&'a RawValue>,
@@ -58,6 +60,13 @@ pub(in crate::cloud) struct Alert<'a> {
     pub(in crate::cloud) alert_type: Loose<'a>,
     #[serde(borrow, default)]
     pub(in crate::cloud) alert_description: Loose<'a>,
+}
+
+/// `waba_info`.
+#[derive(Default, Deserialize)]
+pub(in crate::cloud) struct WabaInfo<'a> {
+    #[serde(borrow, default)]
+    pub(in crate::cloud) waba_id: Loose<'a>,
 }
 
 /// `ban_info`.
