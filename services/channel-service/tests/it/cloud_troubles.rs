@@ -196,50 +196,6 @@ async fn a_refused_token_holds_the_account_and_nobody_else_until_it_is_taken_aga
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn refused_tokens_use_up_none_of_the_tenants_retries() {
-    let app = quick().await;
-    at_meta(&app, &[SATU]);
-    let satu = number(&app, "desa-satu", "Meta", SATU).await;
-    app.run_sql(
-        "INSERT INTO tenant_whatsapp_config (tenant_id, id, endpoint_name, webhook_retries) \
-         VALUES ('desa-satu', gen_random_uuid(), 'Meta', 1) \
-         ON CONFLICT (tenant_id) DO UPDATE SET webhook_retries = 1",
-    )
-    .await;
-    open_window(&app, &satu, RARA).await;
-    let refused = GraphTrouble {
-        call: simulator::GraphCall::Any,
-        times: None,
-        kind: error(190),
-        ..GraphTrouble::default()
-    };
-    app.simulator.add_graph_trouble(refused).unwrap();
-    put(&app, &satu, RARA, "ditahan").await;
-    eventually("the account is held", || async {
-        (app.count("accounts WHERE send_held = 'token_refused'").await == 1).then_some(())
-    })
-    .await;
-    // Before that its file was not to be had, which counted, but used up none of the tenant's own.
-    app.run_sql(
-        "INSERT INTO send_attempts (tenant_id, message_id, outcome, reason, took_ms) \
-             SELECT tenant_id, message_id, outcome, reason, took_ms FROM send_attempts WHERE reason = 'unauthorized'; \
-         UPDATE send_attempts SET reason = 'media_unavailable' WHERE seq = (SELECT min(seq) FROM send_attempts); \
-         UPDATE lane_tasks SET failures = 1, begun = begun + 1",
-    )
-    .await;
-    app.simulator.clear_graph_troubles();
-    trouble(&app, Some(1), error(131_016));
-    until(&app, "ditahan", "sent").await;
-    assert_eq!(
-        app.count("send_attempts WHERE outcome = 'retry_later' AND reason NOT IN ('unauthorized', 'media_unavailable')")
-            .await,
-        1,
-        "the first failure of its own was not the last"
-    );
-    app.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_token_releases_a_held_account() {
     let app = quick().await;
     let satu = number(&app, "desa-satu", "Meta", SATU).await;
