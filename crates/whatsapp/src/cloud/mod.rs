@@ -33,7 +33,7 @@ pub use http::{GraphFailure, Refusal};
 pub use media::{GraphMedia, MediaInfo, NewFile, UploadedMedia};
 pub use outbound::{GraphSender, contact};
 pub use session::GraphSessions;
-pub use signature::{SIGNATURE_HEADER, Signed, sign, verify};
+pub use signature::{SIGNATURE_HEADER, Signed, check_shape, sign, verify};
 pub use templates::{GraphTemplates, Template, TemplateButton, TemplateHeader, Variables, check};
 pub use update::{
     AccountEvent, AccountUpdate, Alert, Conversation, Identity, IdentityChange, MarketingPreference, Pricing,

@@ -58,9 +58,7 @@ pub fn verify(body: Bytes, header: Option<&str>, secrets: &[WebhookKey]) -> Resu
     let header = header
         .filter(|header| !header.is_empty() && !secrets.is_empty())
         .ok_or(SignatureError::Missing)?;
-    let digits = header.strip_prefix(SCHEME).ok_or(SignatureError::Malformed)?;
-    let mut claimed = [0; 32];
-    hex::decode_to_slice(digits, &mut claimed).map_err(|_| SignatureError::Malformed)?;
+    let claimed = claimed(header)?;
     // Every secret is tried, so that the time does not tell which one fits.
     let mut fitting = None;
     for (place, secret) in secrets.iter().enumerate() {
@@ -73,6 +71,21 @@ pub fn verify(body: Bytes, header: Option<&str>, secrets: &[WebhookKey]) -> Resu
         Some(secret) => Ok(Signed { body, secret }),
         None => Err(SignatureError::Mismatch),
     }
+}
+
+/// What a header says, before anything is known of the body: whatever is not written so is nobody's, and no body is read for it.
+///
+/// # Errors
+/// [`SignatureError::Malformed`].
+pub fn check_shape(header: &str) -> Result<(), SignatureError> {
+    claimed(header).map(drop)
+}
+
+fn claimed(header: &str) -> Result<[u8; 32], SignatureError> {
+    let digits = header.strip_prefix(SCHEME).ok_or(SignatureError::Malformed)?;
+    let mut claimed = [0; 32];
+    hex::decode_to_slice(digits, &mut claimed).map_err(|_| SignatureError::Malformed)?;
+    Ok(claimed)
 }
 
 /// The signature of a body as Meta makes it: what stands in [`SIGNATURE_HEADER`].

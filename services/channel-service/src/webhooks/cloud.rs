@@ -14,7 +14,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use chrono::Utc;
 use domain::endpoint::Provider;
-use whatsapp::cloud::{SIGNATURE_HEADER, Signed, answer_challenge, verify};
+use whatsapp::cloud::{SIGNATURE_HEADER, Signed, answer_challenge, check_shape, verify};
 use whatsapp::credentials::WebhookKey;
 use whatsapp::error::SignatureError;
 use whatsapp::event::Keep;
@@ -82,12 +82,13 @@ async fn receive(
     let refused = |error: &SignatureError| {
         metrics::counter!("kanal_webhooks_refused_total", "reason" => error.code()).increment(1);
     };
-    let signature = text_header(request, SIGNATURE_HEADER);
-    if signature.is_none() || secrets.is_empty() {
-        // Nothing is read of what nobody claims to have signed.
-        refused(&SignatureError::Missing);
-        return Err(SignatureError::Missing.into());
-    }
+    // Nothing is read of what nobody claims to have signed, in the way in which it is claimed.
+    let signature = text_header(request, SIGNATURE_HEADER).filter(|_| !secrets.is_empty());
+    let signature = signature.ok_or(SignatureError::Missing).inspect_err(refused)?;
+    let is_one = request.headers().get_all(SIGNATURE_HEADER).count() == 1;
+    check_shape(signature)
+        .and(is_one.then_some(()).ok_or(SignatureError::Malformed))
+        .inspect_err(refused)?;
     let limits = BodyLimits {
         memory: MOST_BYTES,
         disk: MOST_BYTES as u64,
@@ -95,7 +96,7 @@ async fn receive(
     let Body::Short(body) = body::read(request, payload, limits, &state.long_bodies).await? else {
         return Err(ApiError::too_large().into());
     };
-    let signed = verify(body, signature, &secrets).inspect_err(refused)?;
+    let signed = verify(body, Some(signature), &secrets).inspect_err(refused)?;
     let signed_by = apps.having(secrets.get(signed.secret()));
     take(state, &signed, &signed_by).await
 }

@@ -10,7 +10,7 @@ use crate::cloud_world::{
     ALL, BIMA, DUA, OTHER_SECRET, RARA, SATU, SECRET, SECRET_BEFORE, TIGA, accepted, body, change, entry,
     envelope, number, post, post_raw, post_to, reasons, spawn, status_at, text, text_at, wamid, words_of,
 };
-use crate::harness::TestApp;
+use crate::harness::{Answer, TestApp};
 
 async fn verify(app: &TestApp, path: &str, query: &str) -> (u16, String) {
     let answer = app.get(&format!("{path}?{query}")).await;
@@ -95,13 +95,27 @@ async fn nothing_is_read_that_is_not_signed() {
     let parts: Vec<Result<Vec<u8>, std::io::Error>> =
         large.chunks(64 * 1024).map(|part| Ok(part.to_vec())).collect();
     let chunked = reqwest::Body::wrap_stream(futures_util::stream::iter(parts));
+    let claimed = format!("sha256={}", "0".repeat(64));
     let request = app.http().post(format!("{}{ALL}", app.url)).body(chunked);
     let answer = request
-        .header("x-hub-signature-256", "sha256=00")
+        .header("x-hub-signature-256", &claimed)
         .send()
         .await
         .unwrap();
     assert_eq!(answer.status(), 413);
+    // What is not written as Meta writes it is no claim, and nothing is read for it. Nor are two claims one.
+    for signatures in [
+        vec!["sha256=00".to_owned()],
+        vec!["0".repeat(64)],
+        vec![claimed.clone(), claimed],
+    ] {
+        let mut request = app.http().post(format!("{}{ALL}", app.url)).body("{}");
+        for signature in &signatures {
+            request = request.header("x-hub-signature-256", signature);
+        }
+        let answer = Answer::of(request.send().await.unwrap()).await;
+        answer.assert_error(401, "signature_malformed");
+    }
     app.finish().await;
 }
 
