@@ -17,7 +17,7 @@ use crate::app::State;
 use crate::error::ServiceError;
 use crate::flows::gate::subscription::{self, NewSubscription, SubscribeError};
 use crate::flows::gate::token::{self, TokenError};
-use crate::store::gate;
+use crate::store::{gate, gate_tokens};
 
 /// Longest token that a receiver knows us by, in bytes.
 const LONGEST_VERIFY_TOKEN: usize = 256;
@@ -112,7 +112,7 @@ async fn show(user: User, request: HttpRequest, query: Query, state: Data<State>
     let scope = scope_of(&user, &request, &query)?;
     let mut tx = TenantTransaction::begin(&state.db, &scope, "show gate").await?;
     let numbers = gate::numbers(&mut tx).await?;
-    let tokens = gate::tokens(&mut tx).await?;
+    let tokens = gate_tokens::tokens(&mut tx).await?;
     tx.commit().await?;
     let numbers: Vec<Value> = numbers
         .iter()

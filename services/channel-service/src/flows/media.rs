@@ -32,7 +32,7 @@ use crate::media::file_type::{self, FileType};
 use crate::media::{
     Announced, KeepError, KeptFile, MediaLinks, MediaStorage, ObjectKey, OpenFile, StorageError,
 };
-use crate::store::gate::{self, UploadRow};
+use crate::store::gate_media::{self, UploadRow};
 use crate::store::media::{self, MediaRow, NewMedia, StoredFile};
 
 /// Lanes of files begin like this; see [`messaging::lanes::LaneChoice`].
@@ -233,7 +233,7 @@ impl MediaFlow {
             tx.commit().await?;
             return Ok(served(row));
         }
-        let upload = gate::upload(&mut tx, message.as_uuid()).await?;
+        let upload = gate_media::upload(&mut tx, message.as_uuid()).await?;
         tx.commit().await?;
         Ok(upload.and_then(uploaded))
     }

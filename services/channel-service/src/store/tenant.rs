@@ -91,6 +91,19 @@ pub async fn ensure(tx: &mut TenantTransaction, name: Option<&str>) -> Result<bo
     Ok(row.is_new)
 }
 
+/// Holds the tenant until the commit, so that what is counted before something is added stays true.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn hold(tx: &mut TenantTransaction) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    diesel::sql_query("SELECT tenant_id FROM tenants WHERE tenant_id = $1 FOR NO KEY UPDATE")
+        .bind::<Text, _>(tenant)
+        .execute(tx.connection())
+        .await?;
+    Ok(())
+}
+
 /// Suspends the tenant of the transaction, or lifts it. False when there is no such tenant.
 ///
 /// # Errors

@@ -32,7 +32,8 @@ use super::receivers::{Answer, Receivers};
 use super::subscribers::Subscribers;
 use super::subscription::secret_binding;
 use crate::flows::tenant::Actor;
-use crate::store::gate::{self, MeantRow, NumberRow, ParkedRow, SubscriptionRow};
+use crate::store::gate::{self, MeantRow, NumberRow, ParkedRow};
+use crate::store::gate_subscriptions::{self, SubscriptionRow};
 use crate::store::{audit, media, message_chat};
 
 /// Lanes of deliveries begin like this; see [`messaging::lanes::LaneChoice`].
@@ -112,7 +113,10 @@ pub async fn tell(db: &Database, subscribers: &Subscribers, envelope: &Envelope)
     };
     let payload = serde_json::to_string(&told).map_err(|error| DatabaseError::Refused(error.into()))?;
     let mut tx = TenantTransaction::begin(db, &envelope.scope(), "tell at gate").await?;
-    if gate::subscription_for(&mut tx, told.account()).await?.is_none() {
+    if gate_subscriptions::subscription_for(&mut tx, told.account())
+        .await?
+        .is_none()
+    {
         return Ok(false);
     }
     // Deleted meanwhile: there is nothing left to tell.
@@ -232,7 +236,7 @@ impl Deliveries {
         };
         let account = told.account();
         let mut tx = TenantTransaction::begin(&self.db, scope, "read gate delivery").await?;
-        let subscription = gate::subscription_for(&mut tx, account).await?;
+        let subscription = gate_subscriptions::subscription_for(&mut tx, account).await?;
         let number = gate::number_of(&mut tx, account).await?;
         let (Some(subscription), Some(number)) = (subscription, number) else {
             return Ok(Head::Nobody);

@@ -20,7 +20,7 @@ use whatsapp::port::{FileBytes, OutboundFile};
 use super::ids;
 use crate::flows::load_media::{LoadMedia, LoadedFile, MediaNotLoaded, Wanted};
 use crate::flows::media::{MediaFlow, ServedFile};
-use crate::store::gate;
+use crate::store::gate_media;
 
 /// How references begin. No client can be asked to fetch one.
 const SCHEME: &str = "kanal-file:";
@@ -31,7 +31,7 @@ const SCHEME: &str = "kanal-file:";
 /// [`DatabaseError`].
 pub async fn delete(db: &Database, scope: &TenantScope, id: Uuid) -> Result<bool, DatabaseError> {
     let mut tx = TenantTransaction::begin(db, scope, "delete upload").await?;
-    let found = gate::delete_upload(&mut tx, id).await?;
+    let found = gate_media::delete_upload(&mut tx, id).await?;
     tx.commit().await?;
     Ok(found)
 }

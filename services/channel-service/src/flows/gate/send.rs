@@ -23,6 +23,7 @@ use crate::flows::media::MediaFlow;
 use crate::flows::order_message::{MessageOrder, Through};
 use crate::flows::send_text::Texts;
 use crate::store::gate::{self, MeantRow, NumberRow};
+use crate::store::gate_media;
 
 /// How references begin of messages that were ordered at the gate; the rest is the client's.
 pub const REFERENCE: &str = "gate:";
@@ -130,7 +131,7 @@ impl GateSender {
             MessageId::from_uuid(file),
         );
         let mut tx = TenantTransaction::begin(&self.db, scope, "find whose file").await?;
-        let upload = gate::upload(&mut tx, file).await?;
+        let upload = gate_media::upload(&mut tx, file).await?;
         let has = match upload {
             Some(upload) => upload.account_id == number.account_id,
             None => gate::meant(&mut tx, account, Some(message), "").await?.is_some(),

@@ -8,7 +8,7 @@ use database::{Database, DatabaseError};
 use domain::ids::TenantId;
 use tenant_isolation::{PlatformScope, PlatformTransaction};
 
-use crate::store::gate;
+use crate::store::gate_subscriptions;
 
 /// For so long a process goes by what it was told of the table.
 const GOOD_FOR: Duration = Duration::from_millis(500);
@@ -57,7 +57,7 @@ impl Subscribers {
         let asked = Instant::now();
         let mut tx =
             PlatformTransaction::begin(db, PlatformScope::for_purpose("find gate subscribers")).await?;
-        let names = gate::subscribed_tenants(&mut tx).await?;
+        let names = gate_subscriptions::subscribed_tenants(&mut tx).await?;
         tx.commit().await?;
         let tenants: HashSet<TenantId> = names
             .into_iter()

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::receivers::{NoReceiver, Receivers};
 use crate::flows::tenant::Actor;
-use crate::store::gate::SubscriptionRow;
-use crate::store::{audit, gate, tenant};
+use crate::store::gate_subscriptions::SubscriptionRow;
+use crate::store::{audit, gate, gate_subscriptions, tenant};
 
 /// What a tenant wishes.
 pub struct NewSubscription {
@@ -101,8 +101,8 @@ pub async fn subscribe(
     };
     let mut tx = TenantTransaction::begin(db, scope, "subscribe at gate").await?;
     // Two at the same moment: the later one replaces the other.
-    gate::hold_tenant(&mut tx).await?;
-    gate::put_subscription(&mut tx, &row).await?;
+    tenant::hold(&mut tx).await?;
+    gate_subscriptions::put_subscription(&mut tx, &row).await?;
     audit::note(&mut tx, &actor.act("gate.subscribe", Some(id.to_string()))).await?;
     tx.commit().await?;
     Ok(Subscribed { id, app_secret })
@@ -122,7 +122,7 @@ pub struct Shown {
 /// [`DatabaseError`].
 pub async fn list(db: &Database, scope: &TenantScope) -> Result<Vec<Shown>, DatabaseError> {
     let mut tx = TenantTransaction::begin(db, scope, "list gate subscriptions").await?;
-    let rows = gate::subscriptions(&mut tx).await?;
+    let rows = gate_subscriptions::subscriptions(&mut tx).await?;
     let mut shown = Vec::with_capacity(rows.len());
     for row in rows {
         let number = match row.account_id {
@@ -149,7 +149,7 @@ pub async fn unsubscribe(
     actor: &Actor,
 ) -> Result<bool, DatabaseError> {
     let mut tx = TenantTransaction::begin(db, scope, "unsubscribe at gate").await?;
-    let found = gate::delete_subscription(&mut tx, id).await?;
+    let found = gate_subscriptions::delete_subscription(&mut tx, id).await?;
     if found {
         audit::note(&mut tx, &actor.act("gate.unsubscribe", Some(id.to_string()))).await?;
     }

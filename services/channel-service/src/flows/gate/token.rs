@@ -8,8 +8,8 @@ use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTr
 use uuid::Uuid;
 
 use crate::flows::tenant::Actor;
-use crate::store::gate::TokenRow;
-use crate::store::{audit, gate, tenant};
+use crate::store::gate_tokens::TokenRow;
+use crate::store::{audit, gate_tokens, tenant};
 
 /// How tokens begin: whoever finds one somewhere sees what it is.
 const PREFIX: &str = "KANALGATE";
@@ -57,8 +57,8 @@ pub async fn create(
     let id = Uuid::now_v7();
     let mut tx = TenantTransaction::begin(db, scope, "make gate token").await?;
     tenant::find(&mut tx).await?.ok_or(TokenError::NoTenant)?;
-    gate::hold_tenant(&mut tx).await?;
-    if !gate::insert_token(&mut tx, id, name, &hash(token.expose_secret()), &actor.name, MOST).await? {
+    tenant::hold(&mut tx).await?;
+    if !gate_tokens::insert_token(&mut tx, id, name, &hash(token.expose_secret()), &actor.name, MOST).await? {
         return Err(TokenError::TooMany);
     }
     audit::note(&mut tx, &actor.act("gate.token.create", Some(id.to_string()))).await?;
@@ -72,7 +72,7 @@ pub async fn create(
 /// [`DatabaseError`].
 pub async fn list(db: &Database, scope: &TenantScope) -> Result<Vec<TokenRow>, DatabaseError> {
     let mut tx = TenantTransaction::begin(db, scope, "list gate tokens").await?;
-    let tokens = gate::tokens(&mut tx).await?;
+    let tokens = gate_tokens::tokens(&mut tx).await?;
     tx.commit().await?;
     Ok(tokens)
 }
@@ -88,7 +88,7 @@ pub async fn revoke(
     actor: &Actor,
 ) -> Result<bool, DatabaseError> {
     let mut tx = TenantTransaction::begin(db, scope, "revoke gate token").await?;
-    let found = gate::delete_token(&mut tx, id).await?;
+    let found = gate_tokens::delete_token(&mut tx, id).await?;
     if found {
         audit::note(&mut tx, &actor.act("gate.token.revoke", Some(id.to_string()))).await?;
     }
@@ -107,7 +107,7 @@ pub async fn scope_of(db: &Database, token: &str) -> Result<Option<TenantScope>,
         return Ok(None);
     }
     let mut tx = PlatformTransaction::begin(db, PLATFORM).await?;
-    let tenant = gate::tenant_of_token(&mut tx, &hash(token)).await?;
+    let tenant = gate_tokens::tenant_of_token(&mut tx, &hash(token)).await?;
     tx.commit().await?;
     let tenant = tenant
         .map(TenantId::parse)

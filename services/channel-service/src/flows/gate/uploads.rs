@@ -20,7 +20,8 @@ use super::{GateError, Refusal};
 use crate::config::UploadLimits;
 use crate::flows::media::MediaFlow;
 use crate::media::{Announced, KeepError, KeptFile, MediaStorage, ObjectKey};
-use crate::store::gate::{self, HeldRow, UploadRow};
+use crate::store::gate_media::{self, HeldRow, UploadRow};
+use crate::store::tenant;
 
 /// How long a file stays that was put up.
 const LIFE: TimeDelta = TimeDelta::days(30);
@@ -78,7 +79,7 @@ impl Uploads {
     pub async fn place(&self, scope: &TenantScope) -> Result<Place, GateError> {
         let mut place = self.enter(scope.tenant()).ok_or_else(Refusal::uploads)?;
         let mut tx = TenantTransaction::begin(&self.media.db, scope, "look before upload").await?;
-        let held = gate::held_uploads(&mut tx).await?;
+        let held = gate_media::held_uploads(&mut tx).await?;
         tx.commit().await?;
         if !self.fits(held, 1) {
             return Err(Refusal::full(self.limits).into());
@@ -167,11 +168,11 @@ impl Uploads {
         };
         let mut tx = TenantTransaction::begin(&self.media.db, scope, "keep upload").await?;
         // Others that come at the same moment count, too.
-        gate::hold_tenant(&mut tx).await?;
-        if !self.fits(gate::held_uploads(&mut tx).await?, file.size) {
+        tenant::hold(&mut tx).await?;
+        if !self.fits(gate_media::held_uploads(&mut tx).await?, file.size) {
             return Err(Refusal::full(self.limits).into());
         }
-        gate::insert_upload(&mut tx, &row, Utc::now() + LIFE).await?;
+        gate_media::insert_upload(&mut tx, &row, Utc::now() + LIFE).await?;
         // From here on nobody can tell whether it is kept; what is not is found by the sweep.
         object.counts();
         tx.commit().await?;
