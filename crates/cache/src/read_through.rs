@@ -136,6 +136,11 @@ where
         let through = async {
             let shared = self.shared(key).await;
             if let Shared::Copy(shared) = shared {
+                // Another process has made it anew since.
+                if let Some(cache) = &self.own {
+                    let (value, is_shared) = (shared.clone(), true);
+                    cache.insert(key.clone(), Own { value, is_shared }).await;
+                }
                 return Ok(shared);
             }
             if let Some(own) = self.own(key).await

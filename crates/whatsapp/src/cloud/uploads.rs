@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use domain::ids::PhoneNumberId;
 use domain::message::MediaId;
@@ -28,6 +29,8 @@ pub(super) struct Held {
     pub(super) media: UploadedMedia,
     /// Meta took a message with it.
     pub(super) was_taken: bool,
+    /// When it was put up.
+    pub(super) since: Instant,
 }
 
 /// The number a file was put up for, its bytes, and what it was declared as and called: Meta keeps both with it.

@@ -41,6 +41,15 @@ impl Waiting {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn since_now(is_unknown: bool, is_orphaned: bool) -> Self {
+        Self {
+            since: Utc::now(),
+            is_unknown,
+            is_orphaned,
+        }
+    }
+
     /// How long it may go on. `None`: its time is over.
     pub(super) fn time_left(self, longest: Duration) -> Option<Duration> {
         let waited = (Utc::now() - self.since).to_std().unwrap_or_default();

@@ -239,14 +239,13 @@ impl Sender {
             is_cloud,
             failures: task.failures,
         };
+        let waiting = Waiting::of(&row, task);
         let (mut begun, mut is_taken_again) = (None, false);
         let ruling = match self.with_file(provider, is_cloud, draft).await {
             Ok((message, _memory)) => {
                 let limit = message.time_within(config.message_timeout().unwrap_or(self.timeout));
                 if let Err(wait) = endpoint.outage.ask(limit) {
-                    return self
-                        .hold(lease, task, &endpoint, Waiting::of(&row, task), wait)
-                        .await;
+                    return self.hold(lease, task, &endpoint, waiting, wait).await;
                 }
                 let called = Instant::now();
                 let outcome = match prepare_within(provider, limit, &token, &message).await {
@@ -263,20 +262,25 @@ impl Sender {
                 if endpoint.provider == Provider::Genfity && matches!(outcome, SendOutcome::Accepted { .. }) {
                     self.hearing.spoke(lease.scope(), account, kind, called);
                 }
-                is_taken_again = tells && took_token(&outcome);
+                // What was not begun was refused here, or with its file.
+                is_taken_again = tells && begun.is_some() && took_token(&outcome);
                 let throttled = match &gates {
                     Some(gates) => self.cloud.hear(gates, passed, &outcome).await,
                     None => None,
                 };
                 match away {
-                    Some(wait) => rule_away(&endpoint, Waiting::of(&row, task), wait, outcome),
+                    Some(wait) => rule_away(&endpoint, waiting, wait, outcome),
                     None => self
                         .rules()
                         .rule(tries, provider.resend_safety(kind), outcome)
-                        .throttled(throttled),
+                        .throttled(throttled)
+                        .after_all_tries(waiting),
                 }
             }
-            Err(MediaNotLoaded::Later) => self.rules().try_later(tries, NO_FILE, None, None),
+            Err(MediaNotLoaded::Later) => {
+                let ruling = self.rules().try_later(tries, NO_FILE, None, None);
+                ruling.after_all_tries(waiting)
+            }
             Err(MediaNotLoaded::Never) => return self.give_up(lease, task, "media_missing").await,
         };
         let task = begun.as_ref().unwrap_or(task);

@@ -169,12 +169,16 @@ impl Sender {
         Ok(Next::Continue)
     }
 
+    /// It cannot go out as things are. What may have gone out at an earlier try stays unknown.
     pub(super) async fn give_up(
         &self,
         lease: &Lease,
         task: &Task,
         reason: &'static str,
     ) -> Result<Next, LaneError> {
+        if task.begun > task.failures {
+            return self.give_up_unknown(lease, task, reason, "").await;
+        }
         let tx = TenantTransaction::begin(&self.db, lease.scope(), "park message").await?;
         self.put_aside(tx, lease, task, DeliveryStatus::Parked, reason)
             .await

@@ -38,6 +38,17 @@ pub(super) struct Ruling {
 }
 
 impl Ruling {
+    /// Nothing more is done about it now, but an earlier try may have gone out: then nobody may take it for one that did not.
+    pub(super) fn after_all_tries(mut self, waiting: Waiting) -> Self {
+        if self.status == Some(DeliveryStatus::Parked) {
+            self.status = Some(waiting.status_at_the_end());
+            if waiting.is_orphaned {
+                self.attempt = "unknown";
+            }
+        }
+        self
+    }
+
     /// It comes back after another time, where whoever keeps the pace says so.
     pub(super) fn throttled(mut self, wait: Option<Duration>) -> Self {
         if let (Some(wait), TaskRuling::Wait { time, .. }) = (wait, &mut self.task) {
@@ -99,15 +110,10 @@ pub(super) fn rule_away(
         count_held(endpoint.name.as_str(), UNREACHABLE);
     }
     Ruling {
-        // At the end it is written down that an earlier try may have gone out.
-        attempt: if left.is_none() && waiting.is_orphaned {
-            "unknown"
-        } else {
-            "retry_later"
-        },
+        attempt: "retry_later",
         reason: Some(reason),
         detail: detail.map(|detail| detail.as_str().to_owned()),
-        status: left.is_none().then(|| waiting.status_at_the_end()),
+        status: left.is_none().then_some(DeliveryStatus::Parked),
         at: Utc::now(),
         task: match left {
             Some(left) => TaskRuling::Wait {
@@ -121,6 +127,7 @@ pub(super) fn rule_away(
         pause: None,
         hold: None,
     }
+    .after_all_tries(waiting)
 }
 
 impl Rules<'_> {
@@ -483,5 +490,18 @@ mod tests {
         let time = cloud.probe_every;
         assert_eq!(held.task, TaskRuling::Wait { time, counts });
         assert_eq!((held.hold, held.status), (Some(TOKEN_REFUSED), None));
+    }
+
+    #[test]
+    fn what_may_have_gone_out_before_is_unknown_when_no_try_is_left() {
+        let last = || run(1, false, 0.0, &TenantConfig::default(), &[failed()]).end;
+        for (is_unknown, is_orphaned, attempt, status) in [
+            (false, false, "retry_later", DeliveryStatus::Parked),
+            (true, false, "retry_later", DeliveryStatus::Unknown),
+            (false, true, "unknown", DeliveryStatus::Unknown),
+        ] {
+            let ruling = last().after_all_tries(Waiting::since_now(is_unknown, is_orphaned));
+            assert_eq!((ruling.attempt, ruling.status), (attempt, Some(status)));
+        }
     }
 }

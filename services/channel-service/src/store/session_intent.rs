@@ -108,14 +108,14 @@ pub async fn touch(tx: &mut TenantTransaction, account: AccountId) -> Result<(),
 ///
 /// # Errors
 /// [`DatabaseError`].
-pub async fn delete(tx: &mut TenantTransaction, account: AccountId) -> Result<(), DatabaseError> {
+pub async fn delete(tx: &mut TenantTransaction, account: AccountId) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query("DELETE FROM session_intents WHERE tenant_id = $1 AND account_id = $2")
+    let deleted = diesel::sql_query("DELETE FROM session_intents WHERE tenant_id = $1 AND account_id = $2")
         .bind::<Text, _>(tenant)
         .bind::<SqlUuid, _>(account.as_uuid())
         .execute(tx.connection())
         .await?;
-    Ok(())
+    Ok(deleted > 0)
 }
 
 /// Intents that nobody has touched for `age`, oldest first, at most `most`: tenant and account.

@@ -78,6 +78,10 @@ pub fn token_binding(tenant: &TenantId, endpoint: &str, id: Uuid) -> String {
 const COLUMNS: &str = "id, endpoint, provider, session_name, session_id, session_via, token_sealed, tries, next_try, \
                        last_reason, left_at";
 
+/// The tenant that left the session `s` is the one of now, and not an erased one of the same id.
+const OF_THIS_TENANT: &str =
+    "EXISTS (SELECT 1 FROM tenants t WHERE t.tenant_id = s.tenant_id AND t.created_at <= s.left_at)";
+
 /// Writes down that a session is to be unlinked, the sweep's first time in so long.
 ///
 /// # Errors
@@ -135,7 +139,30 @@ pub async fn begin(
     Ok(rows.pop())
 }
 
-/// Is the session one of the tenant's again? A tenant that came back may have got the one that it had left.
+/// What a tenant of the same id, erased before this one was registered, left at the endpoint under a name.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn of_predecessor(
+    tx: &mut TenantTransaction,
+    endpoint: &str,
+    session_name: &str,
+) -> Result<Vec<LeftRow>, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let rows = diesel::sql_query(format!(
+        "SELECT {COLUMNS} FROM sessions_to_unlink s \
+         WHERE tenant_id = $1 AND endpoint = $2 AND session_name = $3 AND NOT ({OF_THIS_TENANT}) ORDER BY left_at, id LIMIT 100"
+    ))
+    .bind::<Text, _>(tenant)
+    .bind::<Text, _>(endpoint)
+    .bind::<Text, _>(session_name)
+    .load(tx.connection())
+    .await?;
+    Ok(rows)
+}
+
+/// Is the session one of the tenant's again? A tenant that came back may have got the one that it had left; one that only
+/// has the id of an erased tenant has not.
 ///
 /// # Errors
 /// [`DatabaseError`].
@@ -147,18 +174,20 @@ pub async fn is_used_again(tx: &mut TenantTransaction, row: &LeftRow) -> Result<
     }
     let tenant = tx.scope().tenant().to_string();
     // One that was only begun is told by its name, but for those of a server, which are found by their tokens.
-    let row: Row = diesel::sql_query(
-        "SELECT count(*) AS count FROM accounts a WHERE a.tenant_id = $1 AND a.endpoint = $2 AND a.provider = $3 \
+    let row: Row = diesel::sql_query(format!(
+        "SELECT count(*) AS count FROM sessions_to_unlink s, accounts a \
+         WHERE s.tenant_id = $1 AND s.id = $7 AND {OF_THIS_TENANT} AND a.tenant_id = $1 AND a.endpoint = $2 AND a.provider = $3 \
              AND CASE WHEN $4 IS NOT NULL THEN a.token_sealed IS NOT NULL AND a.session_id = $4 \
                  ELSE $6 IS DISTINCT FROM 'server' AND a.instance_name = $5 AND (a.token_sealed IS NOT NULL \
-                     OR EXISTS (SELECT 1 FROM session_intents i WHERE i.tenant_id = $1 AND i.account_id = a.id)) END",
-    )
+                     OR EXISTS (SELECT 1 FROM session_intents i WHERE i.tenant_id = $1 AND i.account_id = a.id)) END"
+    ))
     .bind::<Text, _>(tenant)
     .bind::<Text, _>(&row.endpoint)
     .bind::<Text, _>(&row.provider)
     .bind::<Nullable<Text>, _>(&row.session_id)
     .bind::<Text, _>(&row.session_name)
     .bind::<Nullable<Text>, _>(&row.session_via)
+    .bind::<SqlUuid, _>(row.id)
     .get_result(tx.connection())
     .await?;
     Ok(row.count > 0)
@@ -200,7 +229,7 @@ pub async fn delete(tx: &mut TenantTransaction, id: Uuid) -> Result<(), Database
 pub async fn list(tx: &mut TenantTransaction, most: i64) -> Result<Vec<LeftRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     let rows = diesel::sql_query(format!(
-        "SELECT {COLUMNS} FROM sessions_to_unlink WHERE tenant_id = $1 ORDER BY left_at, id LIMIT $2"
+        "SELECT {COLUMNS} FROM sessions_to_unlink s WHERE tenant_id = $1 AND {OF_THIS_TENANT} ORDER BY left_at, id LIMIT $2"
     ))
     .bind::<Text, _>(tenant)
     .bind::<BigInt, _>(most)

@@ -435,3 +435,74 @@ async fn an_erased_tenants_sessions_are_unlinked_at_the_server() {
 async fn an_erased_tenants_sessions_are_unlinked_through_the_gateway() {
     an_erased_tenants_sessions_are_unlinked(Maker::Gateway).await;
 }
+
+async fn erase_at(app: &TestApp, root: &str, village: &str) {
+    let (path, body) = (format!("/tenants/{village}"), json!({"confirm": village}));
+    let erased = call(app, root, Method::DELETE, &path, Some(body)).await;
+    assert_eq!(erased.status, 200, "{}", erased.text);
+}
+
+async fn the_id_of_an_erased_tenant_opens_nothing_of_it(maker: Maker) {
+    let app = TestApp::with(Wishes {
+        maker,
+        ..Wishes::default()
+    })
+    .await;
+    let root = root(&app).await;
+    app.bare_tenant("desa-satu").await;
+    assert_eq!(make_session(&app, "desa-satu").await.status, 200);
+    let before = app.simulator.wa_users().remove(0);
+
+    let away = goes_away(&app.simulator);
+    erase_at(&app, &root, "desa-satu").await;
+    app.run_sql("UPDATE sessions_to_unlink SET next_try = now() + interval '1 hour'")
+        .await;
+    app.simulator.remove_fault(away);
+    app.bare_tenant("desa-satu").await;
+    assert_eq!(shown(&app, &root).await, [json!(null); 0]);
+    assert_eq!(make_session(&app, "desa-satu").await.status, 200);
+
+    let users = app.simulator.wa_users();
+    assert_eq!(users.len(), 1, "its session is gone, phone and all");
+    assert_ne!(users[0].id, before.id);
+    until_nothing_is_left(&app).await;
+    assert_eq!(app.simulator.wa_users().len(), 1);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_id_of_an_erased_tenant_opens_nothing_of_it_at_the_server() {
+    the_id_of_an_erased_tenant_opens_nothing_of_it(Maker::Server).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_id_of_an_erased_tenant_opens_nothing_of_it_through_the_gateway() {
+    the_id_of_an_erased_tenant_opens_nothing_of_it(Maker::Gateway).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_is_being_made_does_not_bring_its_erased_tenant_back() {
+    let app = TestApp::with(Wishes {
+        maker: Maker::Server,
+        ..Wishes::default()
+    })
+    .await;
+    let root = root(&app).await;
+    app.bare_tenant("desa-satu").await;
+    let mut slow = FaultSpec::on_path("/wa/admin/users", FaultKind::Delay { ms: 4_000 }).times(1);
+    slow.method = Some("POST".to_owned());
+    app.simulator.add_fault(slow).unwrap();
+    let (made, ()) = tokio::join!(make_session(&app, "desa-satu"), async {
+        eventually("it is intended", || async {
+            (app.count("session_intents").await == 1).then_some(())
+        })
+        .await;
+        erase_at(&app, &root, "desa-satu").await;
+    });
+    assert_ne!(made.status, 200, "{}", made.text);
+    assert_eq!(app.count("tenants").await, 0);
+    assert_eq!(app.count("accounts").await, 0);
+    until_nothing_is_left(&app).await;
+    assert_eq!(app.simulator.wa_users().len(), 0);
+    app.finish().await;
+}

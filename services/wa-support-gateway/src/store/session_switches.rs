@@ -181,7 +181,7 @@ pub(crate) async fn overdue(
 ) -> Result<Vec<Swept>, DatabaseError> {
     let rows = diesel::sql_query(
         "SELECT tenant_id, session AS id FROM session_switches \
-         WHERE off_next_try_at IS NOT NULL AND off_since < now() - $1 * interval '1 second' \
+         WHERE off_next_try_at > now() AND off_since < now() - $1 * interval '1 second' \
          ORDER BY off_since LIMIT $2",
     )
     .bind::<Double, _>(after.as_secs_f64())
@@ -191,7 +191,7 @@ pub(crate) async fn overdue(
     session_sweep::swept(tx, rows)
 }
 
-/// The session is not to be taken off any more, if it has been to be for longer than this. False: it has not.
+/// The session is not to be taken off any more, if it has been to be for longer than this and was tried just now. False: it has not.
 pub(crate) async fn give_up(
     tx: &mut TenantTransaction,
     session: Uuid,
@@ -199,7 +199,8 @@ pub(crate) async fn give_up(
 ) -> Result<bool, DatabaseError> {
     let given_up = diesel::sql_query(
         "UPDATE session_switches SET off_since = NULL, off_next_try_at = NULL \
-         WHERE tenant_id = $1 AND session = $2 AND off_since < now() - $3 * interval '1 second'",
+         WHERE tenant_id = $1 AND session = $2 AND off_next_try_at > now() \
+             AND off_since < now() - $3 * interval '1 second'",
     )
     .bind::<Text, _>(tx.scope().tenant().as_str().to_owned())
     .bind::<SqlUuid, _>(session)

@@ -4,6 +4,8 @@ mod answer;
 mod card;
 mod request;
 
+use std::time::{Duration, Instant};
+
 use domain::message::{MediaId, MediaKind, MessageKind};
 use domain::text::Text;
 use futures_util::FutureExt as _;
@@ -26,6 +28,9 @@ pub use card::contact;
 use answer::{judge, not_uploaded, retry};
 use request::Unsayable;
 
+/// A file that was put up for a message is Meta's to find for so long at least.
+const FRESH: Duration = Duration::from_mins(10);
+
 /// Sends through one endpoint. Cheap to clone; one per endpoint, for its connections and uploads are shared.
 #[derive(Debug, Clone)]
 pub struct GraphSender {
@@ -37,8 +42,8 @@ pub struct GraphSender {
 /// A file that is up.
 struct Up {
     id: MediaId,
-    /// Meta took an earlier message with it.
-    was_taken: bool,
+    /// Meta may have dropped it since: it was put up for an earlier message, or long ago.
+    may_be_gone: bool,
     slot: Slot,
 }
 
@@ -108,8 +113,8 @@ impl GraphSender {
                 detail,
             } => {
                 self.uploads.forget(&up.id);
-                if up.was_taken {
-                    // Perhaps it is gone from Meta's servers: the next try puts it up anew.
+                if up.may_be_gone {
+                    // The next try puts it up anew.
                     retry(RetryReason::UploadFailed, detail)
                 } else {
                     SendOutcome::Rejected { reason, detail }
@@ -128,9 +133,8 @@ impl GraphSender {
         let Some(credentials) = NumberCredentials::parse(token) else {
             return Ok(());
         };
-        // What can never be sent is told when it is sent, which makes no call either.
-        if request::check(message).is_err() {
-            return Ok(());
+        if let Err(Unsayable { reason, detail }) = request::check(message) {
+            return Err(SendOutcome::Rejected { reason, detail });
         }
         self.put_up(&credentials, message).await.map(|_| ())
     }
@@ -165,13 +169,14 @@ impl GraphSender {
             None => Held {
                 media: self.media.upload(credentials, file).await.map_err(not_uploaded)?,
                 was_taken: false,
+                since: Instant::now(),
             },
         };
         *held = Some(now.clone());
         drop(held);
         Ok(Some(Up {
             id: now.media.id().clone(),
-            was_taken: now.was_taken,
+            may_be_gone: now.was_taken || now.since.elapsed() > FRESH,
             slot,
         }))
     }

@@ -119,6 +119,7 @@ impl Sessions {
             Intended::Existing => return Ok((account, Created::Existing)),
             Intended::Make(intent) => intent,
         };
+        self.clear_predecessors(work, &intent, actor).await?;
         let made = match intent.via {
             SessionVia::Gateway => self.make_at_gateway(work, &intent).await?,
             SessionVia::Server => {
@@ -406,6 +407,10 @@ impl Sessions {
         actor: &Actor,
     ) -> Result<Created, SessionError> {
         let mut tx = work.transaction("complete session").await?;
+        // Its tenant was erased meanwhile, and the intent taken over by whoever takes back what it left.
+        if !session_intent::delete(&mut tx, intent.account).await? {
+            return Err(SessionError::Busy);
+        }
         let session_id = made.session_id.clone();
         let registered = if intent.endpoint.provider == Provider::Gowa {
             self.register_device(&mut tx, work.scope(), intent, made).await?;
@@ -426,7 +431,6 @@ impl Sessions {
             Some(register_in(&mut tx, &self.keys, &place, &new).await?)
         };
         session::set_via(&mut tx, intent.account, intent.via).await?;
-        session_intent::delete(&mut tx, intent.account).await?;
         let mut act = actor.act("session.create", Some(intent.name.clone()));
         act.detail = Some(format!("via {}", intent.via.as_str()));
         audit::note(&mut tx, &act).await?;

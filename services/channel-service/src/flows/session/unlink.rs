@@ -16,9 +16,10 @@ use uuid::Uuid;
 use whatsapp::credentials::SessionToken;
 use whatsapp::genfity::CallError;
 
+use super::create::Intent;
 use super::delete::Outside;
 use super::take_back::{Begun, sweeper};
-use super::work::Work;
+use super::work::{LEASE, Work};
 use super::{SessionError, Sessions};
 use crate::flows::tenant::Actor;
 use crate::flows::tenant_config::place_of;
@@ -228,6 +229,26 @@ impl Sessions {
         Ok(Unlinking::Later { away })
     }
 
+    /// What an erased tenant of the same id left under the name of a session that is to be made goes first: the new tenant's
+    /// would be taken for it, with the phone that is still linked to it.
+    pub(super) async fn clear_predecessors(
+        &self,
+        work: &Work<'_>,
+        intent: &Intent,
+        actor: &Actor,
+    ) -> Result<(), SessionError> {
+        let mut tx = work.transaction("look for sessions of an erased tenant").await?;
+        let left =
+            session_to_unlink::of_predecessor(&mut tx, intent.endpoint.name.as_str(), &intent.name).await?;
+        tx.commit().await?;
+        for row in left {
+            work.go_on().await?;
+            self.remove_left(work, &row).await?;
+            self.end_unlinking(work, &row, "unlinked", actor).await?;
+        }
+        Ok(())
+    }
+
     /// The key for it goes with the last session that was to be unlinked.
     async fn end_unlinking(
         &self,
@@ -286,7 +307,8 @@ pub(in crate::flows) async fn leave_all(
     let mut left = 0;
     for known in session_intent::list(tx).await? {
         let row = account::find(tx, known.account()).await?;
-        leave_intent(tx, keys, &known, &row, None, Duration::ZERO).await?;
+        // Whoever is making it may still be at it.
+        leave_intent(tx, keys, &known, &row, None, 2 * LEASE).await?;
         session_intent::delete(tx, known.account()).await?;
         left += 1;
     }

@@ -10,7 +10,7 @@ use super::{SessionError, Sessions};
 use crate::store::session_lease;
 
 /// Longer than any one call to the outside, so that whoever waits for an answer still has the lease when it comes.
-const LEASE: Duration = Duration::from_secs(60);
+pub(super) const LEASE: Duration = Duration::from_secs(60);
 /// How long one waits for somebody else to finish.
 const PATIENCE: Duration = Duration::from_secs(50);
 /// How long the first wait is, and the longest.

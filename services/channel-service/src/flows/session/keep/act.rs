@@ -128,8 +128,11 @@ impl Keeper {
                 begun = Instant::now();
                 Ok(self.connect(way).await)
             })
-            .await?;
-        let called = match done {
+            .await;
+        if done.is_err() && !taken_off {
+            self.give_turn_back(way, &turn).await?;
+        }
+        let called = match done? {
             Done::Called(called) => called,
             not_done => {
                 self.give_turn_back(way, &turn).await?;
