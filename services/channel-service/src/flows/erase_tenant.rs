@@ -3,7 +3,7 @@
 //! The row in `tenants` goes last, so that an erasure that was interrupted can be begun again. Rows go in small batches:
 //! nobody else waits for them. The names of its files stay until the files are gone: where the object store is away, or is
 //! not at hand, the sweep of files deletes both. Its sessions are unlinked where they are by the sweep that does it for tenants
-//! that moved: until then, and for a week at most, their names and sealed tokens stay. What is on its way at the broker is read by consumers that find no tenant any more.
+//! that moved: until then, and for a week or little more, their names and sealed tokens stay. What is on its way at the broker is read by consumers that find no tenant any more.
 
 use cache::RedisLink;
 use database::{Database, DatabaseError};

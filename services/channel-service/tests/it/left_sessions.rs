@@ -276,6 +276,8 @@ async fn one_try_is_enough_at_an_endpoint_that_is_away_and_others_go_on() {
 async fn after_a_week_it_is_given_up_aloud() {
     let (app, second) = two_endpoints(Wishes::default()).await;
     app.tenant("desa-satu").await;
+    app.run_sql("UPDATE tenants SET created_at = now() - interval '1 year'")
+        .await;
     let root = root(&app).await;
     app.run_sql("UPDATE accounts SET endpoint = 'Gone'").await;
     assign(&app, &root, "desa-satu", json!({"endpoint_name": "Secondary"})).await;

@@ -187,8 +187,8 @@ async fn a_lone_chat_under_a_hidden_id_is_found_again_under_the_number() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_waits_to_be_sent_keeps_its_order_and_goes_to_the_number() {
     let app = TestApp::with(Wishes {
-        retry_first_ms: "1500",
-        retry_cap_ms: "1500",
+        retry_first_ms: "60000",
+        retry_cap_ms: "60000",
         ..Wishes::default()
     })
     .await;
@@ -215,6 +215,7 @@ async fn what_waits_to_be_sent_keeps_its_order_and_goes_to_the_number() {
         .values("SELECT DISTINCT lane AS value FROM lane_tasks WHERE lane NOT LIKE 'ai:%'")
         .await;
     assert_eq!(lanes.len(), 1, "{lanes:?}");
+    app.run_sql("UPDATE lanes SET ready_at = now()").await;
     app.until_status("empat", "sent").await;
     assert_eq!(app.texts_on(RARA), ["satu", "dua", "tiga", "empat"]);
     assert!(
