@@ -113,6 +113,7 @@ async fn a_chat_that_waits_delays_no_other() {
 async fn a_slow_send_keeps_its_lease_and_delays_no_other_chat() {
     let app = TestApp::with(Wishes {
         settings: &[("LANE_LEASE_MS", "3000")],
+        message_timeout_ms: "30000",
         ..Wishes::default()
     })
     .await;
