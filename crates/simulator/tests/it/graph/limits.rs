@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{NUMBER, PERSON, WABA, get, number, send, text_to};
@@ -43,6 +45,7 @@ async fn a_pair_has_a_burst_and_other_people_are_spared() {
     assert_eq!(refused.json["error"]["error_subcode"], 2_494_055);
     assert_eq!(send(&simulator, text_to("628110000002")).await.status, 200);
     simulator.configure_graph(|settings| settings.pair_refill_ms = 1);
+    tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(send(&simulator, text_to(PERSON)).await.status, 200);
 }
 
