@@ -133,6 +133,10 @@ where
         E: Send + Sync + 'static,
         F: Future<Output = Result<Option<V>, E>>,
     {
+        // Most of all calls end here.
+        if let Some(value) = self.at_hand(key).await {
+            return Ok(Some(value));
+        }
         let through = async {
             let shared = self.shared(key).await;
             if let Shared::Copy(shared) = shared {
