@@ -485,14 +485,15 @@ async fn the_id_of_an_erased_tenant_opens_nothing_of_it_through_the_gateway() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_is_being_made_does_not_bring_its_erased_tenant_back() {
     let app = TestApp::with(Wishes {
-        maker: Maker::Server,
+        maker: Maker::Gateway,
         ..Wishes::default()
     })
     .await;
     let root = root(&app).await;
     app.bare_tenant("desa-satu").await;
-    let mut slow = FaultSpec::on_path("/wa/admin/users", FaultKind::Delay { ms: 4_000 }).times(1);
-    slow.method = Some("POST".to_owned());
+    // What it looks at before it makes one: the erasure is over then, and whoever makes it goes on.
+    let mut slow = FaultSpec::on_path("/support/v1/sessions", FaultKind::Delay { ms: 4_000 }).times(1);
+    slow.method = Some("GET".to_owned());
     app.simulator.add_fault(slow).unwrap();
     let (made, ()) = tokio::join!(make_session(&app, "desa-satu"), async {
         eventually("it is intended", || async {
