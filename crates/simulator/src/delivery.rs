@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::faults::FaultTarget;
-use crate::hub::{Hub, Moment, lock, milliseconds};
+use crate::hub::{Hub, Moment, body_start, chain, lock, milliseconds};
 
 /// A webhook as it is posted, the same bytes at every attempt.
 pub(crate) trait Webhook: Send + Sync + 'static {
@@ -25,7 +25,7 @@ pub(crate) trait Webhook: Send + Sync + 'static {
     fn post(&self, hub: &Hub) -> impl Future<Output = Result<(u16, String), String>> + Send;
 
     /// Writes an attempt down.
-    fn note(&self, hub: &Hub, attempt: Attempt);
+    fn note(&self, hub: &Arc<Hub>, attempt: Attempt);
 }
 
 /// One attempt.
@@ -42,13 +42,15 @@ pub(crate) struct Attempt {
     pub(crate) duration_ms: u64,
 }
 
-/// Delivers it with everything that faults add to it.
-pub(crate) async fn deliver<W: Webhook>(hub: &Arc<Hub>, webhook: &Arc<W>) {
+/// Delivers it with everything that faults add to it. False: the schedule ended before it was accepted, whatever became of
+/// its duplicates.
+pub(crate) async fn deliver<W: Webhook>(hub: &Arc<Hub>, webhook: &Arc<W>) -> bool {
     let copies = start_copies(hub, webhook).await;
-    with_retries(hub, webhook.as_ref(), 0).await;
+    let accepted = with_retries(hub, webhook.as_ref(), 0).await;
     for copy in copies {
         with_retries(hub, webhook.as_ref(), copy).await;
     }
+    accepted
 }
 
 /// Delivers it until it is accepted, however often that takes. For streams, which must not lose their place.
@@ -68,20 +70,31 @@ pub(crate) async fn deliver_until_accepted<W: Webhook>(hub: &Arc<Hub>, webhook: 
 pub(crate) fn copies_at_once<W: Webhook>(hub: &Arc<Hub>, webhook: &Arc<W>, copies: u32) {
     for copy in 1..=copies {
         let (shared, webhook) = (Arc::clone(hub), Arc::clone(webhook));
-        hub.spawn(async move { with_retries(&shared, webhook.as_ref(), copy).await });
+        hub.spawn(async move {
+            with_retries(&shared, webhook.as_ref(), copy).await;
+        });
     }
 }
 
-/// Posts it as often as the schedule says.
-pub(crate) async fn with_retries<W: Webhook>(hub: &Arc<Hub>, webhook: &W, copy: u32) {
+/// Sends a request: the status and the beginning of the answer, or what broke.
+pub(crate) async fn answer_to(request: reqwest::RequestBuilder) -> Result<(u16, String), String> {
+    let response = request.send().await.map_err(|error| chain(&error))?;
+    let status = response.status().as_u16();
+    let start = body_start(response).await.map_err(|error| chain(&error))?;
+    Ok((status, start))
+}
+
+/// Posts it as often as the schedule says. False: it was not accepted.
+pub(crate) async fn with_retries<W: Webhook>(hub: &Arc<Hub>, webhook: &W, copy: u32) -> bool {
     let mut attempt: u32 = 1;
     while !attempt_once(hub, webhook, attempt, copy).await {
         let Some(pause) = W::pauses(hub).get(attempt as usize - 1).copied() else {
-            return;
+            return false;
         };
         tokio::time::sleep(Duration::from_millis(pause)).await;
         attempt += 1;
     }
+    true
 }
 
 /// Holds it back if it is to be reordered and starts the duplicates that run beside it. What comes back are the duplicates

@@ -1,7 +1,6 @@
 //! Outgoing webhooks: signed, five seconds, one attempt, and a failed message if it fails (contract 2.2 to 2.6).
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use chrono::Utc;
 use serde_json::Value;
@@ -10,8 +9,9 @@ use uuid::Uuid;
 use super::messages;
 use super::payload;
 use super::state::{ChatwootDelivery, ChatwootState, ConversationView, MessageView};
+use crate::delivery::{self, Attempt, Webhook, answer_to};
 use crate::faults::FaultTarget;
-use crate::hub::{Hub, body_start, chain, lock, milliseconds};
+use crate::hub::{Hub, lock};
 use crate::signature::{chatwoot_signature, escape_html_in_json};
 
 /// One webhook on its way to one receiver.
@@ -104,76 +104,59 @@ pub(super) fn send(hub: &Arc<Hub>, outgoing: Outgoing) {
 
 /// Delivers with everything that faults add to it. True if the webhook itself was accepted.
 pub(super) async fn deliver(hub: &Arc<Hub>, outgoing: Outgoing) -> bool {
-    let fate = lock(&hub.faults).for_event(FaultTarget::ChatwootWebhook);
-    if !fate.hold.is_zero() {
-        tokio::time::sleep(fate.hold).await;
-    }
-    let outgoing = Arc::new(outgoing);
-    if fate.concurrent {
-        for copy in 1..=fate.copies {
-            let (shared, outgoing) = (Arc::clone(hub), Arc::clone(&outgoing));
-            hub.spawn(async move {
-                attempt(&shared, &outgoing, copy).await;
-            });
-        }
-    }
-    let accepted = attempt(hub, &outgoing, 0).await;
-    if !fate.concurrent {
-        for copy in 1..=fate.copies {
-            attempt(hub, &outgoing, copy).await;
-        }
-    }
-    accepted
+    delivery::deliver(hub, &Arc::new(outgoing)).await
 }
 
-async fn attempt(hub: &Arc<Hub>, outgoing: &Outgoing, copy: u32) -> bool {
-    let fate = lock(&hub.faults).for_attempt(FaultTarget::ChatwootWebhook);
-    if !fate.delay.is_zero() {
-        tokio::time::sleep(fate.delay).await;
+impl Webhook for Outgoing {
+    const TARGET: FaultTarget = FaultTarget::ChatwootWebhook;
+
+    /// One attempt and no more.
+    fn pauses(_hub: &Hub) -> Vec<u64> {
+        Vec::new()
     }
-    let started = Instant::now();
-    let outcome = if fate.cut {
-        Err("cut on purpose, nothing was sent".to_owned())
-    } else {
-        let answered = post(hub, outgoing).await;
-        if fate.lose_answer {
-            Err("sent, answer lost on purpose".to_owned())
-        } else {
-            answered
+
+    async fn post(&self, hub: &Hub) -> Result<(u16, String), String> {
+        let timestamp = Utc::now().timestamp().to_string();
+        let signature = chatwoot_signature(&self.secret, &timestamp, self.body.as_bytes());
+        let request = hub
+            .chatwoot_client
+            .post(&self.url)
+            .header("content-type", "application/json")
+            .header("accept", "application/json")
+            .header("x-chatwoot-delivery", &self.delivery_id)
+            .header("x-chatwoot-timestamp", &timestamp)
+            .header("x-chatwoot-signature", signature)
+            .body(self.body.clone());
+        answer_to(request).await
+    }
+
+    fn note(&self, hub: &Arc<Hub>, attempt: Attempt) {
+        let failure = match attempt.status {
+            Some(status) if Self::is_accepted(status) => None,
+            Some(status) => Some(format!("{status} from {}", self.url)),
+            None => Some(attempt.error.clone().unwrap_or_default()),
+        };
+        let mut state = lock(&hub.chatwoot);
+        state.deliveries.push(|seq| ChatwootDelivery {
+            seq,
+            moment: attempt.moment,
+            delivery_id: self.delivery_id.clone(),
+            account_id: self.account_id,
+            inbox_id: self.inbox_id,
+            target: self.target.to_owned(),
+            event: self.event.clone(),
+            conversation_id: self.conversation_id,
+            message_id: self.message_id,
+            copy: attempt.copy,
+            status: attempt.status,
+            error: attempt.error,
+            duration_ms: attempt.duration_ms,
+            response: attempt.response,
+        });
+        if let Some(failure) = failure {
+            mark_failed(hub, &mut state, self, &failure);
         }
-    };
-    let duration_ms = milliseconds(started);
-    let moment = hub.now();
-    let (status, error, response) = match outcome {
-        Ok((status, response)) => (Some(status), None, response),
-        Err(error) => (None, Some(error), String::new()),
-    };
-    let accepted = status.is_some_and(|status| (200..300).contains(&status));
-    let failure = match (status, &error) {
-        (Some(status), _) => format!("{status} from {}", outgoing.url),
-        (None, error) => error.clone().unwrap_or_default(),
-    };
-    let mut state = lock(&hub.chatwoot);
-    state.deliveries.push(|seq| ChatwootDelivery {
-        seq,
-        moment,
-        delivery_id: outgoing.delivery_id.clone(),
-        account_id: outgoing.account_id,
-        inbox_id: outgoing.inbox_id,
-        target: outgoing.target.to_owned(),
-        event: outgoing.event.clone(),
-        conversation_id: outgoing.conversation_id,
-        message_id: outgoing.message_id,
-        copy,
-        status,
-        error,
-        duration_ms,
-        response,
-    });
-    if !accepted {
-        mark_failed(hub, &mut state, outgoing, &failure);
     }
-    accepted
 }
 
 /// Only the API inbox's webhook, and only for message events (2.6). The change raises `message_updated` in its turn.
@@ -191,24 +174,4 @@ fn mark_failed(hub: &Arc<Hub>, state: &mut ChatwootState, outgoing: &Outgoing, e
     };
     let failed = messages::with_status(message, "failed", Some(error.to_owned()));
     messages::store_update(hub, state, failed);
-}
-
-async fn post(hub: &Hub, outgoing: &Outgoing) -> Result<(u16, String), String> {
-    let timestamp = Utc::now().timestamp().to_string();
-    let signature = chatwoot_signature(&outgoing.secret, &timestamp, outgoing.body.as_bytes());
-    let response = hub
-        .chatwoot_client
-        .post(&outgoing.url)
-        .header("content-type", "application/json")
-        .header("accept", "application/json")
-        .header("x-chatwoot-delivery", &outgoing.delivery_id)
-        .header("x-chatwoot-timestamp", &timestamp)
-        .header("x-chatwoot-signature", signature)
-        .body(outgoing.body.clone())
-        .send()
-        .await
-        .map_err(|error| chain(&error))?;
-    let status = response.status().as_u16();
-    let start = body_start(response).await.map_err(|error| chain(&error))?;
-    Ok((status, start))
 }

@@ -7,9 +7,9 @@ use chrono::{SecondsFormat, Utc};
 use serde_json::{Value, json};
 
 use super::state::{GowaDelivery, GowaDevice, GowaState, bare};
-use crate::delivery::{Attempt, Webhook, deliver};
+use crate::delivery::{Attempt, Webhook, answer_to, deliver};
 use crate::faults::FaultTarget;
-use crate::hub::{Hub, body_start, chain, lock};
+use crate::hub::{Hub, lock};
 use crate::signature::hmac_sha256_hex;
 
 /// What happened.
@@ -39,7 +39,9 @@ pub(super) fn emit(hub: &Arc<Hub>, state: &mut GowaState, device: &GowaDevice, e
         return;
     };
     let shared = Arc::clone(hub);
-    hub.spawn(async move { deliver(&shared, &Arc::new(outgoing)).await });
+    hub.spawn(async move {
+        deliver(&shared, &Arc::new(outgoing)).await;
+    });
 }
 
 /// The event as it would be posted; nothing if nobody is to get it. A device's own webhook replaces the one for all.
@@ -98,22 +100,17 @@ impl Webhook for Outgoing {
     }
 
     async fn post(&self, hub: &Hub) -> Result<(u16, String), String> {
-        let response = hub
+        let request = hub
             .wa_client
             .post(&self.url)
             .timeout(Duration::from_secs(10))
             .header("content-type", "application/json")
             .header("x-hub-signature-256", &self.signature)
-            .body(self.body.clone())
-            .send()
-            .await
-            .map_err(|error| chain(&error))?;
-        let status = response.status().as_u16();
-        let start = body_start(response).await.map_err(|error| chain(&error))?;
-        Ok((status, start))
+            .body(self.body.clone());
+        answer_to(request).await
     }
 
-    fn note(&self, hub: &Hub, attempt: Attempt) {
+    fn note(&self, hub: &Arc<Hub>, attempt: Attempt) {
         lock(&hub.gowa).deliveries.push(|seq| GowaDelivery {
             seq,
             moment: attempt.moment,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::state::{GraphCallback, GraphDelivery, GraphState, GraphVerification};
-use crate::delivery::{Attempt, Webhook, copies_at_once, deliver, with_retries};
+use crate::delivery::{Attempt, Webhook, answer_to, copies_at_once, deliver, with_retries};
 use crate::faults::FaultTarget;
 use crate::hub::{Hub, body_start, chain, lock};
 use crate::signature::hmac_sha256_hex;
@@ -98,7 +98,9 @@ fn post_text(
     });
     state.keep(Arc::clone(&outgoing));
     let shared = Arc::clone(hub);
-    hub.spawn(async move { deliver(&shared, &outgoing).await });
+    hub.spawn(async move {
+        deliver(&shared, &outgoing).await;
+    });
     state.events
 }
 
@@ -239,23 +241,18 @@ impl Webhook for Outgoing {
     async fn post(&self, hub: &Hub) -> Result<(u16, String), String> {
         let timeout = Duration::from_millis(lock(&hub.graph).settings.webhook_timeout_ms);
         // Meta follows no redirects, and neither does this client.
-        let response = hub
+        let request = hub
             .chatwoot_client
             .post(&self.url)
             .timeout(timeout)
             .header("content-type", "application/json")
             .header("user-agent", "facebookexternalua")
             .header("x-hub-signature-256", &self.signature)
-            .body(self.body.clone())
-            .send()
-            .await
-            .map_err(|error| chain(&error))?;
-        let status = response.status().as_u16();
-        let start = body_start(response).await.map_err(|error| chain(&error))?;
-        Ok((status, start))
+            .body(self.body.clone());
+        answer_to(request).await
     }
 
-    fn note(&self, hub: &Hub, attempt: Attempt) {
+    fn note(&self, hub: &Arc<Hub>, attempt: Attempt) {
         lock(&hub.graph).deliveries.push(|seq| GraphDelivery {
             seq,
             moment: attempt.moment,

@@ -6,9 +6,9 @@ use serde_json::{Map, Value};
 
 use super::events;
 use super::state::{DeliveryAttempt, WaState, WebhookFormat};
-use crate::delivery::{Attempt, Webhook, deliver};
+use crate::delivery::{Attempt, Webhook, answer_to, deliver};
 use crate::faults::FaultTarget;
-use crate::hub::{Hub, body_start, chain, lock};
+use crate::hub::{Hub, lock};
 use crate::signature::{escape_html_in_json, hmac_sha256_hex};
 
 /// An event as it will be posted, the same bytes at every attempt.
@@ -45,7 +45,9 @@ pub(super) fn emit(
 /// Delivers in the background, with the retry schedule.
 pub(super) fn send(hub: &Arc<Hub>, outgoing: Outgoing) {
     let shared = Arc::clone(hub);
-    hub.spawn(async move { deliver(&shared, &Arc::new(outgoing)).await });
+    hub.spawn(async move {
+        deliver(&shared, &Arc::new(outgoing)).await;
+    });
 }
 
 /// The event as it would be posted; nothing if the user is not subscribed, has no webhook, has no cache entry, or is deaf.
@@ -121,13 +123,10 @@ impl Webhook for Outgoing {
         if let Some(signature) = &self.signature {
             request = request.header("x-hmac-signature", signature);
         }
-        let response = request.send().await.map_err(|error| chain(&error))?;
-        let status = response.status().as_u16();
-        let start = body_start(response).await.map_err(|error| chain(&error))?;
-        Ok((status, start))
+        answer_to(request).await
     }
 
-    fn note(&self, hub: &Hub, attempt: Attempt) {
+    fn note(&self, hub: &Arc<Hub>, attempt: Attempt) {
         lock(&hub.wa).deliveries.push(|seq| DeliveryAttempt {
             seq,
             moment: attempt.moment,
