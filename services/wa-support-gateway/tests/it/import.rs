@@ -4,10 +4,10 @@ use diesel::sql_types::Text;
 use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use test_support::{ENCRYPTION_KEYS, TestProcessDatabase, eventually, redis_url, unique_prefix};
+use test_support::{ENCRYPTION_KEYS, TestProcessDatabase, eventually};
 
 use crate::process::{Process, stdout, terminate};
-use crate::support::{ADMIN_TOKEN, FakeWaServer};
+use crate::support::FakeWaServer;
 
 /// The original's tables, as its ORM makes them.
 pub(crate) const TABLES: &str = "
@@ -118,24 +118,7 @@ async fn customers_keep_their_keys_and_sessions_and_everything_else_is_told() {
         .batch_execute(&rows(&hex::encode(Sha256::digest(key))))
         .await
         .unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let process = Process {
-        variables: vec![
-            ("HOST", "127.0.0.1".to_owned()),
-            ("PORT", port.to_string()),
-            ("DATABASE_URL", database.service_url("wa_support")),
-            ("MIGRATE_DATABASE_URL", database.admin_url()),
-            ("WA_SERVER_URL", wa.url()),
-            ("WA_ADMIN_TOKEN", ADMIN_TOKEN.to_owned()),
-            ("REDIS_URL", redis_url()),
-            ("REDIS_PREFIX", unique_prefix("wa-support")),
-            ("ENCRYPTION_KEYS", ENCRYPTION_KEYS.to_owned()),
-        ],
-    };
+    let (process, port) = Process::serving(&database, &wa);
     stdout(&process.run(&["migrate"]).await);
     let from = database.admin_url();
     let import = async |more: &[&str]| -> Value {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use test_support::{ENCRYPTION_KEYS, TestProcessDatabase, eventually};
 use tokio::io::AsyncReadExt as _;
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 
 use crate::support::{ADMIN_TOKEN, FakeWaServer, Fault, new_owner};
 
@@ -15,6 +16,30 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    /// The service in this database, in front of this WA server; and its port.
+    pub(crate) fn serving(database: &TestProcessDatabase, wa: &FakeWaServer) -> (Self, u16) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let variables = vec![
+            ("HOST", "127.0.0.1".to_owned()),
+            ("PORT", port.to_string()),
+            ("DATABASE_URL", database.service_url("wa_support")),
+            ("MIGRATE_DATABASE_URL", database.admin_url()),
+            ("WA_SERVER_URL", wa.url()),
+            ("WA_ADMIN_TOKEN", ADMIN_TOKEN.to_owned()),
+            ("REDIS_URL", test_support::redis_url()),
+            ("REDIS_PREFIX", test_support::unique_prefix("wa-support")),
+            ("ENCRYPTION_KEYS", ENCRYPTION_KEYS.to_owned()),
+        ];
+        (Self { variables }, port)
+    }
+
+    /// The same with another variable.
+    pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.variables.push((name, value.to_owned()));
+        self
+    }
+
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wa-support-gateway"));
         command
@@ -31,6 +56,31 @@ impl Process {
 
     pub(crate) async fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().await.unwrap()
+    }
+
+    /// What it prints, which is JSON.
+    pub(crate) async fn json(&self, arguments: &[&str]) -> Value {
+        let output: Output = self.command(arguments).output().await.unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {errors}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Starts it and waits until it is healthy; with what it logs until its end.
+    pub(crate) async fn serve(&self) -> (Child, JoinHandle<String>) {
+        let mut child = self.command(&["serve"]).spawn().unwrap();
+        let mut errors = child.stderr.take().unwrap();
+        let logs = tokio::spawn(async move {
+            let mut logs = String::new();
+            errors.read_to_string(&mut logs).await.unwrap();
+            logs
+        });
+        eventually("it is healthy", || async {
+            let output = self.command(&["healthcheck"]).output().await.unwrap();
+            output.status.success().then_some(())
+        })
+        .await;
+        (child, logs)
     }
 }
 
@@ -59,26 +109,10 @@ pub(crate) async fn terminate(child: &Child) {
 async fn from_an_empty_database_to_an_orderly_end() {
     test_support::install_crypto_provider();
     let (database, wa) = (TestProcessDatabase::create().await, FakeWaServer::start());
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let process = Process {
-        variables: vec![
-            ("HOST", "127.0.0.1".to_owned()),
-            ("PORT", port.to_string()),
-            ("LOG_LEVEL", "debug".to_owned()),
-            ("DATABASE_URL", database.service_url("wa_support")),
-            ("MIGRATE_DATABASE_URL", database.admin_url()),
-            ("WA_SERVER_URL", wa.url()),
-            ("WA_ADMIN_TOKEN", ADMIN_TOKEN.to_owned()),
-            ("REDIS_URL", test_support::redis_url()),
-            ("REDIS_PREFIX", test_support::unique_prefix("wa-support")),
-            ("ENCRYPTION_KEYS", ENCRYPTION_KEYS.to_owned()),
-            ("METRICS_TOKEN", "metrics-s3cret".to_owned()),
-        ],
-    };
+    let (process, port) = Process::serving(&database, &wa);
+    let process = process
+        .with("LOG_LEVEL", "debug")
+        .with("METRICS_TOKEN", "metrics-s3cret");
     // One JSON object and nothing else: logs go to standard error.
     let migrated: serde_json::Value =
         serde_json::from_str(&stdout(&process.run(&["migrate"]).await)).unwrap();
@@ -237,23 +271,8 @@ async fn from_an_empty_database_to_an_orderly_end() {
 async fn a_customers_calls_leave_no_secret_in_the_log() {
     test_support::install_crypto_provider();
     let (database, wa) = (TestProcessDatabase::create().await, FakeWaServer::start());
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    drop(listener);
-    let process = Process {
-        variables: vec![
-            ("HOST", "127.0.0.1".to_owned()),
-            ("PORT", port.to_string()),
-            ("LOG_LEVEL", "debug".to_owned()),
-            ("DATABASE_URL", database.service_url("wa_support")),
-            ("MIGRATE_DATABASE_URL", database.admin_url()),
-            ("WA_SERVER_URL", wa.url()),
-            ("WA_ADMIN_TOKEN", ADMIN_TOKEN.to_owned()),
-            ("REDIS_URL", test_support::redis_url()),
-            ("REDIS_PREFIX", test_support::unique_prefix("wa-support")),
-            ("ENCRYPTION_KEYS", ENCRYPTION_KEYS.to_owned()),
-        ],
-    };
+    let (process, port) = Process::serving(&database, &wa);
+    let process = process.with("LOG_LEVEL", "debug");
     stdout(&process.run(&["migrate"]).await);
     let (owner, statements) = new_owner("desa-a", 1);
     let mut admin = AsyncPgConnection::establish(&database.admin_url()).await.unwrap();

@@ -5,10 +5,10 @@ use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _, Si
 use runtime::config::{BaseUrl, Setting as _};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
-use test_support::{ENCRYPTION_KEYS, TestProcessDatabase, eventually, unique_prefix};
+use test_support::{TestProcessDatabase, eventually};
 
 use crate::process::{Process, stdout};
-use crate::support::{ADMIN_TOKEN, FakeWaServer, Gateway, Session, Twin};
+use crate::support::{FakeWaServer, Gateway, Session, Twin};
 
 async fn send(gateway: &Gateway, session: &Session, kind: &str, body: &str) {
     let request = gateway
@@ -207,22 +207,7 @@ async fn numbers(database: &TestProcessDatabase) -> [i64; 3] {
 async fn a_killed_process_loses_no_more_than_what_it_had_not_written_down() {
     test_support::install_crypto_provider();
     let (database, wa) = (TestProcessDatabase::create().await, FakeWaServer::start());
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    drop(listener);
-    let process = Process {
-        variables: vec![
-            ("HOST", "127.0.0.1".to_owned()),
-            ("PORT", port.to_string()),
-            ("DATABASE_URL", database.service_url("wa_support")),
-            ("MIGRATE_DATABASE_URL", database.admin_url()),
-            ("WA_SERVER_URL", wa.url()),
-            ("WA_ADMIN_TOKEN", ADMIN_TOKEN.to_owned()),
-            ("REDIS_URL", test_support::redis_url()),
-            ("REDIS_PREFIX", unique_prefix("wa-support")),
-            ("ENCRYPTION_KEYS", ENCRYPTION_KEYS.to_owned()),
-        ],
-    };
+    let (process, port) = Process::serving(&database, &wa);
     stdout(&process.run(&["migrate"]).await);
     let create = ["session", "create", "--customer", "desa-a", "--name", "desa-a"];
     let made: Value = serde_json::from_str(&stdout(&process.run(&create).await)).unwrap();

@@ -1,59 +1,12 @@
 //! A process that is killed in the middle of a delivery, and what operators see of the relay.
 
-use std::process::{Output, Stdio};
-
-use serde_json::Value;
-use test_support::{ENCRYPTION_KEYS, TestProcessDatabase, eventually, unique_prefix};
-use tokio::io::AsyncReadExt as _;
-use tokio::process::{Child, Command};
-use tokio::task::JoinHandle;
+use test_support::{TestProcessDatabase, eventually};
 use whatsapp::credentials::WebhookKey;
 use whatsapp::genfity::sign;
 
 use super::world::{JSON, Receiver};
+use crate::process::Process;
 use crate::support::{ADMIN_TOKEN, FakeWaServer};
-
-struct Process {
-    variables: Vec<(&'static str, String)>,
-}
-
-impl Process {
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_wa-support-gateway"));
-        command
-            .env_clear()
-            .envs(self.variables.iter().cloned())
-            .args(arguments)
-            .kill_on_drop(true)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command
-    }
-
-    async fn json(&self, arguments: &[&str]) -> Value {
-        let output: Output = self.command(arguments).output().await.unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{arguments:?}: {errors}");
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-
-    async fn serve(&self) -> (Child, JoinHandle<String>) {
-        let mut child = self.command(&["serve"]).spawn().unwrap();
-        let mut errors = child.stderr.take().unwrap();
-        let logs = tokio::spawn(async move {
-            let mut logs = String::new();
-            errors.read_to_string(&mut logs).await.unwrap();
-            logs
-        });
-        eventually("it is healthy", || async {
-            let output = self.command(&["healthcheck"]).output().await.unwrap();
-            output.status.success().then_some(())
-        })
-        .await;
-        (child, logs)
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_process_loses_nothing_and_swaps_nothing() {
@@ -63,30 +16,14 @@ async fn a_killed_process_loses_nothing_and_swaps_nothing() {
         FakeWaServer::start(),
         Receiver::start(),
     );
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let process = Process {
-        variables: vec![
-            ("HOST", "127.0.0.1".to_owned()),
-            ("PORT", port.to_string()),
-            ("LOG_LEVEL", "debug".to_owned()),
-            ("DATABASE_URL", database.service_url("wa_support")),
-            ("MIGRATE_DATABASE_URL", database.admin_url()),
-            ("WA_SERVER_URL", wa.url()),
-            ("WA_ADMIN_TOKEN", ADMIN_TOKEN.to_owned()),
-            ("REDIS_URL", test_support::redis_url()),
-            ("REDIS_PREFIX", unique_prefix("wa-support")),
-            ("ENCRYPTION_KEYS", ENCRYPTION_KEYS.to_owned()),
-            ("PUBLIC_GATEWAY_BASE_URL", format!("http://127.0.0.1:{port}")),
-            ("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "127.0.0.1:*".to_owned()),
-            ("HOOK_LEASE_MS", "1000".to_owned()),
-            ("HOOK_RETRY_FIRST_MS", "100".to_owned()),
-            ("HOOK_RETRY_ATTEMPTS", "2".to_owned()),
-        ],
-    };
+    let (process, port) = Process::serving(&database, &wa);
+    let process = process
+        .with("LOG_LEVEL", "debug")
+        .with("PUBLIC_GATEWAY_BASE_URL", &format!("http://127.0.0.1:{port}"))
+        .with("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "127.0.0.1:*")
+        .with("HOOK_LEASE_MS", "1000")
+        .with("HOOK_RETRY_FIRST_MS", "100")
+        .with("HOOK_RETRY_ATTEMPTS", "2");
     process.json(&["migrate"]).await;
     let receiver_url = receiver.url();
     let session = process
