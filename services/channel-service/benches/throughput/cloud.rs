@@ -22,6 +22,7 @@ use tokio_postgres::Client;
 
 use crate::callers::{Call, Connection, call_for, post};
 use crate::measured::Measured;
+use crate::mixed::confirmed;
 use crate::service::{self, Service, Wishes};
 use crate::{straight, tenants};
 
@@ -99,7 +100,7 @@ pub(crate) async fn run(time: Duration) -> Report {
     let mut service = service::start(&database, wishes).await;
 
     let (flow, kinds, slowest_ms, updates_per_second) = steady(&service, time).await;
-    let moved = moved(&admin).await;
+    let moved = confirmed(&admin).await;
     assert!(moved > 0, "reports find their messages");
     println!(
         "  slowest {slowest_ms:.1} ms, {updates_per_second:.0} updates a second, {moved} messages moved"
@@ -357,17 +358,6 @@ async fn write_before(admin: &Client, messages: u64) {
         .batch_execute("ANALYZE chats, messages, accounts, cloud_numbers; CHECKPOINT")
         .await
         .unwrap();
-}
-
-async fn moved(admin: &Client) -> i64 {
-    let row = admin
-        .query_one(
-            "SELECT count(*) FROM messages WHERE direction = 'outbound' AND status IN ('delivered', 'read')",
-            &[],
-        )
-        .await
-        .unwrap();
-    row.get(0)
 }
 
 /// How long it takes in the mean to say whose a number is, where this process has met it a moment ago.

@@ -237,7 +237,8 @@ async fn write_before(admin: &Client, messages: u64) {
         .unwrap();
 }
 
-async fn confirmed(admin: &Client) -> i64 {
+/// Messages of ours that people have received, as far as that is known.
+pub(crate) async fn confirmed(admin: &Client) -> i64 {
     let row = admin
         .query_one(
             "SELECT count(*) FROM messages WHERE direction = 'outbound' AND status IN ('delivered', 'read')",
