@@ -152,6 +152,9 @@ impl World {
                     format!("http://127.0.0.1:{gateway_port}"),
                 ),
                 ("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "127.0.0.1:*".to_owned()),
+                // What is sent is no spam, however fast this machine is.
+                ("PUBLIC_KEY_RATE_LIMIT_MAX_REQUEST", "1000000".to_owned()),
+                ("PUBLIC_KEY_SPAM_MAX_PER_10S", "1000000".to_owned()),
                 ("HOOK_LEASE_MS", "6000".to_owned()),
                 ("HOOK_RETRY_ATTEMPTS", "100".to_owned()),
                 ("HOOK_RETRY_FIRST_MS", "100".to_owned()),
