@@ -25,6 +25,8 @@ use crate::flows::accept_reply::Signals;
 use crate::routes::{health_body, routes};
 use crate::webhooks::book::RouteBook;
 use crate::webhooks::chatwoot::Ingress;
+use crate::webhooks::strangers::Strangers;
+use crate::webhooks::unrouted::Unrouted;
 use crate::workers::events::Events;
 use crate::workers::lanes::Lanes;
 use crate::workers::retention;
@@ -168,6 +170,9 @@ impl Application {
         Ingress {
             tools: self.tools.clone(),
             book: self.book.clone(),
+            unrouted: Unrouted::new(self.tools.db.clone()),
+            strangers: Strangers::default(),
+            proxies: self.settings.storage.router.proxies.clone(),
             forward: None,
             signals: self.signals.clone(),
             body_limit: self.settings.webhook_body_limit,

@@ -14,7 +14,7 @@ use uuid::Uuid;
 pub const DIRECTORY_KIND: &str = "chatwoot_inbox";
 
 /// An inbox as Chatwoot's webhooks name it: ids repeat from installation to installation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InboxKey {
     /// Our name for the Chatwoot server.
     pub installation: String,

@@ -12,6 +12,7 @@ use tenant_isolation::{PlatformTransaction, TenantTransaction};
 use uuid::Uuid;
 
 use super::inboxes::{DIRECTORY_KIND, directory_name};
+use super::unrouted_inboxes;
 
 /// The constraint that holds when a place has a route already, somebody's.
 pub const PLACE_TAKEN: &str = "route_places_place";
@@ -440,6 +441,7 @@ pub async fn put(tx: &mut TenantTransaction, route: &Route) -> Result<Route, Dat
         .map(Route::from)
         .ok_or(DatabaseError::NotFound)?;
     enter_directory(tx, &stored).await?;
+    unrouted_inboxes::routed(tx, &stored.installation, stored.account_id, stored.inbox_id).await?;
     Ok(stored)
 }
 

@@ -244,10 +244,12 @@ impl<'a> Top<'a> {
     }
 
     fn inbox_id(&self, conversation: &Map<String, Value>) -> Option<i64> {
-        let nested = |outer: &str, inner: &str| self.object(outer)?.get(inner).and_then(id);
+        // A number in quotes is taken, as it was by the predecessor; what merely begins like one is not.
+        let inbox = |value: &Value| id(value).or_else(|| digits(value));
+        let nested = |outer: &str, key: &str| self.object(outer)?.get(key).and_then(inbox);
         nested("inbox", "id")
-            .or_else(|| self.id("inbox_id"))
-            .or_else(|| conversation.get("inbox_id").and_then(id))
+            .or_else(|| inbox(&self.value("inbox_id")?))
+            .or_else(|| conversation.get("inbox_id").and_then(inbox))
             .or_else(|| nested("contact_inbox", "inbox_id"))
             .or_else(|| nested("current_conversation", "inbox_id"))
     }
@@ -279,4 +281,10 @@ fn is_json(body: &[u8]) -> bool {
 /// Ids are whole positive numbers and nothing that merely begins like one.
 fn id(value: &Value) -> Option<i64> {
     value.as_i64().filter(|id| *id > 0)
+}
+
+fn digits(value: &Value) -> Option<i64> {
+    let text = value.as_str()?;
+    let all_digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    all_digits.then(|| text.parse().ok().filter(|id| *id > 0))?
 }

@@ -75,6 +75,10 @@ async fn without_any_where_a_tenant_sees_only_its_own_rows() {
         )
         .await;
 
+    world
+        .sql("INSERT INTO installations VALUES ('desa-a', 'default', 1, 'https://chat.example', 'x')")
+        .await;
+
     #[derive(diesel::QueryableByName)]
     struct Count {
         #[diesel(sql_type = diesel::sql_types::BigInt)]
@@ -82,6 +86,8 @@ async fn without_any_where_a_tenant_sees_only_its_own_rows() {
     }
     for table in [
         "inboxes",
+        "routes",
+        "installations",
         "contacts",
         "message_links",
         "agent_messages",
