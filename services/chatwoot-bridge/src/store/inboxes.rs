@@ -119,7 +119,7 @@ const COLUMNS: &str = "id, installation, chatwoot_url, chatwoot_account_id, chat
 /// [`DatabaseError`].
 pub async fn find(tx: &mut TenantTransaction, id: Uuid) -> Result<Option<Inbox>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let rows: Vec<Inbox> = diesel::sql_query(format!(
+    let rows: Vec<Inbox> = database::sql(format!(
         "SELECT {COLUMNS} FROM inboxes WHERE tenant_id = $1 AND id = $2"
     ))
     .bind::<Text, _>(tenant)
@@ -139,7 +139,7 @@ pub async fn find_by_account(
 ) -> Result<Option<Inbox>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
     let query = format!("SELECT {COLUMNS} FROM inboxes WHERE tenant_id = $1 AND account_id = $2");
-    let rows: Vec<Inbox> = diesel::sql_query(query)
+    let rows: Vec<Inbox> = database::sql(query)
         .bind::<Text, _>(tenant)
         .bind::<SqlUuid, _>(account.as_uuid())
         .load(tx.connection())
@@ -153,7 +153,7 @@ pub async fn find_by_account(
 /// [`DatabaseError::Conflict`] when the account has an inbox with another id.
 pub async fn put(tx: &mut TenantTransaction, inbox: &Inbox) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO inboxes (tenant_id, id, installation, chatwoot_url, chatwoot_account_id, chatwoot_inbox_id, \
              account_id, api_token_sealed, webhook_secrets_sealed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
          ON CONFLICT (tenant_id, id) DO UPDATE SET api_token_sealed = excluded.api_token_sealed, \
@@ -179,13 +179,13 @@ pub async fn put(tx: &mut TenantTransaction, inbox: &Inbox) -> Result<(), Databa
 /// [`DatabaseError`].
 pub async fn remove(tx: &mut TenantTransaction, id: Uuid) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    diesel::sql_query("DELETE FROM tenant_directory WHERE tenant_id = $1 AND kind = $2 AND subject_id = $3")
+    database::sql("DELETE FROM tenant_directory WHERE tenant_id = $1 AND kind = $2 AND subject_id = $3")
         .bind::<Text, _>(&tenant)
         .bind::<Text, _>(DIRECTORY_KIND)
         .bind::<SqlUuid, _>(id)
         .execute(tx.connection())
         .await?;
-    diesel::sql_query("DELETE FROM inboxes WHERE tenant_id = $1 AND id = $2")
+    database::sql("DELETE FROM inboxes WHERE tenant_id = $1 AND id = $2")
         .bind::<Text, _>(&tenant)
         .bind::<SqlUuid, _>(id)
         .execute(tx.connection())
@@ -199,7 +199,7 @@ pub async fn remove(tx: &mut TenantTransaction, id: Uuid) -> Result<(), Database
 /// [`DatabaseError`].
 pub async fn lock_connecting(tx: &mut TenantTransaction) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    diesel::sql_query("SELECT pg_advisory_xact_lock(hashtextextended('connect inbox ' || $1, 0))")
+    database::sql("SELECT pg_advisory_xact_lock(hashtextextended('connect inbox ' || $1, 0))")
         .bind::<Text, _>(tenant)
         .execute(tx.connection())
         .await?;
@@ -224,7 +224,7 @@ pub async fn enter_directory(
 ) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
     let name = key.directory_name();
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO tenant_directory (kind, external_id, tenant_id, subject_id) VALUES ($1, $2, $3, $4) \
          ON CONFLICT (kind, external_id) DO NOTHING",
     )
@@ -235,7 +235,7 @@ pub async fn enter_directory(
     .execute(tx.connection())
     .await?;
     // Another tenant's entry is there for the key and not for our eyes.
-    let rows: Vec<Subject> = diesel::sql_query(
+    let rows: Vec<Subject> = database::sql(
         "SELECT subject_id FROM tenant_directory WHERE kind = $1 AND external_id = $2 AND tenant_id = $3",
     )
     .bind::<Text, _>(DIRECTORY_KIND)
