@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use cache::{InvalidRedisUrl, RedisLink};
 use database::{Database, DatabaseError, PoolSettings};
 use futures_util::FutureExt as _;
 use messaging::broker::Broker;
@@ -14,6 +15,7 @@ use messaging::outbox::Relay;
 use messaging::topology::Queue;
 use runtime::shutdown::Shutdown;
 use tenant_isolation::policy::{self, PolicyError};
+use tokio::runtime::Handle;
 use web::health::{Health, Need};
 use web::{ErrorField, MetricsToken, ServerSettings};
 
@@ -22,7 +24,10 @@ use crate::config::{SERVICE, Settings, StorageSettings};
 use crate::flows::Tools;
 use crate::flows::accept_reply::Signals;
 use crate::routes::{health_body, routes};
+use crate::webhooks::book::RouteBook;
 use crate::webhooks::chatwoot::Ingress;
+use crate::webhooks::strangers::Strangers;
+use crate::webhooks::unrouted::Unrouted;
 use crate::workers::events::Events;
 use crate::workers::lanes::Lanes;
 use crate::workers::retention;
@@ -38,6 +43,7 @@ pub struct Application {
     settings: Settings,
     listener: TcpListener,
     tools: Tools,
+    book: RouteBook,
     broker: Broker,
     signals: Signals,
     open: Arc<AtomicBool>,
@@ -53,6 +59,9 @@ pub enum BuildError {
     /// The HTTP client.
     #[error("the HTTP client cannot be made")]
     Http(#[from] reqwest::Error),
+    /// Redis' URL.
+    #[error("REDIS_URL")]
+    Redis(#[from] InvalidRedisUrl),
 }
 
 /// Why the service ended by itself.
@@ -83,6 +92,11 @@ pub fn tools(settings: &StorageSettings) -> Result<Tools, BuildError> {
             settings.server_concurrency,
         )?,
         keys: settings.keys.clone(),
+        redis: match &settings.router.redis {
+            Some(redis) => Some(RedisLink::new(&redis.url, &redis.prefix)?),
+            None => None,
+        },
+        public_url: settings.router.public_url.clone(),
     })
 }
 
@@ -102,6 +116,7 @@ impl Application {
         Ok(Self {
             settings,
             listener,
+            book: RouteBook::new(tools.db.clone()),
             tools,
             broker,
             signals: Signals::default(),
@@ -135,6 +150,7 @@ impl Application {
         let work = Work {
             settings: self.settings,
             tools: self.tools,
+            book: self.book,
             broker: self.broker,
             signals: self.signals,
             open: self.open,
@@ -154,6 +170,11 @@ impl Application {
     fn ingress(&self) -> Ingress {
         Ingress {
             tools: self.tools.clone(),
+            book: self.book.clone(),
+            unrouted: Unrouted::new(self.tools.db.clone()),
+            strangers: Strangers::default(),
+            proxies: self.settings.storage.router.proxies.clone(),
+            forward: None,
             signals: self.signals.clone(),
             body_limit: self.settings.webhook_body_limit,
             tolerance: self.settings.signature_tolerance,
@@ -163,7 +184,7 @@ impl Application {
 
     fn health(&self) -> Health {
         let (db, open, broker) = (self.tools.db.clone(), Arc::clone(&self.open), self.broker.clone());
-        Health::new(health_body())
+        let health = Health::new(health_body())
             .check("postgres", Need::Vital, move || {
                 let (db, open) = (db.clone(), Arc::clone(&open));
                 async move { open.load(Ordering::Acquire) && db.ping().await.is_ok() }.boxed()
@@ -171,7 +192,22 @@ impl Application {
             .check("rabbitmq", Need::Helpful, move || {
                 let up = broker.is_up();
                 async move { up }.boxed()
-            })
+            });
+        let Some(redis) = self.tools.redis.clone() else {
+            return health;
+        };
+        // A connection lives on the runtime that opened it, and the server's threads have their own.
+        let process = Handle::current();
+        health.check("redis", Need::Helpful, move || {
+            let (redis, process) = (redis.clone(), process.clone());
+            async move {
+                process
+                    .spawn(async move { redis.is_up().await })
+                    .await
+                    .unwrap_or(false)
+            }
+            .boxed()
+        })
     }
 }
 
@@ -179,6 +215,7 @@ impl Application {
 struct Work {
     settings: Settings,
     tools: Tools,
+    book: RouteBook,
     broker: Broker,
     signals: Signals,
     open: Arc<AtomicBool>,
@@ -215,10 +252,13 @@ impl Work {
         let Self {
             settings,
             tools,
+            book,
             broker,
             signals,
             ..
         } = self;
+        shutdown.spawn("route book", book.keep_up(shutdown.clone()));
+
         let relay = Relay::new(tools.db.clone(), broker.clone(), signals.outbox.clone(), false);
         shutdown.spawn("outbox relay", relay.run(shutdown.token()));
 

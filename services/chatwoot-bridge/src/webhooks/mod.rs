@@ -1,5 +1,11 @@
 //! What comes in from Chatwoot.
 
+pub mod book;
 pub mod chatwoot;
+mod dedup;
+pub mod event;
+pub mod forward;
 pub mod payload;
 pub mod signature;
+pub mod strangers;
+pub mod unrouted;

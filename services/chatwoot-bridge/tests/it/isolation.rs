@@ -75,6 +75,10 @@ async fn without_any_where_a_tenant_sees_only_its_own_rows() {
         )
         .await;
 
+    world
+        .sql("INSERT INTO installations VALUES ('desa-a', 'default', 1, 'https://chat.example', 'x')")
+        .await;
+
     #[derive(diesel::QueryableByName)]
     struct Count {
         #[diesel(sql_type = diesel::sql_types::BigInt)]
@@ -82,6 +86,8 @@ async fn without_any_where_a_tenant_sees_only_its_own_rows() {
     }
     for table in [
         "inboxes",
+        "routes",
+        "installations",
         "contacts",
         "message_links",
         "agent_messages",
@@ -114,6 +120,25 @@ async fn without_any_where_a_tenant_sees_only_its_own_rows() {
             .unwrap();
         assert_eq!(rows[0].n, 0, "{table}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_are_nobodys_are_no_tenants_to_read() {
+    let world = World::start().await;
+    world
+        .sql(
+            "INSERT INTO quarantine (id, installation, reason, body, body_size) \
+              VALUES (gen_random_uuid(), 'default', 'invalid_json', 'x', 1)",
+        )
+        .await;
+    let mut tx = TenantTransaction::begin(&world.database.db, &scope("desa-a"), "test")
+        .await
+        .unwrap();
+    let read = diesel::sql_query("DELETE FROM quarantine")
+        .execute(tx.connection())
+        .await
+        .unwrap();
+    assert_eq!(read, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,8 @@
 
 mod broker;
 mod connect;
+mod dedup;
+mod events;
 mod incoming;
 mod isolation;
 mod merged;
@@ -11,6 +13,9 @@ mod process;
 mod properties;
 mod replies;
 mod retention;
+mod router;
+mod routes;
+mod signatures;
 mod statuses;
 mod webhook;
 mod world;

@@ -1,4 +1,6 @@
-//! Settings, read once.
+//! Settings, read once: what the service itself needs here, a topic's own in a file of its own.
+
+mod router;
 
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use runtime::encryption::KeyRing;
 use runtime::process::ProcessSettings;
 use secrecy::SecretString;
 
+pub use self::router::{RedisSettings, RouterSettings};
 use crate::outbound_url::OutboundPolicy;
 
 /// The service's name in logs and on the broker.
@@ -74,6 +77,8 @@ pub struct StorageSettings {
     pub fetch_timeout: Duration,
     /// Calls that may be under way to one Chatwoot server.
     pub server_concurrency: usize,
+    /// The router's surroundings.
+    pub router: RouterSettings,
 }
 
 /// What `migrate` needs.
@@ -263,6 +268,7 @@ impl StorageSettings {
         if pool_size == Some(0) {
             reader.problem("DATABASE_POOL_SIZE", "must be at least 1");
         }
+        let router = RouterSettings::take(reader);
         Some(Self {
             database_url: database_url?,
             names: SchemaNames::of_service(SCHEMA),
@@ -271,6 +277,7 @@ impl StorageSettings {
             outbound: outbound.unwrap_or_default(),
             fetch_timeout: timeout?.0,
             server_concurrency: server_concurrency?,
+            router: router?,
         })
     }
 }
@@ -330,6 +337,10 @@ mod tests {
             ("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "a b"),
             ("RETRY_FIRST_MS", "90000"),
             ("LANE_CONCURRENCY", "0"),
+            ("REDIS_URL", "http://:s3cret@h"),
+            ("ROUTES_TENANT", "a b"),
+            ("TRUSTED_PROXIES", "proxy"),
+            ("PUBLIC_BRIDGE_URL", "https://u:s3cret@h"),
         ]);
         let error = Settings::read(reader).unwrap_err();
         let names: Vec<&str> = error
@@ -343,6 +354,10 @@ mod tests {
             "RABBITMQ_URL",
             "OUTBOUND_ALLOWED_PRIVATE_HOSTS",
             "LANE_CONCURRENCY",
+            "REDIS_URL",
+            "ROUTES_TENANT",
+            "TRUSTED_PROXIES",
+            "PUBLIC_BRIDGE_URL",
         ] {
             assert!(names.contains(&name), "{name} is not among {names:?}");
         }
