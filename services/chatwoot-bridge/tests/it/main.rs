@@ -4,6 +4,11 @@
 
 mod broker;
 mod connect;
+mod forward;
+mod forward_crash;
+mod forward_kept;
+mod forward_wire;
+mod gowa_route;
 mod incoming;
 mod isolation;
 mod merged;
@@ -12,5 +17,6 @@ mod properties;
 mod replies;
 mod retention;
 mod statuses;
+mod target;
 mod webhook;
 mod world;
