@@ -9,9 +9,11 @@ pub mod chatwoot;
 pub mod config;
 pub mod error;
 pub mod flows;
+pub mod forward_chores;
 pub use ::outbound_url;
 pub mod routes;
 pub mod store;
+pub mod targets;
 pub mod webhooks;
 pub mod workers;
 

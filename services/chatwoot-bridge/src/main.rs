@@ -9,6 +9,7 @@ use chatwoot_bridge::config::{
 };
 use chatwoot_bridge::flows::connect_inbox::{Connection, connect_inbox};
 use chatwoot_bridge::flows::parked_tasks;
+use chatwoot_bridge::forward_chores::{self, ForwardCommand};
 use chatwoot_bridge::store::inboxes::InboxKey;
 use chatwoot_bridge::webhooks::chatwoot::DEFAULT_INSTALLATION;
 use clap::{Args, Parser, Subcommand};
@@ -48,6 +49,9 @@ enum Command {
     /// Look at work that was put aside, and do it again
     #[command(subcommand)]
     Task(TaskCommand),
+    /// Look at events that could not be passed on to the URL of a route, and pass them on again
+    #[command(subcommand)]
+    Forward(ForwardCommand),
 }
 
 #[derive(Subcommand)]
@@ -120,6 +124,13 @@ async fn main() -> ExitCode {
         }
         Command::Inbox(InboxCommand::Connect(connect)) => {
             chore(async |settings| self::connect(settings, connect).await).await
+        }
+        Command::Forward(command) => {
+            chore(async |settings| {
+                process::print(&forward_chores::run(&tools(settings)?.db, command).await?);
+                Ok(())
+            })
+            .await
         }
         Command::Task(command) => chore(async |settings| task(settings, command).await).await,
     }

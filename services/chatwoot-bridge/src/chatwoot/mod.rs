@@ -7,6 +7,7 @@ mod contacts;
 mod conversations;
 mod error;
 mod messages;
+mod notes;
 mod places;
 mod statuses;
 mod wire;

@@ -5,6 +5,7 @@ pub mod agent_event;
 pub mod chatwoot_contact;
 pub mod connect_inbox;
 pub mod deliver_message;
+pub mod forward;
 pub mod merge_contact;
 pub mod order_replies;
 pub mod parked_tasks;

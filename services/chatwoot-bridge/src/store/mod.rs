@@ -2,6 +2,10 @@
 
 pub mod agent_messages;
 pub mod contacts;
+pub mod forward_counts;
+pub mod forward_events;
+pub mod forward_lanes;
+pub mod forward_seen;
 pub mod handled_events;
 pub mod inboxes;
 pub mod installations;
