@@ -3,9 +3,11 @@
 pub mod agent_messages;
 pub mod contacts;
 pub mod handled_events;
+pub mod inbound_rules;
 pub mod inboxes;
 pub mod installations;
 pub mod message_links;
+pub mod place_locks;
 pub mod quarantine;
 pub mod routes;
 pub mod unrouted_inboxes;

@@ -4,11 +4,16 @@
 
 mod broker;
 mod connect;
+mod contacts;
 mod dedup;
 mod events;
 mod incoming;
+mod incoming_files;
 mod isolation;
+mod kinds;
 mod merged;
+mod pace;
+mod places;
 mod process;
 mod properties;
 mod replies;
