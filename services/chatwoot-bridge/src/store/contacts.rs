@@ -42,7 +42,7 @@ pub async fn find(
     person: Person<'_>,
 ) -> Result<Option<ContactLink>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let rows: Vec<ContactLink> = diesel::sql_query(
+    let rows: Vec<ContactLink> = database::sql(
         "SELECT chatwoot_contact_id, chatwoot_conversation_id, source_id, name_by_us FROM contacts \
          WHERE tenant_id = $1 AND inbox_id = $2 AND (address = $3 OR canonical = $4) \
          ORDER BY address = $3 DESC, updated_at DESC LIMIT 1",
@@ -78,7 +78,7 @@ pub async fn put(
              updated_at = now() \
          WHERE tenant_id = $1 AND inbox_id = $2 AND address <> $3 AND canonical = $4",
     ] {
-        diesel::sql_query(statement)
+        database::sql(statement)
             .bind::<Text, _>(&tenant)
             .bind::<SqlUuid, _>(inbox)
             .bind::<Text, _>(person.address)
@@ -104,7 +104,7 @@ pub async fn named(
     name_by_us: Option<&str>,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    diesel::sql_query(
+    database::sql(
         "UPDATE contacts SET name_by_us = $4 WHERE tenant_id = $1 AND inbox_id = $2 AND chatwoot_contact_id = $3",
     )
     .bind::<Text, _>(tenant)
@@ -138,7 +138,7 @@ pub async fn merge(
         "UPDATE contacts SET merged_into = $4, canonical = $5, updated_at = now() \
          WHERE tenant_id = $1 AND inbox_id = $2 AND address = $3",
     ] {
-        marked = diesel::sql_query(statement)
+        marked = database::sql(statement)
             .bind::<Text, _>(&tenant)
             .bind::<SqlUuid, _>(inbox)
             .bind::<Text, _>(from)
@@ -165,7 +165,7 @@ pub async fn surviving(
         merged_into: Option<String>,
     }
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let rows: Vec<Row> = diesel::sql_query(
+    let rows: Vec<Row> = database::sql(
         "SELECT merged_into FROM contacts WHERE tenant_id = $1 AND inbox_id = $2 AND address = $3",
     )
     .bind::<Text, _>(tenant)
@@ -184,7 +184,7 @@ pub async fn forget(tx: &mut TenantTransaction, inbox: Uuid, conversation: i64) 
     let tenant = tx.scope().tenant().as_str().to_owned();
     let statement =
         "DELETE FROM contacts WHERE tenant_id = $1 AND inbox_id = $2 AND chatwoot_conversation_id = $3";
-    diesel::sql_query(statement)
+    database::sql(statement)
         .bind::<Text, _>(tenant)
         .bind::<SqlUuid, _>(inbox)
         .bind::<BigInt, _>(conversation)
@@ -199,7 +199,7 @@ pub async fn forget(tx: &mut TenantTransaction, inbox: Uuid, conversation: i64) 
 /// [`DatabaseError`].
 pub async fn forget_all(tx: &mut TenantTransaction, inbox: Uuid) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    diesel::sql_query("DELETE FROM contacts WHERE tenant_id = $1 AND inbox_id = $2")
+    database::sql("DELETE FROM contacts WHERE tenant_id = $1 AND inbox_id = $2")
         .bind::<Text, _>(tenant)
         .bind::<SqlUuid, _>(inbox)
         .execute(tx.connection())

@@ -47,7 +47,7 @@ pub async fn find(
     message: &ProviderMessageId,
 ) -> Result<Option<MessageLink>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let rows: Vec<MessageLink> = diesel::sql_query(
+    let rows: Vec<MessageLink> = database::sql(
         "SELECT inbox_id, chatwoot_message_id, chatwoot_conversation_id, created_at FROM message_links \
          WHERE tenant_id = $1 AND account_id = $2 AND provider_message_id = $3 ORDER BY part LIMIT 1",
     )
@@ -70,7 +70,7 @@ pub async fn find_part(
     part: i16,
 ) -> Result<Option<MessageLink>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let rows: Vec<MessageLink> = diesel::sql_query(
+    let rows: Vec<MessageLink> = database::sql(
         "SELECT inbox_id, chatwoot_message_id, chatwoot_conversation_id, created_at FROM message_links \
          WHERE tenant_id = $1 AND account_id = $2 AND provider_message_id = $3 AND part = $4",
     )
@@ -96,7 +96,7 @@ pub async fn intend(
     conversation: i64,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO message_links (tenant_id, account_id, provider_message_id, inbox_id, chatwoot_conversation_id, \
              direction, part) VALUES ($1, $2, $3, $4, $5, $6, $7) \
          ON CONFLICT (tenant_id, account_id, provider_message_id, part) DO UPDATE \
@@ -126,7 +126,7 @@ pub async fn made(
     chatwoot_message: i64,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    diesel::sql_query(
+    database::sql(
         "UPDATE message_links SET chatwoot_message_id = $4 \
          WHERE tenant_id = $1 AND account_id = $2 AND provider_message_id = $3 AND part = $5",
     )
@@ -153,7 +153,7 @@ pub async fn sent(
     part: i16,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    diesel::sql_query(
+    database::sql(
         "DELETE FROM message_links WHERE tenant_id = $1 AND inbox_id = $2 AND chatwoot_message_id = $3 AND part = $4 \
              AND direction = $5 AND provider_message_id <> $6",
     )
@@ -165,7 +165,7 @@ pub async fn sent(
     .bind::<Text, _>(message.as_str())
     .execute(tx.connection())
     .await?;
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO message_links (tenant_id, account_id, provider_message_id, inbox_id, chatwoot_conversation_id, \
              chatwoot_message_id, direction, part) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
          ON CONFLICT DO NOTHING",
@@ -199,7 +199,7 @@ pub async fn is_ours(
     chatwoot_message: i64,
 ) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let rows: Vec<One> = diesel::sql_query(
+    let rows: Vec<One> = database::sql(
         "SELECT count(*) AS one FROM message_links \
          WHERE tenant_id = $1 AND inbox_id = $2 AND chatwoot_message_id = $3 AND direction = $4",
     )
@@ -217,7 +217,7 @@ pub async fn is_ours(
 /// # Errors
 /// [`DatabaseError`].
 pub async fn forget_old(tx: &mut PlatformTransaction, days: f64, most: i64) -> Result<usize, DatabaseError> {
-    let forgotten = diesel::sql_query(
+    let forgotten = database::sql(
         "DELETE FROM message_links m USING (SELECT tenant_id, account_id, provider_message_id, part FROM message_links \
               WHERE created_at < now() - $1 * interval '1 day' ORDER BY created_at LIMIT $2) old \
          WHERE m.tenant_id = old.tenant_id AND m.account_id = old.account_id \
