@@ -8,13 +8,15 @@ mod conversations;
 mod error;
 mod messages;
 mod notes;
+mod pace;
 mod places;
 mod statuses;
 mod wire;
 
 pub use client::{Chatwoot, ChatwootApi, InboxAddress};
-pub use contacts::NewContact;
+pub use contacts::{ContactChange, NewContact};
 pub use error::{ChatwootError, Wait};
-pub use messages::NewMessage;
+pub use messages::{Author, MessageFile, NewMessage};
+pub use pace::{Haste, Pace};
 pub use places::Place;
 pub use wire::{Contact, Conversation, Message, ShownStatus};

@@ -1,6 +1,7 @@
 //! Settings, read once: what the service itself needs here, a topic's own in a file of its own.
 
 mod forward;
+mod inbound;
 mod router;
 
 use std::time::Duration;
@@ -15,6 +16,7 @@ use runtime::process::ProcessSettings;
 use secrecy::SecretString;
 
 pub use self::forward::ForwardSettings;
+pub use self::inbound::InboundSettings;
 pub use self::router::{RedisSettings, RouterSettings};
 use crate::outbound_url::OutboundPolicy;
 
@@ -83,6 +85,8 @@ pub struct StorageSettings {
     pub server_concurrency: usize,
     /// The router's surroundings.
     pub router: RouterSettings,
+    /// What comes from WhatsApp.
+    pub inbound: InboundSettings,
 }
 
 /// What `migrate` needs.
@@ -275,6 +279,7 @@ impl StorageSettings {
             reader.problem("DATABASE_POOL_SIZE", "must be at least 1");
         }
         let router = RouterSettings::take(reader);
+        let inbound = InboundSettings::take(reader);
         Some(Self {
             database_url: database_url?,
             names: SchemaNames::of_service(SCHEMA),
@@ -284,6 +289,7 @@ impl StorageSettings {
             fetch_timeout: timeout?.0,
             server_concurrency: server_concurrency?,
             router: router?,
+            inbound: inbound?,
         })
     }
 }

@@ -6,13 +6,20 @@ pub mod chatwoot_contact;
 pub mod connect_inbox;
 pub mod deliver_message;
 pub mod forward;
+mod incoming_file;
+pub mod late_file;
+mod look_back;
 pub mod merge_contact;
 pub mod order_replies;
 pub mod parked_tasks;
+mod place;
 pub mod reference;
 pub mod reflect_status;
+pub mod render;
 pub mod take_event;
 pub mod work;
+
+use std::time::Duration;
 
 use cache::RedisLink;
 use database::{Database, DatabaseError};
@@ -21,11 +28,15 @@ use runtime::config::BaseUrl;
 use runtime::encryption::{EncryptionError, KeyRing};
 use tenant_isolation::{TenantScope, TenantTransaction};
 
+use crate::channel_files::ChannelFiles;
 use crate::chatwoot::{Chatwoot, ChatwootError, InboxAddress, Wait};
 use crate::store::inboxes;
 use crate::store::inboxes::Inbox;
 use crate::store::installations::{self, Installation};
 use crate::store::routes::Route;
+
+/// The pause before a person's place is tried again that somebody else has.
+const PLACE_HELD: Duration = Duration::from_millis(300);
 
 /// What the flows work with. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -34,6 +45,8 @@ pub struct Tools {
     pub db: Database,
     /// The way out.
     pub chatwoot: Chatwoot,
+    /// People's files.
+    pub files: ChannelFiles,
     /// What opens stored secrets.
     pub keys: KeyRing,
     /// What several processes share, where there is a Redis.
@@ -100,6 +113,18 @@ pub enum NotDone {
     /// There were more messages to look through than anybody should.
     #[error("the conversation is too busy to look back in")]
     TooBusy,
+    /// Somebody else finds or makes the person's contact and conversation just now.
+    #[error("somebody else is at this person's place")]
+    PlaceHeld,
+    /// The message's file is not there yet.
+    #[error("the file is not there yet")]
+    FileNotYet {
+        /// When to look again.
+        wait: Duration,
+    },
+    /// The file was waited for as long as anybody should.
+    #[error("the file never came")]
+    FileNeverCame,
     /// The lease is gone or the database away: nothing can be written now.
     #[error(transparent)]
     Lane(#[from] LaneError),
@@ -119,7 +144,9 @@ impl NotDone {
             Self::Chatwoot(error) => error.wait(),
             // A missing key is an operator's mistake that is mended while messages wait.
             Self::Secret(_) => Some(Wait::Failed(None)),
-            Self::TooBusy | Self::Lane(_) => None,
+            Self::PlaceHeld => Some(Wait::Brief(PLACE_HELD)),
+            Self::FileNotYet { wait } => Some(Wait::Brief(*wait)),
+            Self::TooBusy | Self::FileNeverCame | Self::Lane(_) => None,
         }
     }
 
@@ -131,6 +158,9 @@ impl NotDone {
             Self::Secret(EncryptionError::UnknownKey) => "api_token_key_unknown".to_owned(),
             Self::Secret(EncryptionError::DoesNotOpen) => "api_token_does_not_open".to_owned(),
             Self::TooBusy => "conversation_too_busy".to_owned(),
+            Self::PlaceHeld => "place_held".to_owned(),
+            Self::FileNotYet { .. } => "file_not_there_yet".to_owned(),
+            Self::FileNeverCame => "file_never_came".to_owned(),
             Self::Lane(_) => "lane".to_owned(),
         }
     }

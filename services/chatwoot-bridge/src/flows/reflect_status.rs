@@ -64,7 +64,7 @@ pub async fn reflect_status(
             message_id: work.message_id,
             conversation_id: standing.conversation_id,
         };
-        message_links::sent(&mut tx, *account, id, &message).await?;
+        message_links::sent(&mut tx, *account, id, &message, message_links::WHOLE).await?;
     }
     lease.done(&mut tx, task).await?;
     Ok(tx.commit().await?)

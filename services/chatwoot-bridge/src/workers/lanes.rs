@@ -11,9 +11,11 @@ use tracing::Instrument as _;
 use crate::chatwoot::Wait;
 use crate::flows::deliver_message::deliver_message;
 use crate::flows::forward::write_back::write_back;
+use crate::flows::late_file::bring_late_file;
 use crate::flows::merge_contact::merge_contact;
 use crate::flows::order_replies::order_replies;
 use crate::flows::reflect_status::reflect_status;
+use crate::flows::render::Way;
 use crate::flows::work::{self, Errand, Unreadable, Work};
 use crate::flows::{NotDone, Tools};
 
@@ -64,8 +66,14 @@ impl Lanes {
             }
         };
         let outcome = match &work {
-            Work::IncomingMessage(message) => deliver_message(&self.tools, lease, task, message).await,
-            Work::Merged(merged) => merge_contact(&self.tools.db, lease, task, merged).await,
+            Work::IncomingMessage(message) => {
+                deliver_message(&self.tools, lease, task, message, Way::FromPerson).await
+            }
+            Work::PhoneMessage(message) => {
+                deliver_message(&self.tools, lease, task, message, Way::FromPhone).await
+            }
+            Work::LateFile(late) => bring_late_file(&self.tools, lease, task, late).await,
+            Work::Merged(merged) => merge_contact(&self.tools, lease, task, merged).await,
             Work::Status(status) => reflect_status(&self.tools, lease, task, status).await,
             Work::WriteBack(shown) => write_back(&self.tools, lease, task, shown).await,
             Work::Reply(_) => {

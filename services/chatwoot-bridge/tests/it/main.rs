@@ -4,6 +4,7 @@
 
 mod broker;
 mod connect;
+mod contacts;
 mod dedup;
 mod events;
 mod forward;
@@ -12,8 +13,12 @@ mod forward_kept;
 mod forward_wire;
 mod gowa_route;
 mod incoming;
+mod incoming_files;
 mod isolation;
+mod kinds;
 mod merged;
+mod pace;
+mod places;
 mod process;
 mod properties;
 mod replies;
