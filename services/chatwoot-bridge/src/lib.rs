@@ -6,6 +6,7 @@
 
 pub mod app;
 pub mod chatwoot;
+pub mod cli;
 pub mod config;
 pub mod error;
 pub mod flows;
