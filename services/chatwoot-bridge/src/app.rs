@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use cache::{InvalidRedisUrl, RedisLink};
 use database::{Database, DatabaseError, PoolSettings};
 use futures_util::FutureExt as _;
 use messaging::broker::Broker;
@@ -22,6 +23,7 @@ use crate::config::{SERVICE, Settings, StorageSettings};
 use crate::flows::Tools;
 use crate::flows::accept_reply::Signals;
 use crate::routes::{health_body, routes};
+use crate::webhooks::book::RouteBook;
 use crate::webhooks::chatwoot::Ingress;
 use crate::workers::events::Events;
 use crate::workers::lanes::Lanes;
@@ -38,6 +40,7 @@ pub struct Application {
     settings: Settings,
     listener: TcpListener,
     tools: Tools,
+    book: RouteBook,
     broker: Broker,
     signals: Signals,
     open: Arc<AtomicBool>,
@@ -53,6 +56,9 @@ pub enum BuildError {
     /// The HTTP client.
     #[error("the HTTP client cannot be made")]
     Http(#[from] reqwest::Error),
+    /// Redis' URL.
+    #[error("REDIS_URL")]
+    Redis(#[from] InvalidRedisUrl),
 }
 
 /// Why the service ended by itself.
@@ -83,6 +89,11 @@ pub fn tools(settings: &StorageSettings) -> Result<Tools, BuildError> {
             settings.server_concurrency,
         )?,
         keys: settings.keys.clone(),
+        redis: match &settings.router.redis {
+            Some(redis) => Some(RedisLink::new(&redis.url, &redis.prefix)?),
+            None => None,
+        },
+        public_url: settings.router.public_url.clone(),
     })
 }
 
@@ -102,6 +113,7 @@ impl Application {
         Ok(Self {
             settings,
             listener,
+            book: RouteBook::new(tools.db.clone()),
             tools,
             broker,
             signals: Signals::default(),
@@ -135,6 +147,7 @@ impl Application {
         let work = Work {
             settings: self.settings,
             tools: self.tools,
+            book: self.book,
             broker: self.broker,
             signals: self.signals,
             open: self.open,
@@ -154,6 +167,8 @@ impl Application {
     fn ingress(&self) -> Ingress {
         Ingress {
             tools: self.tools.clone(),
+            book: self.book.clone(),
+            forward: None,
             signals: self.signals.clone(),
             body_limit: self.settings.webhook_body_limit,
             tolerance: self.settings.signature_tolerance,
@@ -179,6 +194,7 @@ impl Application {
 struct Work {
     settings: Settings,
     tools: Tools,
+    book: RouteBook,
     broker: Broker,
     signals: Signals,
     open: Arc<AtomicBool>,
@@ -215,10 +231,13 @@ impl Work {
         let Self {
             settings,
             tools,
+            book,
             broker,
             signals,
             ..
         } = self;
+        shutdown.spawn("route book", book.keep_up(shutdown.clone()));
+
         let relay = Relay::new(tools.db.clone(), broker.clone(), signals.outbox.clone(), false);
         shutdown.spawn("outbox relay", relay.run(shutdown.token()));
 

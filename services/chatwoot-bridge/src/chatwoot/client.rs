@@ -1,12 +1,13 @@
-//! The calls, one method each.
+//! The way to Chatwoot: every call goes through here, whatever it is about. The calls themselves stand by their nouns.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::multipart::Form;
 use reqwest::redirect::Policy;
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -15,10 +16,6 @@ use url::Url;
 use super::breaker::Breakers;
 use super::error::ChatwootError;
 use super::places::{Place, Places};
-use super::wire::{
-    Contact, ContactBody, ContactCreated, ContactInboxBody, Conversation, ConversationBody, FilterBody,
-    FilterCondition, Listed, Message, MessageBody, QuoteBody, ShownStatus, StatusBody,
-};
 use crate::outbound_url::{CheckedResolver, OutboundPolicy, OutboundRefusal};
 
 /// An answer that is longer is not Chatwoot's.
@@ -62,30 +59,6 @@ impl fmt::Debug for InboxAddress {
 pub struct ChatwootApi<'a> {
     client: &'a Chatwoot,
     at: &'a InboxAddress,
-}
-
-/// A contact to be made.
-#[derive(Clone, Copy)]
-pub struct NewContact<'a> {
-    /// What agents see.
-    pub name: &'a str,
-    /// Our canonical address: identifier and source id alike.
-    pub address: &'a str,
-    /// Digits with country code.
-    pub phone: Option<&'a str>,
-    /// Give it a place in the inbox at once, with the address as source id.
-    pub in_inbox: bool,
-}
-
-/// A message to be made.
-#[derive(Clone, Copy)]
-pub struct NewMessage<'a> {
-    /// What agents read.
-    pub content: &'a str,
-    /// The mark by which we find it again.
-    pub source_id: &'a str,
-    /// The mark of the message it answers, and that message's id in Chatwoot where known.
-    pub quoted: Option<(&'a str, Option<i64>)>,
 }
 
 impl Chatwoot {
@@ -143,161 +116,40 @@ impl ChatwootApi<'_> {
         self.at.inbox_id
     }
 
-    /// Contacts whose `attribute` (`identifier` or `phone_number`) is `value`.
-    pub async fn find_contacts(
-        &self,
-        attribute: &'static str,
-        value: &str,
-    ) -> Result<Vec<Contact>, ChatwootError> {
-        let condition = FilterCondition {
-            attribute_key: attribute,
-            filter_operator: "equal_to",
-            values: [value],
-            query_operator: None,
-        };
-        let body = FilterBody { payload: [condition] };
-        let listed: Listed<Contact> = self
-            .call("find_contact", Method::POST, "/contacts/filter", Some(&body))
-            .await?;
-        Ok(listed.payload)
-    }
-
-    /// Makes a contact.
-    pub async fn create_contact(&self, contact: NewContact<'_>) -> Result<Contact, ChatwootError> {
-        let body = ContactBody {
-            inbox_id: contact.in_inbox.then_some(self.at.inbox_id),
-            name: contact.name,
-            identifier: contact.address,
-            source_id: contact.in_inbox.then_some(contact.address),
-            phone_number: contact.phone.map(|digits| format!("+{digits}")),
-        };
-        let made: ContactCreated = self
-            .call("create_contact", Method::POST, "/contacts", Some(&body))
-            .await?;
-        Ok(made.payload.contact)
-    }
-
-    /// Gives a contact a place in the inbox; without a source id Chatwoot chooses one, which it returns.
-    pub async fn link_contact(
-        &self,
-        contact: i64,
-        source_id: Option<&str>,
-    ) -> Result<Option<String>, ChatwootError> {
-        let body = ContactInboxBody {
-            inbox_id: self.at.inbox_id,
-            source_id,
-        };
-        let path = format!("/contacts/{contact}/contact_inboxes");
-        let place: super::wire::ContactInbox = self
-            .call("link_contact", Method::POST, &path, Some(&body))
-            .await?;
-        Ok(place.source_id)
-    }
-
-    /// A contact's conversations.
-    pub async fn conversations_of(&self, contact: i64) -> Result<Vec<Conversation>, ChatwootError> {
-        let path = format!("/contacts/{contact}/conversations");
-        let listed: Listed<Conversation> = self
-            .call("list_conversations", Method::GET, &path, NOTHING)
-            .await?;
-        Ok(listed.payload)
-    }
-
-    /// Opens a conversation.
-    pub async fn create_conversation(
-        &self,
-        contact: i64,
-        source_id: &str,
-    ) -> Result<Conversation, ChatwootError> {
-        let body = ConversationBody {
-            inbox_id: self.at.inbox_id,
-            contact_id: contact,
-            source_id,
-        };
-        self.call("create_conversation", Method::POST, "/conversations", Some(&body))
-            .await
-    }
-
-    /// The newest messages of a conversation, or those before a message: a page of about 20, oldest first.
-    pub async fn messages(
-        &self,
-        conversation: i64,
-        before: Option<i64>,
-    ) -> Result<Vec<Message>, ChatwootError> {
-        let path = match before {
-            Some(id) => format!("/conversations/{conversation}/messages?before={id}"),
-            None => format!("/conversations/{conversation}/messages"),
-        };
-        let listed: Listed<Message> = self.call("list_messages", Method::GET, &path, NOTHING).await?;
-        Ok(listed.payload)
-    }
-
-    /// Makes a message of the contact. Chatwoot makes two when asked twice.
-    pub async fn create_incoming(
-        &self,
-        conversation: i64,
-        message: NewMessage<'_>,
-    ) -> Result<Message, ChatwootError> {
-        let body = MessageBody {
-            content: message.content,
-            message_type: "incoming",
-            private: false,
-            source_id: message.source_id,
-            content_attributes: message.quoted.map(|(external, id)| QuoteBody {
-                in_reply_to_external_id: external,
-                in_reply_to: id,
-            }),
-        };
-        let path = format!("/conversations/{conversation}/messages");
-        self.call("create_message", Method::POST, &path, Some(&body))
-            .await
-    }
-
-    /// Shows an agent what became of a message.
-    pub async fn set_status(
-        &self,
-        conversation: i64,
-        message: i64,
-        status: ShownStatus,
-        external_error: Option<&str>,
-    ) -> Result<(), ChatwootError> {
-        let path = format!("/conversations/{conversation}/messages/{message}");
-        let body = StatusBody {
-            status,
-            external_error,
-        };
-        let _answer: serde_json::Value = self.call("set_status", Method::PATCH, &path, Some(&body)).await?;
-        Ok(())
-    }
-
-    async fn call<T: DeserializeOwned>(
+    /// One call with a body in JSON, or none. `path` is behind the account's, `name` names it in metrics.
+    pub(super) async fn call<T: DeserializeOwned>(
         &self,
         name: &'static str,
         method: Method,
         path: &str,
         body: Option<&(impl Serialize + Sync)>,
     ) -> Result<T, ChatwootError> {
-        let answered = self.send(method, path, body).await;
-        let outcome = match &answered {
-            Ok(_) => "ok",
-            Err(ChatwootError::RateLimited { .. }) => "rate_limited",
-            Err(ChatwootError::Resting { .. }) => "resting",
-            Err(ChatwootError::Busy) => "busy",
-            Err(ChatwootError::NoAnswer { .. }) => "no_answer",
-            Err(ChatwootError::NotFound) => "not_found",
-            Err(ChatwootError::Taken) => "taken",
-            Err(ChatwootError::TokenRefused) => "token_refused",
-            Err(ChatwootError::Refused { .. } | ChatwootError::NotDialled(_)) => "refused",
+        let fill = |request: RequestBuilder| match body {
+            Some(body) => request.json(body),
+            None => request,
         };
-        metrics::counter!("kanal_chatwoot_calls_total", "call" => name, "outcome" => outcome).increment(1);
-        answered
+        counted(name, self.send(method, path, self.client.timeout, fill).await)
+    }
+
+    /// One call with a body in parts, for files. It may take as long as `timeout`.
+    pub async fn call_form<T: DeserializeOwned>(
+        &self,
+        name: &'static str,
+        method: Method,
+        path: &str,
+        form: Form,
+        timeout: Duration,
+    ) -> Result<T, ChatwootError> {
+        let fill = |request: RequestBuilder| request.multipart(form);
+        counted(name, self.send(method, path, timeout, fill).await)
     }
 
     async fn send<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
-        body: Option<&(impl Serialize + Sync)>,
+        timeout: Duration,
+        fill: impl FnOnce(RequestBuilder) -> RequestBuilder,
     ) -> Result<T, ChatwootError> {
         let url = Url::parse(&self.at.url).map_err(|_| OutboundRefusal::Form)?;
         self.client.policy.check(&url)?;
@@ -305,17 +157,16 @@ impl ChatwootApi<'_> {
         let mut token =
             HeaderValue::from_str(self.at.token.expose_secret()).map_err(|_| ChatwootError::TokenRefused)?;
         token.set_sensitive(true);
-        let mut request = self
+        let request = self
             .client
             .http
             .request(method, whole)
+            .timeout(timeout)
             .header("api_access_token", token);
-        if let Some(body) = body {
-            request = request.json(body);
-        }
+        let request = fill(request);
         let (server, breakers) = (self.at.url.as_str(), &self.client.breakers);
         breakers
-            .ask(server, Instant::now(), self.client.timeout)
+            .ask(server, Instant::now(), timeout)
             .map_err(|after| ChatwootError::Resting { after })?;
         let answered = self.exchange(request).await;
         let answered = answered.and_then(|(status, headers, bytes)| {
@@ -348,7 +199,7 @@ impl ChatwootApi<'_> {
     /// One request and its whole answer, whatever it says.
     async fn exchange(
         &self,
-        request: reqwest::RequestBuilder,
+        request: RequestBuilder,
     ) -> Result<(StatusCode, HeaderMap, Vec<u8>), ChatwootError> {
         let response = request.send().await.map_err(|error| self.no_answer(&error))?;
         let (status, headers) = (response.status(), response.headers().clone());
@@ -389,7 +240,24 @@ impl ChatwootApi<'_> {
     }
 }
 
-const NOTHING: Option<&()> = None;
+/// The body of a call that has none.
+pub(super) const NOTHING: Option<&()> = None;
+
+fn counted<T>(name: &'static str, answered: Result<T, ChatwootError>) -> Result<T, ChatwootError> {
+    let outcome = match &answered {
+        Ok(_) => "ok",
+        Err(ChatwootError::RateLimited { .. }) => "rate_limited",
+        Err(ChatwootError::Resting { .. }) => "resting",
+        Err(ChatwootError::Busy) => "busy",
+        Err(ChatwootError::NoAnswer { .. }) => "no_answer",
+        Err(ChatwootError::NotFound) => "not_found",
+        Err(ChatwootError::Taken) => "taken",
+        Err(ChatwootError::TokenRefused) => "token_refused",
+        Err(ChatwootError::Refused { .. } | ChatwootError::NotDialled(_)) => "refused",
+    };
+    metrics::counter!("kanal_chatwoot_calls_total", "call" => name, "outcome" => outcome).increment(1);
+    answered
+}
 
 const fn silent(what: &'static str, settled_in: Option<Duration>) -> ChatwootError {
     ChatwootError::NoAnswer {

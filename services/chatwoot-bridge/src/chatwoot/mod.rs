@@ -3,11 +3,17 @@
 
 mod breaker;
 mod client;
+mod contacts;
+mod conversations;
 mod error;
+mod messages;
 mod places;
+mod statuses;
 mod wire;
 
-pub use client::{Chatwoot, ChatwootApi, InboxAddress, NewContact, NewMessage};
+pub use client::{Chatwoot, ChatwootApi, InboxAddress};
+pub use contacts::NewContact;
 pub use error::{ChatwootError, Wait};
+pub use messages::NewMessage;
 pub use places::Place;
 pub use wire::{Contact, Conversation, Message, ShownStatus};

@@ -56,6 +56,8 @@ pub enum Acceptance {
     Refused,
     /// We made it ourselves.
     Echo,
+    /// There is nothing to do for it; the word says why.
+    Ignored(&'static str),
 }
 
 /// The bells to ring after the commit.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use chrono::Utc;
 use database::DatabaseError;
 use domain::ids::AccountId;
 use runtime::encryption::EncryptionError;
@@ -12,6 +13,7 @@ use uuid::Uuid;
 use super::Tools;
 use crate::store::contacts;
 use crate::store::inboxes::{self, Inbox, InboxKey};
+use crate::store::routes::{self, Route, Target, Wants};
 
 /// Most secrets an inbox's webhooks may be signed with.
 pub const MOST_SECRETS: usize = 2;
@@ -95,6 +97,14 @@ pub async fn connect_inbox(
     let same = stored
         .as_ref()
         .filter(|inbox| inbox.key() == new.key && inbox.chatwoot_url == new.chatwoot_url);
+    routes::lock_place(&mut tx, &new.key.installation, new.key.inbox_id).await?;
+    let at_place = routes::find_at(
+        &mut tx,
+        &new.key.installation,
+        Some(new.key.account_id),
+        new.key.inbox_id,
+    )
+    .await?;
     let id = match (same, &stored) {
         (Some(same), _) => same.id,
         (None, Some(old)) => {
@@ -122,9 +132,56 @@ pub async fn connect_inbox(
         webhook_secrets_sealed,
     };
     inboxes::put(&mut tx, &row).await?;
-    if !inboxes::enter_directory(&mut tx, &new.key, id).await? {
-        return Err(NotConnected::Taken);
-    }
+    lead(&mut tx, &row, at_place, stored.map(|inbox| inbox.id)).await?;
     tx.commit().await?;
     Ok(id)
+}
+
+/// Makes the route of the inbox's place lead to it: the one that is there already, with its number and its secrets,
+/// or a new one. The route to the account's `old` inbox goes with that.
+async fn lead(
+    tx: &mut TenantTransaction,
+    inbox: &Inbox,
+    at_place: Option<Route>,
+    old: Option<Uuid>,
+) -> Result<(), NotConnected> {
+    let before = match old {
+        Some(old) => routes::find_by_link(tx, old).await?,
+        None => None,
+    };
+    if let Some(before) = &before
+        && at_place.as_ref().is_none_or(|route| route.id != before.id)
+    {
+        routes::remove(tx, before.id).await?;
+    }
+    let target = Target::Account { link: inbox.id };
+    let route = match at_place {
+        Some(route) if route.target == target => return Ok(()),
+        // Another account of this tenant has the inbox.
+        Some(route) if route.link().is_some() && route.link() != old => return Err(NotConnected::Taken),
+        Some(route) => Route { target, ..route },
+        None => Route {
+            id: inbox.id,
+            number: 0,
+            installation: inbox.installation.clone(),
+            account_id: Some(inbox.chatwoot_account_id),
+            inbox_id: inbox.chatwoot_inbox_id,
+            name: None,
+            enabled: true,
+            target,
+            wants: Wants::default(),
+            inbox_secrets_sealed: Vec::new(),
+            account_secrets_sealed: Vec::new(),
+            path_token_sha256: None,
+            created_at: Utc::now(),
+            updated_at: Utc::now(),
+        },
+    };
+    match routes::put(tx, &route).await {
+        Ok(_) => Ok(()),
+        Err(DatabaseError::Conflict { constraint }) if constraint == routes::PLACE_TAKEN => {
+            Err(NotConnected::Taken)
+        }
+        Err(error) => Err(error.into()),
+    }
 }

@@ -1,6 +1,7 @@
 //! What should happen. No actix and no AMQP here; no transaction is open while Chatwoot is asked.
 
 pub mod accept_reply;
+pub mod agent_event;
 pub mod chatwoot_contact;
 pub mod connect_inbox;
 pub mod deliver_message;
@@ -12,13 +13,18 @@ pub mod reflect_status;
 pub mod take_event;
 pub mod work;
 
+use cache::RedisLink;
 use database::{Database, DatabaseError};
 use messaging::lanes::LaneError;
+use runtime::config::BaseUrl;
 use runtime::encryption::{EncryptionError, KeyRing};
-use tenant_isolation::TenantScope;
+use tenant_isolation::{TenantScope, TenantTransaction};
 
 use crate::chatwoot::{Chatwoot, ChatwootError, InboxAddress, Wait};
+use crate::store::inboxes;
 use crate::store::inboxes::Inbox;
+use crate::store::installations::{self, Installation};
+use crate::store::routes::Route;
 
 /// What the flows work with. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -29,6 +35,10 @@ pub struct Tools {
     pub chatwoot: Chatwoot,
     /// What opens stored secrets.
     pub keys: KeyRing,
+    /// What several processes share, where there is a Redis.
+    pub redis: Option<RedisLink>,
+    /// Where Chatwoot reaches us, where that is known.
+    pub public_url: Option<BaseUrl>,
 }
 
 impl Tools {
@@ -40,6 +50,40 @@ impl Tools {
             inbox_id: inbox.chatwoot_inbox_id,
             token: self.keys.open(&inbox.api_token_sealed, &place)?,
         })
+    }
+
+    /// Where the API behind a route is, as far as one of `account` is known: by the account's own token, else by that of
+    /// the connected inbox.
+    ///
+    /// # Errors
+    /// [`NotDone::Lane`] for the database, [`NotDone::Secret`] for a token that does not open.
+    pub async fn address_of(
+        &self,
+        scope: &TenantScope,
+        route: &Route,
+        account: i64,
+    ) -> Result<Option<InboxAddress>, NotDone> {
+        let mut tx = TenantTransaction::begin(&self.db, scope, "find token").await?;
+        let installation = installations::find(&mut tx, &route.installation, account).await?;
+        let inbox = match (&installation, route.link()) {
+            (None, Some(link)) => inboxes::find(&mut tx, link).await?,
+            _ => None,
+        };
+        tx.commit().await?;
+        if let Some(row) = installation {
+            let tenant = scope.tenant().as_str();
+            let place = Installation::token_place(tenant, &row.installation, account);
+            return Ok(Some(InboxAddress {
+                token: self.keys.open(&row.api_token_sealed, &place)?,
+                url: row.chatwoot_url,
+                account_id: account,
+                inbox_id: route.inbox_id,
+            }));
+        }
+        match inbox.filter(|inbox| inbox.chatwoot_account_id == account) {
+            Some(inbox) => Ok(Some(self.address(scope, &inbox)?)),
+            None => Ok(None),
+        }
     }
 }
 

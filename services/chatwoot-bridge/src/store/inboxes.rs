@@ -1,13 +1,13 @@
-//! Which Chatwoot inbox speaks for which account, and the directory entry that leads to it.
+//! Which Chatwoot inbox speaks for which account. A route leads to it, see [`routes`](super::routes).
 
 use std::fmt;
 
 use database::DatabaseError;
+use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::ids::AccountId;
-use tenant_isolation::TenantTransaction;
-use tenant_isolation::resolve::ExternalId;
+use tenant_isolation::{PlatformTransaction, TenantTransaction};
 use uuid::Uuid;
 
 /// Kind of our entries in the tenant directory.
@@ -36,20 +36,18 @@ impl InboxKey {
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
     }
+}
 
-    /// The entry in the tenant directory.
-    #[must_use]
-    pub fn external_id(&self) -> Option<ExternalId> {
-        ExternalId::new(DIRECTORY_KIND, &self.directory_name())
-    }
-
-    fn directory_name(&self) -> String {
-        format!("{}/{}/{}", self.installation, self.account_id, self.inbox_id)
+/// The place's name in the tenant directory; a star for whichever account.
+pub(super) fn directory_name(installation: &str, account: Option<i64>, inbox: i64) -> String {
+    match account {
+        Some(account) => format!("{installation}/{account}/{inbox}"),
+        None => format!("{installation}/*/{inbox}"),
     }
 }
 
 /// A row of `inboxes`.
-#[derive(Clone, diesel::QueryableByName)]
+#[derive(Clone, QueryableByName)]
 pub struct Inbox {
     /// Ours; a connection to another inbox has another one.
     #[diesel(sql_type = SqlUuid)]
@@ -147,6 +145,25 @@ pub async fn find_by_account(
     Ok(rows.into_iter().next())
 }
 
+#[derive(QueryableByName)]
+struct OwnedInbox {
+    #[diesel(sql_type = Text)]
+    tenant_id: String,
+    #[diesel(embed)]
+    inbox: Inbox,
+}
+
+/// Everybody's inboxes and whose they are.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn all(tx: &mut PlatformTransaction) -> Result<Vec<(String, Inbox)>, DatabaseError> {
+    let rows: Vec<OwnedInbox> = diesel::sql_query(format!("SELECT tenant_id, {COLUMNS} FROM inboxes"))
+        .load(tx.connection())
+        .await?;
+    Ok(rows.into_iter().map(|row| (row.tenant_id, row.inbox)).collect())
+}
+
 /// Writes the whole row.
 ///
 /// # Errors
@@ -173,18 +190,12 @@ pub async fn put(tx: &mut TenantTransaction, inbox: &Inbox) -> Result<(), Databa
     Ok(())
 }
 
-/// Takes an inbox and its directory entry away. What hangs off it is the caller's business.
+/// Takes an inbox away. What hangs off it, its route first of all, is the caller's business.
 ///
 /// # Errors
 /// [`DatabaseError`].
 pub async fn remove(tx: &mut TenantTransaction, id: Uuid) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    diesel::sql_query("DELETE FROM tenant_directory WHERE tenant_id = $1 AND kind = $2 AND subject_id = $3")
-        .bind::<Text, _>(&tenant)
-        .bind::<Text, _>(DIRECTORY_KIND)
-        .bind::<SqlUuid, _>(id)
-        .execute(tx.connection())
-        .await?;
     diesel::sql_query("DELETE FROM inboxes WHERE tenant_id = $1 AND id = $2")
         .bind::<Text, _>(&tenant)
         .bind::<SqlUuid, _>(id)
@@ -204,44 +215,4 @@ pub async fn lock_connecting(tx: &mut TenantTransaction) -> Result<(), DatabaseE
         .execute(tx.connection())
         .await?;
     Ok(())
-}
-
-#[derive(diesel::QueryableByName)]
-struct Subject {
-    #[diesel(sql_type = SqlUuid)]
-    subject_id: Uuid,
-}
-
-/// Enters the inbox into the tenant directory. False when the entry is somebody else's: another tenant's, or that of
-/// another inbox row of this tenant.
-///
-/// # Errors
-/// [`DatabaseError`].
-pub async fn enter_directory(
-    tx: &mut TenantTransaction,
-    key: &InboxKey,
-    id: Uuid,
-) -> Result<bool, DatabaseError> {
-    let tenant = tx.scope().tenant().as_str().to_owned();
-    let name = key.directory_name();
-    diesel::sql_query(
-        "INSERT INTO tenant_directory (kind, external_id, tenant_id, subject_id) VALUES ($1, $2, $3, $4) \
-         ON CONFLICT (kind, external_id) DO NOTHING",
-    )
-    .bind::<Text, _>(DIRECTORY_KIND)
-    .bind::<Text, _>(&name)
-    .bind::<Text, _>(&tenant)
-    .bind::<SqlUuid, _>(id)
-    .execute(tx.connection())
-    .await?;
-    // Another tenant's entry is there for the key and not for our eyes.
-    let rows: Vec<Subject> = diesel::sql_query(
-        "SELECT subject_id FROM tenant_directory WHERE kind = $1 AND external_id = $2 AND tenant_id = $3",
-    )
-    .bind::<Text, _>(DIRECTORY_KIND)
-    .bind::<Text, _>(&name)
-    .bind::<Text, _>(&tenant)
-    .load(tx.connection())
-    .await?;
-    Ok(rows.iter().any(|row| row.subject_id == id))
 }

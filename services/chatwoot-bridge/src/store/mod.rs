@@ -4,5 +4,8 @@ pub mod agent_messages;
 pub mod contacts;
 pub mod handled_events;
 pub mod inboxes;
+pub mod installations;
 pub mod message_links;
+pub mod quarantine;
+pub mod routes;
 pub mod unrouted_inboxes;

@@ -7,6 +7,8 @@ use tenant_isolation::PlatformTransaction;
 
 use super::inboxes::InboxKey;
 
+/// Stands for the account where an event names none.
+pub const NO_ACCOUNT: i64 = 0;
 /// Most rows: anybody can invent inboxes.
 const MOST: i64 = 10_000;
 

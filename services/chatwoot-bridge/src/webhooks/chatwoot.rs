@@ -1,35 +1,48 @@
 //! `POST /webhook` and `POST /webhook/{installation}` (contract 1.2, 2.5): durable, then answered, and nothing more.
+//!
+//! Where there is nothing to accept, there is nothing to prove and nothing to refuse: Chatwoot marks a message failed for
+//! any answer but 2xx, also when the event was irrelevant (contract 2.6; 6, 3).
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ::web::{ApiError, note_tenant, read_body, request_id};
-use actix_web::web::{self, Payload};
+use actix_web::web::{self, Bytes, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use chrono::Utc;
 use database::DatabaseError;
 use secrecy::SecretString;
 use serde_json::json;
-use tenant_isolation::resolve::{Resolved, resolve};
-use tenant_isolation::{PlatformScope, PlatformTransaction, TenantTransaction};
+use tenant_isolation::{PlatformScope, PlatformTransaction};
 
-use super::payload::{self, AgentReply, Notice};
-use super::signature::{Signed, verify};
+use super::book::{Found, KnownRoute, RouteBook};
+use super::event::{Class, Event, Incoming, Malformed};
+use super::forward::{ForwardEvents, Forwarding, NotForwarded};
+use super::signature::{SignatureError, Signed, verify};
 use crate::error::answer;
 use crate::flows::Tools;
-use crate::flows::accept_reply::{Acceptance, Signals, accept_reply};
-use crate::store::inboxes::{self, Inbox, InboxKey};
-use crate::store::unrouted_inboxes;
+use crate::flows::accept_reply::{Acceptance, Signals};
+use crate::flows::agent_event;
+use crate::store::inboxes::{Inbox, InboxKey};
+use crate::store::routes::{Route, Target};
+use crate::store::{quarantine, unrouted_inboxes};
 
 /// The installation of webhooks whose path names none.
 pub const DEFAULT_INSTALLATION: &str = "default";
+/// When what could not be stored may come again.
+const COME_AGAIN: Duration = Duration::from_secs(5);
 
 /// What the webhook works with.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Ingress {
     /// Tables, keys, the way out.
     pub tools: Tools,
+    /// The routes at hand.
+    pub book: RouteBook,
+    /// What takes events that go to a URL. Without it, they are refused for now.
+    pub forward: Option<Arc<dyn ForwardEvents>>,
     /// What is rung after a commit.
     pub signals: Signals,
     /// Longest accepted body.
@@ -38,6 +51,12 @@ pub struct Ingress {
     pub tolerance: Duration,
     /// Set when the database's defences have been checked; before that nothing is accepted.
     pub open: Arc<AtomicBool>,
+}
+
+impl fmt::Debug for Ingress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ingress").finish_non_exhaustive()
+    }
 }
 
 /// `POST /webhook`.
@@ -68,101 +87,238 @@ async fn receive(
     let body = read_body(&request, body, ingress.body_limit)
         .await
         .map_err(in_the_predecessors_words)?;
-    let notice = payload::read(&body).map_err(|error| {
-        count("malformed");
-        ApiError::bad_request(error.code(), error.to_string())
-    })?;
-    // Nothing to accept, so nothing to prove: Chatwoot marks a message failed for any other answer, and our own
-    // status updates come back this way while the database may be away (contract 2.6; 6, 3).
-    let written = match notice {
-        Notice::Ignored(why) => return Ok(received(why)),
-        Notice::Reply(written) => written,
+    let event = match Event::read(&body, Utc::now()) {
+        Ok(event) => event,
+        Err(error) => {
+            keep_aside(ingress, installation, error, &body).await;
+            return Ok(received("malformed"));
+        }
     };
-    if !ingress.open.load(Ordering::Acquire) {
-        return Err(ApiError::unavailable(Duration::from_secs(5)));
-    }
     if !InboxKey::is_installation(installation) {
         return Ok(received("unknown_installation"));
     }
-    let key = InboxKey {
-        installation: installation.to_owned(),
-        account_id: written.account_id,
-        inbox_id: written.inbox_id,
-    };
-    let resolved = match key.external_id() {
-        Some(external) => resolve(&ingress.tools.db, &external)
-            .await
-            .map_err(|error| answer(&error))?,
-        None => None,
-    };
-    match resolved {
-        Some(resolved) => take(ingress, &resolved, &request, &body, &written).await,
-        None => {
-            note_unrouted(ingress, &key).await;
+    if event.inbox_id.is_none() {
+        return Ok(received("no_inbox_id"));
+    }
+    if !ingress.open.load(Ordering::Acquire) {
+        return unknown_whose(&event, ApiError::unavailable(COME_AGAIN));
+    }
+    match ingress.book.find(installation, &event).await {
+        Ok(Found::Route(to)) => take(ingress, &to, installation, &request, event, body).await,
+        Ok(Found::Ambiguous) => {
+            note_unrouted(ingress, installation, &event).await;
+            Ok(received("ambiguous_inbox"))
+        }
+        Ok(Found::Nobody) => {
+            note_unrouted(ingress, installation, &event).await;
             Ok(received("unknown_inbox"))
         }
+        Err(error) => unknown_whose(&event, answer(&error)),
+    }
+}
+
+/// An event that may be anybody's while nothing can be looked up: what an agent did has to come again.
+fn unknown_whose(event: &Event, refusal: ApiError) -> Result<HttpResponse, ApiError> {
+    if matches!(event.class, Class::AgentMessage | Class::Deleted) {
+        Err(refusal)
+    } else {
+        Ok(received("unknown_whose"))
     }
 }
 
 async fn take(
     ingress: &Ingress,
-    resolved: &Resolved,
+    to: &Arc<KnownRoute>,
+    installation: &str,
+    request: &HttpRequest,
+    event: Event,
+    body: Bytes,
+) -> Result<HttpResponse, ApiError> {
+    note_tenant(&to.scope);
+    if !to.route.enabled {
+        return Ok(received("route_disabled"));
+    }
+    if let Some(why) = unwanted(&to.route, &event) {
+        return Ok(received(why));
+    }
+    let to = &believe(ingress, to, installation, request, &event, &body).await?;
+    let event = Incoming {
+        event,
+        body,
+        headers: passed_on(request),
+        request_id: request_id(),
+    };
+    match &to.route.target {
+        Target::Account { .. } => take_natively(ingress, to, &event).await,
+        Target::Url { .. } => hand_on(ingress, to, event).await,
+    }
+}
+
+/// Why nothing would be done with the event, whoever sent it.
+fn unwanted(route: &Route, event: &Event) -> Option<&'static str> {
+    match (&route.target, event.class) {
+        (_, Class::Activity) => Some("activity"),
+        (Target::Account { .. }, Class::Private) => Some("private"),
+        (Target::Account { .. }, Class::Incoming) => Some("incoming"),
+        (Target::Account { .. }, Class::Typing | Class::Other) => Some("other_event"),
+        (Target::Account { .. }, Class::AgentMessage | Class::Deleted | Class::Updated | Class::Echo) => None,
+        (Target::Url { .. }, Class::Private) if !route.wants.private => Some("private"),
+        (Target::Url { .. }, _) => {
+            let events = &route.wants.events;
+            let wanted = events.is_empty() || events.contains(&event.name);
+            (!wanted).then_some("unwanted_event")
+        }
+    }
+}
+
+/// Checks the signature, and gives the route as it is now: what does not fit the one at hand may fit a newer one.
+async fn believe(
+    ingress: &Ingress,
+    to: &Arc<KnownRoute>,
+    installation: &str,
+    request: &HttpRequest,
+    event: &Event,
+    body: &[u8],
+) -> Result<Arc<KnownRoute>, ApiError> {
+    if check(ingress, to, request, body)?.is_ok() {
+        return Ok(Arc::clone(to));
+    }
+    ingress.book.refresh().await.map_err(|error| answer(&error))?;
+    let now = ingress.book.remembered(installation, event);
+    let to = now.as_ref().unwrap_or(to);
+    check(ingress, to, request, body)?.map_err(|error| {
+        count(error.code());
+        ApiError::unauthorized(error.code(), error.to_string())
+    })?;
+    Ok(Arc::clone(to))
+}
+
+fn check(
+    ingress: &Ingress,
+    to: &KnownRoute,
     request: &HttpRequest,
     body: &[u8],
-    written: &AgentReply,
-) -> Result<HttpResponse, ApiError> {
-    let scope = resolved.scope();
-    note_tenant(&scope);
-    let db = &ingress.tools.db;
-    let found = async {
-        let mut tx = TenantTransaction::begin(db, &scope, "find inbox").await?;
-        let inbox = inboxes::find(&mut tx, resolved.subject()).await?;
-        tx.commit().await?;
-        Ok::<_, DatabaseError>(inbox)
-    };
-    let Some(inbox) = found.await.map_err(|error| answer(&error))? else {
-        // Disconnected between the two looks.
-        return Ok(received("unknown_inbox"));
-    };
-    let secrets = secrets(ingress, scope.tenant().as_str(), &inbox)?;
+) -> Result<Result<(), SignatureError>, ApiError> {
+    let secrets = secrets(ingress, to)?;
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let signed = Signed {
         timestamp: header("x-chatwoot-timestamp"),
         signature: header("x-chatwoot-signature"),
     };
-    verify(&secrets, signed, body, Utc::now(), ingress.tolerance).map_err(|error| {
-        count(error.code());
-        ApiError::unauthorized(error.code(), error.to_string())
-    })?;
-    let accepted = accept_reply(db, &scope, &inbox, &written.reply, request_id(), &ingress.signals).await;
-    let outcome = match accepted.map_err(|error| answer(&error))? {
-        Acceptance::Forwarded => "forwarded",
-        Acceptance::Repeated => "repeated",
-        Acceptance::Refused => return Ok(received("refused")),
-        Acceptance::Echo => return Ok(received("echo")),
-    };
-    count(outcome);
-    Ok(HttpResponse::Ok().json(json!({"received": true, "forwarded": true})))
+    Ok(verify(&secrets, signed, body, Utc::now(), ingress.tolerance))
 }
 
-fn secrets(ingress: &Ingress, tenant: &str, inbox: &Inbox) -> Result<Vec<SecretString>, ApiError> {
-    let place = Inbox::secret_place(tenant, inbox.id);
-    let opened = inbox
-        .webhook_secrets_sealed
+/// Every secret that may have signed: the inbox's webhook has one, the account's another, and each may be changing.
+fn secrets(ingress: &Ingress, to: &KnownRoute) -> Result<Vec<SecretString>, ApiError> {
+    let (tenant, route) = (to.scope.tenant().as_str(), &to.route);
+    let of_link = to.link.iter().flat_map(|inbox| {
+        let place = Inbox::secret_place(tenant, inbox.id);
+        inbox
+            .webhook_secrets_sealed
+            .iter()
+            .map(move |it| (it, place.clone()))
+    });
+    let of_inbox = route
+        .inbox_secrets_sealed
         .iter()
-        .map(|sealed| ingress.tools.keys.open(sealed, &place));
-    opened.collect::<Result<_, _>>().map_err(|error| {
-        tracing::error!(inbox = %inbox.id, %error, "a webhook secret cannot be used");
-        ApiError::internal()
-    })
+        .map(|it| (it, Route::inbox_secret_place(tenant, route.id)));
+    let of_account = route
+        .account_secrets_sealed
+        .iter()
+        .map(|it| (it, Route::account_secret_place(tenant, route.id)));
+    of_link
+        .chain(of_inbox)
+        .chain(of_account)
+        .map(|(sealed, place)| ingress.tools.keys.open(sealed, &place))
+        .collect::<Result<_, _>>()
+        .map_err(|error| {
+            tracing::error!(route = route.number, %error, "a webhook secret cannot be used");
+            ApiError::internal()
+        })
 }
 
-/// Best effort: a webhook that is nobody's needs no durability, only visibility.
-async fn note_unrouted(ingress: &Ingress, key: &InboxKey) {
+async fn take_natively(
+    ingress: &Ingress,
+    to: &KnownRoute,
+    event: &Incoming,
+) -> Result<HttpResponse, ApiError> {
+    match agent_event::take(&ingress.tools, to, event, &ingress.signals).await {
+        Ok(Acceptance::Forwarded) => Ok(forwarded("forwarded")),
+        Ok(Acceptance::Repeated) => Ok(forwarded("repeated")),
+        Ok(Acceptance::Refused) => Ok(received("refused")),
+        Ok(Acceptance::Echo) => Ok(received("echo")),
+        Ok(Acceptance::Ignored(why)) => Ok(received(why)),
+        // Our own status updates come back this way while the database may be away.
+        Err(error) => unknown_whose(&event.event, answer(&error)),
+    }
+}
+
+async fn hand_on(ingress: &Ingress, to: &KnownRoute, event: Incoming) -> Result<HttpResponse, ApiError> {
+    let Some(forward) = &ingress.forward else {
+        return Err(ApiError::unavailable(COME_AGAIN));
+    };
+    match forward.accept(to, event).await {
+        Ok(Forwarding::Queued) => Ok(forwarded("forwarded")),
+        Ok(Forwarding::Repeated) => Ok(forwarded("repeated")),
+        Ok(Forwarding::Unwanted) => Ok(received("unwanted_event")),
+        Err(NotForwarded::Database(error)) => Err(answer(&error)),
+        Err(NotForwarded::Full) => {
+            count("full");
+            Err(ApiError::unavailable(COME_AGAIN))
+        }
+    }
+}
+
+/// The headers that mean something to whoever gets the event.
+fn passed_on(request: &HttpRequest) -> Vec<(String, String)> {
+    let is_passed_on = |name: &str| {
+        matches!(name, "content-type" | "traceparent" | "x-request-id") || name.starts_with("x-chatwoot-")
+    };
+    let headers = request.headers().iter();
+    headers
+        .filter(|(name, _)| is_passed_on(name.as_str()))
+        .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
+        .collect()
+}
+
+/// Best effort: what is no webhook needs no durability, only visibility.
+async fn keep_aside(ingress: &Ingress, installation: &str, error: Malformed, body: &[u8]) {
+    if !ingress.open.load(Ordering::Acquire) {
+        return;
+    }
+    let installation = if InboxKey::is_installation(installation) {
+        installation
+    } else {
+        ""
+    };
+    let kept = async {
+        let platform = PlatformScope::for_purpose("keep a malformed webhook");
+        let mut tx = PlatformTransaction::begin(&ingress.tools.db, platform).await?;
+        let kept = quarantine::keep(&mut tx, installation, error.code(), body).await?;
+        tx.commit().await?;
+        Ok::<_, DatabaseError>(kept)
+    };
+    match kept.await {
+        Ok(true) => {}
+        Ok(false) => metrics::counter!("kanal_bridge_quarantine_full_total").increment(1),
+        Err(error) => tracing::warn!(%error, "a malformed webhook could not be kept"),
+    }
+}
+
+/// Best effort, for the same reason.
+async fn note_unrouted(ingress: &Ingress, installation: &str, event: &Event) {
+    let Some(inbox_id) = event.inbox_id else {
+        return;
+    };
+    let key = InboxKey {
+        installation: installation.to_owned(),
+        account_id: event.account_id.unwrap_or(unrouted_inboxes::NO_ACCOUNT),
+        inbox_id,
+    };
     let noted = async {
         let platform = PlatformScope::for_purpose("note unrouted inbox");
         let mut tx = PlatformTransaction::begin(&ingress.tools.db, platform).await?;
-        unrouted_inboxes::note(&mut tx, key).await?;
+        unrouted_inboxes::note(&mut tx, &key).await?;
         tx.commit().await
     };
     if let Err(error) = noted.await {
@@ -180,6 +336,11 @@ fn in_the_predecessors_words(error: ApiError) -> ApiError {
         );
     }
     error
+}
+
+fn forwarded(outcome: &'static str) -> HttpResponse {
+    count(outcome);
+    HttpResponse::Ok().json(json!({"received": true, "forwarded": true}))
 }
 
 fn received(outcome: &'static str) -> HttpResponse {

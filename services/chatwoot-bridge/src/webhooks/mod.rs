@@ -1,5 +1,9 @@
 //! What comes in from Chatwoot.
 
+pub mod book;
 pub mod chatwoot;
+mod dedup;
+pub mod event;
+pub mod forward;
 pub mod payload;
 pub mod signature;

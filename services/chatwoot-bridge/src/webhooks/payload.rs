@@ -4,29 +4,8 @@
 use domain::address::{ChatAddress, PhoneNumber};
 use serde_json::{Map, Value};
 
+use super::event::{Malformed, OUR_MARK};
 use crate::flows::accept_reply::Reply;
-
-/// A body that is no webhook at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Malformed {
-    /// Not JSON.
-    #[error("The body is not JSON")]
-    NotJson,
-    /// JSON, but no object.
-    #[error("The body is not a JSON object")]
-    NotAnObject,
-}
-
-impl Malformed {
-    /// The stable code.
-    #[must_use]
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::NotJson => "invalid_json",
-            Self::NotAnObject => "not_an_object",
-        }
-    }
-}
 
 /// What a webhook is about.
 #[derive(Debug, Clone)]
@@ -47,9 +26,6 @@ pub struct AgentReply {
     /// The message.
     pub reply: Reply,
 }
-
-/// The mark of messages that came from WhatsApp.
-const OUR_MARK: &str = "WAID:";
 
 /// Reads a webhook.
 ///

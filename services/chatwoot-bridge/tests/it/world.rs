@@ -94,6 +94,8 @@ impl World {
             db: database.db.clone(),
             chatwoot,
             keys: keys(),
+            redis: None,
+            public_url: None,
         };
         let lanes = Lanes {
             tools: tools.clone(),

@@ -1,4 +1,6 @@
-//! Settings, read once.
+//! Settings, read once: what the service itself needs here, a topic's own in a file of its own.
+
+mod router;
 
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use runtime::encryption::KeyRing;
 use runtime::process::ProcessSettings;
 use secrecy::SecretString;
 
+pub use self::router::{RedisSettings, RouterSettings};
 use crate::outbound_url::OutboundPolicy;
 
 /// The service's name in logs and on the broker.
@@ -74,6 +77,8 @@ pub struct StorageSettings {
     pub fetch_timeout: Duration,
     /// Calls that may be under way to one Chatwoot server.
     pub server_concurrency: usize,
+    /// The router's surroundings.
+    pub router: RouterSettings,
 }
 
 /// What `migrate` needs.
@@ -263,6 +268,7 @@ impl StorageSettings {
         if pool_size == Some(0) {
             reader.problem("DATABASE_POOL_SIZE", "must be at least 1");
         }
+        let router = RouterSettings::take(reader);
         Some(Self {
             database_url: database_url?,
             names: SchemaNames::of_service(SCHEMA),
@@ -271,6 +277,7 @@ impl StorageSettings {
             outbound: outbound.unwrap_or_default(),
             fetch_timeout: timeout?.0,
             server_concurrency: server_concurrency?,
+            router: router?,
         })
     }
 }
