@@ -1,5 +1,8 @@
 //! The command line: serve, or do one chore.
 
+mod connect;
+mod import;
+
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -38,6 +41,12 @@ enum Command {
     Healthcheck,
     /// Print the table of settings
     Config,
+    /// Print the OpenAPI document
+    Openapi,
+    /// Connect an inbox: check the token, find or make the inbox, set its webhook and its secret, test both ways
+    Connect(connect::ConnectCommand),
+    /// Take over the routes of the predecessor; may be repeated, prints a report as one JSON object
+    Import(import::ImportCommand),
     /// Chatwoot inboxes
     #[command(subcommand)]
     Inbox(InboxCommand),
@@ -113,8 +122,14 @@ pub async fn run() -> ExitCode {
             process::print(&markdown_table(&Settings::variables()).trim_end());
             ExitCode::SUCCESS
         }
+        Command::Openapi => {
+            process::print(&crate::routes::openapi());
+            ExitCode::SUCCESS
+        }
+        Command::Connect(command) => chore(async |settings| connect::run(settings, command).await).await,
+        Command::Import(command) => chore(async |settings| import::run(settings, command).await).await,
         Command::Inbox(InboxCommand::Connect(connect)) => {
-            chore(async |settings| self::connect(settings, connect).await).await
+            chore(async |settings| connect_inbox_by_hand(settings, connect).await).await
         }
         Command::Task(command) => chore(async |settings| task(settings, command).await).await,
     }
@@ -171,7 +186,7 @@ async fn healthcheck() -> ExitCode {
     ended(web::healthcheck::run(settings.address).await.map_err(Into::into))
 }
 
-async fn connect(settings: &StorageSettings, connect: Connect) -> anyhow::Result<()> {
+async fn connect_inbox_by_hand(settings: &StorageSettings, connect: Connect) -> anyhow::Result<()> {
     anyhow::ensure!(
         InboxKey::is_installation(&connect.installation),
         "the installation's name has 1 to 64 letters, digits, '.', '_' or '-'"

@@ -6,8 +6,10 @@ mod client;
 mod contacts;
 mod conversations;
 mod error;
+pub mod inboxes;
 mod messages;
 mod places;
+pub mod probe;
 mod statuses;
 mod wire;
 

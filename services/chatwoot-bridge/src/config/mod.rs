@@ -1,5 +1,6 @@
 //! Settings, read once: what the service itself needs here, a topic's own in a file of its own.
 
+pub mod admin;
 mod router;
 
 use std::time::Duration;
@@ -13,6 +14,7 @@ use runtime::encryption::KeyRing;
 use runtime::process::ProcessSettings;
 use secrecy::SecretString;
 
+use self::admin::AdminSettings;
 pub use self::router::{RedisSettings, RouterSettings};
 use crate::outbound_url::OutboundPolicy;
 
@@ -46,6 +48,8 @@ pub struct Settings {
     pub reply_window: Duration,
     /// How long it is remembered which message is which.
     pub kept: Kept,
+    /// Who may administer.
+    pub admin: AdminSettings,
 }
 
 /// How long rows stay that nothing else ends.
@@ -131,6 +135,7 @@ impl Settings {
         let reply_window = take_reply_window(reader);
         let kept = take_kept(reader);
         let lanes = take_lanes(reader, lease, concurrency);
+        let admin = AdminSettings::take(reader);
         Some(Self {
             process: process?,
             storage: storage?,
@@ -142,6 +147,7 @@ impl Settings {
             retry: retry?,
             reply_window: reply_window?,
             kept: kept?,
+            admin: admin?,
         })
     }
 

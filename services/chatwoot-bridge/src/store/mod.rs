@@ -1,11 +1,16 @@
 //! The tables, a file per noun. Functions take the transaction, and with it the scope, first.
 
 pub mod agent_messages;
+pub mod audit_log;
 pub mod contacts;
+pub mod drift_reports;
 pub mod handled_events;
 pub mod inboxes;
 pub mod installations;
 pub mod message_links;
+pub mod original;
+pub mod probes;
 pub mod quarantine;
 pub mod routes;
+pub mod seen_inboxes;
 pub mod unrouted_inboxes;

@@ -2,15 +2,23 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has to fail loudly")]
 
+mod admin_auth;
+mod admin_routes;
+mod api_document;
 mod broker;
 mod connect;
+mod import;
 mod incoming;
 mod isolation;
 mod merged;
+mod operator;
+mod pages;
 mod process;
 mod properties;
 mod replies;
 mod retention;
+mod self_test;
+mod set_up;
 mod statuses;
 mod webhook;
 mod world;
