@@ -24,12 +24,14 @@ use crate::chatwoot::Chatwoot;
 use crate::config::{SERVICE, Settings, StorageSettings};
 use crate::flows::Tools;
 use crate::flows::accept_reply::Signals;
+use crate::flows::forward::accept::ForwardQueue;
 use crate::flows::self_test;
 use crate::routes::{health_body, routes};
 use crate::webhooks::book::RouteBook;
 use crate::webhooks::chatwoot::Ingress;
 use crate::workers::drift;
 use crate::workers::events::Events;
+use crate::workers::forward::ForwardWork;
 use crate::workers::lanes::Lanes;
 use crate::workers::retention;
 
@@ -47,6 +49,8 @@ pub struct Application {
     book: RouteBook,
     broker: Broker,
     signals: Signals,
+    queue: ForwardQueue,
+    forward: ForwardWork,
     open: Arc<AtomicBool>,
     hole: Arc<AtomicBool>,
 }
@@ -114,13 +118,17 @@ impl Application {
             settings.topology.clone(),
             false,
         );
+        let signals = Signals::default();
+        let (queue, forward) = ForwardWork::new(&settings, &tools, signals.lanes.clone())?;
         Ok(Self {
             settings,
             listener,
             book: RouteBook::new(tools.db.clone()),
             tools,
             broker,
-            signals: Signals::default(),
+            signals,
+            queue,
+            forward,
             open: Arc::default(),
             hole: Arc::default(),
         })
@@ -155,6 +163,7 @@ impl Application {
             book: self.book,
             broker: self.broker,
             signals: self.signals,
+            forward: self.forward,
             open: self.open,
             hole: Arc::clone(&self.hole),
         };
@@ -179,7 +188,7 @@ impl Application {
         Ingress {
             tools: self.tools.clone(),
             book: self.book.clone(),
-            forward: None,
+            forward: Some(Arc::new(self.queue.clone())),
             signals: self.signals.clone(),
             body_limit: self.settings.webhook_body_limit,
             tolerance: self.settings.signature_tolerance,
@@ -227,6 +236,7 @@ struct Work {
     book: RouteBook,
     broker: Broker,
     signals: Signals,
+    forward: ForwardWork,
     open: Arc<AtomicBool>,
     hole: Arc<AtomicBool>,
 }
@@ -264,9 +274,12 @@ impl Work {
             book,
             broker,
             signals,
+            forward,
             ..
         } = self;
         shutdown.spawn("route book", book.keep_up(shutdown.clone()));
+
+        forward.spawn(shutdown);
 
         let relay = Relay::new(tools.db.clone(), broker.clone(), signals.outbox.clone(), false);
         shutdown.spawn("outbox relay", relay.run(shutdown.token()));

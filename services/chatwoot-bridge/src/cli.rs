@@ -20,6 +20,7 @@ use crate::app::{Application, tools};
 use crate::config::{MigrateSettings, SCHEMA, SERVICE, Settings, StorageSettings, process_settings};
 use crate::flows::connect_inbox::{Connection, connect_inbox};
 use crate::flows::parked_tasks;
+use crate::forward_chores::{self, ForwardCommand};
 use crate::store::inboxes::InboxKey;
 use crate::webhooks::chatwoot::DEFAULT_INSTALLATION;
 
@@ -53,6 +54,9 @@ enum Command {
     /// Look at work that was put aside, and do it again
     #[command(subcommand)]
     Task(TaskCommand),
+    /// Look at events that could not be passed on to the URL of a route, and pass them on again
+    #[command(subcommand)]
+    Forward(ForwardCommand),
 }
 
 #[derive(Subcommand)]
@@ -130,6 +134,13 @@ pub async fn run() -> ExitCode {
         Command::Import(command) => chore(async |settings| import::run(settings, command).await).await,
         Command::Inbox(InboxCommand::Connect(connect)) => {
             chore(async |settings| connect_inbox_by_hand(settings, connect).await).await
+        }
+        Command::Forward(command) => {
+            chore(async |settings| {
+                process::print(&forward_chores::run(&tools(settings)?.db, command).await?);
+                Ok(())
+            })
+            .await
         }
         Command::Task(command) => chore(async |settings| task(settings, command).await).await,
     }

@@ -8,6 +8,7 @@ mod conversations;
 mod error;
 pub mod inboxes;
 mod messages;
+mod notes;
 mod places;
 pub mod probe;
 mod statuses;

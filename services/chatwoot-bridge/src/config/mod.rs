@@ -1,6 +1,7 @@
 //! Settings, read once: what the service itself needs here, a topic's own in a file of its own.
 
 pub mod admin;
+mod forward;
 mod router;
 
 use std::time::Duration;
@@ -15,6 +16,7 @@ use runtime::process::ProcessSettings;
 use secrecy::SecretString;
 
 use self::admin::AdminSettings;
+pub use self::forward::ForwardSettings;
 pub use self::router::{RedisSettings, RouterSettings};
 use crate::outbound_url::OutboundPolicy;
 
@@ -50,6 +52,8 @@ pub struct Settings {
     pub kept: Kept,
     /// Who may administer.
     pub admin: AdminSettings,
+    /// How events are passed on to the URLs of routes.
+    pub forward: ForwardSettings,
 }
 
 /// How long rows stay that nothing else ends.
@@ -136,6 +140,7 @@ impl Settings {
         let kept = take_kept(reader);
         let lanes = take_lanes(reader, lease, concurrency);
         let admin = AdminSettings::take(reader);
+        let forward = ForwardSettings::take(reader);
         Some(Self {
             process: process?,
             storage: storage?,
@@ -148,6 +153,7 @@ impl Settings {
             reply_window: reply_window?,
             kept: kept?,
             admin: admin?,
+            forward: forward?,
         })
     }
 

@@ -7,6 +7,7 @@ pub mod connect_inbox;
 pub mod deliver_message;
 pub mod drift;
 pub mod edit_route;
+pub mod forward;
 pub mod import_routes;
 pub mod merge_contact;
 pub mod order_replies;

@@ -10,11 +10,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::forward::write_back::WriteBack;
 use super::reference::Reference;
 
 const INCOMING_MESSAGE: &str = "incoming_message";
 const STATUS: &str = "status";
 const CHAT_MERGED: &str = "chat_merged";
+const WRITE_BACK: &str = "write_back";
 /// The kind of agents' replies that wait for their neighbours.
 pub const REPLY: &str = "reply";
 
@@ -38,6 +40,8 @@ pub enum Work {
     Reply(ReplyWork),
     /// A person's conversation is found under another address from now on.
     Merged(ChatMerged),
+    /// An agent sees that a message was not passed on to a URL, or was after all.
+    WriteBack(WriteBack),
 }
 
 /// A reply that was accepted.
@@ -155,6 +159,19 @@ pub fn merged_task(
     task(CHAT_MERGED, lane, id, request_id, merged)
 }
 
+/// What an agent is to see as a task.
+///
+/// # Errors
+/// Never, for this shape; the signature is serde's.
+pub fn write_back_task(
+    work: &WriteBack,
+    lane: String,
+    id: Uuid,
+    request_id: Option<&str>,
+) -> Result<NewTask, serde_json::Error> {
+    task(WRITE_BACK, lane, id, request_id, work)
+}
+
 #[derive(Serialize)]
 struct Written<'a, T> {
     request_id: Option<&'a str>,
@@ -197,6 +214,7 @@ pub fn read(task: &Task) -> Result<Errand, Unreadable> {
         STATUS => Work::Status(serde_json::from_str(work)?),
         REPLY => Work::Reply(serde_json::from_str(work)?),
         CHAT_MERGED => Work::Merged(serde_json::from_str(work)?),
+        WRITE_BACK => Work::WriteBack(serde_json::from_str(work)?),
         _ => return Err(Unreadable::Kind),
     };
     Ok(Errand {

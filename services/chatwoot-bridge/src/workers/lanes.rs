@@ -10,6 +10,7 @@ use tracing::Instrument as _;
 
 use crate::chatwoot::Wait;
 use crate::flows::deliver_message::deliver_message;
+use crate::flows::forward::write_back::write_back;
 use crate::flows::merge_contact::merge_contact;
 use crate::flows::order_replies::order_replies;
 use crate::flows::reflect_status::reflect_status;
@@ -66,6 +67,7 @@ impl Lanes {
             Work::IncomingMessage(message) => deliver_message(&self.tools, lease, task, message).await,
             Work::Merged(merged) => merge_contact(&self.tools.db, lease, task, merged).await,
             Work::Status(status) => reflect_status(&self.tools, lease, task, status).await,
+            Work::WriteBack(shown) => write_back(&self.tools, lease, task, shown).await,
             Work::Reply(_) => {
                 let next = order_replies(&self.tools.db, lease, task, self.reply_window).await?;
                 self.outbox.ring();
