@@ -42,7 +42,7 @@ impl SeenInbox {
 /// # Errors
 /// [`DatabaseError`].
 pub async fn list(tx: &mut PlatformTransaction, most: i64) -> Result<Vec<SeenInbox>, DatabaseError> {
-    let rows = diesel::sql_query(
+    let rows = database::sql(
         "SELECT installation, chatwoot_account_id, chatwoot_inbox_id, seen, last_seen FROM unrouted_inboxes \
          ORDER BY last_seen DESC LIMIT $1",
     )
@@ -62,7 +62,7 @@ pub async fn forget(
     account: Option<i64>,
     inbox: i64,
 ) -> Result<usize, DatabaseError> {
-    let forgotten = diesel::sql_query(
+    let forgotten = database::sql(
         "DELETE FROM unrouted_inboxes WHERE installation = $1 AND chatwoot_inbox_id = $2 \
          AND ($3::bigint IS NULL OR chatwoot_account_id = $3 OR chatwoot_account_id = 0)",
     )
@@ -84,7 +84,7 @@ pub async fn is_routed(tx: &mut PlatformTransaction, key: &InboxKey) -> Result<b
         #[diesel(sql_type = BigInt)]
         n: i64,
     }
-    let rows: Vec<Count> = diesel::sql_query(
+    let rows: Vec<Count> = database::sql(
         "SELECT count(*) AS n FROM routes WHERE installation = $1 AND chatwoot_inbox_id = $2 \
          AND (chatwoot_account_id IS NULL OR chatwoot_account_id = $3)",
     )

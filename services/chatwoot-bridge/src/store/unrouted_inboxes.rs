@@ -17,7 +17,7 @@ const MOST: i64 = 10_000;
 /// # Errors
 /// [`DatabaseError`].
 pub async fn note(tx: &mut PlatformTransaction, key: &InboxKey) -> Result<(), DatabaseError> {
-    let known = diesel::sql_query(
+    let known = database::sql(
         "UPDATE unrouted_inboxes SET seen = seen + 1, last_seen = now() \
          WHERE installation = $1 AND chatwoot_account_id = $2 AND chatwoot_inbox_id = $3",
     )
@@ -27,7 +27,7 @@ pub async fn note(tx: &mut PlatformTransaction, key: &InboxKey) -> Result<(), Da
     .execute(tx.connection())
     .await?;
     if known == 0 {
-        diesel::sql_query(
+        database::sql(
             "INSERT INTO unrouted_inboxes AS u (installation, chatwoot_account_id, chatwoot_inbox_id) \
              SELECT $1, $2, $3 WHERE (SELECT count(*) FROM unrouted_inboxes) < $4 \
              ON CONFLICT (installation, chatwoot_account_id, chatwoot_inbox_id) \

@@ -45,7 +45,7 @@ pub(crate) async fn charge(
         counts.push(wish.count);
         ahead.push(wish.ahead);
     }
-    Ok(diesel::sql_query(
+    Ok(database::sql(
         "WITH held AS MATERIALIZED ( \
              SELECT s.tenant_id, s.id, w.n, w.ahead, \
                     CASE WHEN s.max_messages > 0 THEN GREATEST(s.max_messages - s.messages_used, 0) END AS remains \
@@ -74,7 +74,7 @@ pub(crate) struct Refund {
 
 /// Gives charged sends back, unless their period is over.
 pub(crate) async fn give_back(tx: &mut GroupTransaction, refunds: &[Refund]) -> Result<(), DatabaseError> {
-    diesel::sql_query(
+    database::sql(
         "WITH own AS MATERIALIZED ( \
              SELECT s.tenant_id, s.id, r.n \
              FROM subscriptions s \
