@@ -19,17 +19,21 @@ use tokio::runtime::Handle;
 use web::health::{Health, Need};
 use web::{ErrorField, MetricsToken, ServerSettings};
 
+use crate::api::Admin;
+use crate::api::basic_auth::Door;
 use crate::channel_files::ChannelFiles;
 use crate::chatwoot::{Chatwoot, Pace};
 use crate::config::{SERVICE, Settings, StorageSettings};
 use crate::flows::Tools;
 use crate::flows::accept_reply::Signals;
 use crate::flows::forward::accept::ForwardQueue;
+use crate::flows::self_test;
 use crate::routes::{health_body, routes};
 use crate::webhooks::book::RouteBook;
 use crate::webhooks::chatwoot::Ingress;
 use crate::webhooks::strangers::Strangers;
 use crate::webhooks::unrouted::Unrouted;
+use crate::workers::drift;
 use crate::workers::events::Events;
 use crate::workers::forward::ForwardWork;
 use crate::workers::lanes::Lanes;
@@ -155,6 +159,7 @@ impl Application {
     /// [`RunError`].
     pub async fn run_until_stopped(self, shutdown: Shutdown) -> Result<(), RunError> {
         let (health, ingress) = (self.health(), self.ingress());
+        let (operators, door) = self.operators();
         let server = ServerSettings {
             error_field: ErrorField::Error,
             health,
@@ -174,7 +179,13 @@ impl Application {
             hole: Arc::clone(&self.hole),
         };
         shutdown.spawn("start of the workers", work.start(shutdown.clone()));
-        let served = web::serve(self.listener, server, routes(ingress), shutdown.clone()).await;
+        let served = web::serve(
+            self.listener,
+            server,
+            routes(ingress, operators, door),
+            shutdown.clone(),
+        )
+        .await;
         shutdown.begin();
         served?;
         if self.hole.load(Ordering::Acquire) {
@@ -197,6 +208,25 @@ impl Application {
             tolerance: self.settings.signature_tolerance,
             open: Arc::clone(&self.open),
         }
+    }
+
+    fn operators(&self) -> (Admin, Door) {
+        let router = &self.settings.storage.router;
+        let public_host = router.public_url.as_ref().and_then(|url| {
+            let host = url.url().host_str()?;
+            Some(match url.url().port() {
+                Some(port) => format!("{host}:{port}"),
+                None => host.to_owned(),
+            })
+        });
+        let (proxies, open) = (router.proxies.clone(), Arc::clone(&self.open));
+        let admin = Admin {
+            tools: self.tools.clone(),
+            outbound: self.settings.storage.outbound.clone(),
+            routes_tenant: router.routes_tenant.clone(),
+            patience: self_test::PATIENCE,
+        };
+        (admin, Door::new(&self.settings.admin, proxies, public_host, open))
     }
 
     fn health(&self) -> Health {
@@ -300,6 +330,9 @@ impl Work {
         });
         let workers = Workers::new(tools.db.clone(), lanes, settings.lanes, signals.lanes);
         shutdown.spawn("lane workers", workers.run(shutdown.token()));
+
+        let every = settings.admin.drift_every;
+        shutdown.spawn("drift", drift::run(tools.clone(), every, shutdown.clone()));
 
         shutdown.spawn(
             "retention",

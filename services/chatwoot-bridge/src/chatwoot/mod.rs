@@ -6,10 +6,12 @@ mod client;
 mod contacts;
 mod conversations;
 mod error;
+pub mod inboxes;
 mod messages;
 mod notes;
 mod pace;
 mod places;
+pub mod probe;
 mod statuses;
 mod wire;
 

@@ -1,5 +1,6 @@
 //! Settings, read once: what the service itself needs here, a topic's own in a file of its own.
 
+pub mod admin;
 mod forward;
 mod inbound;
 mod router;
@@ -15,6 +16,7 @@ use runtime::encryption::KeyRing;
 use runtime::process::ProcessSettings;
 use secrecy::SecretString;
 
+use self::admin::AdminSettings;
 pub use self::forward::ForwardSettings;
 pub use self::inbound::InboundSettings;
 pub use self::router::{RedisSettings, RouterSettings};
@@ -50,6 +52,8 @@ pub struct Settings {
     pub reply_window: Duration,
     /// How long it is remembered which message is which.
     pub kept: Kept,
+    /// Who may administer.
+    pub admin: AdminSettings,
     /// How events are passed on to the URLs of routes.
     pub forward: ForwardSettings,
 }
@@ -139,6 +143,7 @@ impl Settings {
         let reply_window = take_reply_window(reader);
         let kept = take_kept(reader);
         let lanes = take_lanes(reader, lease, concurrency);
+        let admin = AdminSettings::take(reader);
         let forward = ForwardSettings::take(reader);
         Some(Self {
             process: process?,
@@ -151,6 +156,7 @@ impl Settings {
             retry: retry?,
             reply_window: reply_window?,
             kept: kept?,
+            admin: admin?,
             forward: forward?,
         })
     }
