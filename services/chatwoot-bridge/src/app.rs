@@ -18,10 +18,11 @@ use tenant_isolation::policy::{self, PolicyError};
 use web::health::{Health, Need};
 use web::{ErrorField, MetricsToken, ServerSettings};
 
-use crate::chatwoot::Chatwoot;
+use crate::chatwoot::{Chatwoot, Downloads};
 use crate::config::{SERVICE, Settings, StorageSettings};
 use crate::flows::Tools;
 use crate::flows::accept_reply::Signals;
+use crate::flows::agent_files::FileLinks;
 use crate::routes::{health_body, routes};
 use crate::webhooks::book::RouteBook;
 use crate::webhooks::chatwoot::Ingress;
@@ -96,6 +97,17 @@ pub fn tools(settings: &StorageSettings) -> Result<Tools, BuildError> {
             None => None,
         },
         public_url: settings.router.public_url.clone(),
+        downloads: Downloads::new(
+            settings.outbound.clone(),
+            settings.files.file_limit,
+            settings.files.rewrite_host,
+        )?,
+        files: settings
+            .files
+            .files_url
+            .as_ref()
+            .or(settings.router.public_url.as_ref())
+            .and_then(|base| FileLinks::new(&settings.keys, base.as_str())),
     })
 }
 

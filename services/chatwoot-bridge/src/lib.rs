@@ -4,6 +4,7 @@
 //! once. What agents write comes as a webhook, is accepted durably, answered at once and becomes an order to send;
 //! what becomes of it is shown to the agent. Contract sections in comments are those of the bridge's contract.
 
+pub mod api;
 pub mod app;
 pub mod chatwoot;
 pub mod config;

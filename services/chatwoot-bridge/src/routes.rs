@@ -6,6 +6,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
+use crate::api::files;
 use crate::webhooks::chatwoot::{Ingress, receive_default, receive_named};
 
 /// What `/` and `/health` answer (contract 1.1).
@@ -18,6 +19,7 @@ pub fn health_body() -> Value {
 pub fn routes(ingress: Ingress) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static {
     move |config: &mut ServiceConfig| {
         config.app_data(web::Data::new(ingress.clone()));
+        config.app_data(web::Data::new(ingress.tools.clone()));
         public().configure(config);
         config.service(
             web::scope("/admin")
@@ -49,6 +51,7 @@ pub fn public() -> Api {
             webhook("of the installation that the path names"),
             receive_named,
         );
+    files::routes(&mut api);
     api
 }
 

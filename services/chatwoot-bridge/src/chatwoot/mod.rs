@@ -5,6 +5,7 @@ mod breaker;
 mod client;
 mod contacts;
 mod conversations;
+mod downloads;
 mod error;
 mod messages;
 mod places;
@@ -13,7 +14,9 @@ mod wire;
 
 pub use client::{Chatwoot, ChatwootApi, InboxAddress};
 pub use contacts::NewContact;
+pub use downloads::{DownloadedFile, Downloads, NotDownloaded};
 pub use error::{ChatwootError, Wait};
 pub use messages::NewMessage;
 pub use places::Place;
+pub use statuses::AgentsMessage;
 pub use wire::{Contact, Conversation, Message, ShownStatus};

@@ -2,15 +2,22 @@
 
 pub mod accept_reply;
 pub mod agent_event;
+pub mod agent_files;
+pub mod agent_parts;
+mod agent_template;
+pub mod agent_text;
 pub mod chatwoot_contact;
 pub mod connect_inbox;
+pub mod delete_reply;
 pub mod deliver_message;
 pub mod merge_contact;
 pub mod order_replies;
 pub mod parked_tasks;
 pub mod reference;
 pub mod reflect_status;
+pub mod retry_reply;
 pub mod take_event;
+mod whole_message;
 pub mod work;
 
 use cache::RedisLink;
@@ -20,7 +27,8 @@ use runtime::config::BaseUrl;
 use runtime::encryption::{EncryptionError, KeyRing};
 use tenant_isolation::{TenantScope, TenantTransaction};
 
-use crate::chatwoot::{Chatwoot, ChatwootError, InboxAddress, Wait};
+use self::agent_files::FileLinks;
+use crate::chatwoot::{Chatwoot, ChatwootError, Downloads, InboxAddress, Wait};
 use crate::store::inboxes;
 use crate::store::inboxes::Inbox;
 use crate::store::installations::{self, Installation};
@@ -39,6 +47,10 @@ pub struct Tools {
     pub redis: Option<RedisLink>,
     /// Where Chatwoot reaches us, where that is known.
     pub public_url: Option<BaseUrl>,
+    /// What makes links to agents' files, where our own address is known.
+    pub files: Option<FileLinks>,
+    /// The way to agents' files.
+    pub downloads: Downloads,
 }
 
 impl Tools {

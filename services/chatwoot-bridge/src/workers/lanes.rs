@@ -13,6 +13,7 @@ use crate::flows::deliver_message::deliver_message;
 use crate::flows::merge_contact::merge_contact;
 use crate::flows::order_replies::order_replies;
 use crate::flows::reflect_status::reflect_status;
+use crate::flows::retry_reply::retry_reply;
 use crate::flows::work::{self, Errand, Unreadable, Work};
 use crate::flows::{NotDone, Tools};
 
@@ -55,8 +56,8 @@ impl Lanes {
         task: &Task,
         errand: Result<Errand, Unreadable>,
     ) -> Result<Next, LaneError> {
-        let work = match errand {
-            Ok(errand) => errand.work,
+        let Errand { request_id, work } = match errand {
+            Ok(errand) => errand,
             Err(error) => {
                 tracing::error!(%error, "a task cannot be read");
                 return self.park(lease, task, "unreadable_task").await;
@@ -65,7 +66,17 @@ impl Lanes {
         let outcome = match &work {
             Work::IncomingMessage(message) => deliver_message(&self.tools, lease, task, message).await,
             Work::Merged(merged) => merge_contact(&self.tools.db, lease, task, merged).await,
-            Work::Status(status) => reflect_status(&self.tools, lease, task, status).await,
+            Work::Status(status) => {
+                let reflected = reflect_status(&self.tools, lease, task, status, request_id).await;
+                // A deleted message that has arrived is deleted there, too.
+                self.outbox.ring();
+                reflected
+            }
+            Work::Retry(work) => {
+                let ordered = retry_reply(&self.tools, lease, task, work, request_id).await;
+                self.outbox.ring();
+                ordered
+            }
             Work::Reply(_) => {
                 let next = order_replies(&self.tools.db, lease, task, self.reply_window).await?;
                 self.outbox.ring();

@@ -2,13 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has to fail loudly")]
 
+mod agent;
 mod broker;
 mod connect;
 mod dedup;
+mod desk;
 mod events;
 mod incoming;
 mod isolation;
 mod merged;
+mod parts;
 mod process;
 mod properties;
 mod replies;

@@ -1,0 +1,3 @@
+//! What is asked of us over HTTP besides webhooks, a file per noun.
+
+pub mod files;
