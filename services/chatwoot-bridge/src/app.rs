@@ -15,6 +15,7 @@ use messaging::outbox::Relay;
 use messaging::topology::Queue;
 use runtime::shutdown::Shutdown;
 use tenant_isolation::policy::{self, PolicyError};
+use tokio::runtime::Handle;
 use web::health::{Health, Need};
 use web::{ErrorField, MetricsToken, ServerSettings};
 
@@ -195,7 +196,7 @@ impl Application {
 
     fn health(&self) -> Health {
         let (db, open, broker) = (self.tools.db.clone(), Arc::clone(&self.open), self.broker.clone());
-        Health::new(health_body())
+        let health = Health::new(health_body())
             .check("postgres", Need::Vital, move || {
                 let (db, open) = (db.clone(), Arc::clone(&open));
                 async move { open.load(Ordering::Acquire) && db.ping().await.is_ok() }.boxed()
@@ -203,7 +204,22 @@ impl Application {
             .check("rabbitmq", Need::Helpful, move || {
                 let up = broker.is_up();
                 async move { up }.boxed()
-            })
+            });
+        let Some(redis) = self.tools.redis.clone() else {
+            return health;
+        };
+        // A connection lives on the runtime that opened it, and the server's threads have their own.
+        let process = Handle::current();
+        health.check("redis", Need::Helpful, move || {
+            let (redis, process) = (redis.clone(), process.clone());
+            async move {
+                process
+                    .spawn(async move { redis.is_up().await })
+                    .await
+                    .unwrap_or(false)
+            }
+            .boxed()
+        })
     }
 }
 

@@ -153,7 +153,7 @@ async fn the_retry_button_sends_what_failed_once_more() {
     desk.world.work().await;
     assert_eq!(desk.orders().await.len(), 1);
 
-    press_retry(&desk, id).await;
+    desk.chatwoot.press_retry(id.try_into().unwrap()).unwrap();
     for _ in 0..2 {
         assert_eq!(desk.take(&free).await, Acceptance::Forwarded);
     }
@@ -199,31 +199,4 @@ async fn late_ticks_make_no_notes() {
     let after = desk.chatwoot.chatwoot_messages(desk.place.chatwoot_account).len();
     assert_eq!(after, before, "nothing is written about a tick");
     assert_eq!(desk.world.count("SELECT count(*) AS n FROM lane_tasks").await, 0);
-}
-
-/// Chatwoot shows the message as sent and without an error, as it does when the button is pressed.
-async fn press_retry(desk: &Desk, id: i64) {
-    use chatwoot_bridge::chatwoot::{InboxAddress, ShownStatus};
-    use chatwoot_bridge::store::inboxes::{Inbox, find};
-
-    let (db, scope) = (&desk.world.database.db, &desk.place.scope);
-    let mut tx = tenant_isolation::TenantTransaction::begin(db, scope, "test")
-        .await
-        .unwrap();
-    let inbox = find(&mut tx, desk.place.link).await.unwrap().unwrap();
-    tx.commit().await.unwrap();
-    let place = Inbox::token_place(scope.tenant().as_str(), inbox.id);
-    let at = InboxAddress {
-        url: inbox.chatwoot_url.clone(),
-        account_id: inbox.chatwoot_account_id,
-        inbox_id: inbox.chatwoot_inbox_id,
-        token: desk
-            .world
-            .tools
-            .keys
-            .open(&inbox.api_token_sealed, &place)
-            .unwrap(),
-    };
-    let api = desk.world.tools.chatwoot.at(&at);
-    api.set_status(1, id, ShownStatus::Sent, None).await.unwrap();
 }

@@ -137,6 +137,25 @@ async fn without_any_where_a_tenant_sees_only_its_own_rows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_are_nobodys_are_no_tenants_to_read() {
+    let world = World::start().await;
+    world
+        .sql(
+            "INSERT INTO quarantine (id, installation, reason, body, body_size) \
+              VALUES (gen_random_uuid(), 'default', 'invalid_json', 'x', 1)",
+        )
+        .await;
+    let mut tx = TenantTransaction::begin(&world.database.db, &scope("desa-a"), "test")
+        .await
+        .unwrap();
+    let read = diesel::sql_query("DELETE FROM quarantine")
+        .execute(tx.connection())
+        .await
+        .unwrap();
+    assert_eq!(read, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_cannot_write_for_another_one() {
     let world = World::start().await;
     let mut tx = TenantTransaction::begin(&world.database.db, &scope("desa-b"), "test")

@@ -8,6 +8,7 @@ mod connect;
 mod dedup;
 mod desk;
 mod events;
+mod files;
 mod incoming;
 mod isolation;
 mod merged;

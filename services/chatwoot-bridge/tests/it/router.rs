@@ -5,9 +5,11 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use chatwoot_bridge::config::RedisSettings;
 use chatwoot_bridge::flows::accept_reply::Signals;
 use chatwoot_bridge::routes::{health_body, routes};
 use chatwoot_bridge::store::routes::{self as route_store, Route, Target, Wants};
+use chatwoot_bridge::store::unrouted_inboxes;
 use chatwoot_bridge::webhooks::book::{KnownRoute, RouteBook};
 use chatwoot_bridge::webhooks::chatwoot::Ingress;
 use chatwoot_bridge::webhooks::event::Incoming;
@@ -22,14 +24,14 @@ use runtime::shutdown::Shutdown;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use simulator::chatwoot_signature;
-use tenant_isolation::TenantTransaction;
+use tenant_isolation::{PlatformScope, PlatformTransaction, TenantTransaction};
 use uuid::Uuid;
 use web::health::Health;
 use web::source::Networks;
 use web::{ErrorField, MetricsToken, ServerSettings};
 
 use crate::events::sample;
-use crate::world::{Place, World, scope};
+use crate::world::{Place, Running, World, scope};
 
 /// The webhook behind a port of its own, without workers.
 pub(crate) struct Door {
@@ -344,4 +346,66 @@ async fn a_url_gets_what_it_wants_byte_for_byte() {
         (door.post("/webhook", &note, &[]).await == received()).then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_seen_and_not_routed_is_listed_until_it_is() {
+    let world = World::start().await;
+    let door = Door::open(&world).await;
+    let event = |account: Option<i64>| json!({"event": "x", "inbox_id": 42, "account": {"id": account}});
+    // Of two accounts' routes none is meant by an event that names no account.
+    for account in [3, 4] {
+        put(&world, "desa-a", &url_route(&world, "desa-a", Some(account), 42))
+            .await
+            .unwrap();
+    }
+    let nameless = event(None).to_string();
+    for account in [Some(5), Some(5), None] {
+        let body = event(account).to_string();
+        assert_eq!(door.post("/webhook", &body, &[]).await, received());
+    }
+    // Whoever comes while another is being noted is noted with the next ones.
+    let at_once = (0..20).map(|_| door.post("/webhook", &nameless, &[]));
+    futures_util::future::join_all(at_once).await;
+    let seen = async || {
+        let mut tx = PlatformTransaction::begin(&world.database.db, PlatformScope::for_purpose("test"))
+            .await
+            .unwrap();
+        let listed = unrouted_inboxes::list(&mut tx, 10).await.unwrap();
+        tx.commit().await.unwrap();
+        let mut seen: Vec<_> = listed
+            .into_iter()
+            .map(|row| (row.chatwoot_account_id, row.chatwoot_inbox_id, row.seen))
+            .collect();
+        seen.sort_unstable();
+        seen
+    };
+    test_support::eventually("all of them are counted", || async {
+        (seen().await == [(unrouted_inboxes::NO_ACCOUNT, 42, 21), (5, 42, 2)]).then_some(())
+    })
+    .await;
+    assert_eq!(door.taken().len(), 0);
+    // The account gets its route, and what named none may have been its.
+    put(&world, "desa-b", &url_route(&world, "desa-b", Some(5), 42))
+        .await
+        .unwrap();
+    assert_eq!(seen().await, []);
+    assert_eq!(
+        door.post("/webhook", &event(Some(5)).to_string(), &[]).await,
+        forwarded()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_may_be_named_and_is_asked_how_it_is() {
+    let world = World::start().await;
+    let mut settings = world.settings("amqp://guest:guest@127.0.0.1:1/%2f", "");
+    settings.storage.router.redis = Some(RedisSettings {
+        url: test_support::redis_url().into(),
+        prefix: "kanal:test:".into(),
+    });
+    let running = Running::ready(settings).await;
+    let (_, report) = running.readiness().await;
+    assert_eq!(report["checks"]["redis"], "up", "{report}");
+    assert!(running.stop().await);
 }
