@@ -29,6 +29,10 @@ pub async fn take(
     let Some(inbox) = &to.link else {
         return Ok(Acceptance::Ignored("no_inbox"));
     };
+    // Every message tells its account; one that does not is somebody's invention.
+    if event.event.account_id.is_none() {
+        return Ok(Acceptance::Ignored("no_account_id"));
+    }
     let request_id = event.request_id.clone();
     take_body(tools, &to.scope, inbox, &event.body, request_id, signals).await
 }

@@ -159,7 +159,7 @@ async fn redirects_late_files_hosts_names_types_expiry() {
 async fn a_link_opens_one_file_for_a_while_and_nothing_else() {
     let side = Side::start(|_| {}).await;
     let link = side.link("a.pdf").await;
-    let nothing = (StatusCode::NOT_FOUND, "not_found".to_owned());
+    let nothing = (StatusCode::NOT_FOUND, "route_not_found".to_owned());
     let links = FileLinks::new(&keys(), FILES_URL).unwrap();
     let tenant = TenantId::parse("desa-a").unwrap();
     let token = link.split_once("token=").unwrap().1;
