@@ -59,11 +59,19 @@ pub struct GowaNote {
 pub(super) struct Memory {
     /// (account, conversation) → (device, address).
     conversations: HashMap<(i64, i64), (String, String)>,
-    /// (account, message) → what was sent of it: device, address, WhatsApp's id.
-    sent: HashMap<(i64, i64), Vec<(String, String, String)>>,
+    /// (account, message) → what was sent of it.
+    sent: HashMap<(i64, i64), Vec<Sent>>,
     /// (account, message) the server made itself.
     own: HashMap<(i64, i64), Instant>,
     pub(super) notes: Vec<GowaNote>,
+}
+
+/// A message in WhatsApp that a message in Chatwoot became.
+#[derive(Debug, Clone)]
+struct Sent {
+    device: String,
+    chat: String,
+    id: String,
 }
 
 impl Memory {
@@ -366,7 +374,11 @@ fn forward(hub: &Arc<Hub>, state: &mut GowaState, payload: &Payload, device: &Go
             state.memory.conversations.clear();
         }
         let sent = state.memory.sent.entry((account, message)).or_default();
-        sent.push((device.id.clone(), address(&to), id));
+        sent.push(Sent {
+            device: device.id.clone(),
+            chat: address(&to),
+            id,
+        });
         state.memory.conversations.insert(
             (account, payload.conversation()),
             (device.id.clone(), address(&to)),
@@ -438,7 +450,7 @@ fn note_failure(hub: &Hub, state: &mut GowaState, payload: &Payload, device: &Go
 
 fn revoke(hub: &Arc<Hub>, state: &mut GowaState, payload: &Payload) {
     let message = (payload.account(), payload.id.unwrap_or_default());
-    for (device, chat, id) in state.memory.sent.get(&message).cloned().unwrap_or_default() {
+    for Sent { device, chat, id } in state.memory.sent.get(&message).cloned().unwrap_or_default() {
         take_back(hub, state, &device, &chat, &id);
     }
 }

@@ -40,7 +40,7 @@ impl std::fmt::Debug for FilePlace {
 /// [`DatabaseError`].
 pub async fn put(tx: &mut TenantTransaction, file: &FileKey, data_url: &str) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO agent_files (tenant_id, inbox_id, chatwoot_message_id, part, data_url) VALUES ($1, $2, $3, $4, $5) \
          ON CONFLICT (tenant_id, inbox_id, chatwoot_message_id, part) DO UPDATE \
          SET data_url = excluded.data_url, created_at = now()",
@@ -61,7 +61,7 @@ pub async fn put(tx: &mut TenantTransaction, file: &FileKey, data_url: &str) -> 
 /// [`DatabaseError`].
 pub async fn find(tx: &mut TenantTransaction, file: &FileKey) -> Result<Option<FilePlace>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let rows: Vec<FilePlace> = diesel::sql_query(
+    let rows: Vec<FilePlace> = database::sql(
         "SELECT f.data_url, i.chatwoot_url FROM agent_files f \
          JOIN inboxes i ON i.tenant_id = f.tenant_id AND i.id = f.inbox_id \
          WHERE f.tenant_id = $1 AND f.inbox_id = $2 AND f.chatwoot_message_id = $3 AND f.part = $4",
@@ -80,7 +80,7 @@ pub async fn find(tx: &mut TenantTransaction, file: &FileKey) -> Result<Option<F
 /// # Errors
 /// [`DatabaseError`].
 pub async fn forget_old(tx: &mut PlatformTransaction, days: f64, most: i64) -> Result<usize, DatabaseError> {
-    let forgotten = diesel::sql_query(
+    let forgotten = database::sql(
         "DELETE FROM agent_files f USING (SELECT tenant_id, inbox_id, chatwoot_message_id, part FROM agent_files \
               WHERE created_at < now() - $1 * interval '1 day' ORDER BY created_at LIMIT $2) old \
          WHERE f.tenant_id = old.tenant_id AND f.inbox_id = old.inbox_id \

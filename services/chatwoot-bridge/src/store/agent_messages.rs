@@ -73,7 +73,7 @@ pub async fn add(
     recipient: Option<&str>,
 ) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let added = diesel::sql_query(
+    let added = database::sql(
         "INSERT INTO agent_messages (tenant_id, inbox_id, chatwoot_message_id, chatwoot_conversation_id, request_id, \
              status, recipient) VALUES ($1, $2, $3, $4, $5, $6, $7) \
          ON CONFLICT (tenant_id, inbox_id, chatwoot_message_id) DO NOTHING",
@@ -122,7 +122,7 @@ async fn read(
     how: &'static str,
 ) -> Result<Option<Standing>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let rows: Vec<Row> = diesel::sql_query(format!(
+    let rows: Vec<Row> = database::sql(format!(
         "SELECT chatwoot_conversation_id, request_id, status, reason, put_aside, recipient, deleted \
          FROM agent_messages WHERE tenant_id = $1 AND inbox_id = $2 AND chatwoot_message_id = $3 {how}"
     ))
@@ -162,7 +162,7 @@ pub async fn show(
     shown: &Shown,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    diesel::sql_query(
+    database::sql(
         "UPDATE agent_messages SET status = $4, reason = $5, put_aside = $6, updated_at = now() \
          WHERE tenant_id = $1 AND inbox_id = $2 AND chatwoot_message_id = $3",
     )
@@ -188,7 +188,7 @@ pub async fn delete(
     recipient: Option<&str>,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    diesel::sql_query(
+    database::sql(
         "UPDATE agent_messages SET deleted = true, recipient = coalesce(recipient, $4), updated_at = now() \
          WHERE tenant_id = $1 AND inbox_id = $2 AND chatwoot_message_id = $3",
     )
@@ -206,7 +206,7 @@ pub async fn delete(
 /// # Errors
 /// [`DatabaseError`].
 pub async fn forget_old(tx: &mut PlatformTransaction, days: f64, most: i64) -> Result<usize, DatabaseError> {
-    let forgotten = diesel::sql_query(
+    let forgotten = database::sql(
         "WITH old AS (SELECT tenant_id, inbox_id, chatwoot_message_id FROM agent_messages \
                 WHERE created_at < now() - $1 * interval '1 day' ORDER BY created_at LIMIT $2), \
               parts AS (DELETE FROM agent_parts p USING old WHERE p.tenant_id = old.tenant_id \

@@ -102,7 +102,7 @@ pub async fn of(
     standing: &Standing,
 ) -> Result<Vec<Part>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let rows: Vec<Row> = diesel::sql_query(
+    let rows: Vec<Row> = database::sql(
         "SELECT part, attempt, request_id, status, reason, put_aside, provider_message_id, revoked FROM agent_parts \
          WHERE tenant_id = $1 AND inbox_id = $2 AND chatwoot_message_id = $3 ORDER BY part",
     )
@@ -133,7 +133,7 @@ pub async fn put(
     part: &Part,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO agent_parts (tenant_id, inbox_id, chatwoot_message_id, part, attempt, request_id, status, reason, \
              put_aside, provider_message_id, revoked) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
          ON CONFLICT (tenant_id, inbox_id, chatwoot_message_id, part) DO UPDATE \
@@ -174,7 +174,7 @@ pub async fn known_as(
     message: i64,
 ) -> Result<Option<ProviderMessageId>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let rows: Vec<Known> = diesel::sql_query(
+    let rows: Vec<Known> = database::sql(
         "SELECT provider_message_id FROM ( \
             (SELECT provider_message_id, 0 AS source FROM agent_parts WHERE tenant_id = $1 AND inbox_id = $2 \
                 AND chatwoot_message_id = $3 AND provider_message_id IS NOT NULL ORDER BY part LIMIT 1) \

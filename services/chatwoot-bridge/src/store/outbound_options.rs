@@ -55,7 +55,7 @@ impl Default for OutboundOptions {
 /// [`DatabaseError`].
 pub async fn find(tx: &mut TenantTransaction, inbox: Uuid) -> Result<Option<OutboundOptions>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let rows: Vec<OutboundOptions> = diesel::sql_query(
+    let rows: Vec<OutboundOptions> = database::sql(
         "SELECT sign_agents, sign_delimiter, templates, send_automatic FROM inboxes \
          WHERE tenant_id = $1 AND id = $2",
     )
@@ -76,7 +76,7 @@ pub async fn put(
     options: &OutboundOptions,
 ) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let changed = diesel::sql_query(
+    let changed = database::sql(
         "UPDATE inboxes SET sign_agents = $3, sign_delimiter = $4, templates = $5, send_automatic = $6, \
              updated_at = now() WHERE tenant_id = $1 AND id = $2",
     )

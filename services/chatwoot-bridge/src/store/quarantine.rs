@@ -21,7 +21,7 @@ pub async fn keep(
     reason: &str,
     body: &[u8],
 ) -> Result<bool, DatabaseError> {
-    let kept = diesel::sql_query(
+    let kept = database::sql(
         "INSERT INTO quarantine (id, installation, reason, body, body_size) SELECT $1, $2, $3, $4, $5 \
          WHERE (SELECT count(*) FROM (SELECT 1 FROM quarantine LIMIT $6) AS kept) < $6",
     )
@@ -41,7 +41,7 @@ pub async fn keep(
 /// # Errors
 /// [`DatabaseError`].
 pub async fn forget_old(tx: &mut PlatformTransaction, days: f64, most: i64) -> Result<usize, DatabaseError> {
-    let forgotten = diesel::sql_query(
+    let forgotten = database::sql(
         "DELETE FROM quarantine q USING (SELECT id FROM quarantine \
               WHERE received_at < now() - $1 * interval '1 day' ORDER BY received_at LIMIT $2) old \
          WHERE q.id = old.id",

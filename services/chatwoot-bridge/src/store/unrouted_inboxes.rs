@@ -38,7 +38,7 @@ pub struct UnroutedInbox {
 /// # Errors
 /// [`DatabaseError`].
 pub async fn note(tx: &mut PlatformTransaction, key: &InboxKey, events: i64) -> Result<(), DatabaseError> {
-    let known = diesel::sql_query(
+    let known = database::sql(
         "UPDATE unrouted_inboxes SET seen = seen + $4, last_seen = now() \
          WHERE installation = $1 AND chatwoot_account_id = $2 AND chatwoot_inbox_id = $3",
     )
@@ -49,7 +49,7 @@ pub async fn note(tx: &mut PlatformTransaction, key: &InboxKey, events: i64) -> 
     .execute(tx.connection())
     .await?;
     if known == 0 {
-        diesel::sql_query(
+        database::sql(
             "INSERT INTO unrouted_inboxes AS u (installation, chatwoot_account_id, chatwoot_inbox_id, seen) \
              SELECT $1, $2, $3, $5 WHERE (SELECT count(*) FROM unrouted_inboxes) < $4 \
              ON CONFLICT (installation, chatwoot_account_id, chatwoot_inbox_id) \
@@ -71,7 +71,7 @@ pub async fn note(tx: &mut PlatformTransaction, key: &InboxKey, events: i64) -> 
 /// # Errors
 /// [`DatabaseError`].
 pub async fn list(tx: &mut PlatformTransaction, most: i64) -> Result<Vec<UnroutedInbox>, DatabaseError> {
-    let rows = diesel::sql_query(
+    let rows = database::sql(
         "SELECT installation, chatwoot_account_id, chatwoot_inbox_id, seen, last_seen FROM unrouted_inboxes \
          ORDER BY last_seen DESC, installation, chatwoot_account_id, chatwoot_inbox_id LIMIT $1",
     )
@@ -91,7 +91,7 @@ pub async fn routed(
     account: Option<i64>,
     inbox: i64,
 ) -> Result<(), DatabaseError> {
-    diesel::sql_query(
+    database::sql(
         "DELETE FROM unrouted_inboxes WHERE installation = $1 AND chatwoot_inbox_id = $2 \
          AND ($3::bigint IS NULL OR chatwoot_account_id IN ($3, $4))",
     )
@@ -109,7 +109,7 @@ pub async fn routed(
 /// # Errors
 /// [`DatabaseError`].
 pub async fn forget_old(tx: &mut PlatformTransaction, days: f64, most: i64) -> Result<usize, DatabaseError> {
-    let forgotten = diesel::sql_query(
+    let forgotten = database::sql(
         "DELETE FROM unrouted_inboxes u USING ( \
               SELECT installation, chatwoot_account_id, chatwoot_inbox_id FROM unrouted_inboxes \
               WHERE last_seen < now() - $1 * interval '1 day' ORDER BY last_seen LIMIT $2) old \
