@@ -61,6 +61,7 @@ chatwoot_bridge_env() {
     printf 'RABBITMQ_URL=%s\n' "$RABBITMQ_URL"
     printf 'ENCRYPTION_KEYS=%s\n' "$ENCRYPTION_KEYS"
     printf 'FILES_URL=%s\n' "$CHATWOOT_BRIDGE_URL"
+    printf 'CHANNEL_FILES_URL=%s/uploads\n' "$CHANNEL_URL"
     # The simulator's Chatwoot is on the loopback, where outbound calls are otherwise refused.
     printf 'OUTBOUND_ALLOWED_PRIVATE_HOSTS=%s\n' "${OUTBOUND_ALLOWED_PRIVATE_HOSTS:-127.0.0.1:$(url_port "$SIMULATOR_URL")}"
     common_env

@@ -19,7 +19,8 @@ use tokio::runtime::Handle;
 use web::health::{Health, Need};
 use web::{ErrorField, MetricsToken, ServerSettings};
 
-use crate::chatwoot::{Chatwoot, Downloads};
+use crate::channel_files::ChannelFiles;
+use crate::chatwoot::{Chatwoot, Downloads, Pace};
 use crate::config::{SERVICE, Settings, StorageSettings};
 use crate::flows::Tools;
 use crate::flows::accept_reply::Signals;
@@ -85,25 +86,32 @@ pub fn tools(settings: &StorageSettings) -> Result<Tools, BuildError> {
         size: settings.pool_size,
         wait: CONNECTION_WAIT,
     };
+    let redis = match &settings.router.redis {
+        Some(redis) => Some(RedisLink::new(&redis.url, &redis.prefix)?),
+        None => None,
+    };
     Ok(Tools {
         db: Database::new(&settings.database_url, settings.names.clone(), pool)?,
         chatwoot: Chatwoot::new(
             settings.outbound.clone(),
             settings.fetch_timeout,
             settings.server_concurrency,
+        )?
+        .paced(Pace::new(redis.clone(), settings.inbound.calls_per_minute)),
+        files: ChannelFiles::new(
+            settings.inbound.files_url.as_str(),
+            settings.inbound.file_limit,
+            settings.inbound.file_patience,
         )?,
         keys: settings.keys.clone(),
-        redis: match &settings.router.redis {
-            Some(redis) => Some(RedisLink::new(&redis.url, &redis.prefix)?),
-            None => None,
-        },
+        redis,
         public_url: settings.router.public_url.clone(),
         downloads: Downloads::new(
             settings.outbound.clone(),
             settings.files.file_limit,
             settings.files.rewrite_host,
         )?,
-        files: settings
+        file_links: settings
             .files
             .files_url
             .as_ref()

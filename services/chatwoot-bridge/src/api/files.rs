@@ -49,7 +49,7 @@ pub fn routes(api: &mut Api) {
 async fn show(request: HttpRequest, query: Query, tools: Data<Tools>) -> Result<HttpResponse, ApiError> {
     let nothing = || ApiError::no_route(request.path());
     let token = query.get("token").ok_or_else(nothing)?;
-    let links = tools.files.as_ref().ok_or_else(nothing)?;
+    let links = tools.file_links.as_ref().ok_or_else(nothing)?;
     let (tenant, key) = links.check(token, Utc::now()).map_err(|_| nothing())?;
     let scope = TenantScope::of_own_link(tenant);
     note_tenant(&scope);

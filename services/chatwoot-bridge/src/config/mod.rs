@@ -1,5 +1,6 @@
 //! Settings, read once: what the service itself needs here, a topic's own in a file of its own.
 
+mod inbound;
 mod outbound;
 mod router;
 
@@ -14,6 +15,7 @@ use runtime::encryption::KeyRing;
 use runtime::process::ProcessSettings;
 use secrecy::SecretString;
 
+pub use self::inbound::InboundSettings;
 pub use self::outbound::OutboundSettings;
 pub use self::router::{RedisSettings, RouterSettings};
 use crate::outbound_url::OutboundPolicy;
@@ -81,6 +83,8 @@ pub struct StorageSettings {
     pub server_concurrency: usize,
     /// The router's surroundings.
     pub router: RouterSettings,
+    /// What comes from WhatsApp.
+    pub inbound: InboundSettings,
     /// Agents' files.
     pub files: OutboundSettings,
 }
@@ -273,6 +277,7 @@ impl StorageSettings {
             reader.problem("DATABASE_POOL_SIZE", "must be at least 1");
         }
         let router = RouterSettings::take(reader);
+        let inbound = InboundSettings::take(reader);
         let files = OutboundSettings::take(reader);
         Some(Self {
             database_url: database_url?,
@@ -283,6 +288,7 @@ impl StorageSettings {
             fetch_timeout: timeout?.0,
             server_concurrency: server_concurrency?,
             router: router?,
+            inbound: inbound?,
             files: files?,
         })
     }

@@ -29,7 +29,7 @@ const LONGEST_TEXT: usize = 65_536;
 /// Longest words under a file, in characters; WhatsApp takes no more there.
 const LONGEST_CAPTION: usize = 1_024;
 /// Most parts of one message; Chatwoot takes 15 files.
-const MOST_PARTS: usize = 32;
+pub(super) const MOST_PARTS: i32 = 32;
 /// The mark of messages that are in WhatsApp; the convention of GoWA and Evolution (contract 2.11).
 const MARK: &str = "WAID:";
 
@@ -159,7 +159,7 @@ pub(super) fn parts_of(written: &Written, options: &OutboundOptions) -> Result<V
             _ => parts.insert(0, Said::Words(text)),
         }
     }
-    match parts.len() {
+    match i32::try_from(parts.len()).unwrap_or(i32::MAX) {
         0 => Err(refusals::EMPTY),
         1..=MOST_PARTS => Ok(parts),
         _ => Err(refusals::ATTACHMENTS),
@@ -181,7 +181,7 @@ impl Ordering<'_> {
     /// Can the part be ordered at all? A file needs a link, and a link an address of ours.
     pub(super) fn check(&self, said: &Said) -> Result<(), &'static str> {
         match said {
-            Said::File { .. } if self.tools.files.is_none() => Err(refusals::NO_FILES_URL),
+            Said::File { .. } if self.tools.file_links.is_none() => Err(refusals::NO_FILES_URL),
             _ => Ok(()),
         }
     }
@@ -209,7 +209,7 @@ impl Ordering<'_> {
                     part: part.number,
                 };
                 agent_files::put(tx, &file, &data_url).await?;
-                let links = self.tools.files.as_ref();
+                let links = self.tools.file_links.as_ref();
                 let link = links.map(|links| links.of(tx.scope().tenant(), &file, &name, Utc::now()));
                 (String::new(), Some(fetched_from(media, link.unwrap_or_default())))
             }
@@ -318,7 +318,7 @@ mod tests {
         assert!(of(&"é".repeat(LONGEST_TEXT), &[]).is_ok());
         let broken = [file("a.jpg", "image"), json!({"file_type": "image"})];
         assert_eq!(of("halo", &broken).unwrap_err(), refusals::ATTACHMENTS);
-        let many = vec![file("a.jpg", "image"); MOST_PARTS + 1];
+        let many = vec![file("a.jpg", "image"); 33];
         assert_eq!(of("", &many).unwrap_err(), refusals::ATTACHMENTS);
     }
 

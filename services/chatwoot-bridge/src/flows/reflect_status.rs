@@ -7,6 +7,7 @@ use domain::delivery::DeliveryStatus;
 use messaging::lanes::{Lease, Task};
 use tenant_isolation::TenantTransaction;
 
+use super::agent_parts::MOST_PARTS;
 use super::delete_reply::revoke;
 use super::whole_message::{Told, outcome, shown_as, take};
 use super::work::StatusWork;
@@ -87,7 +88,7 @@ async fn note(
             message_id: work.message_id,
             conversation_id: standing.conversation_id,
         };
-        message_links::sent(tx, *account, id, &message).await?;
+        message_links::sent(tx, *account, id, &message, link_part(work)).await?;
         if news {
             part.known_as = Some(id.clone());
         }
@@ -97,6 +98,12 @@ async fn note(
         agent_parts::put(tx, inbox.id, work.message_id, part).await?;
     }
     Ok(news)
+}
+
+/// Each attempt at each part has a link of its own: a person may quote any of them that arrived.
+fn link_part(work: &StatusWork) -> i16 {
+    let number = work.attempt.saturating_mul(MOST_PARTS).saturating_add(work.part);
+    i16::try_from(number).unwrap_or(i16::MAX)
 }
 
 /// The whole message as its parts make it.

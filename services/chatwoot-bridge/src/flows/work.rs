@@ -10,9 +10,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::late_file::LateFile;
 use super::reference::Reference;
 
 const INCOMING_MESSAGE: &str = "incoming_message";
+const PHONE_MESSAGE: &str = "phone_message";
+const LATE_FILE: &str = "late_file";
 const STATUS: &str = "status";
 const CHAT_MERGED: &str = "chat_merged";
 const RETRY: &str = "retry_reply";
@@ -33,6 +36,10 @@ pub struct Errand {
 pub enum Work {
     /// A person's message goes to Chatwoot.
     IncomingMessage(Box<ChatMessage>),
+    /// What the tenant typed on the phone goes to Chatwoot, as the tenant's.
+    PhoneMessage(Box<ChatMessage>),
+    /// A file follows its message's words.
+    LateFile(Box<LateFile>),
     /// An agent's message gets its tick, or its red mark.
     Status(StatusWork),
     /// An agent's reply is sent when its neighbours had time to come.
@@ -210,6 +217,27 @@ pub fn incoming_task(
     task(INCOMING_MESSAGE, lane, id, request_id, message)
 }
 
+/// What the tenant typed on the phone as a task, on the lane of the chat like what the person wrote.
+///
+/// # Errors
+/// Never, for this shape; the signature is serde's.
+pub fn phone_task(
+    message: &ChatMessage,
+    id: Uuid,
+    request_id: Option<&str>,
+) -> Result<NewTask, serde_json::Error> {
+    let lane = chat_lane(message.account_id, message.chat_id);
+    task(PHONE_MESSAGE, lane, id, request_id, message)
+}
+
+/// A file that follows as a task.
+///
+/// # Errors
+/// Never, for this shape; the signature is serde's.
+pub(super) fn late_file_task(late: &LateFile, lane: String, id: Uuid) -> Result<NewTask, serde_json::Error> {
+    task(LATE_FILE, lane, id, None, late)
+}
+
 /// The end of a chat as a task, on the lane of the surviving one.
 ///
 /// # Errors
@@ -262,6 +290,8 @@ pub fn read(task: &Task) -> Result<Errand, Unreadable> {
     let work = stored.work.map_or(task.payload.as_str(), RawValue::get);
     let work = match task.kind.as_str() {
         INCOMING_MESSAGE => Work::IncomingMessage(Box::new(serde_json::from_str(work)?)),
+        PHONE_MESSAGE => Work::PhoneMessage(Box::new(serde_json::from_str(work)?)),
+        LATE_FILE => Work::LateFile(Box::new(serde_json::from_str(work)?)),
         STATUS => Work::Status(serde_json::from_str(work)?),
         REPLY => Work::Reply(serde_json::from_str(work)?),
         CHAT_MERGED => Work::Merged(serde_json::from_str(work)?),

@@ -180,7 +180,7 @@ pub async fn known_as(
                 AND chatwoot_message_id = $3 AND provider_message_id IS NOT NULL ORDER BY part LIMIT 1) \
             UNION ALL \
             (SELECT provider_message_id, 1 FROM message_links WHERE tenant_id = $1 AND inbox_id = $2 \
-                AND chatwoot_message_id = $3 ORDER BY created_at LIMIT 1)) known ORDER BY source LIMIT 1",
+                AND chatwoot_message_id = $3 ORDER BY part, created_at LIMIT 1)) known ORDER BY source LIMIT 1",
     )
     .bind::<Text, _>(tenant)
     .bind::<SqlUuid, _>(inbox)

@@ -10,9 +10,11 @@ use tracing::Instrument as _;
 
 use crate::chatwoot::Wait;
 use crate::flows::deliver_message::deliver_message;
+use crate::flows::late_file::bring_late_file;
 use crate::flows::merge_contact::merge_contact;
 use crate::flows::order_replies::order_replies;
 use crate::flows::reflect_status::reflect_status;
+use crate::flows::render::Way;
 use crate::flows::retry_reply::retry_reply;
 use crate::flows::work::{self, Errand, Unreadable, Work};
 use crate::flows::{NotDone, Tools};
@@ -64,8 +66,14 @@ impl Lanes {
             }
         };
         let outcome = match &work {
-            Work::IncomingMessage(message) => deliver_message(&self.tools, lease, task, message).await,
-            Work::Merged(merged) => merge_contact(&self.tools.db, lease, task, merged).await,
+            Work::IncomingMessage(message) => {
+                deliver_message(&self.tools, lease, task, message, Way::FromPerson).await
+            }
+            Work::PhoneMessage(message) => {
+                deliver_message(&self.tools, lease, task, message, Way::FromPhone).await
+            }
+            Work::LateFile(late) => bring_late_file(&self.tools, lease, task, late).await,
+            Work::Merged(merged) => merge_contact(&self.tools, lease, task, merged).await,
             Work::Status(status) => {
                 let reflected = reflect_status(&self.tools, lease, task, status, request_id).await;
                 // A deleted message that has arrived is deleted there, too.

@@ -9,7 +9,7 @@ use tenant_isolation::{PlatformScope, PlatformTransaction};
 
 use crate::config::Kept;
 use crate::store::{
-    agent_files, agent_messages, handled_events, message_links, quarantine, unrouted_inboxes,
+    agent_files, agent_messages, handled_events, message_links, place_locks, quarantine, unrouted_inboxes,
 };
 
 /// Far longer than an event can wait in a queue and come back.
@@ -40,6 +40,8 @@ pub enum Forgettable {
     Quarantine,
     /// Inboxes that nobody gave a route.
     UnroutedInboxes,
+    /// Locks of workers that died with them.
+    PlaceLocks,
 }
 
 impl Forgettable {
@@ -52,6 +54,7 @@ impl Forgettable {
         Self::Lanes,
         Self::Quarantine,
         Self::UnroutedInboxes,
+        Self::PlaceLocks,
     ];
 }
 
@@ -87,6 +90,7 @@ pub async fn step(db: &Database, kept: Kept, what: Forgettable) -> Result<usize,
         Forgettable::Lanes => lanes::forget_idle(&mut tx, LANES_DAYS, BATCH).await?,
         Forgettable::Quarantine => quarantine::forget_old(&mut tx, STRANGERS_DAYS, BATCH).await?,
         Forgettable::UnroutedInboxes => unrouted_inboxes::forget_old(&mut tx, STRANGERS_DAYS, BATCH).await?,
+        Forgettable::PlaceLocks => place_locks::forget_old(&mut tx, BATCH).await?,
     };
     tx.commit().await?;
     Ok(forgotten)

@@ -100,6 +100,52 @@ async fn a_conversation_goes_on_under_the_number() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_hidden_person_who_gets_a_number_is_one() {
+    let (world, chatwoot) = (World::start().await, start_chatwoot().await);
+    let place = world.connect(&chatwoot, "desa-a", "default", "").await;
+    let (gone, into) = (ChatId::generate(), ChatId::generate());
+    world.take(&by_lid(&place, gone, "3EB0L1")).await;
+    world.work().await;
+    let event = merged(&place, gone, into);
+    world.take(&event).await;
+    world.take(&by_phone(&place, into, "3EB0P1")).await;
+    world.work().await;
+    // Even when nothing is remembered here, the person is found by the number.
+    world.sql("DELETE FROM contacts").await;
+    world.take(&by_phone(&place, into, "3EB0P2")).await;
+    world.work().await;
+    let contacts = chatwoot.chatwoot_contacts(place.chatwoot_account);
+    assert_eq!(contacts.len(), 1);
+    assert_eq!(contacts[0].phone_number.as_deref(), Some("+628123450001"));
+    assert_eq!(contacts[0].identifier.as_deref(), Some(BY_PHONE));
+    assert_eq!(chatwoot.chatwoot_conversations(place.chatwoot_account).len(), 1);
+    assert_eq!(chatwoot.chatwoot_messages(place.chatwoot_account).len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_that_another_contact_has_joins_nobody() {
+    let (world, chatwoot) = (World::start().await, start_chatwoot().await);
+    let place = world.connect(&chatwoot, "desa-a", "default", "").await;
+    let (gone, into) = (ChatId::generate(), ChatId::generate());
+    world.take(&by_phone(&place, into, "3EB0P1")).await;
+    world.take(&by_lid(&place, gone, "3EB0L1")).await;
+    world.work().await;
+    // As if the number's contact had been made by somebody else.
+    world
+        .sql(&format!("DELETE FROM contacts WHERE address = '{BY_PHONE}'"))
+        .await;
+    world.take(&merged(&place, gone, into)).await;
+    world.take(&by_phone(&place, into, "3EB0P2")).await;
+    world.work().await;
+    assert_eq!(chatwoot.chatwoot_contacts(place.chatwoot_account).len(), 2);
+    assert_eq!(
+        conversation_of(&world, "3EB0P2").await,
+        conversation_of(&world, "3EB0L1").await
+    );
+    assert_eq!(world.count("SELECT count(*) AS n FROM lane_tasks").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn where_both_have_a_conversation_the_surviving_ones_stays_and_the_other_still_reaches_the_person() {
     let (world, chatwoot) = (World::start().await, start_chatwoot().await);
     let place = world.connect(&chatwoot, "desa-a", "default", "").await;

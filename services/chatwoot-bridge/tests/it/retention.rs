@@ -94,6 +94,14 @@ async fn old_rows_leave_and_young_ones_stay() {
               SELECT tenant_id, lane, gen_random_uuid(), 'x', '{}', true FROM lanes ORDER BY lane LIMIT 1",
         )
         .await;
+    // Of two locks, one is of a worker that died long ago.
+    for (name, until) in [
+        ("place:old", "- interval '2 hours'"),
+        ("place:new", "+ interval '1 hour'"),
+    ] {
+        let lock = format!("INSERT INTO leases VALUES ('{name}', gen_random_uuid(), now() {until})");
+        world.sql(&lock).await;
+    }
     world
         .sql(&format!(
             "UPDATE quarantine SET received_at = {old} WHERE body = '1'"

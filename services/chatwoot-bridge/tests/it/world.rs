@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chatwoot_bridge::MIGRATIONS;
 use chatwoot_bridge::app::{Application, RunError};
+use chatwoot_bridge::channel_files::ChannelFiles;
 use chatwoot_bridge::chatwoot::{Chatwoot, Downloads};
 use chatwoot_bridge::config::Settings;
 use chatwoot_bridge::flows::Tools;
@@ -97,10 +98,11 @@ impl World {
         let tools = Tools {
             db: database.db.clone(),
             chatwoot,
+            files: ChannelFiles::new("http://127.0.0.1:1/uploads", 1_000_000, Duration::ZERO).unwrap(),
             keys: keys(),
             redis: None,
             public_url: None,
-            files: FileLinks::new(&keys(), FILES_URL),
+            file_links: FileLinks::new(&keys(), FILES_URL),
             downloads: Downloads::new(open_policy(), 1_000_000, false).unwrap(),
         };
         let lanes = Lanes {
@@ -276,6 +278,7 @@ pub(crate) fn message(place: &Place, chat: ChatId, phone: &str, id: &str, text: 
         kind: "text".into(),
         text: text.into(),
         content: serde_json::value::to_raw_value(&serde_json::json!({"kind": "text", "text": text})).unwrap(),
+        media: None,
         quoted: None,
         sent_at: chrono::Utc::now(),
     }
