@@ -22,10 +22,11 @@ use web::{ErrorField, MetricsToken, ServerSettings};
 use crate::api::Admin;
 use crate::api::basic_auth::Door;
 use crate::channel_files::ChannelFiles;
-use crate::chatwoot::{Chatwoot, Pace};
+use crate::chatwoot::{Chatwoot, Downloads, Pace};
 use crate::config::{SERVICE, Settings, StorageSettings};
 use crate::flows::Tools;
 use crate::flows::accept_reply::Signals;
+use crate::flows::agent_files::FileLinks;
 use crate::flows::forward::accept::ForwardQueue;
 use crate::flows::self_test;
 use crate::routes::{health_body, routes};
@@ -113,6 +114,17 @@ pub fn tools(settings: &StorageSettings) -> Result<Tools, BuildError> {
         keys: settings.keys.clone(),
         redis,
         public_url: settings.router.public_url.clone(),
+        downloads: Downloads::new(
+            settings.outbound.clone(),
+            settings.files.file_limit,
+            settings.files.rewrite_host,
+        )?,
+        file_links: settings
+            .files
+            .files_url
+            .as_ref()
+            .or(settings.router.public_url.as_ref())
+            .and_then(|base| FileLinks::new(&settings.keys, base.as_str())),
     })
 }
 

@@ -5,6 +5,7 @@ mod breaker;
 mod client;
 mod contacts;
 mod conversations;
+mod downloads;
 mod error;
 pub mod inboxes;
 mod messages;
@@ -17,8 +18,10 @@ mod wire;
 
 pub use client::{Chatwoot, ChatwootApi, InboxAddress};
 pub use contacts::{ContactChange, NewContact};
+pub use downloads::{DownloadedFile, Downloads, NotDownloaded};
 pub use error::{ChatwootError, Wait};
 pub use messages::{Author, MessageFile, NewMessage};
 pub use pace::{Haste, Pace};
 pub use places::Place;
+pub use statuses::AgentsMessage;
 pub use wire::{Contact, Conversation, Message, ShownStatus};

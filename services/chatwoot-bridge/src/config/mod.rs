@@ -3,6 +3,7 @@
 pub mod admin;
 mod forward;
 mod inbound;
+mod outbound;
 mod router;
 
 use std::time::Duration;
@@ -19,6 +20,7 @@ use secrecy::SecretString;
 use self::admin::AdminSettings;
 pub use self::forward::ForwardSettings;
 pub use self::inbound::InboundSettings;
+pub use self::outbound::OutboundSettings;
 pub use self::router::{RedisSettings, RouterSettings};
 use crate::outbound_url::OutboundPolicy;
 
@@ -91,6 +93,8 @@ pub struct StorageSettings {
     pub router: RouterSettings,
     /// What comes from WhatsApp.
     pub inbound: InboundSettings,
+    /// Agents' files.
+    pub files: OutboundSettings,
 }
 
 /// What `migrate` needs.
@@ -286,6 +290,7 @@ impl StorageSettings {
         }
         let router = RouterSettings::take(reader);
         let inbound = InboundSettings::take(reader);
+        let files = OutboundSettings::take(reader);
         Some(Self {
             database_url: database_url?,
             names: SchemaNames::of_service(SCHEMA),
@@ -296,6 +301,7 @@ impl StorageSettings {
             server_concurrency: server_concurrency?,
             router: router?,
             inbound: inbound?,
+            files: files?,
         })
     }
 }

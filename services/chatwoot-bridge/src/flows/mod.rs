@@ -2,8 +2,13 @@
 
 pub mod accept_reply;
 pub mod agent_event;
+pub mod agent_files;
+pub mod agent_parts;
+mod agent_template;
+pub mod agent_text;
 pub mod chatwoot_contact;
 pub mod connect_inbox;
+pub mod delete_reply;
 pub mod deliver_message;
 pub mod drift;
 pub mod edit_route;
@@ -19,11 +24,13 @@ mod place;
 pub mod reference;
 pub mod reflect_status;
 pub mod render;
+pub mod retry_reply;
 pub mod self_test;
 pub mod set_up;
 pub mod take_event;
 pub mod target_url;
 pub mod test_route;
+mod whole_message;
 pub mod work;
 
 use std::time::Duration;
@@ -35,8 +42,9 @@ use runtime::config::BaseUrl;
 use runtime::encryption::{EncryptionError, KeyRing};
 use tenant_isolation::{TenantScope, TenantTransaction};
 
+use self::agent_files::FileLinks;
 use crate::channel_files::ChannelFiles;
-use crate::chatwoot::{Chatwoot, ChatwootError, InboxAddress, Wait};
+use crate::chatwoot::{Chatwoot, ChatwootError, Downloads, InboxAddress, Wait};
 use crate::store::inboxes;
 use crate::store::inboxes::Inbox;
 use crate::store::installations::{self, Installation};
@@ -60,6 +68,10 @@ pub struct Tools {
     pub redis: Option<RedisLink>,
     /// Where Chatwoot reaches us, where that is known.
     pub public_url: Option<BaseUrl>,
+    /// What makes links to agents' files, where our own address is known.
+    pub file_links: Option<FileLinks>,
+    /// The way to agents' files.
+    pub downloads: Downloads,
 }
 
 impl Tools {

@@ -1,6 +1,8 @@
 //! The tables, a file per noun. Functions take the transaction, and with it the scope, first.
 
+pub mod agent_files;
 pub mod agent_messages;
+pub mod agent_parts;
 pub mod audit_log;
 pub mod contacts;
 pub mod drift_reports;
@@ -14,6 +16,7 @@ pub mod inboxes;
 pub mod installations;
 pub mod message_links;
 pub mod original;
+pub mod outbound_options;
 pub mod place_locks;
 pub mod probes;
 pub mod quarantine;

@@ -4,12 +4,15 @@
 
 mod admin_auth;
 mod admin_routes;
+mod agent;
 mod api_document;
 mod broker;
 mod connect;
 mod contacts;
 mod dedup;
+mod desk;
 mod events;
+mod files;
 mod forward;
 mod forward_crash;
 mod forward_kept;
@@ -24,6 +27,7 @@ mod merged;
 mod operator;
 mod pace;
 mod pages;
+mod parts;
 mod places;
 mod process;
 mod properties;

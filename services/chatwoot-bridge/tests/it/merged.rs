@@ -1,6 +1,7 @@
 //! Two chats turn out to be one person: one conversation goes on, and what agents write in the other one arrives, too.
 
 use chatwoot_bridge::flows::accept_reply::{Acceptance, Reply, Signals, accept_reply};
+use chatwoot_bridge::flows::agent_parts::Written;
 use chatwoot_bridge::store::inboxes;
 use domain::address::ChatAddress;
 use domain::ids::ChatId;
@@ -54,11 +55,18 @@ async fn reply_to_lid(world: &World, place: &Place, message_id: i64) -> i64 {
     let reply = Reply {
         message_id,
         conversation_id: 1,
-        content: Some("jawab".into()),
-        has_attachments: false,
+        written: Written::words("jawab"),
         to: ChatAddress::parse(BY_LID).ok(),
     };
-    let accepted = accept_reply(db, &place.scope, &inbox, &reply, None, &Signals::default()).await;
+    let accepted = accept_reply(
+        &world.tools,
+        &place.scope,
+        &inbox,
+        &reply,
+        None,
+        &Signals::default(),
+    )
+    .await;
     assert_eq!(accepted.unwrap(), Acceptance::Forwarded);
     world.work().await;
     world
