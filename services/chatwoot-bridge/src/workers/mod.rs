@@ -1,5 +1,6 @@
 //! What runs beside the HTTP server.
 
+pub mod drift;
 pub mod events;
 pub mod forward;
 pub mod forward_committer;
