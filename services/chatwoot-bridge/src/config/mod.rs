@@ -1,5 +1,9 @@
 //! Settings, read once: what the service itself needs here, a topic's own in a file of its own.
 
+pub mod admin;
+mod forward;
+mod inbound;
+mod outbound;
 mod router;
 
 use std::time::Duration;
@@ -13,6 +17,10 @@ use runtime::encryption::KeyRing;
 use runtime::process::ProcessSettings;
 use secrecy::SecretString;
 
+use self::admin::AdminSettings;
+pub use self::forward::ForwardSettings;
+pub use self::inbound::InboundSettings;
+pub use self::outbound::OutboundSettings;
 pub use self::router::{RedisSettings, RouterSettings};
 use crate::outbound_url::OutboundPolicy;
 
@@ -46,6 +54,10 @@ pub struct Settings {
     pub reply_window: Duration,
     /// How long it is remembered which message is which.
     pub kept: Kept,
+    /// Who may administer.
+    pub admin: AdminSettings,
+    /// How events are passed on to the URLs of routes.
+    pub forward: ForwardSettings,
 }
 
 /// How long rows stay that nothing else ends.
@@ -79,6 +91,10 @@ pub struct StorageSettings {
     pub server_concurrency: usize,
     /// The router's surroundings.
     pub router: RouterSettings,
+    /// What comes from WhatsApp.
+    pub inbound: InboundSettings,
+    /// Agents' files.
+    pub files: OutboundSettings,
 }
 
 /// What `migrate` needs.
@@ -131,6 +147,8 @@ impl Settings {
         let reply_window = take_reply_window(reader);
         let kept = take_kept(reader);
         let lanes = take_lanes(reader, lease, concurrency);
+        let admin = AdminSettings::take(reader);
+        let forward = ForwardSettings::take(reader);
         Some(Self {
             process: process?,
             storage: storage?,
@@ -142,6 +160,8 @@ impl Settings {
             retry: retry?,
             reply_window: reply_window?,
             kept: kept?,
+            admin: admin?,
+            forward: forward?,
         })
     }
 
@@ -269,6 +289,8 @@ impl StorageSettings {
             reader.problem("DATABASE_POOL_SIZE", "must be at least 1");
         }
         let router = RouterSettings::take(reader);
+        let inbound = InboundSettings::take(reader);
+        let files = OutboundSettings::take(reader);
         Some(Self {
             database_url: database_url?,
             names: SchemaNames::of_service(SCHEMA),
@@ -278,6 +300,8 @@ impl StorageSettings {
             fetch_timeout: timeout?.0,
             server_concurrency: server_concurrency?,
             router: router?,
+            inbound: inbound?,
+            files: files?,
         })
     }
 }

@@ -8,10 +8,14 @@ use runtime::shutdown::Shutdown;
 use tenant_isolation::{PlatformScope, PlatformTransaction};
 
 use crate::config::Kept;
-use crate::store::{agent_messages, handled_events, message_links, quarantine, unrouted_inboxes};
+use crate::store::{
+    agent_files, agent_messages, handled_events, message_links, place_locks, quarantine, unrouted_inboxes,
+};
 
 /// Far longer than an event can wait in a queue and come back.
 const EVENTS_DAYS: f64 = 14.0;
+/// Longer than a link to one holds.
+const FILES_DAYS: f64 = 8.0;
 /// A lane's row is small and soon made again.
 const LANES_DAYS: f64 = 7.0;
 /// Long enough for somebody to look at it.
@@ -28,12 +32,16 @@ pub enum Forgettable {
     MessageLinks,
     /// Agents' messages and where they stand.
     AgentMessages,
+    /// Where agents' files lie.
+    AgentFiles,
     /// Lanes with nothing in them.
     Lanes,
     /// Bodies that were no webhooks.
     Quarantine,
     /// Inboxes that nobody gave a route.
     UnroutedInboxes,
+    /// Locks of workers that died with them.
+    PlaceLocks,
 }
 
 impl Forgettable {
@@ -42,9 +50,11 @@ impl Forgettable {
         Self::HandledEvents,
         Self::MessageLinks,
         Self::AgentMessages,
+        Self::AgentFiles,
         Self::Lanes,
         Self::Quarantine,
         Self::UnroutedInboxes,
+        Self::PlaceLocks,
     ];
 }
 
@@ -76,9 +86,11 @@ pub async fn step(db: &Database, kept: Kept, what: Forgettable) -> Result<usize,
         Forgettable::HandledEvents => handled_events::forget_old(&mut tx, EVENTS_DAYS, BATCH).await?,
         Forgettable::MessageLinks => message_links::forget_old(&mut tx, kept.links_days, BATCH).await?,
         Forgettable::AgentMessages => agent_messages::forget_old(&mut tx, kept.links_days, BATCH).await?,
+        Forgettable::AgentFiles => agent_files::forget_old(&mut tx, FILES_DAYS, BATCH).await?,
         Forgettable::Lanes => lanes::forget_idle(&mut tx, LANES_DAYS, BATCH).await?,
         Forgettable::Quarantine => quarantine::forget_old(&mut tx, STRANGERS_DAYS, BATCH).await?,
         Forgettable::UnroutedInboxes => unrouted_inboxes::forget_old(&mut tx, STRANGERS_DAYS, BATCH).await?,
+        Forgettable::PlaceLocks => place_locks::forget_old(&mut tx, BATCH).await?,
     };
     tx.commit().await?;
     Ok(forgotten)
