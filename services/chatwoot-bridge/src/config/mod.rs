@@ -275,7 +275,7 @@ impl StorageSettings {
         let timeout: Option<Milliseconds> = reader.with_default(
             "FETCH_TIMEOUT_MS",
             "10000",
-            "How long Chatwoot may take to answer, in ms",
+            "How long Chatwoot, or the URL of a route, may take to answer, in ms",
         );
         let server_concurrency = reader.with_default(
             "CHATWOOT_CONCURRENCY",
