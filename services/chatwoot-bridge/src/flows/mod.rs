@@ -9,6 +9,7 @@ pub mod forward;
 mod incoming_file;
 pub mod late_file;
 mod look_back;
+mod markdown;
 pub mod merge_contact;
 pub mod order_replies;
 pub mod parked_tasks;
