@@ -17,6 +17,7 @@ pub mod import_routes;
 mod incoming_file;
 pub mod late_file;
 mod look_back;
+mod markdown;
 pub mod merge_contact;
 pub mod order_replies;
 pub mod parked_tasks;
