@@ -19,18 +19,24 @@ use tokio::runtime::Handle;
 use web::health::{Health, Need};
 use web::{ErrorField, MetricsToken, ServerSettings};
 
+use crate::api::Admin;
+use crate::api::basic_auth::Door;
 use crate::channel_files::ChannelFiles;
 use crate::chatwoot::{Chatwoot, Downloads, Pace};
 use crate::config::{SERVICE, Settings, StorageSettings};
 use crate::flows::Tools;
 use crate::flows::accept_reply::Signals;
 use crate::flows::agent_files::FileLinks;
+use crate::flows::forward::accept::ForwardQueue;
+use crate::flows::self_test;
 use crate::routes::{health_body, routes};
 use crate::webhooks::book::RouteBook;
 use crate::webhooks::chatwoot::Ingress;
 use crate::webhooks::strangers::Strangers;
 use crate::webhooks::unrouted::Unrouted;
+use crate::workers::drift;
 use crate::workers::events::Events;
+use crate::workers::forward::ForwardWork;
 use crate::workers::lanes::Lanes;
 use crate::workers::retention;
 
@@ -48,6 +54,8 @@ pub struct Application {
     book: RouteBook,
     broker: Broker,
     signals: Signals,
+    queue: ForwardQueue,
+    forward: ForwardWork,
     open: Arc<AtomicBool>,
     hole: Arc<AtomicBool>,
 }
@@ -133,13 +141,17 @@ impl Application {
             settings.topology.clone(),
             false,
         );
+        let signals = Signals::default();
+        let (queue, forward) = ForwardWork::new(&settings, &tools, signals.lanes.clone())?;
         Ok(Self {
             settings,
             listener,
             book: RouteBook::new(tools.db.clone()),
             tools,
             broker,
-            signals: Signals::default(),
+            signals,
+            queue,
+            forward,
             open: Arc::default(),
             hole: Arc::default(),
         })
@@ -159,6 +171,7 @@ impl Application {
     /// [`RunError`].
     pub async fn run_until_stopped(self, shutdown: Shutdown) -> Result<(), RunError> {
         let (health, ingress) = (self.health(), self.ingress());
+        let (operators, door) = self.operators();
         let server = ServerSettings {
             error_field: ErrorField::Error,
             health,
@@ -173,11 +186,18 @@ impl Application {
             book: self.book,
             broker: self.broker,
             signals: self.signals,
+            forward: self.forward,
             open: self.open,
             hole: Arc::clone(&self.hole),
         };
         shutdown.spawn("start of the workers", work.start(shutdown.clone()));
-        let served = web::serve(self.listener, server, routes(ingress), shutdown.clone()).await;
+        let served = web::serve(
+            self.listener,
+            server,
+            routes(ingress, operators, door),
+            shutdown.clone(),
+        )
+        .await;
         shutdown.begin();
         served?;
         if self.hole.load(Ordering::Acquire) {
@@ -194,12 +214,31 @@ impl Application {
             unrouted: Unrouted::new(self.tools.db.clone()),
             strangers: Strangers::default(),
             proxies: self.settings.storage.router.proxies.clone(),
-            forward: None,
+            forward: Some(Arc::new(self.queue.clone())),
             signals: self.signals.clone(),
             body_limit: self.settings.webhook_body_limit,
             tolerance: self.settings.signature_tolerance,
             open: Arc::clone(&self.open),
         }
+    }
+
+    fn operators(&self) -> (Admin, Door) {
+        let router = &self.settings.storage.router;
+        let public_host = router.public_url.as_ref().and_then(|url| {
+            let host = url.url().host_str()?;
+            Some(match url.url().port() {
+                Some(port) => format!("{host}:{port}"),
+                None => host.to_owned(),
+            })
+        });
+        let (proxies, open) = (router.proxies.clone(), Arc::clone(&self.open));
+        let admin = Admin {
+            tools: self.tools.clone(),
+            outbound: self.settings.storage.outbound.clone(),
+            routes_tenant: router.routes_tenant.clone(),
+            patience: self_test::PATIENCE,
+        };
+        (admin, Door::new(&self.settings.admin, proxies, public_host, open))
     }
 
     fn health(&self) -> Health {
@@ -238,6 +277,7 @@ struct Work {
     book: RouteBook,
     broker: Broker,
     signals: Signals,
+    forward: ForwardWork,
     open: Arc<AtomicBool>,
     hole: Arc<AtomicBool>,
 }
@@ -275,9 +315,12 @@ impl Work {
             book,
             broker,
             signals,
+            forward,
             ..
         } = self;
         shutdown.spawn("route book", book.keep_up(shutdown.clone()));
+
+        forward.spawn(shutdown);
 
         let relay = Relay::new(tools.db.clone(), broker.clone(), signals.outbox.clone(), false);
         shutdown.spawn("outbox relay", relay.run(shutdown.token()));
@@ -299,6 +342,9 @@ impl Work {
         });
         let workers = Workers::new(tools.db.clone(), lanes, settings.lanes, signals.lanes);
         shutdown.spawn("lane workers", workers.run(shutdown.token()));
+
+        let every = settings.admin.drift_every;
+        shutdown.spawn("drift", drift::run(tools.clone(), every, shutdown.clone()));
 
         shutdown.spawn(
             "retention",

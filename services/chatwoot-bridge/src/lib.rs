@@ -8,12 +8,16 @@ pub mod api;
 pub mod app;
 pub mod channel_files;
 pub mod chatwoot;
+pub mod cli;
 pub mod config;
 pub mod error;
 pub mod flows;
+pub mod forward_chores;
 pub use ::outbound_url;
 pub mod routes;
 pub mod store;
+pub mod targets;
+mod ui;
 pub mod webhooks;
 pub mod workers;
 

@@ -163,7 +163,8 @@ impl ChatwootApi<'_> {
         }
     }
 
-    /// One call with a body in JSON, or none. `path` is behind the account's, `name` names it in metrics.
+    /// One call with a body in JSON, or none. `path` is behind the account's, unless it begins with `/api/`; `name` names
+    /// it in metrics.
     pub(super) async fn call<T: DeserializeOwned>(
         &self,
         name: &'static str,
@@ -198,18 +199,7 @@ impl ChatwootApi<'_> {
         timeout: Duration,
         fill: impl FnOnce(RequestBuilder) -> RequestBuilder,
     ) -> Result<T, ChatwootError> {
-        let url = Url::parse(&self.at.url).map_err(|_| OutboundRefusal::Form)?;
-        self.client.policy.check(&url)?;
-        let whole = format!("{}/api/v1/accounts/{}{path}", self.at.url, self.at.account_id);
-        let mut token =
-            HeaderValue::from_str(self.at.token.expose_secret()).map_err(|_| ChatwootError::TokenRefused)?;
-        token.set_sensitive(true);
-        let request = self
-            .client
-            .http
-            .request(method, whole)
-            .timeout(timeout)
-            .header("api_access_token", token);
+        let request = self.request(method, path)?.timeout(timeout);
         let request = fill(request);
         let (server, breakers) = (self.at.url.as_str(), &self.client.breakers);
         if let Some(pace) = &self.client.pace {
@@ -249,6 +239,28 @@ impl ChatwootApi<'_> {
                 Err(error)
             }
         }
+    }
+
+    /// What is answered to a `GET`, word for word: for finding out why Chatwoot refuses.
+    pub(super) async fn look(&self, path: &str) -> Result<(StatusCode, Vec<u8>), ChatwootError> {
+        let request = self.request(Method::GET, path)?.timeout(self.client.timeout);
+        let (status, _, body) = self.exchange(request).await?;
+        Ok((status, body))
+    }
+
+    fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, ChatwootError> {
+        let url = Url::parse(&self.at.url).map_err(|_| OutboundRefusal::Form)?;
+        self.client.policy.check(&url)?;
+        let whole = if path.starts_with("/api/") {
+            format!("{}{path}", self.at.url)
+        } else {
+            format!("{}/api/v1/accounts/{}{path}", self.at.url, self.at.account_id)
+        };
+        let mut token =
+            HeaderValue::from_str(self.at.token.expose_secret()).map_err(|_| ChatwootError::TokenRefused)?;
+        token.set_sensitive(true);
+        let request = self.client.http.request(method, whole);
+        Ok(request.header("api_access_token", token))
     }
 
     /// One request and its whole answer, whatever it says.

@@ -7,9 +7,12 @@ mod contacts;
 mod conversations;
 mod downloads;
 mod error;
+pub mod inboxes;
 mod messages;
+mod notes;
 mod pace;
 mod places;
+pub mod probe;
 mod statuses;
 mod wire;
 

@@ -1,5 +1,7 @@
 //! Settings, read once: what the service itself needs here, a topic's own in a file of its own.
 
+pub mod admin;
+mod forward;
 mod inbound;
 mod outbound;
 mod router;
@@ -15,6 +17,8 @@ use runtime::encryption::KeyRing;
 use runtime::process::ProcessSettings;
 use secrecy::SecretString;
 
+use self::admin::AdminSettings;
+pub use self::forward::ForwardSettings;
 pub use self::inbound::InboundSettings;
 pub use self::outbound::OutboundSettings;
 pub use self::router::{RedisSettings, RouterSettings};
@@ -50,6 +54,10 @@ pub struct Settings {
     pub reply_window: Duration,
     /// How long it is remembered which message is which.
     pub kept: Kept,
+    /// Who may administer.
+    pub admin: AdminSettings,
+    /// How events are passed on to the URLs of routes.
+    pub forward: ForwardSettings,
 }
 
 /// How long rows stay that nothing else ends.
@@ -139,6 +147,8 @@ impl Settings {
         let reply_window = take_reply_window(reader);
         let kept = take_kept(reader);
         let lanes = take_lanes(reader, lease, concurrency);
+        let admin = AdminSettings::take(reader);
+        let forward = ForwardSettings::take(reader);
         Some(Self {
             process: process?,
             storage: storage?,
@@ -150,6 +160,8 @@ impl Settings {
             retry: retry?,
             reply_window: reply_window?,
             kept: kept?,
+            admin: admin?,
+            forward: forward?,
         })
     }
 

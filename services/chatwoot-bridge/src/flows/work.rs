@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::forward::write_back::WriteBack;
 use super::late_file::LateFile;
 use super::reference::Reference;
 
@@ -18,6 +19,7 @@ const PHONE_MESSAGE: &str = "phone_message";
 const LATE_FILE: &str = "late_file";
 const STATUS: &str = "status";
 const CHAT_MERGED: &str = "chat_merged";
+const WRITE_BACK: &str = "write_back";
 const RETRY: &str = "retry_reply";
 /// The kind of agents' replies that wait for their neighbours.
 pub const REPLY: &str = "reply";
@@ -46,6 +48,8 @@ pub enum Work {
     Reply(ReplyWork),
     /// A person's conversation is found under another address from now on.
     Merged(ChatMerged),
+    /// An agent sees that a message was not passed on to a URL, or was after all.
+    WriteBack(WriteBack),
     /// An agent may have asked for a reply that failed to be sent again.
     Retry(RetryWork),
 }
@@ -251,6 +255,19 @@ pub fn merged_task(
     task(CHAT_MERGED, lane, id, request_id, merged)
 }
 
+/// What an agent is to see as a task.
+///
+/// # Errors
+/// Never, for this shape; the signature is serde's.
+pub fn write_back_task(
+    work: &WriteBack,
+    lane: String,
+    id: Uuid,
+    request_id: Option<&str>,
+) -> Result<NewTask, serde_json::Error> {
+    task(WRITE_BACK, lane, id, request_id, work)
+}
+
 #[derive(Serialize)]
 struct Written<'a, T> {
     request_id: Option<&'a str>,
@@ -295,6 +312,7 @@ pub fn read(task: &Task) -> Result<Errand, Unreadable> {
         STATUS => Work::Status(serde_json::from_str(work)?),
         REPLY => Work::Reply(serde_json::from_str(work)?),
         CHAT_MERGED => Work::Merged(serde_json::from_str(work)?),
+        WRITE_BACK => Work::WriteBack(serde_json::from_str(work)?),
         RETRY => Work::Retry(serde_json::from_str(work)?),
         _ => return Err(Unreadable::Kind),
     };

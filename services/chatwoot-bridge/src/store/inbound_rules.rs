@@ -96,13 +96,12 @@ struct Row {
 /// [`DatabaseError`].
 pub async fn find(tx: &mut TenantTransaction, inbox: Uuid) -> Result<InboundRules, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let rows: Vec<Row> = diesel::sql_query(
-        "SELECT conversation_policy, ignored FROM inboxes WHERE tenant_id = $1 AND id = $2",
-    )
-    .bind::<Text, _>(tenant)
-    .bind::<SqlUuid, _>(inbox)
-    .load(tx.connection())
-    .await?;
+    let rows: Vec<Row> =
+        database::sql("SELECT conversation_policy, ignored FROM inboxes WHERE tenant_id = $1 AND id = $2")
+            .bind::<Text, _>(tenant)
+            .bind::<SqlUuid, _>(inbox)
+            .load(tx.connection())
+            .await?;
     let Some(row) = rows.into_iter().next() else {
         return Ok(InboundRules::default());
     };
@@ -126,7 +125,7 @@ pub async fn put(
     rules: &InboundRules,
 ) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let written = diesel::sql_query(
+    let written = database::sql(
         "UPDATE inboxes SET conversation_policy = $3, ignored = $4, updated_at = now() \
          WHERE tenant_id = $1 AND id = $2",
     )

@@ -51,7 +51,7 @@ pub async fn release(tx: &mut PlatformTransaction, place: &Place, holder: Uuid) 
 /// # Errors
 /// [`DatabaseError`].
 pub async fn forget_old(tx: &mut PlatformTransaction, most: i64) -> Result<usize, DatabaseError> {
-    let forgotten = diesel::sql_query(
+    let forgotten = database::sql(
         "DELETE FROM leases WHERE name IN (SELECT name FROM leases \
              WHERE starts_with(name, 'place:') AND until < now() - interval '1 hour' LIMIT $1)",
     )

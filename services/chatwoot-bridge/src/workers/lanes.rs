@@ -10,6 +10,7 @@ use tracing::Instrument as _;
 
 use crate::chatwoot::Wait;
 use crate::flows::deliver_message::deliver_message;
+use crate::flows::forward::write_back::write_back;
 use crate::flows::late_file::bring_late_file;
 use crate::flows::merge_contact::merge_contact;
 use crate::flows::order_replies::order_replies;
@@ -85,6 +86,7 @@ impl Lanes {
                 self.outbox.ring();
                 ordered
             }
+            Work::WriteBack(shown) => write_back(&self.tools, lease, task, shown).await,
             Work::Reply(_) => {
                 let next = order_replies(&self.tools.db, lease, task, self.reply_window).await?;
                 self.outbox.ring();

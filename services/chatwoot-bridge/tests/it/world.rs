@@ -1,5 +1,6 @@
 //! A bridge with a database of its own and a Chatwoot of its own; work is done step by step.
 
+use std::net::TcpListener;
 use std::time::Duration;
 
 use chatwoot_bridge::MIGRATIONS;
@@ -354,7 +355,10 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(settings: Settings) -> Self {
-        let listener = web::bind(([127, 0, 0, 1], 0).into()).unwrap();
+        Self::on(web::bind(([127, 0, 0, 1], 0).into()).unwrap(), settings)
+    }
+
+    pub(crate) fn on(listener: TcpListener, settings: Settings) -> Self {
         let application = Application::build(settings, listener).unwrap();
         let base = format!("http://127.0.0.1:{}", application.port().unwrap());
         let shutdown = Shutdown::new();
@@ -368,11 +372,15 @@ impl Running {
 
     pub(crate) async fn ready(settings: Settings) -> Self {
         let running = Self::start(settings);
+        running.until_ready().await;
+        running
+    }
+
+    pub(crate) async fn until_ready(&self) {
         eventually("the service is ready", || async {
-            (running.readiness().await.0 == 200).then_some(())
+            (self.readiness().await.0 == 200).then_some(())
         })
         .await;
-        running
     }
 
     pub(crate) async fn readiness(&self) -> (u16, Value) {
