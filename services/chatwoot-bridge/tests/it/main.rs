@@ -17,5 +17,6 @@ mod router;
 mod routes;
 mod signatures;
 mod statuses;
+mod torture;
 mod webhook;
 mod world;
