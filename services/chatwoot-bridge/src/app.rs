@@ -28,6 +28,7 @@ use crate::webhooks::book::RouteBook;
 use crate::webhooks::chatwoot::Ingress;
 use crate::webhooks::strangers::Strangers;
 use crate::webhooks::unrouted::Unrouted;
+use crate::workers;
 use crate::workers::events::Events;
 use crate::workers::lanes::Lanes;
 use crate::workers::retention;
@@ -257,6 +258,8 @@ impl Work {
             signals,
             ..
         } = self;
+        let channel = &settings.storage.channel;
+        workers::channel::start(channel, &tools, book.clone(), &signals, shutdown);
         shutdown.spawn("route book", book.keep_up(shutdown.clone()));
 
         let relay = Relay::new(tools.db.clone(), broker.clone(), signals.outbox.clone(), false);

@@ -5,6 +5,7 @@
 //! what becomes of it is shown to the agent. Contract sections in comments are those of the bridge's contract.
 
 pub mod app;
+pub mod channel;
 pub mod chatwoot;
 pub mod config;
 pub mod error;

@@ -1,5 +1,6 @@
 //! Settings, read once: what the service itself needs here, a topic's own in a file of its own.
 
+mod channel;
 mod router;
 
 use std::time::Duration;
@@ -13,6 +14,7 @@ use runtime::encryption::KeyRing;
 use runtime::process::ProcessSettings;
 use secrecy::SecretString;
 
+pub use self::channel::ChannelSettings;
 pub use self::router::{RedisSettings, RouterSettings};
 use crate::outbound_url::OutboundPolicy;
 
@@ -79,6 +81,8 @@ pub struct StorageSettings {
     pub server_concurrency: usize,
     /// The router's surroundings.
     pub router: RouterSettings,
+    /// channel-service, and what is asked of it.
+    pub channel: ChannelSettings,
 }
 
 /// What `migrate` needs.
@@ -269,6 +273,7 @@ impl StorageSettings {
             reader.problem("DATABASE_POOL_SIZE", "must be at least 1");
         }
         let router = RouterSettings::take(reader);
+        let channel = ChannelSettings::take(reader);
         Some(Self {
             database_url: database_url?,
             names: SchemaNames::of_service(SCHEMA),
@@ -278,6 +283,7 @@ impl StorageSettings {
             fetch_timeout: timeout?.0,
             server_concurrency: server_concurrency?,
             router: router?,
+            channel: channel?,
         })
     }
 }

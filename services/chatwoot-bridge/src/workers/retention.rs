@@ -8,7 +8,10 @@ use runtime::shutdown::Shutdown;
 use tenant_isolation::{PlatformScope, PlatformTransaction};
 
 use crate::config::Kept;
-use crate::store::{agent_messages, handled_events, message_links, quarantine, unrouted_inboxes};
+use crate::store::{
+    agent_messages, handled_events, history_jobs, message_links, notices, quarantine, reconcile_marks,
+    unrouted_inboxes,
+};
 
 /// Far longer than an event can wait in a queue and come back.
 const EVENTS_DAYS: f64 = 14.0;
@@ -34,6 +37,12 @@ pub enum Forgettable {
     Quarantine,
     /// Inboxes that nobody gave a route.
     UnroutedInboxes,
+    /// Imports of history that ended.
+    HistoryJobs,
+    /// How far inboxes were looked through that are gone.
+    ReconcileMarks,
+    /// What was told in inboxes that are gone.
+    Notices,
 }
 
 impl Forgettable {
@@ -45,6 +54,9 @@ impl Forgettable {
         Self::Lanes,
         Self::Quarantine,
         Self::UnroutedInboxes,
+        Self::HistoryJobs,
+        Self::ReconcileMarks,
+        Self::Notices,
     ];
 }
 
@@ -79,6 +91,9 @@ pub async fn step(db: &Database, kept: Kept, what: Forgettable) -> Result<usize,
         Forgettable::Lanes => lanes::forget_idle(&mut tx, LANES_DAYS, BATCH).await?,
         Forgettable::Quarantine => quarantine::forget_old(&mut tx, STRANGERS_DAYS, BATCH).await?,
         Forgettable::UnroutedInboxes => unrouted_inboxes::forget_old(&mut tx, STRANGERS_DAYS, BATCH).await?,
+        Forgettable::HistoryJobs => history_jobs::forget_old(&mut tx, kept.links_days, BATCH).await?,
+        Forgettable::ReconcileMarks => reconcile_marks::forget_gone(&mut tx, EVENTS_DAYS, BATCH).await?,
+        Forgettable::Notices => notices::forget_gone(&mut tx, EVENTS_DAYS, BATCH).await?,
     };
     tx.commit().await?;
     Ok(forgotten)

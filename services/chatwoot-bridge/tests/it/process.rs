@@ -126,6 +126,7 @@ async fn every_migration_can_be_taken_back() {
     let world = World::start().await;
     let mut connection = world.database.admin().await;
     for down in [
+        include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000018_history/down.sql"),
         include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000013_routes/down.sql"),
         include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000004_upkeep/down.sql"),
         include_str!("../../../../migrations/chatwoot_bridge/2026-11-21-000003_chatwoot/down.sql"),
