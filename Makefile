@@ -15,7 +15,7 @@ run: ## the whole system and a first message; Ctrl-C stops it (PROFILE=release, 
 test: ## all tests against private servers (ARGS="-p messaging", KEEP_STACK=1)
 	@exec deploy/dev/test $(ARGS)
 
-bench: ## benchmarks of what is deployed, some five minutes after a long build (ARGS="mixed sending", ARGS=proxy, ARGS=--help)
+bench: ## benchmarks of what is deployed, some five minutes after a long build (ARGS="mixed sending", ARGS=proxy, ARGS=bridge, ARGS=--help)
 	@exec deploy/dev/bench $(ARGS)
 
 api-check: ## what channel-service answers against its OpenAPI document, by schemathesis (ARGS=…)

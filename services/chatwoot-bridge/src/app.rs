@@ -19,17 +19,25 @@ use tokio::runtime::Handle;
 use web::health::{Health, Need};
 use web::{ErrorField, MetricsToken, ServerSettings};
 
-use crate::chatwoot::Chatwoot;
+use crate::api::Admin;
+use crate::api::basic_auth::Door;
+use crate::channel_files::ChannelFiles;
+use crate::chatwoot::{Chatwoot, Downloads, Pace};
 use crate::config::{SERVICE, Settings, StorageSettings};
 use crate::flows::Tools;
 use crate::flows::accept_reply::Signals;
+use crate::flows::agent_files::FileLinks;
+use crate::flows::forward::accept::ForwardQueue;
+use crate::flows::self_test;
 use crate::routes::{health_body, routes};
 use crate::webhooks::book::RouteBook;
 use crate::webhooks::chatwoot::Ingress;
 use crate::webhooks::strangers::Strangers;
 use crate::webhooks::unrouted::Unrouted;
 use crate::workers;
+use crate::workers::drift;
 use crate::workers::events::Events;
+use crate::workers::forward::ForwardWork;
 use crate::workers::lanes::Lanes;
 use crate::workers::retention;
 
@@ -47,6 +55,8 @@ pub struct Application {
     book: RouteBook,
     broker: Broker,
     signals: Signals,
+    queue: ForwardQueue,
+    forward: ForwardWork,
     open: Arc<AtomicBool>,
     hole: Arc<AtomicBool>,
 }
@@ -85,19 +95,37 @@ pub fn tools(settings: &StorageSettings) -> Result<Tools, BuildError> {
         size: settings.pool_size,
         wait: CONNECTION_WAIT,
     };
+    let redis = match &settings.router.redis {
+        Some(redis) => Some(RedisLink::new(&redis.url, &redis.prefix)?),
+        None => None,
+    };
     Ok(Tools {
         db: Database::new(&settings.database_url, settings.names.clone(), pool)?,
         chatwoot: Chatwoot::new(
             settings.outbound.clone(),
             settings.fetch_timeout,
             settings.server_concurrency,
+        )?
+        .paced(Pace::new(redis.clone(), settings.inbound.calls_per_minute)),
+        files: ChannelFiles::new(
+            settings.inbound.files_url.as_str(),
+            settings.inbound.file_limit,
+            settings.inbound.file_patience,
         )?,
         keys: settings.keys.clone(),
-        redis: match &settings.router.redis {
-            Some(redis) => Some(RedisLink::new(&redis.url, &redis.prefix)?),
-            None => None,
-        },
+        redis,
         public_url: settings.router.public_url.clone(),
+        downloads: Downloads::new(
+            settings.outbound.clone(),
+            settings.files.file_limit,
+            settings.files.rewrite_host,
+        )?,
+        file_links: settings
+            .files
+            .files_url
+            .as_ref()
+            .or(settings.router.public_url.as_ref())
+            .and_then(|base| FileLinks::new(&settings.keys, base.as_str())),
     })
 }
 
@@ -114,13 +142,17 @@ impl Application {
             settings.topology.clone(),
             false,
         );
+        let signals = Signals::default();
+        let (queue, forward) = ForwardWork::new(&settings, &tools, signals.lanes.clone())?;
         Ok(Self {
             settings,
             listener,
             book: RouteBook::new(tools.db.clone()),
             tools,
             broker,
-            signals: Signals::default(),
+            signals,
+            queue,
+            forward,
             open: Arc::default(),
             hole: Arc::default(),
         })
@@ -140,6 +172,7 @@ impl Application {
     /// [`RunError`].
     pub async fn run_until_stopped(self, shutdown: Shutdown) -> Result<(), RunError> {
         let (health, ingress) = (self.health(), self.ingress());
+        let (operators, door) = self.operators();
         let server = ServerSettings {
             error_field: ErrorField::Error,
             health,
@@ -154,11 +187,18 @@ impl Application {
             book: self.book,
             broker: self.broker,
             signals: self.signals,
+            forward: self.forward,
             open: self.open,
             hole: Arc::clone(&self.hole),
         };
         shutdown.spawn("start of the workers", work.start(shutdown.clone()));
-        let served = web::serve(self.listener, server, routes(ingress), shutdown.clone()).await;
+        let served = web::serve(
+            self.listener,
+            server,
+            routes(ingress, operators, door),
+            shutdown.clone(),
+        )
+        .await;
         shutdown.begin();
         served?;
         if self.hole.load(Ordering::Acquire) {
@@ -175,12 +215,31 @@ impl Application {
             unrouted: Unrouted::new(self.tools.db.clone()),
             strangers: Strangers::default(),
             proxies: self.settings.storage.router.proxies.clone(),
-            forward: None,
+            forward: Some(Arc::new(self.queue.clone())),
             signals: self.signals.clone(),
             body_limit: self.settings.webhook_body_limit,
             tolerance: self.settings.signature_tolerance,
             open: Arc::clone(&self.open),
         }
+    }
+
+    fn operators(&self) -> (Admin, Door) {
+        let router = &self.settings.storage.router;
+        let public_host = router.public_url.as_ref().and_then(|url| {
+            let host = url.url().host_str()?;
+            Some(match url.url().port() {
+                Some(port) => format!("{host}:{port}"),
+                None => host.to_owned(),
+            })
+        });
+        let (proxies, open) = (router.proxies.clone(), Arc::clone(&self.open));
+        let admin = Admin {
+            tools: self.tools.clone(),
+            outbound: self.settings.storage.outbound.clone(),
+            routes_tenant: router.routes_tenant.clone(),
+            patience: self_test::PATIENCE,
+        };
+        (admin, Door::new(&self.settings.admin, proxies, public_host, open))
     }
 
     fn health(&self) -> Health {
@@ -219,6 +278,7 @@ struct Work {
     book: RouteBook,
     broker: Broker,
     signals: Signals,
+    forward: ForwardWork,
     open: Arc<AtomicBool>,
     hole: Arc<AtomicBool>,
 }
@@ -256,11 +316,14 @@ impl Work {
             book,
             broker,
             signals,
+            forward,
             ..
         } = self;
         let channel = &settings.storage.channel;
         workers::channel::start(channel, &tools, book.clone(), &signals, shutdown);
         shutdown.spawn("route book", book.keep_up(shutdown.clone()));
+
+        forward.spawn(shutdown);
 
         let relay = Relay::new(tools.db.clone(), broker.clone(), signals.outbox.clone(), false);
         shutdown.spawn("outbox relay", relay.run(shutdown.token()));
@@ -282,6 +345,9 @@ impl Work {
         });
         let workers = Workers::new(tools.db.clone(), lanes, settings.lanes, signals.lanes);
         shutdown.spawn("lane workers", workers.run(shutdown.token()));
+
+        let every = settings.admin.drift_every;
+        shutdown.spawn("drift", drift::run(tools.clone(), every, shutdown.clone()));
 
         shutdown.spawn(
             "retention",

@@ -1,11 +1,16 @@
 //! Every route, top to bottom, and what they are for. Health and metrics come from the server's own layers.
 
-use ::web::openapi::{Api, Doc, flag, object, text};
+use ::web::ErrorField;
+use ::web::openapi::{Api, Doc, document, flag, object, text};
 use actix_web::http::Method;
+use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use crate::api::basic_auth::{Door, require_operator};
+use crate::api::{self, Admin, files};
+use crate::ui;
 use crate::webhooks::chatwoot::{Ingress, receive_default, receive_named};
 
 /// What `/` and `/health` answer (contract 1.1).
@@ -14,15 +19,25 @@ pub fn health_body() -> Value {
     json!({"status": "ok", "service": "chatwoot-bridge"})
 }
 
-/// Adds the routes. A wrong method is a 404, as it was in the predecessor.
-pub fn routes(ingress: Ingress) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static {
+/// Adds the routes. A wrong method is a 404, as it was in the predecessor; a stranger's is a 401 below `/admin`, whatever
+/// it is.
+pub fn routes(
+    ingress: Ingress,
+    operators: Admin,
+    door: Door,
+) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static {
     move |config: &mut ServiceConfig| {
-        config.app_data(web::Data::new(ingress.clone()));
+        config
+            .app_data(web::Data::new(ingress.clone()))
+            .app_data(web::Data::new(operators.clone()))
+            .app_data(web::Data::new(door.clone()))
+            .app_data(web::Data::new(ingress.tools.clone()));
         public().configure(config);
         config.service(
             web::scope("/admin")
                 .configure(|config| admin().configure(config))
-                .default_service(web::to(no_route)),
+                .default_service(web::to(no_route))
+                .wrap(from_fn(require_operator)),
         );
     }
 }
@@ -37,6 +52,8 @@ pub fn public() -> Api {
             object([("status", text()), ("service", text())]),
         )
     };
+    let described = Doc::new("This document").answers(200, "OpenAPI 3.1", json!({"type": "object"}));
+    api.get("/openapi.json", described, document_page);
     api.get("/", about(), root)
         .endpoint(Method::HEAD, "/", about(), root)
         .post(
@@ -49,12 +66,44 @@ pub fn public() -> Api {
             webhook("of the installation that the path names"),
             receive_named,
         );
+    files::routes(&mut api);
     api
 }
 
 /// For operators.
 pub fn admin() -> Api {
-    Api::under("/admin")
+    let mut api = Api::under("/admin");
+    api::routes::routes(&mut api);
+    api::checks::routes(&mut api);
+    api::seen::routes(&mut api);
+    api::installations::routes(&mut api);
+    api::setup::routes(&mut api);
+    api::log::routes(&mut api);
+    ui::routes(&mut api);
+    api
+}
+
+/// The OpenAPI document, made of the same list as the routes.
+#[must_use]
+pub fn openapi() -> Value {
+    let mut paths = Map::new();
+    for api in [public(), admin()] {
+        api.describe(&mut paths);
+    }
+    let schemes = json!({"operator": {"type": "http", "scheme": "basic"}});
+    document(
+        ErrorField::Error,
+        "Kanal chatwoot-bridge",
+        env!("CARGO_PKG_VERSION"),
+        paths,
+        schemes,
+    )
+}
+
+/// Every method and path that is served, as the document writes them.
+#[must_use]
+pub fn served() -> Vec<(String, String)> {
+    [public(), admin()].iter().flat_map(Api::served).collect()
 }
 
 fn webhook(whose: &str) -> Doc {
@@ -87,6 +136,10 @@ fn webhook(whose: &str) -> Doc {
             ),
             (503, "It could not be made durable: come again after Retry-After"),
         ])
+}
+
+async fn document_page() -> HttpResponse {
+    HttpResponse::Ok().json(openapi())
 }
 
 async fn root() -> HttpResponse {

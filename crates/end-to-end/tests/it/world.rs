@@ -176,6 +176,10 @@ impl World {
                         format!("http://127.0.0.1:{channel_port}"),
                     ),
                     ("MEDIA_STORAGE_PATH", logs.join("uploads").display().to_string()),
+                    (
+                        "MEDIA_INTERNAL_URL",
+                        format!("http://127.0.0.1:{channel_port}/uploads"),
+                    ),
                     ("SEND_RATE_PER_ACCOUNT", "5000".to_owned()),
                     ("SEND_RATE_PER_TENANT", "5000".to_owned()),
                     ("SEND_ATTEMPTS", "100".to_owned()),
@@ -195,6 +199,10 @@ impl World {
                 .chain(shared())
                 .chain([
                     ("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "127.0.0.1:*".to_owned()),
+                    (
+                        "CHANNEL_FILES_URL",
+                        format!("http://127.0.0.1:{channel_port}/uploads"),
+                    ),
                     ("RETRY_ATTEMPTS", "100".to_owned()),
                     ("RETRY_FIRST_MS", "100".to_owned()),
                     ("RETRY_LONGEST_MS", "1000".to_owned()),

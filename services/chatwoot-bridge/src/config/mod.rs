@@ -1,6 +1,10 @@
 //! Settings, read once: what the service itself needs here, a topic's own in a file of its own.
 
+pub mod admin;
 mod channel;
+mod forward;
+mod inbound;
+mod outbound;
 mod router;
 
 use std::time::Duration;
@@ -14,7 +18,11 @@ use runtime::encryption::KeyRing;
 use runtime::process::ProcessSettings;
 use secrecy::SecretString;
 
+use self::admin::AdminSettings;
 pub use self::channel::ChannelSettings;
+pub use self::forward::ForwardSettings;
+pub use self::inbound::InboundSettings;
+pub use self::outbound::OutboundSettings;
 pub use self::router::{RedisSettings, RouterSettings};
 use crate::outbound_url::OutboundPolicy;
 
@@ -48,6 +56,10 @@ pub struct Settings {
     pub reply_window: Duration,
     /// How long it is remembered which message is which.
     pub kept: Kept,
+    /// Who may administer.
+    pub admin: AdminSettings,
+    /// How events are passed on to the URLs of routes.
+    pub forward: ForwardSettings,
 }
 
 /// How long rows stay that nothing else ends.
@@ -83,6 +95,10 @@ pub struct StorageSettings {
     pub router: RouterSettings,
     /// channel-service, and what is asked of it.
     pub channel: ChannelSettings,
+    /// What comes from WhatsApp.
+    pub inbound: InboundSettings,
+    /// Agents' files.
+    pub files: OutboundSettings,
 }
 
 /// What `migrate` needs.
@@ -135,6 +151,8 @@ impl Settings {
         let reply_window = take_reply_window(reader);
         let kept = take_kept(reader);
         let lanes = take_lanes(reader, lease, concurrency);
+        let admin = AdminSettings::take(reader);
+        let forward = ForwardSettings::take(reader);
         Some(Self {
             process: process?,
             storage: storage?,
@@ -146,6 +164,8 @@ impl Settings {
             retry: retry?,
             reply_window: reply_window?,
             kept: kept?,
+            admin: admin?,
+            forward: forward?,
         })
     }
 
@@ -274,6 +294,8 @@ impl StorageSettings {
         }
         let router = RouterSettings::take(reader);
         let channel = ChannelSettings::take(reader);
+        let inbound = InboundSettings::take(reader);
+        let files = OutboundSettings::take(reader);
         Some(Self {
             database_url: database_url?,
             names: SchemaNames::of_service(SCHEMA),
@@ -284,6 +306,8 @@ impl StorageSettings {
             server_concurrency: server_concurrency?,
             router: router?,
             channel: channel?,
+            inbound: inbound?,
+            files: files?,
         })
     }
 }

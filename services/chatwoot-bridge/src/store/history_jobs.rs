@@ -82,7 +82,7 @@ pub async fn add(
     since: Option<DateTime<Utc>>,
 ) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let added = diesel::sql_query(
+    let added = database::sql(
         "INSERT INTO history_jobs (tenant_id, id, inbox_id, since) VALUES ($1, $2, $3, $4) \
          ON CONFLICT (tenant_id, inbox_id) WHERE state IN ('running', 'stopped') DO NOTHING",
     )
@@ -101,7 +101,7 @@ pub async fn add(
 /// [`DatabaseError`].
 pub async fn newest(tx: &mut TenantTransaction, inbox: Uuid) -> Result<Option<HistoryJob>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let rows: Vec<HistoryJob> = diesel::sql_query(format!(
+    let rows: Vec<HistoryJob> = database::sql(format!(
         "SELECT {COLUMNS} FROM history_jobs WHERE tenant_id = $1 AND inbox_id = $2 \
          ORDER BY created_at DESC, id DESC LIMIT 1"
     ))
@@ -118,7 +118,7 @@ pub async fn newest(tx: &mut TenantTransaction, inbox: Uuid) -> Result<Option<Hi
 /// [`DatabaseError`].
 pub async fn lock(tx: &mut TenantTransaction, id: Uuid) -> Result<Option<HistoryJob>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let rows: Vec<HistoryJob> = diesel::sql_query(format!(
+    let rows: Vec<HistoryJob> = database::sql(format!(
         "SELECT {COLUMNS} FROM history_jobs WHERE tenant_id = $1 AND id = $2 FOR UPDATE"
     ))
     .bind::<Text, _>(tenant)
@@ -134,7 +134,7 @@ pub async fn lock(tx: &mut TenantTransaction, id: Uuid) -> Result<Option<History
 /// [`DatabaseError`].
 pub async fn put(tx: &mut TenantTransaction, job: &HistoryJob, wait: f64) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    diesel::sql_query(
+    database::sql(
         "UPDATE history_jobs SET cursor = $3, page = $4, is_read = $5, state = $6, seen = $7, imported = $8, \
              known = $9, put_aside = $10, reason = $11, next_at = now() + $12 * interval '1 second', \
              updated_at = now(), \
@@ -171,7 +171,7 @@ pub async fn unfinished(tx: &mut TenantTransaction, tasks: &[Uuid]) -> Result<(i
         put_aside: i64,
     }
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let row: Row = diesel::sql_query(
+    let row: Row = database::sql(
         "SELECT count(*) FILTER (WHERE NOT parked) AS waiting, count(*) FILTER (WHERE parked) AS put_aside \
          FROM lane_tasks WHERE tenant_id = $1 AND id = ANY ($2)",
     )
@@ -187,7 +187,7 @@ pub async fn unfinished(tx: &mut TenantTransaction, tasks: &[Uuid]) -> Result<(i
 /// # Errors
 /// [`DatabaseError`].
 pub async fn ready(tx: &mut PlatformTransaction, most: i64) -> Result<Vec<ReadyJob>, DatabaseError> {
-    let rows = diesel::sql_query(
+    let rows = database::sql(
         "SELECT tenant_id, id FROM history_jobs WHERE state = 'running' AND next_at <= now() \
          ORDER BY next_at LIMIT $1",
     )
@@ -202,7 +202,7 @@ pub async fn ready(tx: &mut PlatformTransaction, most: i64) -> Result<Vec<ReadyJ
 /// # Errors
 /// [`DatabaseError`].
 pub async fn forget_old(tx: &mut PlatformTransaction, days: f64, most: i64) -> Result<usize, DatabaseError> {
-    let forgotten = diesel::sql_query(
+    let forgotten = database::sql(
         "DELETE FROM history_jobs j USING (SELECT tenant_id, id FROM history_jobs \
               WHERE finished_at < now() - $1 * interval '1 day' ORDER BY finished_at LIMIT $2) old \
          WHERE j.tenant_id = old.tenant_id AND j.id = old.id",

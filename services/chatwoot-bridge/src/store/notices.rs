@@ -24,7 +24,7 @@ pub struct Notice {
 /// [`DatabaseError`].
 pub async fn intend(tx: &mut TenantTransaction, inbox: Uuid, kind: &str) -> Result<Notice, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let notice = diesel::sql_query(
+    let notice = database::sql(
         "INSERT INTO notices AS n (tenant_id, inbox_id, kind, id) VALUES ($1, $2, $3, $4) \
          ON CONFLICT (tenant_id, inbox_id, kind) DO UPDATE SET kind = n.kind RETURNING id, told_at",
     )
@@ -43,14 +43,12 @@ pub async fn intend(tx: &mut TenantTransaction, inbox: Uuid, kind: &str) -> Resu
 /// [`DatabaseError`].
 pub async fn told(tx: &mut TenantTransaction, inbox: Uuid, kind: &str) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    diesel::sql_query(
-        "UPDATE notices SET told_at = now() WHERE tenant_id = $1 AND inbox_id = $2 AND kind = $3",
-    )
-    .bind::<Text, _>(tenant)
-    .bind::<SqlUuid, _>(inbox)
-    .bind::<Text, _>(kind)
-    .execute(tx.connection())
-    .await?;
+    database::sql("UPDATE notices SET told_at = now() WHERE tenant_id = $1 AND inbox_id = $2 AND kind = $3")
+        .bind::<Text, _>(tenant)
+        .bind::<SqlUuid, _>(inbox)
+        .bind::<Text, _>(kind)
+        .execute(tx.connection())
+        .await?;
     Ok(())
 }
 
@@ -60,7 +58,7 @@ pub async fn told(tx: &mut TenantTransaction, inbox: Uuid, kind: &str) -> Result
 /// [`DatabaseError`].
 pub async fn over(tx: &mut TenantTransaction, inbox: Uuid, kind: &str) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let gone = diesel::sql_query("DELETE FROM notices WHERE tenant_id = $1 AND inbox_id = $2 AND kind = $3")
+    let gone = database::sql("DELETE FROM notices WHERE tenant_id = $1 AND inbox_id = $2 AND kind = $3")
         .bind::<Text, _>(tenant)
         .bind::<SqlUuid, _>(inbox)
         .bind::<Text, _>(kind)
@@ -74,7 +72,7 @@ pub async fn over(tx: &mut TenantTransaction, inbox: Uuid, kind: &str) -> Result
 /// # Errors
 /// [`DatabaseError`].
 pub async fn forget_gone(tx: &mut PlatformTransaction, days: f64, most: i64) -> Result<usize, DatabaseError> {
-    let forgotten = diesel::sql_query(
+    let forgotten = database::sql(
         "DELETE FROM notices n USING (SELECT o.tenant_id, o.inbox_id, o.kind FROM notices o \
               WHERE o.created_at < now() - $1 * interval '1 day' AND NOT EXISTS (SELECT 1 FROM inboxes i \
                   WHERE i.tenant_id = o.tenant_id AND i.id = o.inbox_id) LIMIT $2) gone \

@@ -1,7 +1,8 @@
 //! Bodies that came as webhooks and are none: for people to look at.
 
+use chrono::{DateTime, Utc};
 use database::DatabaseError;
-use diesel::sql_types::{BigInt, Binary, Double, Text, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Binary, Double, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use tenant_isolation::PlatformTransaction;
 use uuid::Uuid;
@@ -34,6 +35,57 @@ pub async fn keep(
     .execute(tx.connection())
     .await?;
     Ok(kept == 1)
+}
+
+/// A body that is kept, without what is in it.
+#[derive(Debug, Clone, diesel::QueryableByName)]
+pub struct Kept {
+    /// Ours.
+    #[diesel(sql_type = SqlUuid)]
+    pub id: Uuid,
+    /// The installation that the path named.
+    #[diesel(sql_type = Text)]
+    pub installation: String,
+    /// Why it is no webhook.
+    #[diesel(sql_type = Text)]
+    pub reason: String,
+    /// All of its bytes, of which the first are kept.
+    #[diesel(sql_type = BigInt)]
+    pub body_size: i64,
+    /// When it came.
+    #[diesel(sql_type = Timestamptz)]
+    pub received_at: DateTime<Utc>,
+}
+
+/// The newest bodies, at most `most`.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn newest(tx: &mut PlatformTransaction, most: i64) -> Result<Vec<Kept>, DatabaseError> {
+    let rows = database::sql(
+        "SELECT id, installation, reason, body_size, received_at FROM quarantine ORDER BY received_at DESC LIMIT $1",
+    )
+    .bind::<BigInt, _>(most)
+    .load(tx.connection())
+    .await?;
+    Ok(rows)
+}
+
+/// What is kept of a body.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn body(tx: &mut PlatformTransaction, id: Uuid) -> Result<Option<Vec<u8>>, DatabaseError> {
+    #[derive(diesel::QueryableByName)]
+    struct Body {
+        #[diesel(sql_type = Binary)]
+        body: Vec<u8>,
+    }
+    let rows: Vec<Body> = database::sql("SELECT body FROM quarantine WHERE id = $1")
+        .bind::<SqlUuid, _>(id)
+        .load(tx.connection())
+        .await?;
+    Ok(rows.into_iter().next().map(|row| row.body))
 }
 
 /// Forgets up to `most` bodies that are older than `days`. Returns how many.

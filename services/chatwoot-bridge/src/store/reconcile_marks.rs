@@ -26,7 +26,7 @@ struct Address {
 pub async fn find(tx: &mut TenantTransaction, inbox: Uuid) -> Result<Option<DateTime<Utc>>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
     let query = "SELECT seen_until FROM reconcile_marks WHERE tenant_id = $1 AND inbox_id = $2";
-    let rows: Vec<Mark> = diesel::sql_query(query)
+    let rows: Vec<Mark> = database::sql(query)
         .bind::<Text, _>(tenant)
         .bind::<SqlUuid, _>(inbox)
         .load(tx.connection())
@@ -40,7 +40,7 @@ pub async fn find(tx: &mut TenantTransaction, inbox: Uuid) -> Result<Option<Date
 /// [`DatabaseError`].
 pub async fn put(tx: &mut TenantTransaction, inbox: Uuid, until: DateTime<Utc>) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO reconcile_marks AS m (tenant_id, inbox_id, seen_until) VALUES ($1, $2, $3) \
          ON CONFLICT (tenant_id, inbox_id) DO UPDATE \
          SET seen_until = greatest(m.seen_until, excluded.seen_until), updated_at = now()",
@@ -63,7 +63,7 @@ pub async fn address_of(
     conversation: i64,
 ) -> Result<Option<String>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let rows: Vec<Address> = diesel::sql_query(
+    let rows: Vec<Address> = database::sql(
         "SELECT address FROM contacts WHERE tenant_id = $1 AND inbox_id = $2 AND chatwoot_conversation_id = $3 \
          ORDER BY updated_at DESC LIMIT 1",
     )
@@ -80,7 +80,7 @@ pub async fn address_of(
 /// # Errors
 /// [`DatabaseError`].
 pub async fn forget_gone(tx: &mut PlatformTransaction, days: f64, most: i64) -> Result<usize, DatabaseError> {
-    let forgotten = diesel::sql_query(
+    let forgotten = database::sql(
         "DELETE FROM reconcile_marks m USING (SELECT r.tenant_id, r.inbox_id FROM reconcile_marks r \
               WHERE r.updated_at < now() - $1 * interval '1 day' AND NOT EXISTS (SELECT 1 FROM inboxes i \
                   WHERE i.tenant_id = r.tenant_id AND i.id = r.inbox_id) LIMIT $2) gone \

@@ -496,6 +496,25 @@ pub async fn move_numbers_past(tx: &mut PlatformTransaction, number: i64) -> Res
     Ok(())
 }
 
+/// Says when a route was made: elsewhere, before it came here.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn set_created_at(
+    tx: &mut TenantTransaction,
+    id: Uuid,
+    created_at: DateTime<Utc>,
+) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    database::sql("UPDATE routes SET created_at = $3 WHERE tenant_id = $1 AND id = $2")
+        .bind::<Text, _>(tenant)
+        .bind::<SqlUuid, _>(id)
+        .bind::<Timestamptz, _>(created_at)
+        .execute(tx.connection())
+        .await?;
+    Ok(())
+}
+
 /// The subject is what hangs off the route: the connected inbox, or the route itself.
 async fn enter_directory(tx: &mut TenantTransaction, route: &Route) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();

@@ -29,7 +29,7 @@ use super::unrouted::Unrouted;
 use crate::error::answer;
 use crate::flows::Tools;
 use crate::flows::accept_reply::{Acceptance, Signals};
-use crate::flows::agent_event;
+use crate::flows::{agent_event, self_test};
 use crate::store::inboxes::{Inbox, InboxKey};
 use crate::store::quarantine;
 use crate::store::routes::{Route, Target};
@@ -164,6 +164,9 @@ async fn take(
         return Ok(received(why));
     }
     let to = &believe(ingress, to, installation, request, &event, &body).await?;
+    if event.class == Class::Echo {
+        note_test(ingress, to, &body).await;
+    }
     let event = Incoming {
         event,
         body,
@@ -348,6 +351,13 @@ async fn keep_aside(ingress: &Ingress, installation: &str, error: Malformed, bod
         Ok(true) => {}
         Ok(false) => metrics::counter!("kanal_bridge_quarantine_full_total").increment(1),
         Err(error) => tracing::warn!(%error, "a malformed webhook could not be kept"),
+    }
+}
+
+/// Best effort: somebody waits for it, or nobody does.
+async fn note_test(ingress: &Ingress, to: &KnownRoute, body: &[u8]) {
+    if let Err(error) = self_test::note_arrival(&ingress.tools, &to.scope, body).await {
+        tracing::warn!(%error, "a test message could not be noted");
     }
 }
 

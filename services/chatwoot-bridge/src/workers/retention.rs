@@ -9,12 +9,14 @@ use tenant_isolation::{PlatformScope, PlatformTransaction};
 
 use crate::config::Kept;
 use crate::store::{
-    agent_messages, handled_events, history_jobs, message_links, notices, quarantine, reconcile_marks,
-    unrouted_inboxes,
+    agent_files, agent_messages, handled_events, history_jobs, message_links, notices, place_locks,
+    quarantine, reconcile_marks, unrouted_inboxes,
 };
 
 /// Far longer than an event can wait in a queue and come back.
 const EVENTS_DAYS: f64 = 14.0;
+/// Longer than a link to one holds.
+const FILES_DAYS: f64 = 8.0;
 /// A lane's row is small and soon made again.
 const LANES_DAYS: f64 = 7.0;
 /// Long enough for somebody to look at it.
@@ -31,6 +33,8 @@ pub enum Forgettable {
     MessageLinks,
     /// Agents' messages and where they stand.
     AgentMessages,
+    /// Where agents' files lie.
+    AgentFiles,
     /// Lanes with nothing in them.
     Lanes,
     /// Bodies that were no webhooks.
@@ -43,6 +47,8 @@ pub enum Forgettable {
     ReconcileMarks,
     /// What was told in inboxes that are gone.
     Notices,
+    /// Locks of workers that died with them.
+    PlaceLocks,
 }
 
 impl Forgettable {
@@ -51,12 +57,14 @@ impl Forgettable {
         Self::HandledEvents,
         Self::MessageLinks,
         Self::AgentMessages,
+        Self::AgentFiles,
         Self::Lanes,
         Self::Quarantine,
         Self::UnroutedInboxes,
         Self::HistoryJobs,
         Self::ReconcileMarks,
         Self::Notices,
+        Self::PlaceLocks,
     ];
 }
 
@@ -88,12 +96,14 @@ pub async fn step(db: &Database, kept: Kept, what: Forgettable) -> Result<usize,
         Forgettable::HandledEvents => handled_events::forget_old(&mut tx, EVENTS_DAYS, BATCH).await?,
         Forgettable::MessageLinks => message_links::forget_old(&mut tx, kept.links_days, BATCH).await?,
         Forgettable::AgentMessages => agent_messages::forget_old(&mut tx, kept.links_days, BATCH).await?,
+        Forgettable::AgentFiles => agent_files::forget_old(&mut tx, FILES_DAYS, BATCH).await?,
         Forgettable::Lanes => lanes::forget_idle(&mut tx, LANES_DAYS, BATCH).await?,
         Forgettable::Quarantine => quarantine::forget_old(&mut tx, STRANGERS_DAYS, BATCH).await?,
         Forgettable::UnroutedInboxes => unrouted_inboxes::forget_old(&mut tx, STRANGERS_DAYS, BATCH).await?,
         Forgettable::HistoryJobs => history_jobs::forget_old(&mut tx, kept.links_days, BATCH).await?,
         Forgettable::ReconcileMarks => reconcile_marks::forget_gone(&mut tx, EVENTS_DAYS, BATCH).await?,
         Forgettable::Notices => notices::forget_gone(&mut tx, EVENTS_DAYS, BATCH).await?,
+        Forgettable::PlaceLocks => place_locks::forget_old(&mut tx, BATCH).await?,
     };
     tx.commit().await?;
     Ok(forgotten)

@@ -68,6 +68,18 @@ async fn without_any_where_a_tenant_sees_only_its_own_rows() {
         ))
         .await;
 
+    for (table, column, value) in [
+        ("agent_parts", "request_id, status", "gen_random_uuid(), 'queued'"),
+        ("agent_files", "data_url", "'x'"),
+    ] {
+        world
+            .sql(&format!(
+                "INSERT INTO {table} (tenant_id, inbox_id, chatwoot_message_id, part, {column}) \
+                 VALUES ('desa-a', '{}', 1, 0, {value})",
+                place.link
+            ))
+            .await;
+    }
     world
         .sql(
             "INSERT INTO outbox (tenant_id, lane, event_id, event_type, envelope) \
@@ -78,6 +90,16 @@ async fn without_any_where_a_tenant_sees_only_its_own_rows() {
     world
         .sql("INSERT INTO installations VALUES ('desa-a', 'default', 1, 'https://chat.example', 'x')")
         .await;
+    for forwarded in [
+        "INSERT INTO forward_lanes (tenant_id, route_id, conversation) VALUES ('desa-a', gen_random_uuid(), 1)",
+        "INSERT INTO forward_events (tenant_id, id, route_id, conversation, event, class, headers, body, size) \
+         VALUES ('desa-a', gen_random_uuid(), gen_random_uuid(), 1, 'x', 'other', '[]', '', 1)",
+        "INSERT INTO forward_seen (tenant_id, route_id, key) VALUES ('desa-a', gen_random_uuid(), '')",
+        "INSERT INTO forward_counts (tenant_id, route_id, accepted, delivered, dropped, expired) \
+         VALUES ('desa-a', gen_random_uuid(), 1, 1, 0, 0)",
+    ] {
+        world.sql(forwarded).await;
+    }
 
     #[derive(diesel::QueryableByName)]
     struct Count {
@@ -91,10 +113,16 @@ async fn without_any_where_a_tenant_sees_only_its_own_rows() {
         "contacts",
         "message_links",
         "agent_messages",
+        "agent_parts",
+        "agent_files",
         "handled_events",
         "outbox",
         "lanes",
         "lane_tasks",
+        "forward_events",
+        "forward_lanes",
+        "forward_seen",
+        "forward_counts",
         "tenant_directory",
     ] {
         for (tenant, sees) in [("desa-a", true), ("desa-b", false)] {

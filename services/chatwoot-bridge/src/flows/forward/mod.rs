@@ -1,0 +1,132 @@
+//! Events on their way to the URLs of routes: taken in, kept until the target has them, or put aside for people.
+
+pub mod accept;
+pub mod deliver;
+pub mod parked;
+pub mod settle;
+pub mod write_back;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use database::{Database, DatabaseError};
+use tenant_isolation::{PlatformScope, PlatformTransaction};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::store::forward_counts;
+
+/// Routes that have numbers of their own in the metrics; the others share one.
+const COUNTED_ROUTES: usize = 5_000;
+
+/// Rung when there is something to pass on.
+#[derive(Debug, Clone, Default)]
+pub struct Bell(Arc<Notify>);
+
+impl Bell {
+    /// There is something.
+    pub fn ring(&self) {
+        self.0.notify_one();
+    }
+
+    /// Waits until there is.
+    pub async fn rung(&self) {
+        self.0.notified().await;
+    }
+}
+
+/// How many bytes wait for which route: looked at now and then, and added to in between. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Loads {
+    most: i64,
+    bytes: Arc<Mutex<HashMap<Uuid, i64>>>,
+}
+
+impl Loads {
+    /// Nothing waits, and so much may for one route.
+    #[must_use]
+    pub fn new(most: i64) -> Self {
+        Self {
+            most,
+            bytes: Arc::default(),
+        }
+    }
+
+    /// Makes room for an event. False when its route has none.
+    pub(super) fn add(&self, route: Uuid, bytes: i64) -> bool {
+        let mut loads = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        let load = loads.entry(route).or_default();
+        if load.saturating_add(bytes) > self.most {
+            return false;
+        }
+        *load += bytes;
+        true
+    }
+
+    /// Looks at what really waits.
+    ///
+    /// # Errors
+    /// [`DatabaseError`]: what was known before still is.
+    pub async fn refresh(&self, db: &Database) -> Result<(), DatabaseError> {
+        let platform = PlatformScope::for_purpose("weigh waiting events");
+        let mut tx = PlatformTransaction::begin(db, platform).await?;
+        let loads = forward_counts::loads(&mut tx).await?;
+        tx.commit().await?;
+        let loads = loads
+            .into_iter()
+            .map(|load| (load.route_id, load.bytes))
+            .collect();
+        *self.bytes.lock().unwrap_or_else(PoisonError::into_inner) = loads;
+        Ok(())
+    }
+}
+
+/// What a route is called in the metrics: its number, as long as there are not too many of them.
+pub(crate) fn route_label(number: i64) -> String {
+    static COUNTED: LazyLock<Mutex<HashSet<i64>>> = LazyLock::new(Mutex::default);
+    let mut counted = COUNTED.lock().unwrap_or_else(PoisonError::into_inner);
+    if counted.contains(&number) || (counted.len() < COUNTED_ROUTES && counted.insert(number)) {
+        number.to_string()
+    } else {
+        "other".to_owned()
+    }
+}
+
+/// Shows how long the oldest event of each route waits. Routes of `before` where nothing waits any more have no age.
+/// Returns those that have one.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn show_ages(db: &Database, before: HashSet<String>) -> Result<HashSet<String>, DatabaseError> {
+    const NAME: &str = "kanal_bridge_route_oldest_seconds";
+    let platform = PlatformScope::for_purpose("look how old events are");
+    let mut tx = PlatformTransaction::begin(db, platform).await?;
+    let ages = forward_counts::oldest(&mut tx).await?;
+    tx.commit().await?;
+    let mut oldest: HashMap<String, f64> = before.into_iter().map(|route| (route, 0.0)).collect();
+    let mut now = HashSet::new();
+    for age in ages {
+        let route = route_label(age.number);
+        let longest = oldest.entry(route.clone()).or_default();
+        *longest = longest.max(age.seconds);
+        now.insert(route);
+    }
+    for (route, seconds) in oldest {
+        metrics::gauge!(NAME, "route" => route).set(seconds);
+    }
+    Ok(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_has_room_for_so_much_and_no_more() {
+        let loads = Loads::new(100);
+        let (one, two) = (Uuid::now_v7(), Uuid::now_v7());
+        assert!(loads.add(one, 60) && loads.add(one, 40));
+        assert!(!loads.add(one, 1));
+        assert!(loads.add(two, 100) && !loads.add(two, 1));
+    }
+}

@@ -1,0 +1,162 @@
+//! Processes that die in the middle, and processes that work side by side.
+
+use std::collections::BTreeSet;
+use std::process::Stdio;
+
+use chatwoot_bridge::app::tools;
+use chatwoot_bridge::config::StorageSettings;
+use chatwoot_bridge::flows::forward::parked;
+use futures_util::future::join_all;
+use runtime::config::SettingsReader;
+use test_support::{
+    ENCRYPTION_KEYS, TestProcessDatabase, eventually, install_crypto_provider, unique_prefix,
+};
+use tokio::process::{Child, Command};
+
+use crate::target::{
+    Forwarding, Receiver, change, forwarded, message, post_with, put, quick, route, settled, tries,
+};
+use crate::world::{Running, scope};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_pass_each_event_on_once() {
+    let side = Forwarding::start(|settings| settings.forward.retry = tries(1_000)).await;
+    let mut settings = quick(&side.world);
+    settings.forward.retry = tries(1_000);
+    let other = Running::ready(settings).await;
+    let ids: Vec<i64> = (1..=80).collect();
+    // Everything is told to both.
+    let told = ids.iter().flat_map(|id| {
+        [&side.running, &other].map(|to| {
+            let body = message(42, id % 9 + 1, *id).to_string();
+            post_with(&to.base, "/webhook", body, &[])
+        })
+    });
+    for answer in join_all(told).await {
+        assert_eq!(answer, forwarded());
+    }
+    side.until_settled().await;
+    let taken = side.target.taken();
+    assert_eq!(taken.len(), ids.len());
+    assert_eq!(
+        taken.iter().copied().collect::<BTreeSet<_>>(),
+        ids.iter().copied().collect()
+    );
+    assert!(other.stop().await && side.running.stop().await);
+    settled(&side.world).await;
+}
+
+/// A bridge as a process of its own.
+struct Process<'a> {
+    database: &'a TestProcessDatabase,
+    prefix: String,
+    port: u16,
+}
+
+impl Process<'_> {
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_chatwoot-bridge"));
+        command
+            .env_clear()
+            .env("DATABASE_URL", self.database.service_url("chatwoot_bridge"))
+            .env("MIGRATE_DATABASE_URL", self.database.admin_url())
+            .env("RABBITMQ_URL", crate::target::NO_BROKER)
+            .env("BROKER_PREFIX", &self.prefix)
+            .env("ENCRYPTION_KEYS", ENCRYPTION_KEYS)
+            .env("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "127.0.0.1:*")
+            .env("HOST", "127.0.0.1")
+            .env("PORT", self.port.to_string())
+            .env("HTTP_WORKERS", "1")
+            .env("DATABASE_POOL_SIZE", "6")
+            // Whoever has an event in hand keeps it for three seconds.
+            .env("FETCH_TIMEOUT_MS", "500")
+            .env("REPLY_ORDER_WINDOW_MS", "0")
+            .env("FORWARD_RETRY_FIRST_MS", "50")
+            .env("LOG_LEVEL", "warn")
+            .stdout(Stdio::null())
+            .kill_on_drop(true);
+        command
+    }
+
+    async fn serve(&self) -> Child {
+        let child = self.command().spawn().unwrap();
+        let address = ([127, 0, 0, 1], self.port).into();
+        eventually("the process is ready", || async {
+            web::healthcheck::run(address).await.ok()
+        })
+        .await;
+        child
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_is_killed_while_it_posts_loses_nothing_and_sends_no_message_twice() {
+    install_crypto_provider();
+    let (database, target) = (TestProcessDatabase::create().await, Receiver::start());
+    let port = web::bind(([127, 0, 0, 1], 0).into())
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let process = Process {
+        database: &database,
+        prefix: unique_prefix("bridge"),
+        port,
+    };
+    assert!(process.command().arg("migrate").status().await.unwrap().success());
+    let reader = SettingsReader::from_map([
+        ("DATABASE_URL", database.service_url("chatwoot_bridge").as_str()),
+        ("ENCRYPTION_KEYS", ENCRYPTION_KEYS),
+    ]);
+    let tools = tools(&StorageSettings::read(reader).unwrap()).unwrap();
+    put(&tools, &route(42, &target.url(), &tools)).await;
+    let base = format!("http://127.0.0.1:{port}");
+    let tell = async |event: serde_json::Value| {
+        assert_eq!(
+            post_with(&base, "/webhook", event.to_string(), &[]).await,
+            forwarded()
+        );
+    };
+    let mut child = process.serve().await;
+    target.answer(0);
+    // The agent's message may be on its way to a person when the process dies; that of the other conversation is no message.
+    tell(message(42, 1, 1)).await;
+    tell(change(42, 2, 5)).await;
+    target.until(2).await;
+    child.kill().await.unwrap();
+
+    target.answer(200);
+    let mut child = process.serve().await;
+    tell(message(42, 1, 3)).await;
+    let held = eventually("what nobody knows of is held", || async {
+        let (held, _) = parked::parked(&tools.db, &scope("desa-a"), None, 10)
+            .await
+            .unwrap();
+        held.into_iter().next()
+    })
+    .await;
+    assert!(held.unknown);
+    assert_eq!(held.message_id, Some(1));
+    let taken = target.until_taken(2).await;
+    assert_eq!(taken.into_iter().collect::<BTreeSet<_>>(), BTreeSet::from([2, 3]));
+    // Whoever took the change over knows that it was begun before.
+    let changes = target.received();
+    let attempts: Vec<_> = changes
+        .iter()
+        .filter(|one| one.id() == 2)
+        .filter_map(|one| one.header("x-kanal-attempt"))
+        .collect();
+    assert_eq!(attempts.first(), Some(&"1"));
+    assert!(
+        attempts.len() > 1 && attempts[1..].iter().all(|attempt| *attempt != "1"),
+        "{attempts:?}"
+    );
+    assert!(
+        parked::replay(&tools.db, &scope("desa-a"), held.event_id)
+            .await
+            .unwrap()
+    );
+    target.until_taken(3).await;
+    assert_eq!(target.received().iter().filter(|one| one.id() == 1).count(), 2);
+    child.kill().await.unwrap();
+}
