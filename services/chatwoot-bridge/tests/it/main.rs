@@ -40,5 +40,6 @@ mod set_up;
 mod signatures;
 mod statuses;
 mod target;
+mod torture;
 mod webhook;
 mod world;
