@@ -34,6 +34,7 @@ use crate::webhooks::book::RouteBook;
 use crate::webhooks::chatwoot::Ingress;
 use crate::webhooks::strangers::Strangers;
 use crate::webhooks::unrouted::Unrouted;
+use crate::workers;
 use crate::workers::drift;
 use crate::workers::events::Events;
 use crate::workers::forward::ForwardWork;
@@ -318,6 +319,8 @@ impl Work {
             forward,
             ..
         } = self;
+        let channel = &settings.storage.channel;
+        workers::channel::start(channel, &tools, book.clone(), &signals, shutdown);
         shutdown.spawn("route book", book.keep_up(shutdown.clone()));
 
         forward.spawn(shutdown);

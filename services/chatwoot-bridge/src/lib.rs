@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod app;
+pub mod channel;
 pub mod channel_files;
 pub mod chatwoot;
 pub mod cli;

@@ -78,6 +78,7 @@ pub fn admin() -> Api {
     api::seen::routes(&mut api);
     api::installations::routes(&mut api);
     api::setup::routes(&mut api);
+    api::history::routes(&mut api);
     api::log::routes(&mut api);
     ui::routes(&mut api);
     api

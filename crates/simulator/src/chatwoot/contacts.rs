@@ -1,5 +1,6 @@
 //! Contacts and their links to inboxes (contract 3.2).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::Utc;
@@ -52,17 +53,13 @@ pub(super) fn filter(state: &ChatwootState, request: &Request<'_>) -> Handled {
     let Some(Value::Array(conditions)) = members.get("payload") else {
         return Err(unprocessable("Invalid payload"));
     };
-    // The common question, one equality on a unique attribute, has an index: with many contacts it must not be slow.
-    if let [condition] = conditions.as_slice()
-        && condition["filter_operator"] == "equal_to"
-        && let Some((key, _)) = UNIQUE.iter().find(|(key, _)| condition["attribute_key"] == *key)
-        && let Some(value) = first_value(condition)
-    {
-        let found = state.taken.get(&(request.account, *key, value));
+    // The common question, any of some equalities on unique attributes, has an index: with many contacts it must not be
+    // slow.
+    if let Some(found) = by_index(state, request.account, conditions) {
         return page_of(
             state,
             request,
-            found.and_then(|id| state.contacts.get(id)).into_iter(),
+            found.iter().filter_map(|id| state.contacts.get(id)),
         );
     }
     page(state, request, |contact| {
@@ -82,6 +79,30 @@ pub(super) fn filter(state: &ChatwootState, request: &Request<'_>) -> Handled {
         }
         matched.unwrap_or(true)
     })
+}
+
+/// Who has any of these unique values. `None`: something else is asked.
+fn by_index(state: &ChatwootState, account: u64, conditions: &[Value]) -> Option<BTreeSet<u64>> {
+    let (last, others) = conditions.split_last()?;
+    let or = |condition: &Value| {
+        let operator = condition["query_operator"].as_str();
+        operator.is_some_and(|operator| operator.eq_ignore_ascii_case("or"))
+    };
+    if !others.iter().all(or) {
+        return None;
+    }
+    let mut found = BTreeSet::new();
+    for condition in others.iter().chain([last]) {
+        let (key, _) = UNIQUE
+            .iter()
+            .find(|(key, _)| condition["attribute_key"] == *key)?;
+        if condition["filter_operator"] != "equal_to" {
+            return None;
+        }
+        let value = first_value(condition)?;
+        found.extend(state.taken.get(&(account, *key, value)));
+    }
+    Some(found)
 }
 
 /// The value asked for, in lower case. Phones are asked for with or without their plus.

@@ -150,6 +150,15 @@ async fn what_must_be_unique_is_refused_the_second_time() {
         "query_operator": null,
     }]});
     let (_, found) = desk.post("/contacts/filter", filter).await;
+    // Any of several is the same question.
+    let any_of = json!({"payload": [
+        {"attribute_key": "identifier", "filter_operator": "equal_to", "values": ["nobody"], "query_operator": "OR"},
+        {"attribute_key": "phone_number", "filter_operator": "equal_to", "values": ["+6281200000001"]},
+    ]});
+    assert_eq!(
+        desk.post("/contacts/filter", any_of).await.1["payload"],
+        found["payload"]
+    );
     assert_eq!(
         (&found["meta"]["count"], &found["payload"][0]["id"]),
         (&json!(1), id)

@@ -4,6 +4,7 @@ pub mod basic_auth;
 pub(crate) mod checks;
 pub(crate) mod fields;
 pub mod files;
+pub(crate) mod history;
 pub(crate) mod installations;
 pub(crate) mod log;
 pub(crate) mod routes;

@@ -79,7 +79,8 @@ impl Pace {
         }
     }
 
-    /// Also servers on the own machine, which Rack::Attack leaves uncounted. For tests.
+    /// Also servers on the own machine, which are asked as fast as we can: Rack::Attack leaves them uncounted, and what a
+    /// conversation does not take comes back as 422. For tests.
     #[must_use]
     pub const fn on_loopback_too(mut self) -> Self {
         self.loopback_too = true;
@@ -118,6 +119,9 @@ impl Pace {
         account: i64,
         conversation: i64,
     ) -> Result<(), ChatwootError> {
+        if !self.loopback_too && is_loopback(server) {
+            return Ok(());
+        }
         let name = format!("{server}/{account}/{conversation}");
         take(
             &self.conversations,
@@ -203,6 +207,9 @@ mod tests {
         for own in ["http://127.0.0.1:3000", "http://[::1]", "http://localhost:1"] {
             for _ in 0..3 {
                 assert!(pace.call(own, Haste::Now).await.is_ok(), "{own}");
+            }
+            for _ in 0..=MESSAGES_AT_ONCE {
+                assert!(pace.message(own, 1, 7).await.is_ok(), "{own}");
             }
         }
     }

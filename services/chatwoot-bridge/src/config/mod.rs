@@ -1,6 +1,7 @@
 //! Settings, read once: what the service itself needs here, a topic's own in a file of its own.
 
 pub mod admin;
+mod channel;
 mod forward;
 mod inbound;
 mod outbound;
@@ -18,6 +19,7 @@ use runtime::process::ProcessSettings;
 use secrecy::SecretString;
 
 use self::admin::AdminSettings;
+pub use self::channel::ChannelSettings;
 pub use self::forward::ForwardSettings;
 pub use self::inbound::InboundSettings;
 pub use self::outbound::OutboundSettings;
@@ -91,6 +93,8 @@ pub struct StorageSettings {
     pub server_concurrency: usize,
     /// The router's surroundings.
     pub router: RouterSettings,
+    /// channel-service, and what is asked of it.
+    pub channel: ChannelSettings,
     /// What comes from WhatsApp.
     pub inbound: InboundSettings,
     /// Agents' files.
@@ -289,6 +293,7 @@ impl StorageSettings {
             reader.problem("DATABASE_POOL_SIZE", "must be at least 1");
         }
         let router = RouterSettings::take(reader);
+        let channel = ChannelSettings::take(reader);
         let inbound = InboundSettings::take(reader);
         let files = OutboundSettings::take(reader);
         Some(Self {
@@ -300,6 +305,7 @@ impl StorageSettings {
             fetch_timeout: timeout?.0,
             server_concurrency: server_concurrency?,
             router: router?,
+            channel: channel?,
             inbound: inbound?,
             files: files?,
         })

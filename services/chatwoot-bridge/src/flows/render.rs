@@ -6,6 +6,8 @@ use domain::ids::ProviderMessageId;
 use domain::message::{ContactCard, Media, MediaKind, MessageContent};
 use messaging::events::message_received::ChatMessage;
 
+use super::markdown::from_whatsapp;
+
 /// Cards of one message that are written out; the rest is counted.
 const MOST_CARDS: usize = 20;
 /// Lines of one card, and characters of one line.
@@ -169,7 +171,8 @@ fn of_content(content: &MessageContent, way: Way) -> Shown {
         },
         MessageContent::PollVote { target } => about("🗳️ A vote in this poll".to_owned(), target),
         MessageContent::Edit { target, content } => {
-            about(format!("✏️ {}", content.text_for_humans().as_str()), target)
+            let words = from_whatsapp(content.text_for_humans().as_str());
+            about(format!("✏️ {words}"), target)
         }
         // What was said stays: agents may have answered it already.
         MessageContent::Revoke { target } => {
@@ -182,8 +185,8 @@ fn of_content(content: &MessageContent, way: Way) -> Shown {
                 ..about(words.to_owned(), target)
             }
         }
-        MessageContent::Text { .. }
-        | MessageContent::Poll { .. }
+        MessageContent::Text { text } => plain(from_whatsapp(text.as_str())),
+        MessageContent::Poll { .. }
         | MessageContent::InteractiveReply { .. }
         | MessageContent::Template { .. }
         | MessageContent::Interactive { .. }
@@ -205,7 +208,10 @@ fn of_media(media: &Media) -> Shown {
         ..media.clone()
     };
     let label = clean(MessageContent::Media(bare).text_for_humans().as_str());
-    let words = media.caption.as_ref().map(|caption| caption.as_str().to_owned());
+    let words = media
+        .caption
+        .as_ref()
+        .map(|caption| from_whatsapp(caption.as_str()));
     Shown {
         file: Some(ShownFile {
             label,
@@ -321,6 +327,10 @@ mod tests {
         for (content, expected) in [
             (json!({"kind": "text", "text": "halo\u{0} kak"}), "halo kak"),
             (json!({"kind": "text", "text": " "}), "[text]"),
+            (
+                json!({"kind": "text", "text": "ini *penting*"}),
+                "ini **penting**",
+            ),
             (
                 json!({"kind": "location", "latitude": -6.2, "longitude": 106.816_667, "name": "Monas",
                        "address": "Jakarta Pusat", "live": false}),

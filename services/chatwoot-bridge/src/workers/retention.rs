@@ -9,7 +9,8 @@ use tenant_isolation::{PlatformScope, PlatformTransaction};
 
 use crate::config::Kept;
 use crate::store::{
-    agent_files, agent_messages, handled_events, message_links, place_locks, quarantine, unrouted_inboxes,
+    agent_files, agent_messages, handled_events, history_jobs, message_links, notices, place_locks,
+    quarantine, reconcile_marks, unrouted_inboxes,
 };
 
 /// Far longer than an event can wait in a queue and come back.
@@ -40,6 +41,12 @@ pub enum Forgettable {
     Quarantine,
     /// Inboxes that nobody gave a route.
     UnroutedInboxes,
+    /// Imports of history that ended.
+    HistoryJobs,
+    /// How far inboxes were looked through that are gone.
+    ReconcileMarks,
+    /// What was told in inboxes that are gone.
+    Notices,
     /// Locks of workers that died with them.
     PlaceLocks,
 }
@@ -54,6 +61,9 @@ impl Forgettable {
         Self::Lanes,
         Self::Quarantine,
         Self::UnroutedInboxes,
+        Self::HistoryJobs,
+        Self::ReconcileMarks,
+        Self::Notices,
         Self::PlaceLocks,
     ];
 }
@@ -90,6 +100,9 @@ pub async fn step(db: &Database, kept: Kept, what: Forgettable) -> Result<usize,
         Forgettable::Lanes => lanes::forget_idle(&mut tx, LANES_DAYS, BATCH).await?,
         Forgettable::Quarantine => quarantine::forget_old(&mut tx, STRANGERS_DAYS, BATCH).await?,
         Forgettable::UnroutedInboxes => unrouted_inboxes::forget_old(&mut tx, STRANGERS_DAYS, BATCH).await?,
+        Forgettable::HistoryJobs => history_jobs::forget_old(&mut tx, kept.links_days, BATCH).await?,
+        Forgettable::ReconcileMarks => reconcile_marks::forget_gone(&mut tx, EVENTS_DAYS, BATCH).await?,
+        Forgettable::Notices => notices::forget_gone(&mut tx, EVENTS_DAYS, BATCH).await?,
         Forgettable::PlaceLocks => place_locks::forget_old(&mut tx, BATCH).await?,
     };
     tx.commit().await?;

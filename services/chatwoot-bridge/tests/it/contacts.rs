@@ -3,7 +3,7 @@
 use domain::ids::ChatId;
 use reqwest::Method;
 use serde_json::{Value, json};
-use simulator::{FaultKind, Simulator};
+use simulator::{ContactMerge, FaultKind, Simulator};
 
 use crate::world::{Place, World, fault, message, received, start_chatwoot};
 
@@ -86,30 +86,54 @@ async fn a_deleted_contact_is_made_anew() {
     let (world, chatwoot, place) = start().await;
     let chat = ChatId::generate();
     says(&world, &place, chat, "3EB01", Some("Sari")).await;
-    at_contact(&world, &chatwoot, &place, Method::DELETE, &json!({})).await;
-    assert!(chatwoot.chatwoot_contacts(place.chatwoot_account).is_empty());
     // Its conversations go with it.
-    let gone = FaultKind::Status {
-        status: 404,
-        body: None,
-        retry_after: None,
-    };
+    let contact = chatwoot.chatwoot_contacts(place.chatwoot_account)[0].id;
     chatwoot
-        .add_fault(fault(&place, "POST", "/conversations/1/messages", gone, 1))
+        .delete_chatwoot_contact(place.chatwoot_account, contact)
         .unwrap();
     says(&world, &place, chat, "3EB02", Some("Sari")).await;
     says(&world, &place, chat, "3EB03", Some("Sari")).await;
-    let conversations = chatwoot.chatwoot_conversations(place.chatwoot_account);
-    let contacts = chatwoot.chatwoot_contacts(place.chatwoot_account);
-    assert_eq!(contacts.len(), 1);
-    let theirs = conversations.iter().filter(|it| it.contact_id == contacts[0].id);
-    let theirs: Vec<u64> = theirs.map(|it| it.id).collect();
-    assert_eq!(theirs.len(), 1);
-    let in_it = chatwoot
-        .chatwoot_messages(place.chatwoot_account)
+    assert_eq!(chatwoot.chatwoot_contacts(place.chatwoot_account).len(), 1);
+    assert_eq!(chatwoot.chatwoot_conversations(place.chatwoot_account).len(), 1);
+    let texts = chatwoot.chatwoot_messages(place.chatwoot_account);
+    let texts: Vec<&str> = texts.iter().filter_map(|it| it.content.as_deref()).collect();
+    assert_eq!(texts, ["3EB02", "3EB03"]);
+
+    let conversation = chatwoot.chatwoot_conversations(place.chatwoot_account)[0].id;
+    chatwoot
+        .delete_chatwoot_conversation(place.chatwoot_account, conversation)
+        .unwrap();
+    says(&world, &place, chat, "3EB04", Some("Sari")).await;
+    assert_eq!(chatwoot.chatwoot_contacts(place.chatwoot_account).len(), 1);
+    assert_eq!(chatwoot.chatwoot_messages(place.chatwoot_account).len(), 1);
+    assert_eq!(world.count("SELECT count(*) AS n FROM lane_tasks").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contact_that_an_agent_merged_into_another_is_followed() {
+    let (world, chatwoot, place) = start().await;
+    let chat = ChatId::generate();
+    says(&world, &place, chat, "3EB01", Some("Sari")).await;
+    says(&world, &place, ChatId::generate(), "3EB02", Some("Sari")).await;
+    let mut other = message(&place, ChatId::generate(), "628123450002", "3EB03", "lain");
+    other.partner.name = Some("Lain".into());
+    world.take(&received(&place, other)).await;
+    world.work().await;
+    let ids: Vec<u64> = chatwoot
+        .chatwoot_contacts(place.chatwoot_account)
         .iter()
-        .filter(|it| it.conversation_id == theirs[0])
-        .count();
-    assert_eq!(in_it, 2);
+        .map(|it| it.id)
+        .collect();
+    chatwoot
+        .merge_chatwoot_contacts(&ContactMerge {
+            account_id: place.chatwoot_account,
+            base_contact_id: ids[1],
+            mergee_contact_id: ids[0],
+        })
+        .unwrap();
+    says(&world, &place, chat, "3EB04", Some("Sari Baru")).await;
+    assert_eq!(chatwoot.chatwoot_contacts(place.chatwoot_account).len(), 1);
+    assert_eq!(chatwoot.chatwoot_conversations(place.chatwoot_account).len(), 2);
+    assert_eq!(chatwoot.chatwoot_messages(place.chatwoot_account).len(), 4);
     assert_eq!(world.count("SELECT count(*) AS n FROM lane_tasks").await, 0);
 }

@@ -201,11 +201,18 @@ async fn files_arrive_with_the_words_under_them_and_quotes_and_under_their_names
         "WAID:3EB0F1"
     );
     assert_eq!(file(&messages[2]), ("file", 10));
-    let address = messages[2].attachments[0]["data_url"].as_str().unwrap();
-    assert!(
-        address.contains("Kartu") && address.contains("Keluarga.pdf"),
-        "{address}"
-    );
+    for (message, name, content_type, bytes) in [
+        (&messages[0], "image.jpg", "image/jpeg", vec![7; 200_000]),
+        (&messages[1], "voice.ogg", "audio/ogg", vec![8; 1_000]),
+        (&messages[2], "Kartu Keluarga.pdf", "application/pdf", vec![9; 10]),
+    ] {
+        let kept = files.chatwoot.chatwoot_file(message.id, 0).unwrap();
+        assert_eq!(
+            (kept.name.as_str(), kept.content_type.as_str()),
+            (name, content_type)
+        );
+        assert!(kept.bytes == bytes, "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use chatwoot_bridge::flows::Tools;
 use chatwoot_bridge::workers::lanes::Lanes;
 use domain::ids::ChatId;
 use messaging::lanes::claim_and_work;
-use simulator::{FaultKind, FaultSpec};
+use simulator::{ChatwootConfigChange, FaultKind, FaultSpec};
 use test_support::eventually;
 
 use crate::world::{LANES, World, message, open_policy, received, start_chatwoot};
@@ -86,6 +86,32 @@ async fn limits_cost_no_try_and_no_message() {
     work(&world, &paced(&world, 60_000)).await;
     assert_eq!(chatwoot.chatwoot_messages(place.chatwoot_account).len(), 20);
     assert_eq!(chatwoot.chatwoot_contacts(place.chatwoot_account).len(), 20);
+    assert_eq!(world.count("SELECT count(*) AS n FROM lane_tasks").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_chatwoot_itself_counts_is_waited_for() {
+    let (world, chatwoot) = (World::start().await, start_chatwoot().await);
+    let place = world.connect(&chatwoot, "desa-a", "default", "").await;
+    chatwoot.configure_chatwoot(ChatwootConfigChange {
+        messages_per_conversation: Some(5),
+        minute_ms: Some(300),
+        ..ChatwootConfigChange::default()
+    });
+    let chat = ChatId::generate();
+    for n in 0..20 {
+        let told = message(&place, chat, "628123450001", &format!("3EB0{n}"), &format!("{n}"));
+        world.take(&received(&place, told)).await;
+    }
+    // As often as it takes, which is more often than a message may fail.
+    work(&world, &world.lanes).await;
+    let texts: Vec<String> = chatwoot
+        .chatwoot_messages(place.chatwoot_account)
+        .into_iter()
+        .filter_map(|it| it.content)
+        .collect();
+    let expected: Vec<String> = (0..20).map(|n| n.to_string()).collect();
+    assert_eq!(texts, expected);
     assert_eq!(world.count("SELECT count(*) AS n FROM lane_tasks").await, 0);
 }
 
