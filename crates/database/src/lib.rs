@@ -5,11 +5,13 @@
 mod error;
 mod migrate;
 mod pool;
+mod sql;
 mod url;
 
 pub use error::DatabaseError;
 pub use migrate::{MigrationError, migrate};
 pub use pool::{Connection, Database, PoolSettings, read_elsewhere};
+pub use sql::{Bound, Statement, sql};
 pub use url::{DatabaseUrl, InvalidDatabaseUrl};
 
 /// The names under which one service lives in a database: its schema and its two roles that hold rights.

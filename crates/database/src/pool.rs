@@ -104,10 +104,13 @@ impl Database {
 
 /// What every connection does once: work as the tenant role, in the service's schema, with limits against being
 /// held up for ever.
+///
+/// Statements are planned for their values and for the size that tables have at that moment: a queue that was empty when
+/// a plan was made, and kept, would be read from end to end when it is long, until somebody analyses it.
 fn session_setup(names: &SchemaNames) -> String {
     format!(
         "SET search_path TO {}; SET ROLE {}; SET statement_timeout = '30s'; \
-         SET idle_in_transaction_session_timeout = '60s'; SET lock_timeout = '10s'",
+         SET idle_in_transaction_session_timeout = '60s'; SET lock_timeout = '10s'; SET plan_cache_mode = force_custom_plan",
         quote_identifier(&names.schema),
         quote_identifier(&names.tenant_role),
     )

@@ -18,7 +18,7 @@ pub async fn hold(
     holder: Uuid,
     length: Duration,
 ) -> Result<bool, DatabaseError> {
-    let held = diesel::sql_query(
+    let held = database::sql(
         "INSERT INTO leases AS l (name, holder, until) VALUES ($1, $2, now() + $3 * interval '1 second') \
          ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until \
          WHERE l.holder = excluded.holder OR l.until < now()",
@@ -40,7 +40,7 @@ pub async fn release(
     name: &str,
     holder: Uuid,
 ) -> Result<(), DatabaseError> {
-    diesel::sql_query("DELETE FROM leases WHERE name = $1 AND holder = $2")
+    database::sql("DELETE FROM leases WHERE name = $1 AND holder = $2")
         .bind::<Text, _>(name)
         .bind::<SqlUuid, _>(holder)
         .execute(connection)

@@ -82,7 +82,7 @@ struct DirectoryRow {
 /// [`DatabaseError`] when the directory cannot be read; callers must not take that for "unknown".
 pub async fn resolve(db: &Database, external: &ExternalId) -> Result<Option<Resolved>, DatabaseError> {
     let mut tx = PlatformTransaction::begin(db, PlatformScope::for_purpose("resolve tenant")).await?;
-    let rows: Vec<DirectoryRow> = diesel::sql_query(
+    let rows: Vec<DirectoryRow> = database::sql(
         "SELECT tenant_id, subject_id FROM tenant_directory WHERE kind = $1 AND external_id = $2",
     )
     .bind::<Text, _>(external.kind)

@@ -15,6 +15,7 @@ use messaging::outbox::Relay;
 use messaging::topology::Queue;
 use runtime::shutdown::Shutdown;
 use tenant_isolation::policy::{self, PolicyError};
+use tokio::runtime::Handle;
 use web::health::{Health, Need};
 use web::{ErrorField, MetricsToken, ServerSettings};
 
@@ -27,8 +28,11 @@ use crate::flows::accept_reply::Signals;
 use crate::flows::forward::accept::ForwardQueue;
 use crate::flows::self_test;
 use crate::routes::{health_body, routes};
+use crate::targets::Targets;
 use crate::webhooks::book::RouteBook;
 use crate::webhooks::chatwoot::Ingress;
+use crate::webhooks::strangers::Strangers;
+use crate::webhooks::unrouted::Unrouted;
 use crate::workers::drift;
 use crate::workers::events::Events;
 use crate::workers::forward::ForwardWork;
@@ -39,6 +43,9 @@ use crate::workers::retention;
 const CONNECTION_WAIT: Duration = Duration::from_secs(2);
 /// The pause between two looks at a database that is away.
 const CHECK_PAUSE: Duration = Duration::from_secs(1);
+
+/// Connections that operators' tests of one target keep.
+const TESTS_AT_ONCE: usize = 2;
 
 /// A service that is ready to run.
 #[derive(Debug)]
@@ -51,6 +58,7 @@ pub struct Application {
     signals: Signals,
     queue: ForwardQueue,
     forward: ForwardWork,
+    targets: Targets,
     open: Arc<AtomicBool>,
     hole: Arc<AtomicBool>,
 }
@@ -120,6 +128,8 @@ impl Application {
         );
         let signals = Signals::default();
         let (queue, forward) = ForwardWork::new(&settings, &tools, signals.lanes.clone())?;
+        let storage = &settings.storage;
+        let targets = Targets::new(storage.outbound.clone(), storage.fetch_timeout, TESTS_AT_ONCE)?;
         Ok(Self {
             settings,
             listener,
@@ -129,6 +139,7 @@ impl Application {
             signals,
             queue,
             forward,
+            targets,
             open: Arc::default(),
             hole: Arc::default(),
         })
@@ -189,6 +200,9 @@ impl Application {
             tools: self.tools.clone(),
             book: self.book.clone(),
             forward: Some(Arc::new(self.queue.clone())),
+            unrouted: Unrouted::new(self.tools.db.clone()),
+            strangers: Strangers::default(),
+            proxies: self.settings.storage.router.proxies.clone(),
             signals: self.signals.clone(),
             body_limit: self.settings.webhook_body_limit,
             tolerance: self.settings.signature_tolerance,
@@ -211,13 +225,14 @@ impl Application {
             outbound: self.settings.storage.outbound.clone(),
             routes_tenant: router.routes_tenant.clone(),
             patience: self_test::PATIENCE,
+            targets: self.targets.clone(),
         };
         (admin, Door::new(&self.settings.admin, proxies, public_host, open))
     }
 
     fn health(&self) -> Health {
         let (db, open, broker) = (self.tools.db.clone(), Arc::clone(&self.open), self.broker.clone());
-        Health::new(health_body())
+        let health = Health::new(health_body())
             .check("postgres", Need::Vital, move || {
                 let (db, open) = (db.clone(), Arc::clone(&open));
                 async move { open.load(Ordering::Acquire) && db.ping().await.is_ok() }.boxed()
@@ -225,7 +240,22 @@ impl Application {
             .check("rabbitmq", Need::Helpful, move || {
                 let up = broker.is_up();
                 async move { up }.boxed()
-            })
+            });
+        let Some(redis) = self.tools.redis.clone() else {
+            return health;
+        };
+        // A connection lives on the runtime that opened it, and the server's threads have their own.
+        let process = Handle::current();
+        health.check("redis", Need::Helpful, move || {
+            let (redis, process) = (redis.clone(), process.clone());
+            async move {
+                process
+                    .spawn(async move { redis.is_up().await })
+                    .await
+                    .unwrap_or(false)
+            }
+            .boxed()
+        })
     }
 }
 

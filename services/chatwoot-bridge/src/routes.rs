@@ -73,6 +73,7 @@ pub fn admin() -> Api {
     let mut api = Api::under("/admin");
     api::routes::routes(&mut api);
     api::checks::routes(&mut api);
+    api::deliveries::routes_of(&mut api);
     api::seen::routes(&mut api);
     api::installations::routes(&mut api);
     api::setup::routes(&mut api);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use database::{Database, DatabaseError, PoolSettings};
-use diesel::sql_types::{Integer, Text};
+use diesel::sql_types::{BigInt, Integer, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
 use test_support::{CuttableProxy, TestDatabase, environment, eventually_within};
 
@@ -205,4 +205,23 @@ async fn errors_say_what_a_caller_can_do() {
     assert!(!bug.is_transient());
     let missing = DatabaseError::from(diesel::result::Error::NotFound);
     assert!(matches!(missing, DatabaseError::NotFound));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_is_prepared_once_for_all_its_values() {
+    #[derive(diesel::QueryableByName)]
+    struct Counted {
+        #[diesel(sql_type = BigInt)]
+        prepared: i64,
+    }
+    let (_test, db) = database().await;
+    let mut connection = db.connection().await.unwrap();
+    for number in 0..20_i64 {
+        let question = database::sql(
+            "SELECT count(*) FILTER (WHERE $1 >= 0 AND statement LIKE '%prepared%') AS prepared FROM pg_prepared_statements",
+        );
+        let asked = question.bind::<BigInt, _>(number);
+        let found: Counted = asked.get_result(&mut connection).await.unwrap();
+        assert_eq!(found.prepared, 1, "{number}");
+    }
 }

@@ -39,15 +39,13 @@ async fn merge_lanes(
     into: &str,
 ) -> Result<(), DatabaseError> {
     // Both rows, in one order, before anything else: a worker that begins a task holds one of them.
-    diesel::sql_query(
-        "SELECT lane FROM lanes WHERE tenant_id = $1 AND lane = ANY ($2) ORDER BY lane FOR UPDATE",
-    )
-    .bind::<Text, _>(tenant.as_str())
-    .bind::<Array<Text>, _>(vec![from, into])
-    .execute(&mut *connection)
-    .await?;
+    database::sql("SELECT lane FROM lanes WHERE tenant_id = $1 AND lane = ANY ($2) ORDER BY lane FOR UPDATE")
+        .bind::<Text, _>(tenant.as_str())
+        .bind::<Array<Text>, _>(vec![from, into])
+        .execute(&mut *connection)
+        .await?;
     // A lane without work is not ready. Where both have work, the surviving one is ready when it would have been.
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO lanes AS l (tenant_id, lane, ready_at) \
          SELECT tenant_id, $3, ready_at FROM lanes WHERE tenant_id = $1 AND lane = $2 \
          ON CONFLICT (tenant_id, lane) DO UPDATE SET ready_at = coalesce(l.ready_at, excluded.ready_at)",
@@ -61,14 +59,14 @@ async fn merge_lanes(
         "UPDATE lane_tasks SET lane = $3 WHERE tenant_id = $1 AND lane = $2",
         "UPDATE outbox SET lane = $3 WHERE tenant_id = $1 AND lane = $2",
     ] {
-        diesel::sql_query(statement)
+        database::sql(statement)
             .bind::<Text, _>(tenant.as_str())
             .bind::<Text, _>(from)
             .bind::<Text, _>(into)
             .execute(&mut *connection)
             .await?;
     }
-    diesel::sql_query("DELETE FROM lanes WHERE tenant_id = $1 AND lane = $2")
+    database::sql("DELETE FROM lanes WHERE tenant_id = $1 AND lane = $2")
         .bind::<Text, _>(tenant.as_str())
         .bind::<Text, _>(from)
         .execute(&mut *connection)

@@ -35,7 +35,7 @@ pub async fn put_aside(
     }
     let tenant = tx.scope().tenant().as_str().to_owned();
     // The lanes' rows first, in one order: from here on nobody begins a task of theirs or adds one.
-    let lanes: Vec<Row> = diesel::sql_query(
+    let lanes: Vec<Row> = database::sql(
         "SELECT lane FROM lanes WHERE tenant_id = $1 AND lane IN \
              (SELECT lane FROM lane_tasks WHERE tenant_id = $1 AND id = ANY ($2) AND NOT parked) \
          ORDER BY lane FOR UPDATE",
@@ -45,7 +45,7 @@ pub async fn put_aside(
     .load(tx.connection())
     .await?;
     let lanes: Vec<String> = lanes.into_iter().map(|row| row.lane).collect();
-    let aside: Vec<PutAside> = diesel::sql_query(
+    let aside: Vec<PutAside> = database::sql(
         "UPDATE lane_tasks SET parked = true, last_error = $4 \
          WHERE tenant_id = $1 AND id = ANY ($2) AND lane = ANY ($3) AND NOT parked \
          RETURNING id, begun > failures AS in_hand",
@@ -56,7 +56,7 @@ pub async fn put_aside(
     .bind::<Text, _>(reason)
     .load(tx.connection())
     .await?;
-    diesel::sql_query(
+    database::sql(
         "UPDATE lanes l SET fence = l.fence + 1, leased_until = NULL, ready_at = CASE WHEN EXISTS \
                 (SELECT 1 FROM lane_tasks t WHERE t.tenant_id = $1 AND t.lane = l.lane AND NOT t.parked) \
                 THEN now() END \

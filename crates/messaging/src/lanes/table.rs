@@ -96,7 +96,7 @@ pub struct Lease {
 pub async fn enqueue(tx: &mut TenantTransaction, task: &NewTask) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
     // The lane's row first: its lock makes the order of `seq` within the lane the order of commits.
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO lanes AS l (tenant_id, lane, ready_at) VALUES ($1, $2, now()) \
          ON CONFLICT (tenant_id, lane) DO UPDATE SET ready_at = coalesce(l.ready_at, now())",
     )
@@ -104,7 +104,7 @@ pub async fn enqueue(tx: &mut TenantTransaction, task: &NewTask) -> Result<bool,
     .bind::<Text, _>(&task.lane)
     .execute(tx.connection())
     .await?;
-    let added = diesel::sql_query(
+    let added = database::sql(
         "INSERT INTO lane_tasks (tenant_id, lane, id, kind, payload) VALUES ($1, $2, $3, $4, $5) \
          ON CONFLICT (tenant_id, id) DO NOTHING",
     )
@@ -129,7 +129,7 @@ pub async fn enqueue_group(
 ) -> Result<(), DatabaseError> {
     let tenants: Vec<&str> = tasks.iter().map(|(tenant, _)| tenant.as_str()).collect();
     let lanes: Vec<&str> = tasks.iter().map(|(_, task)| task.lane.as_str()).collect();
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO lanes AS l (tenant_id, lane, ready_at) \
          SELECT DISTINCT tenant_id, lane, now() FROM unnest($1, $2) AS t (tenant_id, lane) ORDER BY 1, 2 \
          ON CONFLICT (tenant_id, lane) DO UPDATE SET ready_at = coalesce(l.ready_at, now())",
@@ -138,7 +138,7 @@ pub async fn enqueue_group(
     .bind::<Array<Text>, _>(&lanes)
     .execute(tx.connection())
     .await?;
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO lane_tasks (tenant_id, lane, id, kind, payload) SELECT * FROM unnest($1, $2, $3, $4, $5) \
          ON CONFLICT (tenant_id, id) DO NOTHING",
     )
@@ -167,7 +167,7 @@ pub async fn delete_idle(
     prefix: &str,
     most: i64,
 ) -> Result<usize, DatabaseError> {
-    let deleted = diesel::sql_query(
+    let deleted = database::sql(
         "DELETE FROM lanes d USING (SELECT tenant_id, lane FROM lanes l \
                 WHERE starts_with(lane, $1) AND ready_at IS NULL AND leased_until IS NULL \
                   AND NOT EXISTS (SELECT 1 FROM lane_tasks t WHERE t.tenant_id = l.tenant_id AND t.lane = l.lane) \
@@ -189,7 +189,7 @@ pub async fn delete_idle(
 pub async fn replay(tx: &mut TenantTransaction, id: Uuid) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
     // The lane's row first, as everywhere; then a worker that lets go of the lane sees the task.
-    let found = diesel::sql_query(
+    let found = database::sql(
         "UPDATE lanes SET ready_at = coalesce(ready_at, now()) WHERE tenant_id = $1 AND lane = \
              (SELECT lane FROM lane_tasks WHERE tenant_id = $1 AND id = $2 AND parked)",
     )
@@ -200,7 +200,7 @@ pub async fn replay(tx: &mut TenantTransaction, id: Uuid) -> Result<bool, Databa
     if found == 0 {
         return Ok(false);
     }
-    let taken = diesel::sql_query(
+    let taken = database::sql(
         "UPDATE lane_tasks SET parked = false, failures = 0, begun = 0, last_error = NULL \
          WHERE tenant_id = $1 AND id = $2 AND parked",
     )
@@ -219,12 +219,12 @@ pub async fn replay(tx: &mut TenantTransaction, id: Uuid) -> Result<bool, Databa
 pub async fn discard(tx: &mut TenantTransaction, lane: &str) -> Result<usize, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
     // The lane's row first, as everywhere.
-    diesel::sql_query("DELETE FROM lanes WHERE tenant_id = $1 AND lane = $2")
+    database::sql("DELETE FROM lanes WHERE tenant_id = $1 AND lane = $2")
         .bind::<Text, _>(&tenant)
         .bind::<Text, _>(lane)
         .execute(tx.connection())
         .await?;
-    let tasks = diesel::sql_query("DELETE FROM lane_tasks WHERE tenant_id = $1 AND lane = $2")
+    let tasks = database::sql("DELETE FROM lane_tasks WHERE tenant_id = $1 AND lane = $2")
         .bind::<Text, _>(&tenant)
         .bind::<Text, _>(lane)
         .execute(tx.connection())
@@ -280,7 +280,7 @@ pub(crate) async fn claim(
     let mut tx = PlatformTransaction::begin(db, platform).await?;
     // The rows are chosen in a part of their own, which is run once: joined directly, the choice may be repeated by
     // the plan and then exceed the limit.
-    let claimed: Vec<Claimed> = diesel::sql_query(
+    let claimed: Vec<Claimed> = database::sql(
         "WITH free AS (SELECT tenant_id, lane FROM lanes \
                 WHERE ready_at <= now() AND (leased_until IS NULL OR leased_until < now()) \
                   AND EXISTS (SELECT 1 FROM unnest($3) p WHERE starts_with(lane, p)) = $4 \
@@ -336,7 +336,7 @@ impl Lease {
     pub(crate) async fn begin_head(&self, db: &Database) -> Result<Option<Task>, LaneError> {
         let mut tx = TenantTransaction::begin(db, &self.scope, "begin task").await?;
         self.guard(&mut tx).await?;
-        let mut tasks: Vec<Task> = diesel::sql_query(
+        let mut tasks: Vec<Task> = database::sql(
             "UPDATE lane_tasks t SET begun = t.begun + 1 \
              WHERE t.tenant_id = $1 AND t.id = (SELECT id FROM lane_tasks \
                     WHERE tenant_id = $1 AND lane = $2 AND NOT parked ORDER BY seq LIMIT 1) \
@@ -354,7 +354,7 @@ impl Lease {
     /// else's, which letting go of it tells.
     pub(crate) async fn look_at_head(&self, db: &Database) -> Result<Option<Task>, LaneError> {
         let mut tx = TenantTransaction::begin(db, &self.scope, "look at task").await?;
-        let mut tasks: Vec<Task> = diesel::sql_query(
+        let mut tasks: Vec<Task> = database::sql(
             "SELECT t.id, t.kind, t.payload, t.failures, t.begun, false AS is_begun, t.created_at \
              FROM lanes l JOIN lane_tasks t ON t.tenant_id = l.tenant_id AND t.lane = l.lane AND NOT t.parked \
              WHERE l.tenant_id = $1 AND l.lane = $2 AND l.fence = $3 ORDER BY t.seq LIMIT 1",
@@ -377,7 +377,7 @@ impl Lease {
         if !task.is_begun {
             let mut tx = TenantTransaction::begin(db, &self.scope, "begin task").await?;
             self.guard(&mut tx).await?;
-            let begun = diesel::sql_query(
+            let begun = database::sql(
                 "UPDATE lane_tasks SET begun = begun + 1 WHERE tenant_id = $1 AND id = $2 AND NOT parked",
             )
             .bind::<Text, _>(self.scope.tenant().as_str())
@@ -400,7 +400,7 @@ impl Lease {
     /// # Errors
     /// [`LaneError::LeaseLost`]: drop the transaction.
     pub async fn guard(&self, tx: &mut TenantTransaction) -> Result<(), LaneError> {
-        let held = diesel::sql_query(
+        let held = database::sql(
             "UPDATE lanes SET leased_until = now() + $4 * interval '1 second' \
              WHERE tenant_id = $1 AND lane = $2 AND fence = $3",
         )
@@ -423,7 +423,7 @@ impl Lease {
     /// [`LaneError::LeaseLost`]: drop the transaction.
     pub async fn done(&self, tx: &mut TenantTransaction, task: &Task) -> Result<(), LaneError> {
         self.guard(tx).await?;
-        diesel::sql_query("DELETE FROM lane_tasks WHERE tenant_id = $1 AND id = $2")
+        database::sql("DELETE FROM lane_tasks WHERE tenant_id = $1 AND id = $2")
             .bind::<Text, _>(self.scope.tenant().as_str())
             .bind::<SqlUuid, _>(task.id)
             .execute(tx.connection())
@@ -446,7 +446,7 @@ impl Lease {
         self.guard(tx).await?;
         // As often begun as it failed or was put off, and once more for each worker that died in the middle.
         let counted = i32::from(what != Waits::NotBegun) - i32::from(task.is_begun);
-        diesel::sql_query(
+        database::sql(
             "UPDATE lane_tasks SET failures = failures + $3, begun = greatest(begun + $5, 0), last_error = $4 \
              WHERE tenant_id = $1 AND id = $2",
         )
@@ -457,7 +457,7 @@ impl Lease {
         .bind::<Integer, _>(counted)
         .execute(tx.connection())
         .await?;
-        diesel::sql_query(
+        database::sql(
             "UPDATE lanes SET ready_at = now() + $3 * interval '1 second', leased_until = NULL, fence = fence + 1 \
              WHERE tenant_id = $1 AND lane = $2",
         )
@@ -475,7 +475,7 @@ impl Lease {
     /// [`LaneError::LeaseLost`]: drop the transaction.
     pub async fn park(&self, tx: &mut TenantTransaction, task: &Task, reason: &str) -> Result<(), LaneError> {
         self.guard(tx).await?;
-        diesel::sql_query(
+        database::sql(
             "UPDATE lane_tasks SET parked = true, last_error = $3 WHERE tenant_id = $1 AND id = $2",
         )
         .bind::<Text, _>(self.scope.tenant().as_str())
@@ -493,7 +493,7 @@ impl Lease {
         // First the lock, then a look: whoever enqueues holds the same lock until it commits, so the second
         // statement sees every task that could otherwise be forgotten.
         self.guard(&mut tx).await?;
-        diesel::sql_query(
+        database::sql(
             "UPDATE lanes SET leased_until = NULL, fence = fence + 1, ready_at = CASE WHEN EXISTS \
                     (SELECT 1 FROM lane_tasks t WHERE t.tenant_id = $1 AND t.lane = $2 AND NOT t.parked) \
                     THEN now() END \

@@ -34,7 +34,7 @@ pub async fn waiting(
     most: i64,
 ) -> Result<Vec<Waiting>, LaneError> {
     lease.guard(tx).await?;
-    let rows = diesel::sql_query(
+    let rows = database::sql(
         "SELECT id, kind, payload, failures, begun, begun > failures AS is_begun, created_at, \
              extract(epoch FROM clock_timestamp() - created_at)::double precision AS seconds \
          FROM lane_tasks WHERE tenant_id = $1 AND lane = $2 AND NOT parked AND kind = $3 ORDER BY seq LIMIT $4",
@@ -77,7 +77,7 @@ pub struct ParkedTask {
 /// [`DatabaseError`].
 pub async fn parked(tx: &mut TenantTransaction, most: i64) -> Result<Vec<ParkedTask>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let rows = diesel::sql_query(
+    let rows = database::sql(
         "SELECT id, kind, lane, failures, last_error AS reason, created_at FROM lane_tasks \
          WHERE tenant_id = $1 AND parked ORDER BY created_at, seq LIMIT $2",
     )
@@ -97,7 +97,7 @@ pub async fn parked(tx: &mut TenantTransaction, most: i64) -> Result<Vec<ParkedT
 /// # Errors
 /// [`DatabaseError`].
 pub async fn forget_idle(tx: &mut PlatformTransaction, days: f64, most: i64) -> Result<usize, DatabaseError> {
-    let forgotten = diesel::sql_query(
+    let forgotten = database::sql(
         "DELETE FROM lanes d USING (SELECT tenant_id, lane FROM lanes l \
                 WHERE ready_at IS NULL AND (leased_until IS NULL OR leased_until < now()) \
                   AND fence < (extract(epoch FROM now()) - $1 * 86400) * 1000000 \

@@ -233,7 +233,7 @@ impl Relay {
             return Ok(());
         }
         let mut tx = self.platform().await?;
-        diesel::sql_query("DELETE FROM outbox WHERE seq = ANY ($1)")
+        database::sql("DELETE FROM outbox WHERE seq = ANY ($1)")
             .bind::<Array<BigInt>, _>(done)
             .execute(tx.connection())
             .await?;
@@ -251,7 +251,7 @@ async fn read(
     behind: i64,
     left_out: &[String],
 ) -> Result<Vec<Row>, DatabaseError> {
-    let rows = diesel::sql_query(
+    let rows = database::sql(
         "SELECT seq, tenant_id, lane, size, CASE WHEN size <= $5 THEN envelope ELSE '' END AS envelope \
          FROM (SELECT *, sum(CASE WHEN size <= $5 THEN size ELSE 0 END) OVER (ORDER BY seq) - size AS before \
                FROM (SELECT seq, tenant_id, lane, envelope, octet_length(envelope)::bigint AS size FROM outbox \
@@ -271,7 +271,7 @@ async fn read(
 
 /// Leaves a row to people.
 async fn park(tx: &mut PlatformTransaction, row: &Row) -> Result<(), DatabaseError> {
-    diesel::sql_query("UPDATE outbox SET parked = $2 WHERE seq = $1")
+    database::sql("UPDATE outbox SET parked = $2 WHERE seq = $1")
         .bind::<BigInt, _>(row.seq)
         .bind::<Text, _>(TOO_LARGE)
         .execute(tx.connection())

@@ -71,7 +71,7 @@ async fn insert(connection: &mut AsyncPgConnection, rows: Vec<NewRow>) -> Result
         ids.push(row.envelope.id.as_uuid());
         kinds.push(row.envelope.kind);
     }
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO outbox (tenant_id, lane, event_id, event_type, envelope) \
          SELECT * FROM unnest($1, $2, $3, $4, $5)",
     )

@@ -70,7 +70,7 @@ const COLUMNS: &str = "id, provider, endpoint, instance_name, session_id, token_
 /// [`DatabaseError::NotFound`] when the tenant has no such account.
 pub async fn find(tx: &mut TenantTransaction, id: AccountId) -> Result<AccountRow, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let row = diesel::sql_query(format!(
+    let row = database::sql(format!(
         "SELECT {COLUMNS} FROM accounts WHERE tenant_id = $1 AND id = $2"
     ))
     .bind::<Text, _>(tenant)
@@ -89,7 +89,7 @@ pub async fn find_by_instance(
     instance: &str,
 ) -> Result<Option<AccountRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<AccountRow> = diesel::sql_query(format!(
+    let mut rows: Vec<AccountRow> = database::sql(format!(
         "SELECT {COLUMNS} FROM accounts WHERE tenant_id = $1 AND instance_name = $2"
     ))
     .bind::<Text, _>(tenant)
@@ -106,7 +106,7 @@ pub async fn find_by_instance(
 pub async fn find_primary(tx: &mut TenantTransaction) -> Result<Option<AccountRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     // By id, which is by time of birth.
-    let mut rows: Vec<AccountRow> = diesel::sql_query(format!(
+    let mut rows: Vec<AccountRow> = database::sql(format!(
         "SELECT {COLUMNS} FROM accounts WHERE tenant_id = $1 ORDER BY id LIMIT 1"
     ))
     .bind::<Text, _>(tenant)
@@ -131,7 +131,7 @@ pub struct Home<'a> {
 pub async fn add_primary(tx: &mut TenantTransaction, home: Home<'_>) -> Result<AccountId, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     // Two who find none at the same moment make one: the name is unique within the tenant.
-    let row: IdRow = diesel::sql_query(
+    let row: IdRow = database::sql(
         "INSERT INTO accounts AS a (tenant_id, id, provider, endpoint, instance_name) \
          VALUES ($1, $2, $3, $4, $1) \
          ON CONFLICT (tenant_id, instance_name) DO UPDATE SET updated_at = a.updated_at RETURNING id",
@@ -156,7 +156,7 @@ pub async fn add(
 ) -> Result<AccountRow, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     let id = AccountId::generate();
-    let row = diesel::sql_query(format!(
+    let row = database::sql(format!(
         "INSERT INTO accounts (tenant_id, id, provider, endpoint, instance_name) \
          VALUES ($1, $2, $4, $5, $3) RETURNING {COLUMNS}"
     ))
@@ -192,7 +192,7 @@ struct IdRow {
 /// [`DatabaseError`].
 pub async fn upsert(tx: &mut TenantTransaction, row: &AccountRow) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO accounts AS a (tenant_id, id, provider, endpoint, instance_name, session_id, token_sealed, \
                                     webhook_keys_sealed, device_since) \
          VALUES ($1, $2, $7, $8, $3, $4, $5, $6, CASE WHEN $5 IS NULL THEN NULL ELSE now() END) \
@@ -226,7 +226,7 @@ pub async fn register(
 ) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     // Another tenant's entry is invisible here, so the insert fails quietly on its key and nothing comes back.
-    let inserted = diesel::sql_query(
+    let inserted = database::sql(
         "INSERT INTO tenant_directory (kind, external_id, tenant_id, subject_id) VALUES ($1, $2, $3, $4) \
          ON CONFLICT (kind, external_id) DO NOTHING",
     )
@@ -239,7 +239,7 @@ pub async fn register(
     if inserted == 1 {
         return Ok(true);
     }
-    let ours = diesel::sql_query(
+    let ours = database::sql(
         "UPDATE tenant_directory SET subject_id = subject_id \
          WHERE kind = $1 AND external_id = $2 AND tenant_id = $3 AND subject_id = $4",
     )
@@ -262,7 +262,7 @@ pub async fn is_registered(
     external_id: &str,
 ) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let rows: Vec<IdRow> = diesel::sql_query(
+    let rows: Vec<IdRow> = database::sql(
         "SELECT subject_id AS id FROM tenant_directory WHERE kind = $1 AND external_id = $2 AND tenant_id = $3",
     )
     .bind::<Text, _>(kind)
@@ -286,11 +286,10 @@ pub async fn outside_ids(tx: &mut TenantTransaction) -> Result<Vec<(&'static str
         external_id: String,
     }
     let tenant = tx.scope().tenant().to_string();
-    let rows: Vec<Row> =
-        diesel::sql_query("SELECT kind, external_id FROM tenant_directory WHERE tenant_id = $1")
-            .bind::<Text, _>(tenant)
-            .load(tx.connection())
-            .await?;
+    let rows: Vec<Row> = database::sql("SELECT kind, external_id FROM tenant_directory WHERE tenant_id = $1")
+        .bind::<Text, _>(tenant)
+        .load(tx.connection())
+        .await?;
     Ok(rows
         .into_iter()
         .filter_map(|row| Some((kind_of(&row.kind)?, row.external_id)))
@@ -327,7 +326,7 @@ pub async fn unregister_all(
         external_id: String,
     }
     let tenant = tx.scope().tenant().to_string();
-    let rows: Vec<Row> = diesel::sql_query(
+    let rows: Vec<Row> = database::sql(
         "DELETE FROM tenant_directory WHERE tenant_id = $1 AND subject_id = $2 RETURNING kind, external_id",
     )
     .bind::<Text, _>(tenant)
@@ -350,7 +349,7 @@ pub async fn unregister(
     external_id: &str,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query("DELETE FROM tenant_directory WHERE kind = $1 AND external_id = $2 AND tenant_id = $3")
+    database::sql("DELETE FROM tenant_directory WHERE kind = $1 AND external_id = $2 AND tenant_id = $3")
         .bind::<Text, _>(kind)
         .bind::<Text, _>(external_id)
         .bind::<Text, _>(tenant)
@@ -382,7 +381,7 @@ pub async fn send_state(tx: &mut TenantTransaction, id: AccountId) -> Result<Sen
         moved_at: Option<DateTime<Utc>>,
     }
     let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<Row> = diesel::sql_query(
+    let mut rows: Vec<Row> = database::sql(
         "SELECT extract(epoch FROM send_paused_until - now())::double precision AS seconds, moved_at FROM accounts \
          WHERE tenant_id = $1 AND id = $2",
     )
@@ -410,7 +409,7 @@ pub async fn pause_sending(
     time: std::time::Duration,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "UPDATE accounts SET send_paused_until = greatest(send_paused_until, now() + $3 * interval '1 second') \
          WHERE tenant_id = $1 AND id = $2",
     )
@@ -433,7 +432,7 @@ pub async fn set_status(
     phone: Option<&str>,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "UPDATE accounts SET status = $3, phone = coalesce($4, phone), updated_at = now(), \
              last_connected_at = CASE WHEN $3 = 'connected' THEN now() ELSE last_connected_at END \
          WHERE tenant_id = $1 AND id = $2",

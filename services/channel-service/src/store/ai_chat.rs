@@ -41,7 +41,7 @@ pub async fn find(
     message: Option<&ProviderMessageId>,
 ) -> Result<Vec<AiChatRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let rows = diesel::sql_query(
+    let rows = database::sql(
         "SELECT c.id, c.account_id, c.channel, c.pending_message_id FROM chats c \
          WHERE c.tenant_id = $1 AND (c.address = $2 OR c.phone = $3 OR c.lid = $4) \
          ORDER BY $5 IS NOT NULL AND EXISTS (SELECT 1 FROM messages m WHERE m.tenant_id = c.tenant_id \
@@ -64,7 +64,7 @@ pub async fn find(
 /// [`DatabaseError`].
 pub async fn lock(tx: &mut TenantTransaction, chat: ChatId) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let found = diesel::sql_query("SELECT FROM chats WHERE tenant_id = $1 AND id = $2 FOR UPDATE")
+    let found = database::sql("SELECT FROM chats WHERE tenant_id = $1 AND id = $2 FOR UPDATE")
         .bind::<Text, _>(tenant)
         .bind::<SqlUuid, _>(chat.as_uuid())
         .execute(tx.connection())
@@ -82,7 +82,7 @@ pub async fn processing(
     message: &str,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "UPDATE chats SET ai_status = 'processing', ai_error_message = NULL, pending_message_id = $3, \
                 updated_at = now() \
          WHERE tenant_id = $1 AND id = $2",
@@ -107,7 +107,7 @@ pub async fn settled(
     even_not_sent: bool,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "UPDATE chats SET ai_status = NULL, ai_error_message = NULL, pending_message_id = NULL, updated_at = now() \
          WHERE tenant_id = $1 AND id = $2 \
            AND (pending_message_id IS NULL OR cardinality($3) = 0 OR pending_message_id = ANY ($3)) \
@@ -134,7 +134,7 @@ pub async fn failed(
     explanation: &str,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "UPDATE chats SET ai_status = 'error', ai_error_message = $4, \
                 pending_message_id = coalesce($3[1], pending_message_id), updated_at = now() \
          WHERE tenant_id = $1 AND id = $2 \
@@ -172,7 +172,7 @@ pub async fn show_answer(
     answer: MessageId,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "UPDATE chats c SET unread = 0, updated_at = now(), \
                 last_text = CASE WHEN m.sent_at >= c.last_message_at THEN left(m.body, 500) ELSE c.last_text END, \
                 last_message_at = greatest(m.sent_at, c.last_message_at) \

@@ -55,7 +55,7 @@ const COLUMNS: &str = "m.id, m.chat_id, m.provider_message_id, m.kind, m.body, m
 /// [`DatabaseError`].
 pub async fn find(tx: &mut TenantTransaction, id: MessageId) -> Result<Option<AiMessageRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<AiMessageRow> = diesel::sql_query(format!(
+    let mut rows: Vec<AiMessageRow> = database::sql(format!(
         "SELECT {COLUMNS} FROM messages m JOIN chats c ON c.tenant_id = m.tenant_id AND c.id = m.chat_id \
          WHERE m.tenant_id = $1 AND m.id = $2 AND m.direction = 'inbound'"
     ))
@@ -76,7 +76,7 @@ pub async fn find_in_chat(
     id: &ProviderMessageId,
 ) -> Result<Option<AiMessageRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<AiMessageRow> = diesel::sql_query(format!(
+    let mut rows: Vec<AiMessageRow> = database::sql(format!(
         "SELECT {COLUMNS} FROM messages m JOIN chats c ON c.tenant_id = m.tenant_id AND c.id = m.chat_id \
          WHERE m.tenant_id = $1 AND m.account_id = c.account_id AND m.provider_message_id = $3 AND c.id = $2 \
            AND m.direction = 'inbound'"
@@ -99,7 +99,7 @@ pub async fn settle(
     handling: &str,
 ) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let settled = diesel::sql_query(
+    let settled = database::sql(
         "UPDATE messages SET ai_handling = $3 WHERE tenant_id = $1 AND id = $2 AND ai_handling IS NULL",
     )
     .bind::<Text, _>(tenant)
@@ -134,7 +134,7 @@ pub async fn context(
     ids: &[MessageId],
 ) -> Result<Vec<ContextRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let rows = diesel::sql_query(
+    let rows = database::sql(
         "SELECT provider_message_id, body, sent_at FROM messages \
          WHERE tenant_id = $1 AND chat_id = $2 AND id = ANY ($3) ORDER BY created_at, id",
     )

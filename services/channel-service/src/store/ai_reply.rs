@@ -37,7 +37,7 @@ pub async fn claim(
     answers: &[ProviderMessageId],
 ) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let claimed = diesel::sql_query(
+    let claimed = database::sql(
         "INSERT INTO ai_replies AS r (tenant_id, key, message_ids) VALUES ($1, $2, $3) \
          ON CONFLICT (tenant_id, key) DO UPDATE SET received_at = now(), state = 'queued', reason = NULL \
              WHERE r.key LIKE 'h:%' AND r.received_at < now() - interval '10 minutes'",
@@ -56,13 +56,11 @@ pub async fn claim(
 /// [`DatabaseError`].
 pub async fn release(tx: &mut TenantTransaction, message: &str) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
-        "DELETE FROM ai_replies WHERE tenant_id = $1 AND key = 'm:' || $2 AND state = 'failed'",
-    )
-    .bind::<Text, _>(tenant)
-    .bind::<Text, _>(message)
-    .execute(tx.connection())
-    .await?;
+    database::sql("DELETE FROM ai_replies WHERE tenant_id = $1 AND key = 'm:' || $2 AND state = 'failed'")
+        .bind::<Text, _>(tenant)
+        .bind::<Text, _>(message)
+        .execute(tx.connection())
+        .await?;
     Ok(())
 }
 
@@ -86,13 +84,12 @@ pub struct ReplyRow {
 /// [`DatabaseError`].
 pub async fn find(tx: &mut TenantTransaction, key: &str) -> Result<Option<ReplyRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<ReplyRow> = diesel::sql_query(
-        "SELECT state, reason, message_ids FROM ai_replies WHERE tenant_id = $1 AND key = $2",
-    )
-    .bind::<Text, _>(tenant)
-    .bind::<Text, _>(key)
-    .load(tx.connection())
-    .await?;
+    let mut rows: Vec<ReplyRow> =
+        database::sql("SELECT state, reason, message_ids FROM ai_replies WHERE tenant_id = $1 AND key = $2")
+            .bind::<Text, _>(tenant)
+            .bind::<Text, _>(key)
+            .load(tx.connection())
+            .await?;
     Ok(rows.pop())
 }
 
@@ -111,7 +108,7 @@ pub async fn sent_for(
     }
     let tenant = tx.scope().tenant().to_string();
     let keys: Vec<String> = ids.iter().map(|id| format!("m:{id}")).collect();
-    let rows: Vec<Row> = diesel::sql_query(
+    let rows: Vec<Row> = database::sql(
         "SELECT substr(key, 3) AS id FROM ai_replies WHERE tenant_id = $1 AND key = ANY ($2) AND state = 'sent'",
     )
     .bind::<Text, _>(tenant)
@@ -132,7 +129,7 @@ pub async fn move_to(
     reason: Option<&str>,
 ) -> Result<Option<ReplyRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<ReplyRow> = diesel::sql_query(
+    let mut rows: Vec<ReplyRow> = database::sql(
         "UPDATE ai_replies SET state = $3, reason = $4 WHERE tenant_id = $1 AND key = $2 AND state <> $3 \
          RETURNING state, reason, message_ids",
     )
@@ -175,7 +172,7 @@ pub async fn adopt_stored(
         id: Uuid,
     }
     let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<Row> = diesel::sql_query(
+    let mut rows: Vec<Row> = database::sql(
         "UPDATE messages SET status = 'queued', reason = NULL, provider_message_id = $4, reference = $5, \
                 body = $6, content = $7, source = 'ai', updated_at = now() \
          WHERE tenant_id = $1 AND id = (SELECT id FROM messages \

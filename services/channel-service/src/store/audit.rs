@@ -54,7 +54,7 @@ pub struct ActRow {
 /// [`DatabaseError`].
 pub async fn note(tx: &mut TenantTransaction, act: &Act<'_>) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO audit_log (tenant_id, id, actor, action, subject, detail, source) \
          VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
@@ -76,7 +76,7 @@ pub async fn note(tx: &mut TenantTransaction, act: &Act<'_>) -> Result<(), Datab
 /// [`DatabaseError`].
 pub async fn newest(tx: &mut TenantTransaction, most: i64) -> Result<Vec<ActRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let rows = diesel::sql_query(
+    let rows = database::sql(
         "SELECT id, at, actor, action, subject, detail, source FROM audit_log \
          WHERE tenant_id = $1 ORDER BY id DESC LIMIT $2",
     )

@@ -42,7 +42,7 @@ const COLUMNS: &str = "tenant_id, id, wa_number, enabled_wa, enabled_webchat, cr
 /// [`DatabaseError`].
 pub async fn find(tx: &mut TenantTransaction) -> Result<Option<ChannelAccountRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<ChannelAccountRow> = diesel::sql_query(format!(
+    let mut rows: Vec<ChannelAccountRow> = database::sql(format!(
         "SELECT {COLUMNS} FROM channel_accounts WHERE tenant_id = $1"
     ))
     .bind::<Text, _>(tenant)
@@ -79,7 +79,7 @@ pub async fn upsert(
     change: ChannelAccountChange<'_>,
 ) -> Result<ChannelAccountRow, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let row = diesel::sql_query(format!(
+    let row = database::sql(format!(
         "INSERT INTO channel_accounts AS c (tenant_id, id, wa_number, enabled_wa, enabled_webchat) \
          VALUES ($1, $2, coalesce($3, ''), coalesce($4, false), coalesce($5, false)) \
          ON CONFLICT (tenant_id) DO UPDATE SET wa_number = coalesce($3, c.wa_number), \
@@ -106,7 +106,7 @@ pub async fn list(
     enabled_webchat: Option<bool>,
     most: i64,
 ) -> Result<Vec<ChannelAccountRow>, DatabaseError> {
-    let rows = diesel::sql_query(format!(
+    let rows = database::sql(format!(
         "SELECT {COLUMNS} FROM channel_accounts WHERE $1 IS NULL OR enabled_webchat = $1 \
          ORDER BY tenant_id LIMIT $2"
     ))
@@ -128,7 +128,7 @@ pub async fn show_number(
     phone: &str,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "UPDATE channel_accounts SET wa_number = $2, updated_at = now() WHERE tenant_id = $1 AND wa_number <> $2 \
              AND NOT EXISTS (SELECT 1 FROM accounts WHERE tenant_id = $1 AND id < $3)",
     )
@@ -146,7 +146,7 @@ pub async fn show_number(
 /// [`DatabaseError`].
 pub async fn lose_number(tx: &mut TenantTransaction) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "UPDATE channel_accounts SET wa_number = '', enabled_wa = false, updated_at = now() WHERE tenant_id = $1",
     )
     .bind::<Text, _>(tenant)

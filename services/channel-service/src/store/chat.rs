@@ -103,7 +103,7 @@ async fn upsert(
     updates: &[ChatUpdate],
 ) -> Result<Vec<(ChatKey, ChatId)>, DatabaseError> {
     let excerpt = |text: &str| text.chars().take(EXCERPT).collect::<String>();
-    let rows: Vec<Upserted> = diesel::sql_query(
+    let rows: Vec<Upserted> = database::sql(
         "INSERT INTO chats AS c (tenant_id, id, account_id, address, phone, lid, name, last_message_at, last_text, \
                                  unread, channel, last_inbound_at) \
          SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
@@ -214,7 +214,7 @@ pub async fn of_person(
     address: &ChatAddress,
 ) -> Result<Vec<ChatRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let rows = diesel::sql_query(format!(
+    let rows = database::sql(format!(
         "SELECT {ROW} FROM chats c WHERE c.tenant_id = $1 AND (c.address = $2 OR c.phone = $3 OR c.lid = $4) \
          ORDER BY c.last_message_at DESC, c.id DESC LIMIT $5"
     ))
@@ -234,7 +234,7 @@ pub async fn of_person(
 /// [`DatabaseError::NotFound`] when the tenant has no such chat.
 pub async fn find(tx: &mut TenantTransaction, id: ChatId) -> Result<ChatRow, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let row = diesel::sql_query(format!(
+    let row = database::sql(format!(
         "SELECT {ROW} FROM chats c WHERE c.tenant_id = $1 AND c.id = $2"
     ))
     .bind::<Text, _>(tenant)
@@ -254,7 +254,7 @@ pub async fn list(
     most: i64,
 ) -> Result<Vec<ChatRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let rows = diesel::sql_query(format!(
+    let rows = database::sql(format!(
         "SELECT {ROW} FROM chats c WHERE c.tenant_id = $1 AND ($2 IS NULL OR $2 = \
              EXISTS (SELECT 1 FROM takeovers t WHERE t.tenant_id = c.tenant_id AND t.chat_id = c.id \
                      AND t.ended_at IS NULL)) \
@@ -274,7 +274,7 @@ pub async fn list(
 /// [`DatabaseError`].
 pub async fn ensure(tx: &mut TenantTransaction, new: &ChatUpdate) -> Result<ChatId, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let row: IdRow = diesel::sql_query(
+    let row: IdRow = database::sql(
         "INSERT INTO chats AS c (tenant_id, id, account_id, address, phone, lid, name, channel, last_message_at, \
                                  last_text, unread) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
@@ -302,7 +302,7 @@ pub async fn ensure(tx: &mut TenantTransaction, new: &ChatUpdate) -> Result<Chat
 /// [`DatabaseError`].
 pub async fn lock(tx: &mut TenantTransaction, ids: &[Uuid]) -> Result<Vec<ChatId>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let rows: Vec<IdRow> = diesel::sql_query(
+    let rows: Vec<IdRow> = database::sql(
         "SELECT id FROM chats WHERE tenant_id = $1 AND id = ANY ($2) ORDER BY account_id, address COLLATE \"C\" FOR UPDATE",
     )
     .bind::<Text, _>(tenant)
@@ -318,7 +318,7 @@ pub async fn lock(tx: &mut TenantTransaction, ids: &[Uuid]) -> Result<Vec<ChatId
 /// [`DatabaseError`].
 pub async fn mark_read(tx: &mut TenantTransaction, ids: &[Uuid]) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "UPDATE chats SET unread = 0, updated_at = now() WHERE tenant_id = $1 AND id = ANY ($2) AND unread <> 0",
     )
     .bind::<Text, _>(tenant)
@@ -339,7 +339,7 @@ pub async fn set_profile(
     phone: Option<&str>,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "UPDATE chats SET profile_name = coalesce($3, profile_name), profile_phone = coalesce($4, profile_phone), \
              updated_at = now() WHERE tenant_id = $1 AND id = ANY ($2)",
     )
@@ -358,7 +358,7 @@ pub async fn set_profile(
 /// [`DatabaseError`].
 pub async fn delete(tx: &mut TenantTransaction, ids: &[Uuid]) -> Result<usize, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let deleted = diesel::sql_query("DELETE FROM chats WHERE tenant_id = $1 AND id = ANY ($2)")
+    let deleted = database::sql("DELETE FROM chats WHERE tenant_id = $1 AND id = ANY ($2)")
         .bind::<Text, _>(tenant)
         .bind::<Array<SqlUuid>, _>(ids)
         .execute(tx.connection())
@@ -381,7 +381,7 @@ pub async fn tenants_of_person(
         #[diesel(sql_type = Text)]
         tenant_id: String,
     }
-    let rows: Vec<Row> = diesel::sql_query(
+    let rows: Vec<Row> = database::sql(
         "SELECT DISTINCT tenant_id FROM chats WHERE (address = $1 OR phone = $2 OR lid = $3) \
              AND ($4 IS NULL OR tenant_id = ANY ($4)) LIMIT $5",
     )

@@ -21,7 +21,7 @@ pub async fn lock_group(
     tx: &mut GroupTransaction,
     chats: &[(TenantId, AccountId, String)],
 ) -> Result<(), DatabaseError> {
-    diesel::sql_query(
+    database::sql(
         "SELECT c.id FROM chats c JOIN unnest($1, $2, $3) AS k (tenant_id, account_id, address) \
              ON c.tenant_id = k.tenant_id AND c.account_id = k.account_id AND c.address = k.address \
          ORDER BY c.tenant_id COLLATE \"C\", c.account_id, c.address COLLATE \"C\" FOR UPDATE OF c",
@@ -61,7 +61,7 @@ pub async fn merge(
     address: &str,
     into: ChatId,
 ) -> Result<Option<ChatId>, DatabaseError> {
-    let mut found: Vec<IdRow> = diesel::sql_query(
+    let mut found: Vec<IdRow> = database::sql(
         "SELECT id FROM chats WHERE tenant_id = $1 AND account_id = $2 AND address = $3 AND id <> $4 FOR UPDATE",
     )
     .bind::<Text, _>(tenant.as_str())
@@ -97,7 +97,7 @@ pub async fn merge(
         "INSERT INTO merged_chats (tenant_id, merged_id, chat_id) VALUES ($1, $2, $3)",
         "DELETE FROM chats WHERE tenant_id = $1 AND id = $2 AND id <> $3",
     ] {
-        diesel::sql_query(statement)
+        database::sql(statement)
             .bind::<Text, _>(tenant.as_str())
             .bind::<SqlUuid, _>(from)
             .bind::<SqlUuid, _>(into.as_uuid())

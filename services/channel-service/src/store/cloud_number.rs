@@ -88,7 +88,7 @@ pub async fn take(
 ) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     // Another tenant's row is invisible here, so the insert fails quietly on its index.
-    let inserted = diesel::sql_query(
+    let inserted = database::sql(
         "INSERT INTO cloud_numbers (tenant_id, phone_number_id, waba_id, account_id, valid_from) \
          VALUES ($1, $2, $3, $4, 'infinity') ON CONFLICT (phone_number_id) WHERE valid_to IS NULL DO NOTHING",
     )
@@ -102,7 +102,7 @@ pub async fn take(
         return Ok(false);
     }
     // Only now: the insert may have waited for whoever was giving the number up, and an earlier look would not have seen it.
-    diesel::sql_query(
+    database::sql(
         "UPDATE cloud_numbers SET valid_from = CASE WHEN before.anybodys IS NULL THEN 'epoch' \
                 WHEN before.anybodys = before.own THEN before.own ELSE greatest(now(), before.anybodys) END \
          FROM (SELECT (SELECT ended_at FROM cloud_number_ends WHERE phone_number_id = $2) AS anybodys, \
@@ -125,7 +125,7 @@ pub async fn of_account(
     account: AccountId,
 ) -> Result<Option<NumberRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<NumberRow> = diesel::sql_query(
+    let mut rows: Vec<NumberRow> = database::sql(
         "SELECT phone_number_id, waba_id, display_number, valid_from FROM cloud_numbers \
          WHERE tenant_id = $1 AND account_id = $2 AND valid_to IS NULL",
     )
@@ -147,7 +147,7 @@ pub async fn learn(
     display_number: Option<&str>,
 ) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let learned = diesel::sql_query(
+    let learned = database::sql(
         "UPDATE cloud_numbers SET waba_id = coalesce(waba_id, $3), display_number = coalesce($4, display_number) \
          WHERE tenant_id = $1 AND account_id = $2 AND valid_to IS NULL \
            AND (waba_id IS NULL AND $3 IS NOT NULL OR display_number IS DISTINCT FROM coalesce($4, display_number))",
@@ -170,7 +170,7 @@ pub async fn owner_at(
     number: &PhoneNumberId,
     at: DateTime<Utc>,
 ) -> Result<Option<OwnerRow>, DatabaseError> {
-    let mut rows: Vec<OwnerRow> = diesel::sql_query(format!(
+    let mut rows: Vec<OwnerRow> = database::sql(format!(
         "{OWNERS} WHERE n.phone_number_id = $1 AND n.valid_from <= $2 AND (n.valid_to IS NULL OR n.valid_to > $2) \
          ORDER BY n.valid_from LIMIT 1"
     ))
@@ -204,7 +204,7 @@ impl HolderRow {
 /// # Errors
 /// [`DatabaseError`].
 pub async fn holders(tx: &mut PlatformTransaction, number: &str) -> Result<Vec<HolderRow>, DatabaseError> {
-    let rows = diesel::sql_query(
+    let rows = database::sql(
         "SELECT account_id, CASE WHEN bool_and(valid_to IS NOT NULL) THEN max(valid_to) END AS until \
          FROM cloud_numbers WHERE phone_number_id = $1 GROUP BY tenant_id, account_id \
          ORDER BY 2 DESC NULLS FIRST LIMIT $2",
@@ -233,7 +233,7 @@ pub async fn owners_of_messages(
         #[diesel(embed)]
         owner: OwnerRow,
     }
-    let rows: Vec<Row> = diesel::sql_query(
+    let rows: Vec<Row> = database::sql(
         "SELECT DISTINCT ON (m.provider_message_id) m.provider_message_id AS message, n.tenant_id, n.account_id, a.provider, \
                 a.endpoint, n.phone_number_id, n.display_number, n.waba_id \
          FROM cloud_numbers n JOIN accounts a ON a.tenant_id = n.tenant_id AND a.id = n.account_id \
@@ -257,7 +257,7 @@ pub async fn owners_of_waba(
     waba: &WabaId,
     endpoints: &[String],
 ) -> Result<Vec<OwnerRow>, DatabaseError> {
-    let rows = diesel::sql_query(format!(
+    let rows = database::sql(format!(
         "{OWNERS} WHERE n.waba_id = $1 AND n.valid_to IS NULL AND a.provider = 'cloud' AND a.endpoint = ANY ($2) \
          ORDER BY n.tenant_id, n.account_id"
     ))

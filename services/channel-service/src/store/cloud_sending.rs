@@ -29,7 +29,7 @@ pub struct CloudState {
 /// [`DatabaseError`].
 pub async fn state(tx: &mut TenantTransaction, account: AccountId) -> Result<CloudState, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<CloudState> = diesel::sql_query(
+    let mut rows: Vec<CloudState> = database::sql(
         "SELECT a.send_held AS held, a.is_upgraded, n.waba_id FROM accounts a \
          LEFT JOIN cloud_numbers n ON n.tenant_id = a.tenant_id AND n.account_id = a.id AND n.valid_to IS NULL \
          WHERE a.tenant_id = $1 AND a.id = $2 LIMIT 1",
@@ -52,7 +52,7 @@ pub async fn hold(
     ask_after: Duration,
 ) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let held = diesel::sql_query(
+    let held = database::sql(
         "UPDATE accounts SET send_held = $3, send_probe_at = now() + $4 * interval '1 second' \
          WHERE tenant_id = $1 AND id = $2 AND send_held IS DISTINCT FROM $3",
     )
@@ -75,7 +75,7 @@ pub async fn may_probe(
     again_after: Duration,
 ) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let taken = diesel::sql_query(
+    let taken = database::sql(
         "UPDATE accounts SET send_probe_at = now() + $3 * interval '1 second' \
          WHERE tenant_id = $1 AND id = $2 AND send_held IS NOT NULL AND send_probe_at <= now()",
     )
@@ -93,7 +93,7 @@ pub async fn may_probe(
 /// [`DatabaseError`].
 pub async fn release(tx: &mut TenantTransaction, account: AccountId) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "UPDATE accounts SET send_held = NULL, send_probe_at = NULL WHERE tenant_id = $1 AND id = $2",
     )
     .bind::<Text, _>(tenant)
@@ -109,7 +109,7 @@ pub async fn release(tx: &mut TenantTransaction, account: AccountId) -> Result<(
 /// [`DatabaseError`].
 pub async fn upgrade(tx: &mut TenantTransaction, account: AccountId) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query("UPDATE accounts SET is_upgraded = true WHERE tenant_id = $1 AND id = $2")
+    database::sql("UPDATE accounts SET is_upgraded = true WHERE tenant_id = $1 AND id = $2")
         .bind::<Text, _>(tenant)
         .bind::<SqlUuid, _>(account.as_uuid())
         .execute(tx.connection())
@@ -132,7 +132,7 @@ pub async fn last_inbound(
     }
     let tenant = tx.scope().tenant().to_string();
     let mut rows: Vec<Row> =
-        diesel::sql_query("SELECT last_inbound_at FROM chats WHERE tenant_id = $1 AND id = $2")
+        database::sql("SELECT last_inbound_at FROM chats WHERE tenant_id = $1 AND id = $2")
             .bind::<Text, _>(tenant)
             .bind::<SqlUuid, _>(chat.as_uuid())
             .load(tx.connection())

@@ -144,7 +144,7 @@ pub async fn unsettled(
     ours: &[&ProviderMessageId],
 ) -> Result<Vec<UnsettledRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let rows = diesel::sql_query(
+    let rows = database::sql(
         "SELECT id, provider_message_id FROM messages \
          WHERE tenant_id = $1 AND account_id = $2 AND provider_message_id = ANY ($3) AND direction = 'outbound' \
          ORDER BY id",
@@ -169,7 +169,7 @@ pub async fn add_details(
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     let rows = serde_json::to_string(details).map_err(|error| DatabaseError::Refused(error.into()))?;
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO message_status_details AS d (tenant_id, account_id, provider_message_id, sent_at, delivered_at, read_at, \
                 played_at, failed_at, error_code, error_title, error_details, billable, pricing_model, pricing_type, \
                 pricing_category, conversation_id, conversation_origin) \
@@ -210,7 +210,7 @@ pub async fn details_of(
     message: MessageId,
 ) -> Result<Option<StatusDetails>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<StatusDetails> = diesel::sql_query(
+    let mut rows: Vec<StatusDetails> = database::sql(
         "SELECT d.* FROM messages m JOIN message_status_details d ON d.tenant_id = m.tenant_id \
              AND d.account_id = m.account_id AND d.provider_message_id = m.provider_message_id \
          WHERE m.tenant_id = $1 AND m.id = $2",
@@ -233,7 +233,7 @@ pub async fn keep_early(
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     // The further one counts, and a failure counts until the message is known to have arrived.
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO early_receipts AS e (tenant_id, account_id, provider_message_id, status, at, reason) \
          SELECT $1, $2, n.id, n.status, n.at, n.reason FROM unnest($3, $4, $5, $6) AS n (id, status, at, reason) \
          WHERE NOT EXISTS (SELECT 1 FROM messages m WHERE m.tenant_id = $1 AND m.account_id = $2 \
@@ -266,7 +266,7 @@ pub async fn advance(
     reached: &[Reached],
 ) -> Result<Vec<MovedTo>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let rows = diesel::sql_query(
+    let rows = database::sql(
         "UPDATE messages m SET status = r.status, reason = r.reason, updated_at = now() \
          FROM (SELECT o.id, n.status, n.reason, n.at, d.detail \
                FROM unnest($3, $4, $5, $6) AS n (pid, status, at, reason) \

@@ -152,7 +152,7 @@ const ROW: &str = "waba_id, name, language, status, category, quality, raw, upda
 /// [`DatabaseError`].
 pub async fn wabas(tx: &mut TenantTransaction) -> Result<Vec<WabaRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let rows = diesel::sql_query(
+    let rows = database::sql(
         "SELECT DISTINCT ON (n.waba_id) n.waba_id, n.account_id, a.endpoint, a.token_sealed \
          FROM cloud_numbers n JOIN accounts a ON a.tenant_id = n.tenant_id AND a.id = n.account_id \
          WHERE n.tenant_id = $1 AND n.valid_to IS NULL AND n.waba_id IS NOT NULL \
@@ -177,7 +177,7 @@ pub async fn replace_all(
 ) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     // The row of the account first: two lists wait for each other here. Something changed while it was listed: once more.
-    let newest = diesel::sql_query(
+    let newest = database::sql(
         "INSERT INTO cloud_template_syncs AS s (tenant_id, waba_id, synced_at, asked_at) VALUES ($1, $2, now(), $3) \
          ON CONFLICT (tenant_id, waba_id) DO UPDATE SET asked_at = $3, tried_at = now(), failure = NULL, failures = 0, \
              synced_at = CASE WHEN s.changed_at < $3 THEN now() END \
@@ -192,7 +192,7 @@ pub async fn replace_all(
         return Ok(false);
     }
     let of = |field: fn(&NewTemplate) -> &str| templates.iter().map(field).collect::<Vec<_>>();
-    diesel::sql_query(
+    database::sql(
         "DELETE FROM cloud_templates WHERE tenant_id = $1 AND waba_id = $2 \
              AND (name, language) NOT IN (SELECT * FROM unnest($3, $4))",
     )
@@ -203,7 +203,7 @@ pub async fn replace_all(
     .execute(tx.connection())
     .await?;
     // Meta tells of seconds: what is told of the same one is newer, or the same.
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO cloud_templates AS t (tenant_id, waba_id, name, language, status, category, quality, raw, \
                 status_at, category_at, quality_at) \
          SELECT DISTINCT ON (n.name, n.language) $1, $2, n.*, asked.at, asked.at, asked.at \
@@ -237,7 +237,7 @@ pub async fn replace_all(
 /// [`DatabaseError`].
 pub async fn note_failure(tx: &mut TenantTransaction, waba: &str, why: &str) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO cloud_template_syncs AS s (tenant_id, waba_id, failure, failures) VALUES ($1, $2, $3, 1) \
          ON CONFLICT (tenant_id, waba_id) DO UPDATE \
              SET tried_at = now(), failure = excluded.failure, failures = s.failures + 1",
@@ -256,7 +256,7 @@ pub async fn note_failure(tx: &mut TenantTransaction, waba: &str, why: &str) -> 
 /// [`DatabaseError`].
 pub async fn list(tx: &mut TenantTransaction, most: i64) -> Result<Vec<TemplateRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let rows = diesel::sql_query(format!(
+    let rows = database::sql(format!(
         "SELECT {ROW} FROM cloud_templates t WHERE tenant_id = $1 AND EXISTS (SELECT 1 FROM cloud_numbers n \
              WHERE n.tenant_id = $1 AND n.waba_id = t.waba_id AND n.valid_to IS NULL) \
          ORDER BY name, language, waba_id LIMIT $2"
@@ -274,7 +274,7 @@ pub async fn list(tx: &mut TenantTransaction, most: i64) -> Result<Vec<TemplateR
 /// [`DatabaseError`].
 pub async fn syncs(tx: &mut TenantTransaction) -> Result<Vec<SyncRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let rows = diesel::sql_query(format!(
+    let rows = database::sql(format!(
         "SELECT waba_id, synced_at, failure, failures, CASE WHEN failures > 0 THEN tried_at + {REST} END AS next_try_at \
          FROM cloud_template_syncs s WHERE tenant_id = $1 ORDER BY waba_id",
     ))
@@ -295,7 +295,7 @@ pub async fn find(
     language: &str,
 ) -> Result<Option<TemplateRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<TemplateRow> = diesel::sql_query(format!(
+    let mut rows: Vec<TemplateRow> = database::sql(format!(
         "SELECT {ROW} FROM cloud_templates WHERE tenant_id = $1 AND waba_id = $2 AND name = $3 AND language = $4"
     ))
     .bind::<Text, _>(tenant)
@@ -318,7 +318,7 @@ pub async fn is_whole(tx: &mut TenantTransaction, waba: &str) -> Result<bool, Da
         whole: bool,
     }
     let tenant = tx.scope().tenant().to_string();
-    let row: Row = diesel::sql_query(
+    let row: Row = database::sql(
         "SELECT EXISTS (SELECT 1 FROM cloud_template_syncs WHERE tenant_id = $1 AND waba_id = $2 \
              AND synced_at IS NOT NULL) AS whole",
     )
@@ -345,7 +345,7 @@ pub async fn tell(tx: &mut TenantTransaction, news: News<'_>) -> Result<(), Data
     }
     let tenant = tx.scope().tenant().to_string();
     let (column, at) = (news.aspect.column(), news.at.unwrap_or_else(Utc::now));
-    let told = diesel::sql_query(format!(
+    let told = database::sql(format!(
         "UPDATE cloud_templates SET {column} = $5, {column}_at = $6, updated_at = now() \
          WHERE tenant_id = $1 AND waba_id = $2 AND name = $3 AND language = $4 AND {column}_at <= $6"
     ))
@@ -360,7 +360,7 @@ pub async fn tell(tx: &mut TenantTransaction, news: News<'_>) -> Result<(), Data
     if told > 0 && news.at.is_some() {
         return Ok(());
     }
-    let mut known: Vec<Row> = diesel::sql_query(format!(
+    let mut known: Vec<Row> = database::sql(format!(
         "SELECT {column} AS value, {column}_at AS at FROM cloud_templates \
          WHERE tenant_id = $1 AND waba_id = $2 AND name = $3 AND language = $4"
     ))
@@ -387,7 +387,7 @@ pub async fn tell(tx: &mut TenantTransaction, news: News<'_>) -> Result<(), Data
 /// [`DatabaseError`].
 pub async fn make_stale(tx: &mut TenantTransaction, waba: &str) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO cloud_template_syncs AS s (tenant_id, waba_id, tried_at, changed_at) VALUES ($1, $2, 'epoch', $3) \
          ON CONFLICT (tenant_id, waba_id) DO UPDATE SET synced_at = NULL, changed_at = $3, \
              tried_at = CASE WHEN s.failures = 0 THEN 'epoch' ELSE s.tried_at END",
@@ -406,7 +406,7 @@ pub async fn make_stale(tx: &mut TenantTransaction, waba: &str) -> Result<(), Da
 /// [`DatabaseError`].
 pub async fn forget(tx: &mut TenantTransaction, waba: &str, name: &str) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query("DELETE FROM cloud_templates WHERE tenant_id = $1 AND waba_id = $2 AND name = $3")
+    database::sql("DELETE FROM cloud_templates WHERE tenant_id = $1 AND waba_id = $2 AND name = $3")
         .bind::<Text, _>(tenant)
         .bind::<Text, _>(waba)
         .bind::<Text, _>(name)
@@ -432,7 +432,7 @@ pub async fn due(
         #[diesel(sql_type = Text)]
         waba_id: String,
     }
-    let rows: Vec<Row> = diesel::sql_query(format!(
+    let rows: Vec<Row> = database::sql(format!(
         "SELECT n.tenant_id, n.waba_id FROM cloud_numbers n \
          JOIN accounts a ON a.tenant_id = n.tenant_id AND a.id = n.account_id AND a.token_sealed IS NOT NULL \
          LEFT JOIN cloud_template_syncs s ON s.tenant_id = n.tenant_id AND s.waba_id = n.waba_id \

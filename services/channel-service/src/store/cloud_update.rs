@@ -33,7 +33,7 @@ pub struct NewUpdate<'a> {
 /// [`DatabaseError`].
 pub async fn insert(tx: &mut TenantTransaction, update: &NewUpdate<'_>) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let inserted = diesel::sql_query(
+    let inserted = database::sql(
         "INSERT INTO cloud_updates (tenant_id, scope, key, id, kind, account_id, subject, payload) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
     )

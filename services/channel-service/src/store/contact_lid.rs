@@ -106,7 +106,7 @@ async fn claim(
     claims: &BTreeMap<LidKey, Option<PhoneNumber>>,
 ) -> Result<HashMap<LidKey, PhoneNumber>, DatabaseError> {
     // In the order of the keys, as everywhere. The number that was learned last counts: people change theirs.
-    let rows: Vec<Row> = diesel::sql_query(
+    let rows: Vec<Row> = database::sql(
         "INSERT INTO contact_lids AS l (tenant_id, account_id, lid, phone) \
          SELECT * FROM unnest($1, $2, $3, $4) \
          ON CONFLICT (tenant_id, account_id, lid) DO UPDATE SET phone = coalesce(excluded.phone, l.phone), \

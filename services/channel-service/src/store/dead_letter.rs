@@ -122,7 +122,7 @@ async fn select(
     tenant: Option<String>,
     filter: &DeadLetterFilter,
 ) -> Result<Vec<DeadLetterRow>, DatabaseError> {
-    let rows = diesel::sql_query(format!(
+    let rows = database::sql(format!(
         "{ROWS} AND ($1 IS NULL OR t.tenant_id = $1) AND ($2 IS NULL OR coalesce(m.reason, t.last_error) = $2) \
              AND ($3 IS NULL OR m.updated_at < $3) AND ($4 IS NULL OR m.updated_at >= $4) \
          ORDER BY m.updated_at, m.id LIMIT $5"
@@ -146,16 +146,15 @@ pub async fn find(
     id: MessageId,
 ) -> Result<Option<(DeadLetterRow, DeadLetterWords, Vec<AttemptRow>)>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<DeadLetterRow> =
-        diesel::sql_query(format!("{ROWS} AND t.tenant_id = $1 AND t.id = $2"))
-            .bind::<Text, _>(&tenant)
-            .bind::<SqlUuid, _>(id.as_uuid())
-            .load(tx.connection())
-            .await?;
+    let mut rows: Vec<DeadLetterRow> = database::sql(format!("{ROWS} AND t.tenant_id = $1 AND t.id = $2"))
+        .bind::<Text, _>(&tenant)
+        .bind::<SqlUuid, _>(id.as_uuid())
+        .load(tx.connection())
+        .await?;
     let Some(row) = rows.pop() else {
         return Ok(None);
     };
-    let words = diesel::sql_query(
+    let words = database::sql(
         "SELECT c.address, m.body, m.reference FROM messages m \
          JOIN chats c ON c.tenant_id = m.tenant_id AND c.id = m.chat_id WHERE m.tenant_id = $1 AND m.id = $2",
     )
@@ -163,7 +162,7 @@ pub async fn find(
     .bind::<SqlUuid, _>(id.as_uuid())
     .get_result(tx.connection())
     .await?;
-    let attempts = diesel::sql_query(
+    let attempts = database::sql(
         "SELECT outcome, reason, took_ms, at FROM (SELECT * FROM send_attempts \
              WHERE tenant_id = $1 AND message_id = $2 ORDER BY seq DESC LIMIT 100) newest ORDER BY seq",
     )

@@ -77,7 +77,7 @@ const DEVICES: &str = "SELECT * FROM (SELECT a.id, a.display_name, a.instance_na
 /// [`DatabaseError`].
 pub async fn list(tx: &mut TenantTransaction, most: i64) -> Result<Vec<DeviceRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let rows = diesel::sql_query(format!("{DEVICES} ORDER BY id LIMIT $2"))
+    let rows = database::sql(format!("{DEVICES} ORDER BY id LIMIT $2"))
         .bind::<Text, _>(tenant)
         .bind::<BigInt, _>(most)
         .load(tx.connection())
@@ -91,7 +91,7 @@ pub async fn list(tx: &mut TenantTransaction, most: i64) -> Result<Vec<DeviceRow
 /// [`DatabaseError`].
 pub async fn find(tx: &mut TenantTransaction, id: AccountId) -> Result<Option<DeviceRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<DeviceRow> = diesel::sql_query(format!("{DEVICES} AND id = $2"))
+    let mut rows: Vec<DeviceRow> = database::sql(format!("{DEVICES} AND id = $2"))
         .bind::<Text, _>(tenant)
         .bind::<SqlUuid, _>(id.as_uuid())
         .load(tx.connection())
@@ -110,7 +110,7 @@ pub async fn count_others(tx: &mut TenantTransaction, than: AccountId) -> Result
         count: i64,
     }
     let tenant = tx.scope().tenant().to_string();
-    let row: Row = diesel::sql_query(
+    let row: Row = database::sql(
         "SELECT count(*) AS count FROM accounts a WHERE a.tenant_id = $1 AND a.id <> $2 \
              AND (a.token_sealed IS NOT NULL OR EXISTS (SELECT 1 FROM session_intents i \
                  WHERE i.tenant_id = a.tenant_id AND i.account_id = a.id))",
@@ -132,7 +132,7 @@ pub async fn set_name(
     name: &DeviceName,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "UPDATE accounts SET display_name = $3, updated_at = now() WHERE tenant_id = $1 AND id = $2",
     )
     .bind::<Text, _>(tenant)
@@ -149,7 +149,7 @@ pub async fn set_name(
 /// [`DatabaseError`].
 pub async fn note_removal(tx: &mut TenantTransaction, id: AccountId) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query("UPDATE accounts SET removal_tried_at = now() WHERE tenant_id = $1 AND id = $2")
+    database::sql("UPDATE accounts SET removal_tried_at = now() WHERE tenant_id = $1 AND id = $2")
         .bind::<Text, _>(tenant)
         .bind::<SqlUuid, _>(id.as_uuid())
         .execute(tx.connection())
@@ -163,7 +163,7 @@ pub async fn note_removal(tx: &mut TenantTransaction, id: AccountId) -> Result<(
 /// [`DatabaseError`].
 pub async fn keep(tx: &mut TenantTransaction, id: AccountId) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "UPDATE accounts SET removal_tried_at = NULL \
          WHERE tenant_id = $1 AND id = $2 AND removal_tried_at IS NOT NULL AND token_sealed IS NULL",
     )
@@ -180,7 +180,7 @@ pub async fn keep(tx: &mut TenantTransaction, id: AccountId) -> Result<(), Datab
 /// [`DatabaseError`].
 pub async fn end(tx: &mut TenantTransaction, id: AccountId) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "UPDATE accounts SET display_name = NULL, device_since = NULL, removal_tried_at = NULL, updated_at = now() \
          WHERE tenant_id = $1 AND id = $2",
     )
@@ -197,7 +197,7 @@ pub async fn end(tx: &mut TenantTransaction, id: AccountId) -> Result<(), Databa
 /// [`DatabaseError`].
 pub async fn forget_unused(tx: &mut TenantTransaction, id: AccountId) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "DELETE FROM accounts a WHERE a.tenant_id = $1 AND a.id = $2 AND a.token_sealed IS NULL \
              AND a.device_since IS NULL \
              AND EXISTS (SELECT 1 FROM accounts f WHERE f.tenant_id = $1 AND f.id < $2) \
@@ -227,7 +227,7 @@ pub async fn to_remove(
         #[diesel(sql_type = SqlUuid)]
         id: Uuid,
     }
-    let rows: Vec<Row> = diesel::sql_query(
+    let rows: Vec<Row> = database::sql(
         "SELECT tenant_id, id FROM accounts WHERE removal_tried_at <= now() - make_interval(secs => $1) \
          ORDER BY removal_tried_at LIMIT $2",
     )

@@ -28,7 +28,7 @@ pub struct HolderRow {
 /// # Errors
 /// [`DatabaseError`].
 pub async fn hold_still(tx: &mut PlatformTransaction, number: &str) -> Result<(), DatabaseError> {
-    diesel::sql_query("SELECT pg_advisory_xact_lock(hashtextextended('device number ' || $1, 0))")
+    database::sql("SELECT pg_advisory_xact_lock(hashtextextended('device number ' || $1, 0))")
         .bind::<Text, _>(number)
         .execute(tx.connection())
         .await?;
@@ -46,7 +46,7 @@ pub async fn take(
     tenant: &TenantId,
     account: AccountId,
 ) -> Result<bool, DatabaseError> {
-    let taken = diesel::sql_query(
+    let taken = database::sql(
         "INSERT INTO tenant_directory (kind, external_id, tenant_id, subject_id) \
          SELECT $1, $2 || '/' || w.account_id, w.tenant_id, w.account_id FROM session_watch w \
          WHERE w.tenant_id = $3 AND w.account_id = $4 AND NOT w.kept_off \
@@ -76,7 +76,7 @@ pub async fn let_go(
         #[diesel(sql_type = Text)]
         external_id: String,
     }
-    let rows: Vec<Row> = diesel::sql_query(
+    let rows: Vec<Row> = database::sql(
         "DELETE FROM tenant_directory WHERE tenant_id = $1 AND subject_id = $2 AND kind = $3 \
              AND external_id IS DISTINCT FROM $4 RETURNING external_id",
     )
@@ -98,7 +98,7 @@ pub async fn holders(
     number: &str,
     phone: &str,
 ) -> Result<Vec<HolderRow>, DatabaseError> {
-    let rows = diesel::sql_query(
+    let rows = database::sql(
         "SELECT d.tenant_id, d.subject_id AS account_id FROM accounts a \
          JOIN tenant_directory d ON d.kind = $1 AND d.external_id = $2 || '/' || a.id \
          WHERE a.phone = $3 AND a.token_sealed IS NOT NULL \
@@ -123,7 +123,7 @@ pub async fn lead(
 ) -> Result<bool, DatabaseError> {
     let changed = match to {
         Some(to) => {
-            diesel::sql_query(
+            database::sql(
                 "INSERT INTO tenant_directory AS d (kind, external_id, tenant_id, subject_id) VALUES ($1, $2, $3, $4) \
                  ON CONFLICT (kind, external_id) DO UPDATE \
                      SET tenant_id = excluded.tenant_id, subject_id = excluded.subject_id \
@@ -137,7 +137,7 @@ pub async fn lead(
             .await?
         }
         None => {
-            diesel::sql_query("DELETE FROM tenant_directory WHERE kind = $1 AND external_id = $2")
+            database::sql("DELETE FROM tenant_directory WHERE kind = $1 AND external_id = $2")
                 .bind::<Text, _>(GOWA_NUMBER)
                 .bind::<Text, _>(number)
                 .execute(tx.connection())

@@ -25,7 +25,7 @@ pub async fn keep(
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     // In one order, for two receipts may name the same messages in different ones.
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO early_receipts AS e (tenant_id, account_id, provider_message_id, status, at) \
          SELECT $1, $2, ids.id, $4, $5 FROM (SELECT DISTINCT unnest($3) AS id) ids \
          WHERE NOT EXISTS (SELECT 1 FROM messages m WHERE m.tenant_id = $1 AND m.account_id = $2 \
@@ -54,7 +54,7 @@ pub async fn forget_known(
     ids: &[ProviderMessageId],
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "DELETE FROM early_receipts e WHERE e.tenant_id = $1 AND e.account_id = $2 AND e.provider_message_id = ANY ($3) \
             AND EXISTS (SELECT 1 FROM messages m WHERE m.tenant_id = $1 AND m.account_id = $2 \
                            AND m.provider_message_id = e.provider_message_id)",
@@ -98,7 +98,7 @@ pub async fn claim(
         reason: Option<String>,
     }
     let tenant = tx.scope().tenant().to_string();
-    let row: Row = diesel::sql_query(
+    let row: Row = database::sql(
         "INSERT INTO early_receipts AS e (tenant_id, account_id, provider_message_id, status, at) \
          VALUES ($1, $2, $3, $4, now()) \
          ON CONFLICT (tenant_id, account_id, provider_message_id) DO UPDATE SET status = e.status \
@@ -110,7 +110,7 @@ pub async fn claim(
     .bind::<Text, _>(NOTHING)
     .get_result(tx.connection())
     .await?;
-    diesel::sql_query(
+    database::sql(
         "DELETE FROM early_receipts WHERE tenant_id = $1 AND account_id = $2 AND provider_message_id = $3",
     )
     .bind::<Text, _>(&tenant)
@@ -135,7 +135,7 @@ pub async fn note_id(
     message: MessageId,
 ) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let noted = diesel::sql_query(
+    let noted = database::sql(
         "INSERT INTO inbound_ledger AS l (tenant_id, account_id, provider_message_id, message_id) \
          VALUES ($1, $2, $3, $4) ON CONFLICT (tenant_id, account_id, provider_message_id) DO UPDATE \
             SET received_at = l.received_at WHERE l.message_id = excluded.message_id",
@@ -159,7 +159,7 @@ pub async fn set_id(
     id: &ProviderMessageId,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "UPDATE messages SET ordered_as = coalesce(ordered_as, provider_message_id), provider_message_id = $3, \
              updated_at = now() \
          WHERE tenant_id = $1 AND id = $2 AND direction = 'outbound'",

@@ -51,7 +51,7 @@ pub async fn insert(
     alert: &NewAlert<'_>,
     is_told: bool,
 ) -> Result<(), DatabaseError> {
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO endpoint_alerts (id, endpoint, kind, reason, since, try_at) \
          VALUES ($1, $2, $3, $4, $5, CASE WHEN $6 THEN now() END)",
     )
@@ -98,7 +98,7 @@ pub struct DueAlert {
 /// # Errors
 /// [`DatabaseError`].
 pub async fn claim(tx: &mut PlatformTransaction, lease: Duration) -> Result<Option<DueAlert>, DatabaseError> {
-    let mut rows: Vec<DueAlert> = diesel::sql_query(
+    let mut rows: Vec<DueAlert> = database::sql(
         "UPDATE endpoint_alerts SET attempts = attempts + 1, try_at = now() + make_interval(secs => $1) \
          WHERE id = (SELECT a.id FROM endpoint_alerts a WHERE a.try_at <= now() \
                        AND NOT EXISTS (SELECT 1 FROM endpoint_alerts o WHERE o.endpoint = a.endpoint \
@@ -117,7 +117,7 @@ pub async fn claim(tx: &mut PlatformTransaction, lease: Duration) -> Result<Opti
 /// # Errors
 /// [`DatabaseError`].
 pub async fn told(tx: &mut PlatformTransaction, id: Uuid) -> Result<(), DatabaseError> {
-    diesel::sql_query(
+    database::sql(
         "UPDATE endpoint_alerts SET told_at = now(), try_at = NULL, last_error = NULL WHERE id = $1",
     )
     .bind::<SqlUuid, _>(id)
@@ -136,7 +136,7 @@ pub async fn not_told(
     wait: Option<Duration>,
     error: &str,
 ) -> Result<(), DatabaseError> {
-    diesel::sql_query(
+    database::sql(
         "UPDATE endpoint_alerts SET try_at = now() + make_interval(secs => $2), last_error = $3 WHERE id = $1",
     )
     .bind::<SqlUuid, _>(id)
@@ -152,7 +152,7 @@ pub async fn not_told(
 /// # Errors
 /// [`DatabaseError`].
 pub async fn trim(tx: &mut PlatformTransaction, age: Duration, batch: i64) -> Result<usize, DatabaseError> {
-    let deleted = diesel::sql_query(
+    let deleted = database::sql(
         "DELETE FROM endpoint_alerts WHERE id IN \
              (SELECT id FROM endpoint_alerts WHERE at < now() - make_interval(secs => $1) LIMIT $2)",
     )

@@ -77,7 +77,7 @@ pub async fn of<S>(tx: &mut Transaction<S>, endpoint: &str) -> Result<Option<End
         #[diesel(sql_type = Nullable<Text>)]
         reason: Option<String>,
     }
-    let mut rows: Vec<Row> = diesel::sql_query(
+    let mut rows: Vec<Row> = database::sql(
         "SELECT status, checked_at, latency_ms, reason FROM endpoint_health WHERE endpoint = $1",
     )
     .bind::<Text, _>(endpoint)
@@ -129,13 +129,13 @@ pub async fn claim(
     let seconds = |of: fn(&CheckPlan) -> Duration| -> Vec<f64> {
         plans.iter().map(|plan| of(plan).as_secs_f64()).collect()
     };
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO endpoint_health (endpoint) SELECT unnest($1) ON CONFLICT (endpoint) DO NOTHING",
     )
     .bind::<Array<Text>, _>(&endpoints)
     .execute(tx.connection())
     .await?;
-    let due = diesel::sql_query(
+    let due = database::sql(
         "WITH plan AS (SELECT * FROM unnest($1, $2, $3) AS p(endpoint, longest, next)), \
               sooner AS (UPDATE endpoint_health h SET check_at = now() + make_interval(secs => p.longest) FROM plan p \
                          WHERE h.endpoint = p.endpoint AND h.check_at > now() + make_interval(secs => p.longest)) \
@@ -165,7 +165,7 @@ pub async fn intervals(
         #[diesel(sql_type = Double)]
         seconds: f64,
     }
-    let rows: Vec<Row> = diesel::sql_query(
+    let rows: Vec<Row> = database::sql(
         "SELECT u.endpoint, min(coalesce(c.health_check_interval::double precision, $1)) AS seconds \
          FROM (SELECT endpoint, tenant_id FROM accounts WHERE token_sealed IS NOT NULL \
                UNION SELECT endpoint_name, tenant_id FROM tenant_whatsapp_config) u \
@@ -209,7 +209,7 @@ pub async fn hold(tx: &mut PlatformTransaction, due: &DueCheck) -> Result<Option
         #[diesel(sql_type = Bool)]
         is_alerted: bool,
     }
-    let mut rows: Vec<Row> = diesel::sql_query(
+    let mut rows: Vec<Row> = database::sql(
         "SELECT status, failures, unhealthy_since, alerted_at IS NOT NULL AS is_alerted FROM endpoint_health \
          WHERE endpoint = $1 AND fence = $2 FOR UPDATE",
     )
@@ -253,7 +253,7 @@ pub async fn record(
     let latency = after
         .latency
         .map(|took| i64::try_from(took.as_millis()).unwrap_or(i64::MAX));
-    diesel::sql_query(
+    database::sql(
         "UPDATE endpoint_health SET status = $2, reason = $3, latency_ms = $4, failures = $5, checked_at = now(), \
              changed_at = CASE WHEN status = $2 THEN changed_at ELSE now() END, \
              unhealthy_since = CASE WHEN $2 = 'unhealthy' THEN coalesce(unhealthy_since, now()) END, \
@@ -269,7 +269,7 @@ pub async fn record(
     .bind::<Nullable<Double>, _>(after.again.map(|again| again.as_secs_f64()))
     .execute(tx.connection())
     .await?;
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO endpoint_checks (endpoint, status, reason, latency_ms) VALUES ($1, $2, $3, $4)",
     )
     .bind::<Text, _>(endpoint)
@@ -304,7 +304,7 @@ pub async fn raise(
     endpoints: &[&str],
     patience: Duration,
 ) -> Result<Vec<Alarm>, DatabaseError> {
-    let raised = diesel::sql_query(
+    let raised = database::sql(
         "UPDATE endpoint_health SET alerted_at = now() \
          WHERE endpoint = ANY ($1) AND status = 'unhealthy' AND alerted_at IS NULL \
            AND unhealthy_since <= now() - make_interval(secs => $2) \
@@ -342,7 +342,7 @@ pub async fn standings(tx: &mut PlatformTransaction) -> Result<Vec<Standing>, Da
         #[diesel(sql_type = Bool)]
         is_alerted: bool,
     }
-    let rows: Vec<Row> = diesel::sql_query(
+    let rows: Vec<Row> = database::sql(
         "SELECT endpoint, status, alerted_at IS NOT NULL AS is_alerted FROM endpoint_health ORDER BY endpoint",
     )
     .load(tx.connection())
@@ -368,7 +368,7 @@ pub async fn trim(
     most: u32,
     batch: i64,
 ) -> Result<usize, DatabaseError> {
-    let deleted = diesel::sql_query(
+    let deleted = database::sql(
         "DELETE FROM endpoint_checks WHERE (endpoint, seq) IN ( \
              (SELECT endpoint, seq FROM endpoint_checks WHERE at < now() - make_interval(secs => $1) LIMIT $3) \
              UNION ALL \
@@ -382,7 +382,7 @@ pub async fn trim(
     .bind::<BigInt, _>(batch)
     .execute(tx.connection())
     .await?;
-    diesel::sql_query(
+    database::sql(
         "DELETE FROM endpoint_health WHERE coalesce(checked_at, changed_at) < now() - make_interval(secs => $1)",
     )
     .bind::<Double, _>(age.as_secs_f64())

@@ -63,7 +63,7 @@ const NUMBERS: &str = "SELECT a.id AS account_id, a.provider, a.endpoint, a.toke
 /// [`DatabaseError`].
 pub async fn numbers(tx: &mut TenantTransaction) -> Result<Vec<NumberRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let rows = diesel::sql_query(format!("{NUMBERS} ORDER BY a.id"))
+    let rows = database::sql(format!("{NUMBERS} ORDER BY a.id"))
         .bind::<Text, _>(tenant)
         .load(tx.connection())
         .await?;
@@ -80,7 +80,7 @@ pub async fn number(tx: &mut TenantTransaction, id: &str) -> Result<Option<Numbe
         return Ok(None);
     }
     let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<NumberRow> = diesel::sql_query(format!(
+    let mut rows: Vec<NumberRow> = database::sql(format!(
         "{NUMBERS} AND coalesce(n.phone_number_id, a.gate_number) = $2"
     ))
     .bind::<Text, _>(tenant)
@@ -99,7 +99,7 @@ pub async fn number_of(
     account: AccountId,
 ) -> Result<Option<NumberRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<NumberRow> = diesel::sql_query(format!("{NUMBERS} AND a.id = $2"))
+    let mut rows: Vec<NumberRow> = database::sql(format!("{NUMBERS} AND a.id = $2"))
         .bind::<Text, _>(tenant)
         .bind::<SqlUuid, _>(account.as_uuid())
         .load(tx.connection())
@@ -151,7 +151,7 @@ pub async fn meant(
                    m.reference FROM messages m JOIN chats c ON c.tenant_id = m.tenant_id AND c.id = m.chat_id";
     let mut rows: Vec<MeantRow> = match id {
         Some(id) => {
-            diesel::sql_query(format!(
+            database::sql(format!(
                 "SELECT {columns} WHERE m.tenant_id = $1 AND m.account_id = $2 AND m.id = $3"
             ))
             .bind::<Text, _>(tenant)
@@ -161,7 +161,7 @@ pub async fn meant(
             .await?
         }
         None => {
-            diesel::sql_query(format!(
+            database::sql(format!(
                 "SELECT {columns} WHERE m.tenant_id = $1 AND m.account_id = $2 \
                    AND (m.provider_message_id = $3 OR m.ordered_as = $3)"
             ))
@@ -199,7 +199,7 @@ pub async fn person(
     chat: ChatId,
 ) -> Result<Option<PersonRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<PersonRow> = diesel::sql_query(
+    let mut rows: Vec<PersonRow> = database::sql(
         "SELECT id AS chat_id, address, coalesce(profile_name, name) AS name FROM chats \
          WHERE tenant_id = $1 AND account_id = $2 \
            AND id = coalesce((SELECT chat_id FROM merged_chats WHERE tenant_id = $1 AND merged_id = $3), $3)",
@@ -236,7 +236,7 @@ pub async fn parked(
     most: i64,
 ) -> Result<Vec<ParkedRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let rows = diesel::sql_query(
+    let rows = database::sql(
         "SELECT id, last_error AS reason, created_at FROM lane_tasks \
          WHERE tenant_id = $1 AND parked AND kind = $2 ORDER BY created_at, id LIMIT $3",
     )
@@ -254,7 +254,7 @@ pub async fn parked(
 /// [`DatabaseError`].
 pub async fn is_parked(tx: &mut TenantTransaction, kind: &str, id: Uuid) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let rows: Vec<ParkedRow> = diesel::sql_query(
+    let rows: Vec<ParkedRow> = database::sql(
         "SELECT id, last_error AS reason, created_at FROM lane_tasks \
          WHERE tenant_id = $1 AND id = $2 AND parked AND kind = $3",
     )
@@ -276,7 +276,7 @@ pub async fn delete_aged_parked(
     days: f64,
     most: i64,
 ) -> Result<usize, DatabaseError> {
-    let deleted = diesel::sql_query(
+    let deleted = database::sql(
         "DELETE FROM lane_tasks t USING (SELECT tenant_id, id FROM lane_tasks WHERE parked AND kind = $1 \
                 AND created_at < now() - make_interval(secs => $2 * 86400) LIMIT $3 FOR UPDATE SKIP LOCKED) aged \
          WHERE t.tenant_id = aged.tenant_id AND t.id = aged.id",

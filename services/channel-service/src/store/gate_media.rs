@@ -50,7 +50,7 @@ pub struct HeldRow {
 /// [`DatabaseError`].
 pub async fn held_uploads(tx: &mut TenantTransaction) -> Result<HeldRow, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let row = diesel::sql_query(
+    let row = database::sql(
         "SELECT count(*) AS files, coalesce(sum(size), 0)::bigint AS bytes FROM gate_media WHERE tenant_id = $1",
     )
     .bind::<Text, _>(tenant)
@@ -69,7 +69,7 @@ pub async fn insert_upload(
     expires_at: DateTime<Utc>,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO gate_media (tenant_id, id, account_id, file_name, mime_type, size, sha256, object_key, expires_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
@@ -93,7 +93,7 @@ pub async fn insert_upload(
 /// [`DatabaseError`].
 pub async fn upload(tx: &mut TenantTransaction, id: Uuid) -> Result<Option<UploadRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<UploadRow> = diesel::sql_query(
+    let mut rows: Vec<UploadRow> = database::sql(
         "SELECT id, account_id, file_name, mime_type, size, sha256, object_key FROM gate_media \
          WHERE tenant_id = $1 AND id = $2 AND expires_at > now()",
     )
@@ -110,7 +110,7 @@ pub async fn upload(tx: &mut TenantTransaction, id: Uuid) -> Result<Option<Uploa
 /// [`DatabaseError`].
 pub async fn delete_upload(tx: &mut TenantTransaction, id: Uuid) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let deleted = diesel::sql_query("DELETE FROM gate_media WHERE tenant_id = $1 AND id = $2")
+    let deleted = database::sql("DELETE FROM gate_media WHERE tenant_id = $1 AND id = $2")
         .bind::<Text, _>(tenant)
         .bind::<SqlUuid, _>(id)
         .execute(tx.connection())
@@ -123,7 +123,7 @@ pub async fn delete_upload(tx: &mut TenantTransaction, id: Uuid) -> Result<bool,
 /// # Errors
 /// [`DatabaseError`].
 pub async fn delete_aged_uploads(tx: &mut PlatformTransaction, most: i64) -> Result<usize, DatabaseError> {
-    let deleted = diesel::sql_query(
+    let deleted = database::sql(
         "DELETE FROM gate_media m USING (SELECT tenant_id, id FROM gate_media WHERE expires_at < now() \
                 ORDER BY expires_at LIMIT $1) aged WHERE m.tenant_id = aged.tenant_id AND m.id = aged.id",
     )

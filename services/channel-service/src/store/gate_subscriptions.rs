@@ -46,14 +46,14 @@ pub async fn put_subscription(
     row: &SubscriptionRow,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "DELETE FROM gate_subscriptions WHERE tenant_id = $1 AND account_id IS NOT DISTINCT FROM $2",
     )
     .bind::<Text, _>(&tenant)
     .bind::<Nullable<SqlUuid>, _>(row.account_id)
     .execute(tx.connection())
     .await?;
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO gate_subscriptions (tenant_id, id, account_id, callback_url, app_secret_sealed, \
                                          verify_token_sealed, created_at, updated_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -77,7 +77,7 @@ pub async fn put_subscription(
 /// [`DatabaseError`].
 pub async fn subscriptions(tx: &mut TenantTransaction) -> Result<Vec<SubscriptionRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let rows = diesel::sql_query(format!("{SUBSCRIPTIONS} ORDER BY id"))
+    let rows = database::sql(format!("{SUBSCRIPTIONS} ORDER BY id"))
         .bind::<Text, _>(tenant)
         .load(tx.connection())
         .await?;
@@ -93,7 +93,7 @@ pub async fn subscription_for(
     account: AccountId,
 ) -> Result<Option<SubscriptionRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<SubscriptionRow> = diesel::sql_query(format!(
+    let mut rows: Vec<SubscriptionRow> = database::sql(format!(
         "{SUBSCRIPTIONS} AND (account_id = $2 OR account_id IS NULL) ORDER BY account_id NULLS LAST LIMIT 1"
     ))
     .bind::<Text, _>(tenant)
@@ -109,7 +109,7 @@ pub async fn subscription_for(
 /// [`DatabaseError`].
 pub async fn delete_subscription(tx: &mut TenantTransaction, id: Uuid) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let deleted = diesel::sql_query("DELETE FROM gate_subscriptions WHERE tenant_id = $1 AND id = $2")
+    let deleted = database::sql("DELETE FROM gate_subscriptions WHERE tenant_id = $1 AND id = $2")
         .bind::<Text, _>(tenant)
         .bind::<SqlUuid, _>(id)
         .execute(tx.connection())
@@ -127,7 +127,7 @@ pub async fn subscribed_tenants(tx: &mut PlatformTransaction) -> Result<Vec<Stri
         #[diesel(sql_type = Text)]
         tenant_id: String,
     }
-    let rows: Vec<Row> = diesel::sql_query("SELECT DISTINCT tenant_id FROM gate_subscriptions")
+    let rows: Vec<Row> = database::sql("SELECT DISTINCT tenant_id FROM gate_subscriptions")
         .load(tx.connection())
         .await?;
     Ok(rows.into_iter().map(|row| row.tenant_id).collect())

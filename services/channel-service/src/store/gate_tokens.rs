@@ -37,7 +37,7 @@ pub async fn insert_token(
     most: i64,
 ) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let inserted = diesel::sql_query(
+    let inserted = database::sql(
         "INSERT INTO gate_tokens (tenant_id, id, name, token_hash, created_by) SELECT $1, $2, $3, $4, $5 \
          WHERE (SELECT count(*) FROM gate_tokens WHERE tenant_id = $1) < $6",
     )
@@ -58,7 +58,7 @@ pub async fn insert_token(
 /// [`DatabaseError`].
 pub async fn tokens(tx: &mut TenantTransaction) -> Result<Vec<TokenRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let rows = diesel::sql_query(
+    let rows = database::sql(
         "SELECT id, name, created_at, created_by FROM gate_tokens WHERE tenant_id = $1 ORDER BY id",
     )
     .bind::<Text, _>(tenant)
@@ -73,7 +73,7 @@ pub async fn tokens(tx: &mut TenantTransaction) -> Result<Vec<TokenRow>, Databas
 /// [`DatabaseError`].
 pub async fn delete_token(tx: &mut TenantTransaction, id: Uuid) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let deleted = diesel::sql_query("DELETE FROM gate_tokens WHERE tenant_id = $1 AND id = $2")
+    let deleted = database::sql("DELETE FROM gate_tokens WHERE tenant_id = $1 AND id = $2")
         .bind::<Text, _>(tenant)
         .bind::<SqlUuid, _>(id)
         .execute(tx.connection())
@@ -94,7 +94,7 @@ pub async fn tenant_of_token(
         #[diesel(sql_type = Text)]
         tenant_id: String,
     }
-    let mut rows: Vec<Row> = diesel::sql_query("SELECT tenant_id FROM gate_tokens WHERE token_hash = $1")
+    let mut rows: Vec<Row> = database::sql("SELECT tenant_id FROM gate_tokens WHERE token_hash = $1")
         .bind::<Binary, _>(hash)
         .load(tx.connection())
         .await?;

@@ -104,7 +104,7 @@ pub async fn insert_group(
     rows: &[(&TenantId, MessageId, &NewMedia)],
 ) -> Result<(), DatabaseError> {
     let stored = |row: &NewMedia| row.stored.clone();
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO media (tenant_id, message_id, kind, state, declared_type, declared_size, file_name, mime_type, \
                             size, sha256, object_key, reason) \
          SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
@@ -153,7 +153,7 @@ pub async fn is_known_message(
     id: &ProviderMessageId,
 ) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let rows: Vec<Known> = diesel::sql_query(
+    let rows: Vec<Known> = database::sql(
         "SELECT provider_message_id AS value FROM inbound_ledger \
          WHERE tenant_id = $1 AND account_id = $2 AND provider_message_id = $3",
     )
@@ -174,7 +174,7 @@ pub async fn of_messages(
     messages: &[MessageId],
 ) -> Result<Vec<MediaRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let rows = diesel::sql_query(format!(
+    let rows = database::sql(format!(
         "SELECT {COLUMNS} FROM media WHERE tenant_id = $1 AND message_id = ANY ($2)"
     ))
     .bind::<Text, _>(tenant)
@@ -201,7 +201,7 @@ pub async fn find_pending(
     message: MessageId,
 ) -> Result<Option<PendingRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<PendingRow> = diesel::sql_query(
+    let mut rows: Vec<PendingRow> = database::sql(
         "SELECT m.account_id, m.content FROM media f \
          JOIN messages m ON m.tenant_id = f.tenant_id AND m.id = f.message_id \
          WHERE f.tenant_id = $1 AND f.message_id = $2 AND f.state = 'pending'",
@@ -226,7 +226,7 @@ pub async fn set_stored(
     file: &StoredFile,
 ) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let changed = diesel::sql_query(
+    let changed = database::sql(
         "UPDATE media SET state = $7, mime_type = $3, size = $4, sha256 = $5, object_key = $6, reason = $8, \
                           updated_at = now() \
          WHERE tenant_id = $1 AND message_id = $2 AND state = 'pending'",
@@ -255,7 +255,7 @@ pub async fn set_failure(
     reason: &str,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "UPDATE media SET state = $3, reason = $4, attempts = attempts + 1, updated_at = now() \
          WHERE tenant_id = $1 AND message_id = $2 AND state = 'pending'",
     )
@@ -277,7 +277,7 @@ pub async fn known_objects(
     keys: &[&str],
 ) -> Result<HashSet<String>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let rows: Vec<Known> = diesel::sql_query(
+    let rows: Vec<Known> = database::sql(
         "SELECT object_key AS value FROM media WHERE tenant_id = $1 AND object_key = ANY ($2) \
          UNION ALL SELECT object_key FROM gate_media WHERE tenant_id = $1 AND object_key = ANY ($2)",
     )
@@ -304,11 +304,10 @@ pub struct GarbageRow {
 /// # Errors
 /// [`DatabaseError`].
 pub async fn garbage(tx: &mut PlatformTransaction, most: i64) -> Result<Vec<GarbageRow>, DatabaseError> {
-    let rows =
-        diesel::sql_query("SELECT tenant_id, object_key FROM media_garbage ORDER BY created_at LIMIT $1")
-            .bind::<BigInt, _>(most)
-            .load(tx.connection())
-            .await?;
+    let rows = database::sql("SELECT tenant_id, object_key FROM media_garbage ORDER BY created_at LIMIT $1")
+        .bind::<BigInt, _>(most)
+        .load(tx.connection())
+        .await?;
     Ok(rows)
 }
 
@@ -317,7 +316,7 @@ pub async fn garbage(tx: &mut PlatformTransaction, most: i64) -> Result<Vec<Garb
 /// # Errors
 /// [`DatabaseError`].
 pub async fn forget_garbage(tx: &mut PlatformTransaction, rows: &[GarbageRow]) -> Result<(), DatabaseError> {
-    diesel::sql_query(
+    database::sql(
         "DELETE FROM media_garbage g USING unnest($1, $2) AS d (tenant_id, object_key) \
          WHERE g.tenant_id = d.tenant_id AND g.object_key = d.object_key",
     )
@@ -334,7 +333,7 @@ pub async fn forget_garbage(tx: &mut PlatformTransaction, rows: &[GarbageRow]) -
 /// [`DatabaseError`].
 pub async fn garbage_of(tx: &mut TenantTransaction, most: i64) -> Result<Vec<GarbageRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let rows = diesel::sql_query(
+    let rows = database::sql(
         "SELECT tenant_id, object_key FROM media_garbage WHERE tenant_id = $1 ORDER BY created_at LIMIT $2",
     )
     .bind::<Text, _>(tenant)
@@ -350,7 +349,7 @@ pub async fn garbage_of(tx: &mut TenantTransaction, most: i64) -> Result<Vec<Gar
 /// [`DatabaseError`].
 pub async fn forget_garbage_of(tx: &mut TenantTransaction, rows: &[GarbageRow]) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query("DELETE FROM media_garbage WHERE tenant_id = $1 AND object_key = ANY ($2)")
+    database::sql("DELETE FROM media_garbage WHERE tenant_id = $1 AND object_key = ANY ($2)")
         .bind::<Text, _>(tenant)
         .bind::<Array<Text>, _>(rows.iter().map(|row| row.object_key.as_str()).collect::<Vec<_>>())
         .execute(tx.connection())

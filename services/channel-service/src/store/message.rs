@@ -94,7 +94,7 @@ struct IdRow {
 pub async fn note_new(tx: &mut GroupTransaction, entries: &[LedgerEntry]) -> Result<Noted, DatabaseError> {
     let hidden = |entry: &LedgerEntry| entry.hidden.as_ref().map(|id| id.as_stored().to_owned());
     // What is known of the hidden ids comes along, so that messages that teach nothing new cost no question of their own.
-    let rows: Vec<NotedRow> = diesel::sql_query(
+    let rows: Vec<NotedRow> = database::sql(
         "WITH noted AS (INSERT INTO inbound_ledger (tenant_id, account_id, provider_message_id, message_id) \
                 SELECT * FROM unnest($1, $2, $3, $4) ON CONFLICT DO NOTHING RETURNING message_id) \
          SELECT noted.message_id AS id, l.phone FROM noted \
@@ -149,7 +149,7 @@ async fn insert(
     let target = |m: &NewMessage| m.target.as_ref().map(|id| id.as_str().to_owned());
     let quoted = |m: &NewMessage| m.quoted.as_ref().map(|id| id.as_str().to_owned());
     // A change may be here before the message it is about, for webhooks come in any order.
-    let rows: Vec<IdRow> = diesel::sql_query(
+    let rows: Vec<IdRow> = database::sql(
         "INSERT INTO messages (tenant_id, id, account_id, chat_id, direction, source, provider_message_id, kind, \
                                body, content, quoted, sent_at, status, reference, target, sender, sender_name, \
                                edited_at, revoked_at) \
@@ -242,7 +242,7 @@ pub struct OutboundRow {
 /// [`DatabaseError::NotFound`].
 pub async fn find_outbound(tx: &mut TenantTransaction, id: MessageId) -> Result<OutboundRow, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let row = diesel::sql_query(
+    let row = database::sql(
         "SELECT m.id, m.account_id, m.chat_id, m.provider_message_id, c.address, m.content, m.quoted, m.status, \
                 a.phone AS own_phone, t.status AS tenant_status, m.updated_at \
          FROM messages m JOIN chats c ON c.tenant_id = m.tenant_id AND c.id = m.chat_id \
@@ -288,7 +288,7 @@ pub async fn advance(
     reason: Option<&str>,
 ) -> Result<Option<Moved>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<Moved> = diesel::sql_query(
+    let mut rows: Vec<Moved> = database::sql(
         "UPDATE messages SET status = $3, reason = $5, updated_at = now() \
          WHERE tenant_id = $1 AND id = $2 AND direction = 'outbound' AND status = ANY ($4) \
          RETURNING id, account_id, chat_id, provider_message_id, reference",
@@ -314,7 +314,7 @@ pub async fn give_reason(
     reason: Option<&str>,
 ) -> Result<Option<Moved>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<Moved> = diesel::sql_query(
+    let mut rows: Vec<Moved> = database::sql(
         "UPDATE messages SET reason = $4, updated_at = now() \
          WHERE tenant_id = $1 AND id = $2 AND direction = 'outbound' AND status = $3 \
          RETURNING id, account_id, chat_id, provider_message_id, reference",
@@ -340,7 +340,7 @@ pub async fn advance_by_provider_id(
 ) -> Result<Vec<Moved>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     // Locked in one order, because two receipts may name the same messages in different orders.
-    let rows = diesel::sql_query(
+    let rows = database::sql(
         "UPDATE messages m SET status = $4, reason = NULL, updated_at = now() \
          FROM (SELECT id FROM messages WHERE tenant_id = $1 AND account_id = $2 AND provider_message_id = ANY ($3) \
                   AND direction = 'outbound' AND status = ANY ($5) ORDER BY id FOR UPDATE) locked \
@@ -391,7 +391,7 @@ pub async fn find_in_chat(
     id: &ProviderMessageId,
 ) -> Result<Option<OtherRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<OtherRow> = diesel::sql_query(
+    let mut rows: Vec<OtherRow> = database::sql(
         "SELECT provider_message_id, direction, kind, body, status, sender FROM messages \
          WHERE tenant_id = $1 AND account_id = $2 AND (provider_message_id = $3 OR ordered_as = $3) AND chat_id = $4",
     )
@@ -424,7 +424,7 @@ pub async fn find_inbound(
     id: &ProviderMessageId,
 ) -> Result<Option<InboundRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<InboundRow> = diesel::sql_query(
+    let mut rows: Vec<InboundRow> = database::sql(
         "SELECT m.account_id, c.address FROM accounts a \
          JOIN messages m ON m.tenant_id = a.tenant_id AND m.account_id = a.id AND m.provider_message_id = $2 \
          JOIN chats c ON c.tenant_id = m.tenant_id AND c.id = m.chat_id \
@@ -443,7 +443,7 @@ pub async fn find_inbound(
 /// [`DatabaseError`].
 pub async fn lock(tx: &mut TenantTransaction, id: MessageId) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query("SELECT id FROM messages WHERE tenant_id = $1 AND id = $2 FOR UPDATE")
+    database::sql("SELECT id FROM messages WHERE tenant_id = $1 AND id = $2 FOR UPDATE")
         .bind::<Text, _>(tenant)
         .bind::<SqlUuid, _>(id.as_uuid())
         .execute(tx.connection())
@@ -496,7 +496,7 @@ pub async fn history(
     notes: bool,
 ) -> Result<Vec<HistoryRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<HistoryRow> = diesel::sql_query(
+    let mut rows: Vec<HistoryRow> = database::sql(
         // Each chat by itself, so that the index gives its newest and no chat is read to its beginning.
         "SELECT m.* FROM unnest($2) AS c (id) CROSS JOIN LATERAL \
              (SELECT id, provider_message_id, body, direction, source, status, reason, sent_at, created_at \
@@ -525,7 +525,7 @@ pub async fn find_by_provider_id(
     id: &ProviderMessageId,
 ) -> Result<MessageId, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let row: IdRow = diesel::sql_query(
+    let row: IdRow = database::sql(
         "SELECT id FROM messages WHERE tenant_id = $1 AND account_id = $2 \
              AND (provider_message_id = $3 OR ordered_as = $3)",
     )
@@ -563,7 +563,7 @@ pub async fn standing(
     id: MessageId,
 ) -> Result<Option<StandingRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<StandingRow> = diesel::sql_query(
+    let mut rows: Vec<StandingRow> = database::sql(
         "SELECT chat_id, provider_message_id, status, reason FROM messages WHERE tenant_id = $1 AND id = $2",
     )
     .bind::<Text, _>(tenant)
@@ -581,13 +581,13 @@ pub async fn standing(
 pub async fn delete_of_chat(tx: &mut TenantTransaction, chat: ChatId) -> Result<usize, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     let gone: Vec<IdRow> =
-        diesel::sql_query("DELETE FROM messages WHERE tenant_id = $1 AND chat_id = $2 RETURNING id")
+        database::sql("DELETE FROM messages WHERE tenant_id = $1 AND chat_id = $2 RETURNING id")
             .bind::<Text, _>(&tenant)
             .bind::<SqlUuid, _>(chat.as_uuid())
             .load(tx.connection())
             .await?;
     // A statement of its own: it sees the attempts of whoever held one of the messages until now.
-    diesel::sql_query("DELETE FROM send_attempts WHERE tenant_id = $1 AND message_id = ANY ($2)")
+    database::sql("DELETE FROM send_attempts WHERE tenant_id = $1 AND message_id = ANY ($2)")
         .bind::<Text, _>(&tenant)
         .bind::<Array<SqlUuid>, _>(gone.iter().map(|row| row.id).collect::<Vec<_>>())
         .execute(tx.connection())

@@ -54,7 +54,7 @@ pub async fn apply_group(tx: &mut GroupTransaction, changes: &[MessageChange]) -
         return Ok(());
     }
     // Receipts lock messages in the order of their ids.
-    diesel::sql_query(
+    database::sql(
         "SELECT m.id FROM messages m JOIN unnest($1, $2, $3) AS c (tenant_id, account_id, target) \
              ON m.tenant_id = c.tenant_id AND m.account_id = c.account_id AND m.provider_message_id = c.target \
          ORDER BY m.id FOR UPDATE OF m",
@@ -79,7 +79,7 @@ pub async fn apply_one(tx: &mut TenantTransaction, change: &MessageChange) -> Re
 }
 
 async fn apply(connection: &mut AsyncPgConnection, change: &MessageChange) -> Result<bool, DatabaseError> {
-    let changed = diesel::sql_query(
+    let changed = database::sql(
         "UPDATE messages SET body = $8, updated_at = now(), \
              edited_at = CASE WHEN $9 THEN edited_at ELSE $7 END, revoked_at = CASE WHEN $9 THEN $7 END \
          WHERE tenant_id = $1 AND account_id = $2 AND (provider_message_id = $3 OR ordered_as = $3) \

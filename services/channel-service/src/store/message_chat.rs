@@ -42,7 +42,7 @@ struct Held {
 pub async fn lock(tx: &mut TenantTransaction, message: MessageId) -> Result<Option<ChatId>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     for _ in 0..MOST_LOOKS {
-        let found: Held = diesel::sql_query(holding!("tenant_id = $1 AND id = $2"))
+        let found: Held = database::sql(holding!("tenant_id = $1 AND id = $2"))
             .bind::<Text, _>(&tenant)
             .bind::<SqlUuid, _>(message.as_uuid())
             .get_result(tx.connection())
@@ -66,7 +66,7 @@ pub async fn lock_by_provider_id(
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     for _ in 0..MOST_LOOKS {
-        let found: Held = diesel::sql_query(holding!(
+        let found: Held = database::sql(holding!(
             "tenant_id = $1 AND account_id = $2 AND provider_message_id = ANY ($3) AND direction = 'outbound' \
              AND status = ANY ($4)"
         ))
@@ -94,7 +94,7 @@ pub async fn lock_all_by_provider_id(
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     for _ in 0..MOST_LOOKS {
-        let found: Held = diesel::sql_query(holding!(
+        let found: Held = database::sql(holding!(
             "tenant_id = $1 AND account_id = $2 AND provider_message_id = ANY ($3) AND direction = 'outbound' \
              AND status <> 'read'"
         ))

@@ -37,7 +37,7 @@ pub async fn begin(
     provider_id: &str,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO pending_messages (tenant_id, message_id, provider_message_id) VALUES ($1, $2, $3) \
          ON CONFLICT (tenant_id, message_id) DO UPDATE SET state = 'processing', error = NULL, updated_at = now()",
     )
@@ -58,7 +58,7 @@ pub async fn supersede(tx: &mut TenantTransaction, messages: &[MessageId]) -> Re
         return Ok(());
     }
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query("DELETE FROM pending_messages WHERE tenant_id = $1 AND message_id = ANY ($2)")
+    database::sql("DELETE FROM pending_messages WHERE tenant_id = $1 AND message_id = ANY ($2)")
         .bind::<Text, _>(tenant)
         .bind::<Array<SqlUuid>, _>(messages.iter().map(|id| id.as_uuid()).collect::<Vec<_>>())
         .execute(tx.connection())
@@ -100,7 +100,7 @@ async fn delete(
         return Ok(());
     }
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "DELETE FROM pending_messages p USING messages m \
          WHERE p.tenant_id = $1 AND p.provider_message_id = ANY ($3) AND p.state <> $4 \
            AND m.tenant_id = p.tenant_id AND m.id = p.message_id AND m.chat_id = $2",
@@ -143,7 +143,7 @@ pub async fn failed(
                AND m.provider_message_id = ANY ($3)"
         }
     };
-    diesel::sql_query(format!(
+    database::sql(format!(
         "INSERT INTO pending_messages AS p (tenant_id, message_id, provider_message_id, state, retry_count, error) \
          SELECT s.*, $4, 1, $5 FROM ({source}) s \
          ON CONFLICT (tenant_id, message_id) DO UPDATE SET retry_count = p.retry_count + 1, error = excluded.error, \

@@ -31,7 +31,7 @@ pub struct KeptEvent<'a> {
 /// [`DatabaseError`].
 pub async fn insert(tx: &mut TenantTransaction, event: &KeptEvent<'_>) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let inserted = diesel::sql_query(
+    let inserted = database::sql(
         "INSERT INTO provider_events (tenant_id, id, account_id, type_name, reason, payload) \
          SELECT $1, $2, $3, $4, $5, $6 \
          WHERE (SELECT count(*) FROM (SELECT 1 FROM provider_events WHERE tenant_id = $1 LIMIT $7) AS kept) < $7",

@@ -28,7 +28,7 @@ pub async fn insert(
     body: &[u8],
 ) -> Result<bool, DatabaseError> {
     let kept = body.get(..KEPT_BYTES).unwrap_or(body);
-    let inserted = diesel::sql_query(
+    let inserted = database::sql(
         "INSERT INTO quarantine (id, reason, provider, instance, body, body_size, signed_by) \
          SELECT $1, $2, $7, $3, $4, $5, $8 \
          WHERE (SELECT count(*) FROM (SELECT 1 FROM quarantine \
@@ -73,7 +73,7 @@ pub async fn kept_for(
     after: Uuid,
     most: i64,
 ) -> Result<Vec<KeptBody>, DatabaseError> {
-    let rows = diesel::sql_query(
+    let rows = database::sql(
         "SELECT id, signed_by, body FROM quarantine \
          WHERE provider = 'cloud' AND instance = ANY ($1) AND reason = ANY ($2) AND id > $3 \
            AND body_size = octet_length(body) ORDER BY id LIMIT $4",
@@ -92,7 +92,7 @@ pub async fn kept_for(
 /// # Errors
 /// [`DatabaseError`].
 pub async fn forget(tx: &mut PlatformTransaction, ids: &[Uuid]) -> Result<(), DatabaseError> {
-    diesel::sql_query("DELETE FROM quarantine WHERE id = ANY ($1)")
+    database::sql("DELETE FROM quarantine WHERE id = ANY ($1)")
         .bind::<Array<SqlUuid>, _>(ids)
         .execute(tx.connection())
         .await?;
@@ -162,7 +162,7 @@ pub async fn delete_old(
     batch: i64,
 ) -> Result<usize, DatabaseError> {
     let table = aging.table();
-    let deleted = diesel::sql_query(format!(
+    let deleted = database::sql(format!(
         "DELETE FROM {table} WHERE ctid IN (SELECT ctid FROM {table} \
             WHERE received_at < now() - $1 * interval '1 second' LIMIT $2)"
     ))

@@ -31,7 +31,7 @@ pub struct SendAttempt<'a> {
 /// [`DatabaseError`].
 pub async fn insert(tx: &mut TenantTransaction, attempt: &SendAttempt<'_>) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO send_attempts (tenant_id, message_id, outcome, reason, detail, took_ms, endpoint) \
          VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
@@ -63,7 +63,7 @@ pub async fn last_reasons(
         reason: String,
     }
     let tenant = tx.scope().tenant().to_string();
-    let rows: Vec<Row> = diesel::sql_query(
+    let rows: Vec<Row> = database::sql(
         "SELECT reason FROM send_attempts WHERE tenant_id = $1 AND message_id = $2 \
              AND outcome IN ('retry_later', 'unknown') AND reason <> ALL ($3) ORDER BY seq DESC LIMIT $4",
     )

@@ -17,7 +17,7 @@ pub async fn note_new(
     message: MessageId,
 ) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let noted = diesel::sql_query(
+    let noted = database::sql(
         "INSERT INTO send_requests (tenant_id, request_id, message_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
     )
     .bind::<Text, _>(tenant)
@@ -51,7 +51,7 @@ pub async fn note_keyed(
     digest: Uuid,
 ) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let noted = diesel::sql_query(
+    let noted = database::sql(
         "INSERT INTO send_requests (tenant_id, request_id, message_id, digest) VALUES ($1, $2, $3, $4) \
          ON CONFLICT DO NOTHING",
     )
@@ -70,7 +70,7 @@ pub async fn note_keyed(
 /// [`DatabaseError::NotFound`].
 pub async fn find(tx: &mut TenantTransaction, request_id: Uuid) -> Result<KeyedRow, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let row = diesel::sql_query(
+    let row = database::sql(
         "SELECT message_id, digest FROM send_requests WHERE tenant_id = $1 AND request_id = $2",
     )
     .bind::<Text, _>(tenant)

@@ -114,7 +114,7 @@ const COLUMNS: &str = "tenant_id, id, provider, endpoint, instance_name, session
 /// [`DatabaseError`].
 pub async fn find(tx: &mut TenantTransaction) -> Result<Option<SessionRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<SessionRow> = diesel::sql_query(format!(
+    let mut rows: Vec<SessionRow> = database::sql(format!(
         "SELECT {COLUMNS} FROM (SELECT * FROM accounts WHERE tenant_id = $1 ORDER BY id LIMIT 1) first \
          WHERE token_sealed IS NOT NULL"
     ))
@@ -134,7 +134,7 @@ pub async fn of_accounts(
 ) -> Result<Vec<SessionRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     let accounts: Vec<Uuid> = accounts.iter().map(|account| account.as_uuid()).collect();
-    let rows = diesel::sql_query(format!(
+    let rows = database::sql(format!(
         "SELECT {COLUMNS} FROM accounts WHERE tenant_id = $1 AND id = ANY ($2) AND token_sealed IS NOT NULL \
          ORDER BY id"
     ))
@@ -151,7 +151,7 @@ pub async fn of_accounts(
 /// [`DatabaseError`].
 pub async fn all(tx: &mut TenantTransaction) -> Result<Vec<SessionRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let rows = diesel::sql_query(format!(
+    let rows = database::sql(format!(
         "SELECT {COLUMNS} FROM accounts WHERE tenant_id = $1 AND token_sealed IS NOT NULL ORDER BY id"
     ))
     .bind::<Text, _>(tenant)
@@ -169,7 +169,7 @@ pub async fn find_of(
     account: AccountId,
 ) -> Result<Option<SessionRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<SessionRow> = diesel::sql_query(format!(
+    let mut rows: Vec<SessionRow> = database::sql(format!(
         "SELECT {COLUMNS} FROM accounts WHERE tenant_id = $1 AND id = $2 AND token_sealed IS NOT NULL"
     ))
     .bind::<Text, _>(tenant)
@@ -189,7 +189,7 @@ pub async fn set_via(
     via: SessionVia,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "UPDATE accounts SET session_via = $3, session_created_at = now(), status = 'unknown', phone = NULL, \
              last_connected_at = NULL, updated_at = now() WHERE tenant_id = $1 AND id = $2",
     )
@@ -214,7 +214,7 @@ pub async fn note_state(
     phone: Option<&str>,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "UPDATE accounts SET status = $3, phone = coalesce($4, phone), updated_at = now(), \
              last_connected_at = CASE WHEN $3 = 'connected' THEN now() ELSE last_connected_at END \
          WHERE tenant_id = $1 AND id = $2 AND token_sealed IS NOT NULL \
@@ -238,7 +238,7 @@ pub async fn note_state(
 /// [`DatabaseError`].
 pub async fn clear(tx: &mut TenantTransaction, account: AccountId) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "UPDATE accounts SET session_id = NULL, token_sealed = NULL, webhook_keys_sealed = '{}', phone = NULL, \
              status = 'unknown', last_connected_at = NULL, session_via = NULL, session_created_at = NULL, \
              device_since = CASE WHEN token_sealed IS NULL THEN device_since \
@@ -266,7 +266,7 @@ pub async fn other_holder(
         #[diesel(sql_type = Text)]
         tenant_id: String,
     }
-    let mut rows: Vec<Row> = diesel::sql_query(
+    let mut rows: Vec<Row> = database::sql(
         "SELECT tenant_id FROM accounts WHERE phone = $2 AND token_sealed IS NOT NULL AND status = 'connected' \
              AND tenant_id <> $1 ORDER BY tenant_id LIMIT 1",
     )
@@ -285,7 +285,7 @@ pub async fn of_tenants(
     tx: &mut PlatformTransaction,
     tenants: &[String],
 ) -> Result<Vec<SessionRow>, DatabaseError> {
-    let rows = diesel::sql_query(format!(
+    let rows = database::sql(format!(
         "SELECT DISTINCT ON (tenant_id) {COLUMNS} FROM accounts \
          WHERE tenant_id = ANY ($1) AND token_sealed IS NOT NULL ORDER BY tenant_id, id"
     ))

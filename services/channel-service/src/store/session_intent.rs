@@ -46,7 +46,7 @@ impl IntentRow {
 /// [`DatabaseError`].
 pub async fn list(tx: &mut TenantTransaction) -> Result<Vec<IntentRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let rows = diesel::sql_query(
+    let rows = database::sql(
         "SELECT account_id, session_name, via, token_sealed FROM session_intents WHERE tenant_id = $1 \
          ORDER BY created_at, account_id",
     )
@@ -74,7 +74,7 @@ pub async fn find(
 /// [`DatabaseError`].
 pub async fn insert(tx: &mut TenantTransaction, row: &IntentRow) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO session_intents (tenant_id, account_id, session_name, via, token_sealed) \
          VALUES ($1, $2, $3, $4, $5)",
     )
@@ -94,13 +94,11 @@ pub async fn insert(tx: &mut TenantTransaction, row: &IntentRow) -> Result<(), D
 /// [`DatabaseError`].
 pub async fn touch(tx: &mut TenantTransaction, account: AccountId) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
-        "UPDATE session_intents SET updated_at = now() WHERE tenant_id = $1 AND account_id = $2",
-    )
-    .bind::<Text, _>(tenant)
-    .bind::<SqlUuid, _>(account.as_uuid())
-    .execute(tx.connection())
-    .await?;
+    database::sql("UPDATE session_intents SET updated_at = now() WHERE tenant_id = $1 AND account_id = $2")
+        .bind::<Text, _>(tenant)
+        .bind::<SqlUuid, _>(account.as_uuid())
+        .execute(tx.connection())
+        .await?;
     Ok(())
 }
 
@@ -110,7 +108,7 @@ pub async fn touch(tx: &mut TenantTransaction, account: AccountId) -> Result<(),
 /// [`DatabaseError`].
 pub async fn delete(tx: &mut TenantTransaction, account: AccountId) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let deleted = diesel::sql_query("DELETE FROM session_intents WHERE tenant_id = $1 AND account_id = $2")
+    let deleted = database::sql("DELETE FROM session_intents WHERE tenant_id = $1 AND account_id = $2")
         .bind::<Text, _>(tenant)
         .bind::<SqlUuid, _>(account.as_uuid())
         .execute(tx.connection())
@@ -134,7 +132,7 @@ pub async fn left_behind(
         #[diesel(sql_type = SqlUuid)]
         account_id: Uuid,
     }
-    let rows: Vec<Row> = diesel::sql_query(
+    let rows: Vec<Row> = database::sql(
         "SELECT tenant_id, account_id FROM session_intents WHERE updated_at <= now() - make_interval(secs => $1) \
          ORDER BY updated_at LIMIT $2",
     )

@@ -14,7 +14,7 @@ use uuid::Uuid;
 /// [`DatabaseError`].
 pub async fn take(tx: &mut TenantTransaction, holder: Uuid, time: Duration) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let taken = diesel::sql_query(
+    let taken = database::sql(
         "INSERT INTO session_leases AS l (tenant_id, holder, until) \
          VALUES ($1, $2, now() + make_interval(secs => $3)) \
          ON CONFLICT (tenant_id) DO UPDATE SET holder = excluded.holder, until = excluded.until \
@@ -34,7 +34,7 @@ pub async fn take(tx: &mut TenantTransaction, holder: Uuid, time: Duration) -> R
 /// [`DatabaseError`].
 pub async fn is_held(tx: &mut TenantTransaction, holder: Uuid) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let held = diesel::sql_query(
+    let held = database::sql(
         "UPDATE session_leases SET holder = holder WHERE tenant_id = $1 AND holder = $2 AND until >= now()",
     )
     .bind::<Text, _>(tenant)
@@ -50,7 +50,7 @@ pub async fn is_held(tx: &mut TenantTransaction, holder: Uuid) -> Result<bool, D
 /// [`DatabaseError`].
 pub async fn release(tx: &mut TenantTransaction, holder: Uuid) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query("DELETE FROM session_leases WHERE tenant_id = $1 AND holder = $2")
+    database::sql("DELETE FROM session_leases WHERE tenant_id = $1 AND holder = $2")
         .bind::<Text, _>(tenant)
         .bind::<SqlUuid, _>(holder)
         .execute(tx.connection())

@@ -92,7 +92,7 @@ pub async fn insert(
     first: Duration,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO sessions_to_unlink (tenant_id, id, endpoint, provider, session_name, session_id, session_via, \
                 token_sealed, last_reason, tries, next_try) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, CASE WHEN $9 IS NULL THEN 0 ELSE 1 END, \
@@ -125,7 +125,7 @@ pub async fn begin(
     longest: Duration,
 ) -> Result<Option<LeftRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<LeftRow> = diesel::sql_query(format!(
+    let mut rows: Vec<LeftRow> = database::sql(format!(
         "UPDATE sessions_to_unlink SET tries = tries + 1, \
                 next_try = now() + make_interval(secs => least($3 * 2 ^ least(tries, 30), $4)) \
          WHERE tenant_id = $1 AND id = $2 RETURNING {COLUMNS}"
@@ -149,7 +149,7 @@ pub async fn of_predecessor(
     session_name: &str,
 ) -> Result<Vec<LeftRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let rows = diesel::sql_query(format!(
+    let rows = database::sql(format!(
         "SELECT {COLUMNS} FROM sessions_to_unlink s \
          WHERE tenant_id = $1 AND endpoint = $2 AND session_name = $3 AND NOT ({OF_THIS_TENANT}) ORDER BY left_at, id LIMIT 100"
     ))
@@ -174,7 +174,7 @@ pub async fn is_used_again(tx: &mut TenantTransaction, row: &LeftRow) -> Result<
     }
     let tenant = tx.scope().tenant().to_string();
     // One that was only begun is told by its name, but for those of a server, which are found by their tokens.
-    let row: Row = diesel::sql_query(format!(
+    let row: Row = database::sql(format!(
         "SELECT count(*) AS count FROM sessions_to_unlink s, accounts a \
          WHERE s.tenant_id = $1 AND s.id = $7 AND {OF_THIS_TENANT} AND a.tenant_id = $1 AND a.endpoint = $2 AND a.provider = $3 \
              AND CASE WHEN $4 IS NOT NULL THEN a.token_sealed IS NOT NULL AND a.session_id = $4 \
@@ -199,7 +199,7 @@ pub async fn is_used_again(tx: &mut TenantTransaction, row: &LeftRow) -> Result<
 /// [`DatabaseError`].
 pub async fn note_reason(tx: &mut TenantTransaction, id: Uuid, reason: &str) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query("UPDATE sessions_to_unlink SET last_reason = $3 WHERE tenant_id = $1 AND id = $2")
+    database::sql("UPDATE sessions_to_unlink SET last_reason = $3 WHERE tenant_id = $1 AND id = $2")
         .bind::<Text, _>(tenant)
         .bind::<SqlUuid, _>(id)
         .bind::<Text, _>(reason)
@@ -214,7 +214,7 @@ pub async fn note_reason(tx: &mut TenantTransaction, id: Uuid, reason: &str) -> 
 /// [`DatabaseError`].
 pub async fn delete(tx: &mut TenantTransaction, id: Uuid) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query("DELETE FROM sessions_to_unlink WHERE tenant_id = $1 AND id = $2")
+    database::sql("DELETE FROM sessions_to_unlink WHERE tenant_id = $1 AND id = $2")
         .bind::<Text, _>(tenant)
         .bind::<SqlUuid, _>(id)
         .execute(tx.connection())
@@ -228,7 +228,7 @@ pub async fn delete(tx: &mut TenantTransaction, id: Uuid) -> Result<(), Database
 /// [`DatabaseError`].
 pub async fn list(tx: &mut TenantTransaction, most: i64) -> Result<Vec<LeftRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let rows = diesel::sql_query(format!(
+    let rows = database::sql(format!(
         "SELECT {COLUMNS} FROM sessions_to_unlink s WHERE tenant_id = $1 AND {OF_THIS_TENANT} ORDER BY left_at, id LIMIT $2"
     ))
     .bind::<Text, _>(tenant)
@@ -257,7 +257,7 @@ pub struct DueRow {
 /// # Errors
 /// [`DatabaseError`].
 pub async fn due(tx: &mut PlatformTransaction, most: i64) -> Result<Vec<DueRow>, DatabaseError> {
-    let rows = diesel::sql_query(
+    let rows = database::sql(
         "SELECT tenant_id, id, endpoint FROM sessions_to_unlink WHERE next_try <= now() ORDER BY next_try LIMIT $1",
     )
     .bind::<BigInt, _>(most)
@@ -275,7 +275,7 @@ pub async fn postpone(
     endpoint: &str,
     time: Duration,
 ) -> Result<(), DatabaseError> {
-    diesel::sql_query(
+    database::sql(
         "UPDATE sessions_to_unlink SET next_try = now() + make_interval(secs => $2 * (1 + random())) \
          WHERE endpoint = $1 AND next_try <= now()",
     )
@@ -302,7 +302,7 @@ pub struct LeftAt {
 /// # Errors
 /// [`DatabaseError`].
 pub async fn count(tx: &mut PlatformTransaction, most: i64) -> Result<Vec<LeftAt>, DatabaseError> {
-    let rows = diesel::sql_query(
+    let rows = database::sql(
         "SELECT endpoint, count(*) AS sessions FROM sessions_to_unlink GROUP BY endpoint \
          ORDER BY sessions DESC, endpoint LIMIT $1",
     )

@@ -72,7 +72,7 @@ pub async fn claim(
     most: i64,
     lease: Duration,
 ) -> Result<Vec<WatchedRow>, DatabaseError> {
-    let rows = diesel::sql_query(
+    let rows = database::sql(
         "UPDATE session_watch w SET fence = w.fence + 1, held_until = now() + make_interval(secs => $3), \
              look_at = now() + make_interval(secs => $3) \
          FROM (SELECT s.tenant_id, s.account_id, a.endpoint, a.status FROM session_watch s \
@@ -125,7 +125,7 @@ pub async fn silence(
     believed: Duration,
 ) -> Result<Silence, DatabaseError> {
     // What was attached has not spoken since, but is as silent as before.
-    let silence = diesel::sql_query(
+    let silence = database::sql(
         "SELECT count(*) FILTER (WHERE s.spoke_at > s.heard OR s.is_attached) AS silent, \
              count(*) FILTER (WHERE s.is_attached) AS attached, \
              coalesce(bool_or(s.heard > now() - make_interval(secs => $2) \
@@ -205,7 +205,7 @@ pub async fn finish(
         HearingChange::Deaf(reason) => (false, Some(reason), None),
         HearingChange::Reattached { reason, ago } => (false, Some(reason), Some(ago.as_secs_f64())),
     };
-    let finished = diesel::sql_query(
+    let finished = database::sql(
         "UPDATE session_watch SET held_until = NULL, \
              look_at = CASE WHEN look_at <= now() THEN look_at ELSE now() + make_interval(secs => $4) END, \
              down_since = CASE WHEN $5 THEN NULL WHEN $6 IS NOT NULL OR $8 IS NOT NULL \
@@ -251,7 +251,7 @@ pub async fn note_taken_off(
     reason: &'static str,
 ) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let noted = diesel::sql_query(
+    let noted = database::sql(
         "UPDATE session_watch SET down_since = coalesce(down_since, now()), try_at = now(), \
              deaf_since = coalesce(deaf_since, now()), deaf_reason = $4 \
          WHERE tenant_id = $1 AND account_id = $2 AND fence = $3 AND NOT kept_off",
@@ -276,7 +276,7 @@ pub async fn keep_off(
     off: bool,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "UPDATE session_watch SET kept_off = $3, down_since = NULL, attempts = 0, try_at = NULL, \
              gave_up = nullif(gave_up, 'attempts_used_up'), look_at = least(look_at, now()) \
          WHERE tenant_id = $1 AND account_id = $2",
@@ -301,7 +301,7 @@ pub async fn is_kept_off(tx: &mut TenantTransaction, account: AccountId) -> Resu
     }
     let tenant = tx.scope().tenant().to_string();
     let mut rows: Vec<Row> =
-        diesel::sql_query("SELECT kept_off FROM session_watch WHERE tenant_id = $1 AND account_id = $2")
+        database::sql("SELECT kept_off FROM session_watch WHERE tenant_id = $1 AND account_id = $2")
             .bind::<Text, _>(tenant)
             .bind::<SqlUuid, _>(account.as_uuid())
             .load(tx.connection())
@@ -334,7 +334,7 @@ pub async fn note_hearing(tx: &mut PlatformTransaction, notes: &[HearingNote]) -
     let accounts: Vec<Uuid> = notes.iter().map(|note| note.account).collect();
     let ages = |of: fn(&HearingNote) -> Option<f64>| -> Vec<Option<f64>> { notes.iter().map(of).collect() };
     // The clock of this moment: what came before and after must not change places.
-    diesel::sql_query(
+    database::sql(
         "WITH note AS (SELECT tenant_id, account_id, clock_timestamp() - make_interval(secs => heard) AS heard, \
                               clock_timestamp() - make_interval(secs => first) AS first, \
                               clock_timestamp() - make_interval(secs => last) AS last \

@@ -39,7 +39,7 @@ pub async fn find_key(
     endpoint: &EndpointName,
 ) -> Result<Option<KeyRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<KeyRow> = diesel::sql_query(
+    let mut rows: Vec<KeyRow> = database::sql(
         "SELECT key_sealed, names_endpoint FROM support_customers WHERE tenant_id = $1 AND endpoint = $2",
     )
     .bind::<Text, _>(tenant)
@@ -59,7 +59,7 @@ pub async fn keep_key(
     key_sealed: &str,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO support_customers (tenant_id, endpoint, key_sealed) VALUES ($1, $2, $3) \
          ON CONFLICT (tenant_id, endpoint) DO UPDATE SET key_sealed = excluded.key_sealed, names_endpoint = true, \
              updated_at = now()",
@@ -82,7 +82,7 @@ pub async fn forget_unused(
     belongs_to: Option<&str>,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "DELETE FROM support_customers c WHERE c.tenant_id = $1 AND c.endpoint IS DISTINCT FROM $2 \
              AND NOT EXISTS (SELECT 1 FROM accounts a WHERE a.tenant_id = $1 AND a.endpoint = c.endpoint \
                  AND (a.token_sealed IS NOT NULL OR EXISTS (SELECT 1 FROM session_intents i \

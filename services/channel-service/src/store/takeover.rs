@@ -41,7 +41,7 @@ pub struct TakeoverRow {
 /// [`DatabaseError`].
 pub async fn active(tx: &mut TenantTransaction, chat: ChatId) -> Result<Option<TakeoverRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<TakeoverRow> = diesel::sql_query(
+    let mut rows: Vec<TakeoverRow> = database::sql(
         "SELECT id, chat_id, admin_id, admin_name, reason, started_at, ended_at FROM takeovers \
          WHERE tenant_id = $1 AND chat_id = $2 AND ended_at IS NULL",
     )
@@ -73,7 +73,7 @@ pub async fn begin(
     new: &NewTakeover,
 ) -> Result<TakeoverRow, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let row = diesel::sql_query(
+    let row = database::sql(
         "INSERT INTO takeovers (tenant_id, id, chat_id, admin_id, admin_name, reason, started_at) \
          VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp()) \
          RETURNING id, chat_id, admin_id, admin_name, reason, started_at, ended_at",
@@ -95,7 +95,7 @@ pub async fn begin(
 /// [`DatabaseError`].
 pub async fn end(tx: &mut TenantTransaction, chats: &[Uuid]) -> Result<usize, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let ended = diesel::sql_query(
+    let ended = database::sql(
         "UPDATE takeovers SET ended_at = clock_timestamp() \
          WHERE tenant_id = $1 AND chat_id = ANY ($2) AND ended_at IS NULL",
     )
@@ -115,7 +115,7 @@ pub async fn active_of(
     chats: &[Uuid],
 ) -> Result<Option<TakeoverRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<TakeoverRow> = diesel::sql_query(
+    let mut rows: Vec<TakeoverRow> = database::sql(
         "SELECT id, chat_id, admin_id, admin_name, reason, started_at, ended_at FROM takeovers \
          WHERE tenant_id = $1 AND chat_id = ANY ($2) AND ended_at IS NULL ORDER BY started_at DESC LIMIT 1",
     )
@@ -149,7 +149,7 @@ pub struct TakenChatRow {
 /// [`DatabaseError`].
 pub async fn list_active(tx: &mut TenantTransaction, most: i64) -> Result<Vec<TakenChatRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let rows = diesel::sql_query(
+    let rows = database::sql(
         "SELECT t.id, t.chat_id, t.admin_id, t.admin_name, t.reason, t.started_at, t.ended_at, \
                 c.address, c.phone, c.channel \
          FROM takeovers t JOIN chats c ON c.tenant_id = t.tenant_id AND c.id = t.chat_id \
@@ -168,7 +168,7 @@ pub async fn list_active(tx: &mut TenantTransaction, most: i64) -> Result<Vec<Ta
 /// [`DatabaseError`].
 pub async fn delete_of_chat(tx: &mut TenantTransaction, chat: ChatId) -> Result<usize, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let deleted = diesel::sql_query("DELETE FROM takeovers WHERE tenant_id = $1 AND chat_id = $2")
+    let deleted = database::sql("DELETE FROM takeovers WHERE tenant_id = $1 AND chat_id = $2")
         .bind::<Text, _>(tenant)
         .bind::<SqlUuid, _>(chat.as_uuid())
         .execute(tx.connection())

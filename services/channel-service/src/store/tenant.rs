@@ -60,7 +60,7 @@ const COLUMNS: &str = "tenant_id, name, status, session_limit, auto_read, typing
 pub async fn find(tx: &mut TenantTransaction) -> Result<Option<TenantRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     let mut rows: Vec<TenantRow> =
-        diesel::sql_query(format!("SELECT {COLUMNS} FROM tenants WHERE tenant_id = $1"))
+        database::sql(format!("SELECT {COLUMNS} FROM tenants WHERE tenant_id = $1"))
             .bind::<Text, _>(tenant)
             .load(tx.connection())
             .await?;
@@ -79,7 +79,7 @@ pub async fn ensure(tx: &mut TenantTransaction, name: Option<&str>) -> Result<bo
         is_new: bool,
     }
     let tenant = tx.scope().tenant().to_string();
-    let row: Row = diesel::sql_query(
+    let row: Row = database::sql(
         "INSERT INTO tenants AS t (tenant_id, name) VALUES ($1, coalesce($2, $1)) \
          ON CONFLICT (tenant_id) DO UPDATE SET name = coalesce($2, t.name), updated_at = now() \
          RETURNING (xmax = 0) AS is_new",
@@ -97,7 +97,7 @@ pub async fn ensure(tx: &mut TenantTransaction, name: Option<&str>) -> Result<bo
 /// [`DatabaseError`].
 pub async fn hold(tx: &mut TenantTransaction) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query("SELECT tenant_id FROM tenants WHERE tenant_id = $1 FOR NO KEY UPDATE")
+    database::sql("SELECT tenant_id FROM tenants WHERE tenant_id = $1 FOR NO KEY UPDATE")
         .bind::<Text, _>(tenant)
         .execute(tx.connection())
         .await?;
@@ -110,12 +110,11 @@ pub async fn hold(tx: &mut TenantTransaction) -> Result<(), DatabaseError> {
 /// [`DatabaseError`].
 pub async fn set_status(tx: &mut TenantTransaction, status: TenantStatus) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let changed =
-        diesel::sql_query("UPDATE tenants SET status = $2, updated_at = now() WHERE tenant_id = $1")
-            .bind::<Text, _>(tenant)
-            .bind::<Text, _>(status.as_str())
-            .execute(tx.connection())
-            .await?;
+    let changed = database::sql("UPDATE tenants SET status = $2, updated_at = now() WHERE tenant_id = $1")
+        .bind::<Text, _>(tenant)
+        .bind::<Text, _>(status.as_str())
+        .execute(tx.connection())
+        .await?;
     Ok(changed == 1)
 }
 
@@ -129,7 +128,7 @@ pub async fn set_courtesies(
     typing_indicator: Option<bool>,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "UPDATE tenants SET auto_read = coalesce($2, auto_read), \
              typing_indicator = coalesce($3, typing_indicator), updated_at = now() WHERE tenant_id = $1",
     )
@@ -153,7 +152,7 @@ pub async fn set_kept_places(
     status: Option<bool>,
 ) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let changed = diesel::sql_query(
+    let changed = database::sql(
         "UPDATE tenants SET keep_groups = coalesce($2, keep_groups), \
              keep_broadcasts = coalesce($3, keep_broadcasts), keep_status = coalesce($4, keep_status), \
              updated_at = now() WHERE tenant_id = $1",
@@ -176,7 +175,7 @@ pub async fn list(
     after: Option<&str>,
     most: i64,
 ) -> Result<Vec<TenantRow>, DatabaseError> {
-    let rows = diesel::sql_query(format!(
+    let rows = database::sql(format!(
         "SELECT {COLUMNS} FROM tenants WHERE tenant_id > coalesce($1, '') ORDER BY tenant_id LIMIT $2"
     ))
     .bind::<Nullable<Text>, _>(after)
@@ -201,7 +200,7 @@ pub async fn some_ids(
         tenant_id: String,
     }
     let rows: Vec<Row> =
-        diesel::sql_query("SELECT tenant_id FROM tenants WHERE $1 IS NULL OR tenant_id = ANY ($1) LIMIT $2")
+        database::sql("SELECT tenant_id FROM tenants WHERE $1 IS NULL OR tenant_id = ANY ($1) LIMIT $2")
             .bind::<Nullable<Array<Text>>, _>(among)
             .bind::<BigInt, _>(most)
             .load(tx.connection())

@@ -56,7 +56,7 @@ impl TenantConfigRow {
 /// [`DatabaseError`].
 pub async fn find(tx: &mut TenantTransaction) -> Result<Option<TenantConfigRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<TenantConfigRow> = diesel::sql_query(
+    let mut rows: Vec<TenantConfigRow> = database::sql(
         "SELECT id, endpoint_name, auto_reconnect, reconnect_interval, health_check_interval, webhook_retries, \
                 message_timeout, created_at, updated_at \
          FROM tenant_whatsapp_config WHERE tenant_id = $1",
@@ -77,7 +77,7 @@ pub async fn upsert(
     settings: &TenantSettings,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO tenant_whatsapp_config (tenant_id, id, endpoint_name, auto_reconnect, reconnect_interval, \
                 health_check_interval, webhook_retries, message_timeout) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
@@ -106,7 +106,7 @@ pub async fn upsert(
 /// [`DatabaseError`].
 pub async fn delete(tx: &mut TenantTransaction) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let deleted = diesel::sql_query("DELETE FROM tenant_whatsapp_config WHERE tenant_id = $1")
+    let deleted = database::sql("DELETE FROM tenant_whatsapp_config WHERE tenant_id = $1")
         .bind::<Text, _>(tenant)
         .execute(tx.connection())
         .await?;
@@ -132,7 +132,7 @@ pub async fn tenants_of_endpoints(
     tx: &mut PlatformTransaction,
     most: i64,
 ) -> Result<Vec<EndpointTenants>, DatabaseError> {
-    let rows = diesel::sql_query(
+    let rows = database::sql(
         "SELECT coalesce(c.endpoint_name, '') AS endpoint, count(*) AS tenants \
          FROM tenants t LEFT JOIN tenant_whatsapp_config c USING (tenant_id) \
          GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT $1",

@@ -36,7 +36,7 @@ pub async fn hold_bound_elsewhere(
         id: Uuid,
     }
     let tenant = tx.scope().tenant().to_string();
-    let rows: Vec<Row> = diesel::sql_query(
+    let rows: Vec<Row> = database::sql(
         "SELECT id FROM accounts WHERE tenant_id = $1 AND (endpoint <> $2 OR provider <> $3) \
          ORDER BY id FOR NO KEY UPDATE",
     )
@@ -83,7 +83,7 @@ macro_rules! on_their_way {
 /// [`DatabaseError`].
 pub async fn in_flight(tx: &mut TenantTransaction, to: Binding<'_>) -> Result<InFlight, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let counts = diesel::sql_query(concat!(
+    let counts = database::sql(concat!(
         "SELECT count(*) FILTER (WHERE m.status = 'queued') AS queued, \
                 count(*) FILTER (WHERE m.status = 'unknown') AS unknown FROM ",
         on_their_way!()
@@ -119,7 +119,7 @@ pub async fn hold_in_flight(
     to: Binding<'_>,
 ) -> Result<Vec<OnItsWay>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(concat!(
+    database::sql(concat!(
         "SELECT c.id FROM chats c WHERE c.tenant_id = $1 AND c.id IN (SELECT m.chat_id FROM ",
         on_their_way!(),
         ") ORDER BY c.account_id, c.address COLLATE \"C\" FOR UPDATE"
@@ -129,7 +129,7 @@ pub async fn hold_in_flight(
     .bind::<Text, _>(to.provider.as_str())
     .execute(tx.connection())
     .await?;
-    let rows = diesel::sql_query(concat!(
+    let rows = database::sql(concat!(
         "SELECT m.id, a.endpoint, m.status = 'unknown' OR EXISTS (SELECT 1 FROM send_attempts s \
                 WHERE s.tenant_id = m.tenant_id AND s.message_id = m.id AND s.outcome = 'unknown') AS may_be_out FROM ",
         on_their_way!(),
@@ -156,7 +156,7 @@ pub async fn set_messages(
     let tenant = tx.scope().tenant().to_string();
     let mut from = predecessors(status);
     from.push(status.as_str());
-    let rows = diesel::sql_query(
+    let rows = database::sql(
         "UPDATE messages SET status = $3, reason = $5, updated_at = now() \
          WHERE tenant_id = $1 AND id = ANY ($2) AND direction = 'outbound' AND status = ANY ($4) \
          RETURNING id, account_id, chat_id, provider_message_id, reference",
@@ -181,7 +181,7 @@ pub async fn note_cut_attempts(
     reason: &str,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO send_attempts (tenant_id, message_id, outcome, reason, took_ms, endpoint) \
          SELECT $1, message_id, 'unknown', $4, 0, endpoint FROM unnest($2, $3) AS m (message_id, endpoint)",
     )
@@ -215,7 +215,7 @@ pub async fn take_outside_ids(
         external_id: String,
     }
     let tenant = tx.scope().tenant().to_string();
-    let rows: Vec<Row> = diesel::sql_query(
+    let rows: Vec<Row> = database::sql(
         "DELETE FROM tenant_directory WHERE tenant_id = $1 AND subject_id = ANY ($2) RETURNING kind, external_id",
     )
     .bind::<Text, _>(tenant)
@@ -238,7 +238,7 @@ pub async fn bind(
     to: Binding<'_>,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "UPDATE accounts SET endpoint = $3, provider = $4, moved_at = now(), send_paused_until = NULL, \
                 updated_at = now() \
          WHERE tenant_id = $1 AND id = ANY ($2) AND token_sealed IS NULL AND (endpoint <> $3 OR provider <> $4)",
@@ -263,7 +263,7 @@ pub async fn sessions_on(tx: &mut TenantTransaction, endpoint: &str) -> Result<i
         count: i64,
     }
     let tenant = tx.scope().tenant().to_string();
-    let row: Row = diesel::sql_query(
+    let row: Row = database::sql(
         "SELECT count(*) AS count FROM accounts \
          WHERE tenant_id = $1 AND endpoint = $2 AND token_sealed IS NOT NULL",
     )
@@ -290,7 +290,7 @@ pub async fn may_be_out_elsewhere(
     }
     let tenant = tx.scope().tenant().to_string();
     // Attempts without an endpoint are from the time of the one that is named here.
-    let row: Row = diesel::sql_query(
+    let row: Row = database::sql(
         "SELECT bool_or(coalesce(s.endpoint, 'Primary') <> a.endpoint OR s.at < a.moved_at) AS elsewhere \
          FROM messages m JOIN accounts a ON a.tenant_id = m.tenant_id AND a.id = m.account_id \
          JOIN send_attempts s ON s.tenant_id = m.tenant_id AND s.message_id = m.id AND s.outcome = 'unknown' \

@@ -60,7 +60,7 @@ pub struct NewUser<'a> {
 /// [`DatabaseError::Conflict`] when the address is taken.
 pub async fn insert(tx: &mut PlatformTransaction, new: &NewUser<'_>) -> Result<Uuid, DatabaseError> {
     let id = Uuid::now_v7();
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO users (id, email, name, role, works_for, password_hash) VALUES ($1, $2, $3, $4, $5, $6)",
     )
     .bind::<SqlUuid, _>(id)
@@ -82,7 +82,7 @@ pub async fn find_by_email(
     tx: &mut PlatformTransaction,
     email: &EmailAddress,
 ) -> Result<Option<UserRow>, DatabaseError> {
-    let mut rows: Vec<UserRow> = diesel::sql_query(format!("SELECT {COLUMNS} FROM users WHERE email = $1"))
+    let mut rows: Vec<UserRow> = database::sql(format!("SELECT {COLUMNS} FROM users WHERE email = $1"))
         .bind::<Text, _>(email.as_str())
         .load(tx.connection())
         .await?;
@@ -94,7 +94,7 @@ pub async fn find_by_email(
 /// # Errors
 /// [`DatabaseError`].
 pub async fn list(tx: &mut PlatformTransaction, most: i64) -> Result<Vec<UserRow>, DatabaseError> {
-    let rows = diesel::sql_query(format!("SELECT {COLUMNS} FROM users ORDER BY email LIMIT $1"))
+    let rows = database::sql(format!("SELECT {COLUMNS} FROM users ORDER BY email LIMIT $1"))
         .bind::<BigInt, _>(most)
         .load(tx.connection())
         .await?;
@@ -110,7 +110,7 @@ pub async fn set_password(
     id: Uuid,
     password_hash: &str,
 ) -> Result<(), DatabaseError> {
-    diesel::sql_query("UPDATE users SET password_hash = $2, updated_at = now() WHERE id = $1")
+    database::sql("UPDATE users SET password_hash = $2, updated_at = now() WHERE id = $1")
         .bind::<SqlUuid, _>(id)
         .bind::<Text, _>(password_hash)
         .execute(tx.connection())
@@ -127,7 +127,7 @@ pub async fn set_disabled(
     id: Uuid,
     disabled: bool,
 ) -> Result<(), DatabaseError> {
-    diesel::sql_query("UPDATE users SET disabled = $2, updated_at = now() WHERE id = $1")
+    database::sql("UPDATE users SET disabled = $2, updated_at = now() WHERE id = $1")
         .bind::<SqlUuid, _>(id)
         .bind::<Bool, _>(disabled)
         .execute(tx.connection())

@@ -48,7 +48,7 @@ pub async fn insert(
     user: Uuid,
     expires_at: DateTime<Utc>,
 ) -> Result<(), DatabaseError> {
-    diesel::sql_query("INSERT INTO user_sessions (token_hash, user_id, expires_at) VALUES ($1, $2, $3)")
+    database::sql("INSERT INTO user_sessions (token_hash, user_id, expires_at) VALUES ($1, $2, $3)")
         .bind::<Binary, _>(token_hash)
         .bind::<SqlUuid, _>(user)
         .bind::<Timestamptz, _>(expires_at)
@@ -66,7 +66,7 @@ pub async fn find(
     token_hash: &[u8],
     grace: Duration,
 ) -> Result<Option<SignedInRow>, DatabaseError> {
-    let mut rows: Vec<SignedInRow> = diesel::sql_query(
+    let mut rows: Vec<SignedInRow> = database::sql(
         "SELECT s.user_id, u.email, u.name, u.role, u.works_for, s.created_at, s.expires_at, s.replaced_at \
          FROM user_sessions s JOIN users u ON u.id = s.user_id \
          WHERE s.token_hash = $1 AND s.expires_at > now() AND NOT u.disabled \
@@ -84,7 +84,7 @@ pub async fn find(
 /// # Errors
 /// [`DatabaseError`].
 pub async fn replace(tx: &mut PlatformTransaction, token_hash: &[u8]) -> Result<bool, DatabaseError> {
-    let replaced = diesel::sql_query(
+    let replaced = database::sql(
         "UPDATE user_sessions SET replaced_at = now() WHERE token_hash = $1 AND replaced_at IS NULL",
     )
     .bind::<Binary, _>(token_hash)
@@ -98,7 +98,7 @@ pub async fn replace(tx: &mut PlatformTransaction, token_hash: &[u8]) -> Result<
 /// # Errors
 /// [`DatabaseError`].
 pub async fn delete(tx: &mut PlatformTransaction, token_hash: &[u8]) -> Result<(), DatabaseError> {
-    diesel::sql_query("DELETE FROM user_sessions WHERE token_hash = $1")
+    database::sql("DELETE FROM user_sessions WHERE token_hash = $1")
         .bind::<Binary, _>(token_hash)
         .execute(tx.connection())
         .await?;
@@ -110,7 +110,7 @@ pub async fn delete(tx: &mut PlatformTransaction, token_hash: &[u8]) -> Result<(
 /// # Errors
 /// [`DatabaseError`].
 pub async fn delete_all(tx: &mut PlatformTransaction, user: Uuid) -> Result<usize, DatabaseError> {
-    let ended = diesel::sql_query("DELETE FROM user_sessions WHERE user_id = $1")
+    let ended = database::sql("DELETE FROM user_sessions WHERE user_id = $1")
         .bind::<SqlUuid, _>(user)
         .execute(tx.connection())
         .await?;
@@ -122,7 +122,7 @@ pub async fn delete_all(tx: &mut PlatformTransaction, user: Uuid) -> Result<usiz
 /// # Errors
 /// [`DatabaseError`].
 pub async fn delete_expired(tx: &mut PlatformTransaction, batch: i64) -> Result<usize, DatabaseError> {
-    let deleted = diesel::sql_query(
+    let deleted = database::sql(
         "DELETE FROM user_sessions WHERE token_hash IN \
             (SELECT token_hash FROM user_sessions WHERE expires_at < now() LIMIT $1)",
     )

@@ -2,6 +2,7 @@
 
 pub mod basic_auth;
 pub(crate) mod checks;
+pub(crate) mod deliveries;
 pub(crate) mod fields;
 pub(crate) mod installations;
 pub(crate) mod log;
@@ -21,6 +22,7 @@ use tenant_isolation::TenantScope;
 use crate::flows::edit_route::{Editor, NotEdited};
 use crate::flows::{NotDone, Tools};
 use crate::outbound_url::OutboundPolicy;
+use crate::targets::Targets;
 
 /// What the pages and calls of `/admin` work with. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -33,6 +35,8 @@ pub struct Admin {
     pub routes_tenant: TenantId,
     /// How long the webhook of a test is waited for.
     pub patience: Duration,
+    /// The way to URLs that are tried out.
+    pub targets: Targets,
 }
 
 impl Admin {

@@ -349,6 +349,10 @@ mod tests {
             ("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "a b"),
             ("RETRY_FIRST_MS", "90000"),
             ("LANE_CONCURRENCY", "0"),
+            ("REDIS_URL", "http://:s3cret@h"),
+            ("ROUTES_TENANT", "a b"),
+            ("TRUSTED_PROXIES", "proxy"),
+            ("PUBLIC_BRIDGE_URL", "https://u:s3cret@h"),
         ]);
         let error = Settings::read(reader).unwrap_err();
         let names: Vec<&str> = error
@@ -362,6 +366,10 @@ mod tests {
             "RABBITMQ_URL",
             "OUTBOUND_ALLOWED_PRIVATE_HOSTS",
             "LANE_CONCURRENCY",
+            "REDIS_URL",
+            "ROUTES_TENANT",
+            "TRUSTED_PROXIES",
+            "PUBLIC_BRIDGE_URL",
         ] {
             assert!(names.contains(&name), "{name} is not among {names:?}");
         }

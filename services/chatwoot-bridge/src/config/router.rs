@@ -55,7 +55,6 @@ impl RouterSettings {
         };
         if redis.as_ref().is_some_and(|url| !is_redis(url)) {
             reader.problem("REDIS_URL", "must be a redis:// or rediss:// URL");
-            return None;
         }
         let redis = match redis {
             Some(url) => Some(RedisSettings { url, prefix: prefix? }),

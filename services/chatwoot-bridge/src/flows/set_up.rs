@@ -22,7 +22,6 @@ use crate::chatwoot::{ChatwootError, InboxAddress};
 use crate::store::audit_log::{self, Act, Actor};
 use crate::store::inboxes::{self, Inbox, InboxKey};
 use crate::store::routes::{self, Route};
-use crate::store::seen_inboxes;
 
 /// What is wanted.
 #[derive(Clone)]
@@ -378,7 +377,7 @@ async fn is_anothers(tools: &Tools, scope: &TenantScope, key: &InboxKey) -> Resu
 async fn is_routed(tools: &Tools, key: &InboxKey) -> Result<bool, DatabaseError> {
     let platform = PlatformScope::for_purpose("is inbox routed");
     let mut tx = PlatformTransaction::begin(&tools.db, platform).await?;
-    let routed = seen_inboxes::is_routed(&mut tx, key).await?;
+    let routed = routes::is_taken(&mut tx, key).await?;
     tx.commit().await?;
     Ok(routed)
 }

@@ -45,7 +45,7 @@ pub async fn add(
     request: Uuid,
 ) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let added = diesel::sql_query(
+    let added = database::sql(
         "INSERT INTO agent_messages (tenant_id, inbox_id, chatwoot_message_id, chatwoot_conversation_id, request_id, \
              status) VALUES ($1, $2, $3, $4, $5, $6) \
          ON CONFLICT (tenant_id, inbox_id, chatwoot_message_id) DO NOTHING",
@@ -71,7 +71,7 @@ pub async fn find(
     message: i64,
 ) -> Result<Option<Standing>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let rows: Vec<Row> = diesel::sql_query(
+    let rows: Vec<Row> = database::sql(
         "SELECT chatwoot_conversation_id, status FROM agent_messages \
          WHERE tenant_id = $1 AND inbox_id = $2 AND chatwoot_message_id = $3",
     )
@@ -110,7 +110,7 @@ pub async fn advance(
         .into_iter()
         .map(DeliveryStatus::as_str)
         .collect();
-    diesel::sql_query(
+    database::sql(
         "UPDATE agent_messages SET status = $4, reason = $5, updated_at = now() \
          WHERE tenant_id = $1 AND inbox_id = $2 AND chatwoot_message_id = $3 AND status = ANY ($6)",
     )
@@ -130,7 +130,7 @@ pub async fn advance(
 /// # Errors
 /// [`DatabaseError`].
 pub async fn forget_old(tx: &mut PlatformTransaction, days: f64, most: i64) -> Result<usize, DatabaseError> {
-    let forgotten = diesel::sql_query(
+    let forgotten = database::sql(
         "DELETE FROM agent_messages m USING (SELECT tenant_id, inbox_id, chatwoot_message_id FROM agent_messages \
               WHERE created_at < now() - $1 * interval '1 day' ORDER BY created_at LIMIT $2) old \
          WHERE m.tenant_id = old.tenant_id AND m.inbox_id = old.inbox_id \

@@ -79,7 +79,7 @@ pub struct ActRow {
 /// [`DatabaseError`].
 pub async fn note(tx: &mut TenantTransaction, actor: &Actor, act: &Act) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO audit_log (tenant_id, id, actor, action, subject, detail, source) \
          VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
@@ -100,7 +100,7 @@ pub async fn note(tx: &mut TenantTransaction, actor: &Actor, act: &Act) -> Resul
 /// # Errors
 /// [`DatabaseError`].
 pub async fn newest(tx: &mut PlatformTransaction, most: i64) -> Result<Vec<ActRow>, DatabaseError> {
-    let rows = diesel::sql_query(
+    let rows = database::sql(
         "SELECT tenant_id, at, actor, action, subject, detail, source FROM audit_log ORDER BY id DESC LIMIT $1",
     )
     .bind::<BigInt, _>(most)

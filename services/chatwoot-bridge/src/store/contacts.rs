@@ -30,7 +30,7 @@ pub async fn find(
     address: &str,
 ) -> Result<Option<ContactLink>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let rows: Vec<ContactLink> = diesel::sql_query(
+    let rows: Vec<ContactLink> = database::sql(
         "SELECT chatwoot_contact_id, chatwoot_conversation_id, source_id FROM contacts \
          WHERE tenant_id = $1 AND inbox_id = $2 AND address = $3",
     )
@@ -53,7 +53,7 @@ pub async fn put(
     link: &ContactLink,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO contacts (tenant_id, inbox_id, address, chatwoot_contact_id, chatwoot_conversation_id, source_id) \
          VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (tenant_id, inbox_id, address) DO UPDATE \
          SET chatwoot_contact_id = excluded.chatwoot_contact_id, source_id = excluded.source_id, \
@@ -91,7 +91,7 @@ pub async fn merge(
         "UPDATE contacts SET merged_into = $4, updated_at = now() \
          WHERE tenant_id = $1 AND inbox_id = $2 AND address = $3",
     ] {
-        marked = diesel::sql_query(statement)
+        marked = database::sql(statement)
             .bind::<Text, _>(&tenant)
             .bind::<SqlUuid, _>(inbox)
             .bind::<Text, _>(from)
@@ -117,7 +117,7 @@ pub async fn surviving(
         merged_into: Option<String>,
     }
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let rows: Vec<Row> = diesel::sql_query(
+    let rows: Vec<Row> = database::sql(
         "SELECT merged_into FROM contacts WHERE tenant_id = $1 AND inbox_id = $2 AND address = $3",
     )
     .bind::<Text, _>(tenant)
@@ -134,7 +134,7 @@ pub async fn surviving(
 /// [`DatabaseError`].
 pub async fn forget(tx: &mut TenantTransaction, inbox: Uuid, address: &str) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    diesel::sql_query("DELETE FROM contacts WHERE tenant_id = $1 AND inbox_id = $2 AND address = $3")
+    database::sql("DELETE FROM contacts WHERE tenant_id = $1 AND inbox_id = $2 AND address = $3")
         .bind::<Text, _>(tenant)
         .bind::<SqlUuid, _>(inbox)
         .bind::<Text, _>(address)
@@ -149,7 +149,7 @@ pub async fn forget(tx: &mut TenantTransaction, inbox: Uuid, address: &str) -> R
 /// [`DatabaseError`].
 pub async fn forget_all(tx: &mut TenantTransaction, inbox: Uuid) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    diesel::sql_query("DELETE FROM contacts WHERE tenant_id = $1 AND inbox_id = $2")
+    database::sql("DELETE FROM contacts WHERE tenant_id = $1 AND inbox_id = $2")
         .bind::<Text, _>(tenant)
         .bind::<SqlUuid, _>(inbox)
         .execute(tx.connection())

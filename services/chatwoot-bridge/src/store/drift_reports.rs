@@ -39,7 +39,7 @@ const COLUMNS: &str = "route_id, auto_restore, state, found, checked_at, since";
 pub async fn find(tx: &mut TenantTransaction, route: Uuid) -> Result<Option<DriftReport>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     let query = format!("SELECT {COLUMNS} FROM drift_reports WHERE tenant_id = $1 AND route_id = $2");
-    let rows: Vec<DriftReport> = diesel::sql_query(query)
+    let rows: Vec<DriftReport> = database::sql(query)
         .bind::<Text, _>(tenant)
         .bind::<SqlUuid, _>(route)
         .load(tx.connection())
@@ -52,7 +52,7 @@ pub async fn find(tx: &mut TenantTransaction, route: Uuid) -> Result<Option<Drif
 /// # Errors
 /// [`DatabaseError`].
 pub async fn all(tx: &mut PlatformTransaction) -> Result<Vec<DriftReport>, DatabaseError> {
-    let rows = diesel::sql_query(format!("SELECT {COLUMNS} FROM drift_reports"))
+    let rows = database::sql(format!("SELECT {COLUMNS} FROM drift_reports"))
         .load(tx.connection())
         .await?;
     Ok(rows)
@@ -70,7 +70,7 @@ pub async fn note(
 ) -> Result<Option<String>, DatabaseError> {
     let before = find(tx, route).await?.and_then(|report| report.state);
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO drift_reports AS d (tenant_id, route_id, state, found, checked_at, since) \
          VALUES ($1, $2, $3, $4, now(), now()) \
          ON CONFLICT (tenant_id, route_id) DO UPDATE SET state = excluded.state, found = excluded.found, \
@@ -95,7 +95,7 @@ pub async fn allow_restore(
     allowed: bool,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO drift_reports (tenant_id, route_id, auto_restore) VALUES ($1, $2, $3) \
          ON CONFLICT (tenant_id, route_id) DO UPDATE SET auto_restore = excluded.auto_restore",
     )

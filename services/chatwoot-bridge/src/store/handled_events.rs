@@ -12,7 +12,7 @@ use tenant_isolation::{PlatformTransaction, TenantTransaction};
 /// [`DatabaseError`].
 pub async fn add(tx: &mut TenantTransaction, event: EventId) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let added = diesel::sql_query(
+    let added = database::sql(
         "INSERT INTO handled_events (tenant_id, event_id) VALUES ($1, $2) ON CONFLICT (tenant_id, event_id) DO NOTHING",
     )
     .bind::<Text, _>(tenant)
@@ -27,7 +27,7 @@ pub async fn add(tx: &mut TenantTransaction, event: EventId) -> Result<bool, Dat
 /// # Errors
 /// [`DatabaseError`].
 pub async fn forget_old(tx: &mut PlatformTransaction, days: f64, most: i64) -> Result<usize, DatabaseError> {
-    let forgotten = diesel::sql_query(
+    let forgotten = database::sql(
         "DELETE FROM handled_events h USING (SELECT tenant_id, event_id FROM handled_events \
               WHERE received_at < now() - $1 * interval '1 day' ORDER BY received_at LIMIT $2) old \
          WHERE h.tenant_id = old.tenant_id AND h.event_id = old.event_id",

@@ -14,7 +14,7 @@ use uuid::Uuid;
 pub const DIRECTORY_KIND: &str = "chatwoot_inbox";
 
 /// An inbox as Chatwoot's webhooks name it: ids repeat from installation to installation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InboxKey {
     /// Our name for the Chatwoot server.
     pub installation: String,
@@ -117,7 +117,7 @@ const COLUMNS: &str = "id, installation, chatwoot_url, chatwoot_account_id, chat
 /// [`DatabaseError`].
 pub async fn find(tx: &mut TenantTransaction, id: Uuid) -> Result<Option<Inbox>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let rows: Vec<Inbox> = diesel::sql_query(format!(
+    let rows: Vec<Inbox> = database::sql(format!(
         "SELECT {COLUMNS} FROM inboxes WHERE tenant_id = $1 AND id = $2"
     ))
     .bind::<Text, _>(tenant)
@@ -137,7 +137,7 @@ pub async fn find_by_account(
 ) -> Result<Option<Inbox>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
     let query = format!("SELECT {COLUMNS} FROM inboxes WHERE tenant_id = $1 AND account_id = $2");
-    let rows: Vec<Inbox> = diesel::sql_query(query)
+    let rows: Vec<Inbox> = database::sql(query)
         .bind::<Text, _>(tenant)
         .bind::<SqlUuid, _>(account.as_uuid())
         .load(tx.connection())
@@ -158,7 +158,7 @@ struct OwnedInbox {
 /// # Errors
 /// [`DatabaseError`].
 pub async fn all(tx: &mut PlatformTransaction) -> Result<Vec<(String, Inbox)>, DatabaseError> {
-    let rows: Vec<OwnedInbox> = diesel::sql_query(format!("SELECT tenant_id, {COLUMNS} FROM inboxes"))
+    let rows: Vec<OwnedInbox> = database::sql(format!("SELECT tenant_id, {COLUMNS} FROM inboxes"))
         .load(tx.connection())
         .await?;
     Ok(rows.into_iter().map(|row| (row.tenant_id, row.inbox)).collect())
@@ -170,7 +170,7 @@ pub async fn all(tx: &mut PlatformTransaction) -> Result<Vec<(String, Inbox)>, D
 /// [`DatabaseError::Conflict`] when the account has an inbox with another id.
 pub async fn put(tx: &mut TenantTransaction, inbox: &Inbox) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO inboxes (tenant_id, id, installation, chatwoot_url, chatwoot_account_id, chatwoot_inbox_id, \
              account_id, api_token_sealed, webhook_secrets_sealed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
          ON CONFLICT (tenant_id, id) DO UPDATE SET api_token_sealed = excluded.api_token_sealed, \
@@ -196,7 +196,7 @@ pub async fn put(tx: &mut TenantTransaction, inbox: &Inbox) -> Result<(), Databa
 /// [`DatabaseError`].
 pub async fn remove(tx: &mut TenantTransaction, id: Uuid) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    diesel::sql_query("DELETE FROM inboxes WHERE tenant_id = $1 AND id = $2")
+    database::sql("DELETE FROM inboxes WHERE tenant_id = $1 AND id = $2")
         .bind::<Text, _>(&tenant)
         .bind::<SqlUuid, _>(id)
         .execute(tx.connection())
@@ -210,7 +210,7 @@ pub async fn remove(tx: &mut TenantTransaction, id: Uuid) -> Result<(), Database
 /// [`DatabaseError`].
 pub async fn lock_connecting(tx: &mut TenantTransaction) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    diesel::sql_query("SELECT pg_advisory_xact_lock(hashtextextended('connect inbox ' || $1, 0))")
+    database::sql("SELECT pg_advisory_xact_lock(hashtextextended('connect inbox ' || $1, 0))")
         .bind::<Text, _>(tenant)
         .execute(tx.connection())
         .await?;

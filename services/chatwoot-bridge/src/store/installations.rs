@@ -53,7 +53,7 @@ pub async fn find(
     account: i64,
 ) -> Result<Option<Installation>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let rows: Vec<Installation> = diesel::sql_query(format!(
+    let rows: Vec<Installation> = database::sql(format!(
         "SELECT {COLUMNS} FROM installations WHERE tenant_id = $1 AND installation = $2 AND chatwoot_account_id = $3"
     ))
     .bind::<Text, _>(tenant)
@@ -70,7 +70,7 @@ pub async fn find(
 /// [`DatabaseError`].
 pub async fn list(tx: &mut TenantTransaction) -> Result<Vec<Installation>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let rows = diesel::sql_query(format!(
+    let rows = database::sql(format!(
         "SELECT {COLUMNS} FROM installations WHERE tenant_id = $1 ORDER BY installation, chatwoot_account_id"
     ))
     .bind::<Text, _>(tenant)
@@ -85,7 +85,7 @@ pub async fn list(tx: &mut TenantTransaction) -> Result<Vec<Installation>, Datab
 /// [`DatabaseError`].
 pub async fn put(tx: &mut TenantTransaction, row: &Installation) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO installations (tenant_id, installation, chatwoot_account_id, chatwoot_url, api_token_sealed) \
          VALUES ($1, $2, $3, $4, $5) ON CONFLICT (tenant_id, installation, chatwoot_account_id) DO UPDATE \
          SET chatwoot_url = excluded.chatwoot_url, api_token_sealed = excluded.api_token_sealed, updated_at = now()",
@@ -110,7 +110,7 @@ pub async fn remove(
     account: i64,
 ) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let removed = diesel::sql_query(
+    let removed = database::sql(
         "DELETE FROM installations WHERE tenant_id = $1 AND installation = $2 AND chatwoot_account_id = $3",
     )
     .bind::<Text, _>(tenant)

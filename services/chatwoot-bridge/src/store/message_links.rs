@@ -36,7 +36,7 @@ pub async fn find(
     message: &ProviderMessageId,
 ) -> Result<Option<MessageLink>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let rows: Vec<MessageLink> = diesel::sql_query(
+    let rows: Vec<MessageLink> = database::sql(
         "SELECT inbox_id, chatwoot_message_id, created_at FROM message_links \
          WHERE tenant_id = $1 AND account_id = $2 AND provider_message_id = $3",
     )
@@ -60,7 +60,7 @@ pub async fn intend(
     conversation: i64,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO message_links (tenant_id, account_id, provider_message_id, inbox_id, chatwoot_conversation_id, \
              direction) VALUES ($1, $2, $3, $4, $5, $6) \
          ON CONFLICT (tenant_id, account_id, provider_message_id) DO UPDATE \
@@ -88,7 +88,7 @@ pub async fn made(
     chatwoot_message: i64,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    diesel::sql_query(
+    database::sql(
         "UPDATE message_links SET chatwoot_message_id = $4 \
          WHERE tenant_id = $1 AND account_id = $2 AND provider_message_id = $3",
     )
@@ -112,7 +112,7 @@ pub async fn sent(
     from: &AgentMessage,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO message_links (tenant_id, account_id, provider_message_id, inbox_id, chatwoot_conversation_id, \
              chatwoot_message_id, direction) VALUES ($1, $2, $3, $4, $5, $6, $7) \
          ON CONFLICT (tenant_id, account_id, provider_message_id) DO NOTHING",
@@ -145,7 +145,7 @@ pub async fn is_ours(
     chatwoot_message: i64,
 ) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let rows: Vec<One> = diesel::sql_query(
+    let rows: Vec<One> = database::sql(
         "SELECT count(*) AS one FROM message_links \
          WHERE tenant_id = $1 AND inbox_id = $2 AND chatwoot_message_id = $3 AND direction = $4",
     )
@@ -163,7 +163,7 @@ pub async fn is_ours(
 /// # Errors
 /// [`DatabaseError`].
 pub async fn forget_old(tx: &mut PlatformTransaction, days: f64, most: i64) -> Result<usize, DatabaseError> {
-    let forgotten = diesel::sql_query(
+    let forgotten = database::sql(
         "DELETE FROM message_links m USING (SELECT tenant_id, account_id, provider_message_id FROM message_links \
               WHERE created_at < now() - $1 * interval '1 day' ORDER BY created_at LIMIT $2) old \
          WHERE m.tenant_id = old.tenant_id AND m.account_id = old.account_id \

@@ -16,5 +16,4 @@ pub mod original;
 pub mod probes;
 pub mod quarantine;
 pub mod routes;
-pub mod seen_inboxes;
 pub mod unrouted_inboxes;

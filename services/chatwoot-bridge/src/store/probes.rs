@@ -12,7 +12,7 @@ use uuid::Uuid;
 /// [`DatabaseError`].
 pub async fn expect(tx: &mut TenantTransaction, nonce: &str, route: Uuid) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query("INSERT INTO set_up_probes (tenant_id, nonce, route_id) VALUES ($1, $2, $3)")
+    database::sql("INSERT INTO set_up_probes (tenant_id, nonce, route_id) VALUES ($1, $2, $3)")
         .bind::<Text, _>(tenant)
         .bind::<Text, _>(nonce)
         .bind::<SqlUuid, _>(route)
@@ -27,7 +27,7 @@ pub async fn expect(tx: &mut TenantTransaction, nonce: &str, route: Uuid) -> Res
 /// [`DatabaseError`].
 pub async fn arrived(tx: &mut TenantTransaction, nonce: &str) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "UPDATE set_up_probes SET arrived_at = now() \
          WHERE tenant_id = $1 AND nonce = $2 AND arrived_at IS NULL",
     )
@@ -50,7 +50,7 @@ pub async fn has_arrived(tx: &mut TenantTransaction, nonce: &str) -> Result<bool
         route_id: Uuid,
     }
     let tenant = tx.scope().tenant().to_string();
-    let rows: Vec<Found> = diesel::sql_query(
+    let rows: Vec<Found> = database::sql(
         "SELECT route_id FROM set_up_probes WHERE tenant_id = $1 AND nonce = $2 AND arrived_at IS NOT NULL",
     )
     .bind::<Text, _>(tenant)
@@ -65,7 +65,7 @@ pub async fn has_arrived(tx: &mut TenantTransaction, nonce: &str) -> Result<bool
 /// # Errors
 /// [`DatabaseError`].
 pub async fn forget_old(tx: &mut PlatformTransaction, days: f64, most: i64) -> Result<usize, DatabaseError> {
-    let forgotten = diesel::sql_query(
+    let forgotten = database::sql(
         "DELETE FROM set_up_probes WHERE (tenant_id, nonce) IN (SELECT tenant_id, nonce FROM set_up_probes \
          WHERE created_at < now() - $1 * interval '1 day' ORDER BY created_at LIMIT $2)",
     )

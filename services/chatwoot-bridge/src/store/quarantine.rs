@@ -22,7 +22,7 @@ pub async fn keep(
     reason: &str,
     body: &[u8],
 ) -> Result<bool, DatabaseError> {
-    let kept = diesel::sql_query(
+    let kept = database::sql(
         "INSERT INTO quarantine (id, installation, reason, body, body_size) SELECT $1, $2, $3, $4, $5 \
          WHERE (SELECT count(*) FROM (SELECT 1 FROM quarantine LIMIT $6) AS kept) < $6",
     )
@@ -62,7 +62,7 @@ pub struct Kept {
 /// # Errors
 /// [`DatabaseError`].
 pub async fn newest(tx: &mut PlatformTransaction, most: i64) -> Result<Vec<Kept>, DatabaseError> {
-    let rows = diesel::sql_query(
+    let rows = database::sql(
         "SELECT id, installation, reason, body_size, received_at FROM quarantine ORDER BY received_at DESC LIMIT $1",
     )
     .bind::<BigInt, _>(most)
@@ -81,7 +81,7 @@ pub async fn body(tx: &mut PlatformTransaction, id: Uuid) -> Result<Option<Vec<u
         #[diesel(sql_type = Binary)]
         body: Vec<u8>,
     }
-    let rows: Vec<Body> = diesel::sql_query("SELECT body FROM quarantine WHERE id = $1")
+    let rows: Vec<Body> = database::sql("SELECT body FROM quarantine WHERE id = $1")
         .bind::<SqlUuid, _>(id)
         .load(tx.connection())
         .await?;
@@ -93,7 +93,7 @@ pub async fn body(tx: &mut PlatformTransaction, id: Uuid) -> Result<Option<Vec<u
 /// # Errors
 /// [`DatabaseError`].
 pub async fn forget_old(tx: &mut PlatformTransaction, days: f64, most: i64) -> Result<usize, DatabaseError> {
-    let forgotten = diesel::sql_query(
+    let forgotten = database::sql(
         "DELETE FROM quarantine q USING (SELECT id FROM quarantine \
               WHERE received_at < now() - $1 * interval '1 day' ORDER BY received_at LIMIT $2) old \
          WHERE q.id = old.id",

@@ -11,7 +11,8 @@ use domain::ids::TenantId;
 use tenant_isolation::{PlatformTransaction, TenantTransaction};
 use uuid::Uuid;
 
-use super::inboxes::{DIRECTORY_KIND, directory_name};
+use super::inboxes::{DIRECTORY_KIND, InboxKey, directory_name};
+use super::unrouted_inboxes;
 
 /// The constraint that holds when a place has a route already, somebody's.
 pub const PLACE_TAKEN: &str = "route_places_place";
@@ -250,7 +251,7 @@ impl TryFrom<Row> for OwnedRoute {
 pub async fn find(tx: &mut TenantTransaction, id: Uuid) -> Result<Option<Route>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
     let query = format!("SELECT {COLUMNS} FROM routes r WHERE tenant_id = $1 AND id = $2");
-    let rows: Vec<Row> = diesel::sql_query(query)
+    let rows: Vec<Row> = database::sql(query)
         .bind::<Text, _>(tenant)
         .bind::<SqlUuid, _>(id)
         .load(tx.connection())
@@ -273,7 +274,7 @@ pub async fn find_at(
         "SELECT {COLUMNS} FROM routes r WHERE tenant_id = $1 AND installation = $2 AND chatwoot_inbox_id = $3 \
          AND chatwoot_account_id IS NOT DISTINCT FROM $4"
     );
-    let rows: Vec<Row> = diesel::sql_query(query)
+    let rows: Vec<Row> = database::sql(query)
         .bind::<Text, _>(tenant)
         .bind::<Text, _>(installation)
         .bind::<BigInt, _>(inbox)
@@ -290,7 +291,7 @@ pub async fn find_at(
 pub async fn find_by_link(tx: &mut TenantTransaction, link: Uuid) -> Result<Option<Route>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
     let query = format!("SELECT {COLUMNS} FROM routes r WHERE tenant_id = $1 AND link_id = $2");
-    let rows: Vec<Row> = diesel::sql_query(query)
+    let rows: Vec<Row> = database::sql(query)
         .bind::<Text, _>(tenant)
         .bind::<SqlUuid, _>(link)
         .load(tx.connection())
@@ -306,7 +307,7 @@ pub async fn by_number(
     tx: &mut PlatformTransaction,
     number: i64,
 ) -> Result<Option<OwnedRoute>, DatabaseError> {
-    let rows: Vec<Row> = diesel::sql_query(format!("SELECT {COLUMNS} FROM routes r WHERE number = $1"))
+    let rows: Vec<Row> = database::sql(format!("SELECT {COLUMNS} FROM routes r WHERE number = $1"))
         .bind::<BigInt, _>(number)
         .load(tx.connection())
         .await?;
@@ -327,7 +328,7 @@ pub async fn list(
          WHERE $1::bigint IS NULL OR (created_at, number) < (SELECT l.created_at, l.number FROM routes l WHERE l.number = $1) \
          ORDER BY created_at DESC, number DESC LIMIT $2"
     );
-    let rows: Vec<Row> = diesel::sql_query(query)
+    let rows: Vec<Row> = database::sql(query)
         .bind::<Nullable<BigInt>, _>(after)
         .bind::<BigInt, _>(most)
         .load(tx.connection())
@@ -345,7 +346,7 @@ pub async fn registered(tx: &mut PlatformTransaction) -> Result<Vec<OwnedRoute>,
              ON d.kind = $1 AND d.tenant_id = r.tenant_id AND d.external_id = r.installation || '/' || \
                 coalesce(r.chatwoot_account_id::text, '*') || '/' || r.chatwoot_inbox_id"
     );
-    let rows: Vec<Row> = diesel::sql_query(query)
+    let rows: Vec<Row> = database::sql(query)
         .bind::<Text, _>(DIRECTORY_KIND)
         .load(tx.connection())
         .await?;
@@ -362,7 +363,7 @@ pub async fn version(tx: &mut PlatformTransaction) -> Result<i64, DatabaseError>
         #[diesel(sql_type = BigInt)]
         version: i64,
     }
-    let rows: Vec<Version> = diesel::sql_query("SELECT version FROM route_version")
+    let rows: Vec<Version> = database::sql("SELECT version FROM route_version")
         .load(tx.connection())
         .await?;
     rows.into_iter()
@@ -413,7 +414,7 @@ pub async fn put(tx: &mut TenantTransaction, route: &Route) -> Result<Route, Dat
              path_token_sha256 = excluded.path_token_sha256, updated_at = now() \
          RETURNING {COLUMNS}"
     );
-    let rows: Vec<Row> = diesel::sql_query(query)
+    let rows: Vec<Row> = database::sql(query)
         .bind::<Text, _>(tenant)
         .bind::<SqlUuid, _>(route.id)
         .bind::<Nullable<BigInt>, _>(Some(route.number).filter(|number| *number > 0))
@@ -440,6 +441,7 @@ pub async fn put(tx: &mut TenantTransaction, route: &Route) -> Result<Route, Dat
         .map(Route::from)
         .ok_or(DatabaseError::NotFound)?;
     enter_directory(tx, &stored).await?;
+    unrouted_inboxes::routed(tx, &stored.installation, stored.account_id, stored.inbox_id).await?;
     Ok(stored)
 }
 
@@ -454,7 +456,7 @@ pub async fn remove(tx: &mut TenantTransaction, id: Uuid) -> Result<bool, Databa
     };
     leave_directory(tx, &route).await?;
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let removed = diesel::sql_query("DELETE FROM routes WHERE tenant_id = $1 AND id = $2")
+    let removed = database::sql("DELETE FROM routes WHERE tenant_id = $1 AND id = $2")
         .bind::<Text, _>(tenant)
         .bind::<SqlUuid, _>(id)
         .execute(tx.connection())
@@ -472,7 +474,7 @@ pub async fn lock_place(
     installation: &str,
     inbox: i64,
 ) -> Result<(), DatabaseError> {
-    diesel::sql_query("SELECT pg_advisory_xact_lock(hashtextextended('route ' || $1 || '/' || $2::text, 0))")
+    database::sql("SELECT pg_advisory_xact_lock(hashtextextended('route ' || $1 || '/' || $2::text, 0))")
         .bind::<Text, _>(installation)
         .bind::<BigInt, _>(inbox)
         .execute(tx.connection())
@@ -485,13 +487,31 @@ pub async fn lock_place(
 /// # Errors
 /// [`DatabaseError`].
 pub async fn move_numbers_past(tx: &mut PlatformTransaction, number: i64) -> Result<(), DatabaseError> {
-    diesel::sql_query(
+    database::sql(
         "SELECT setval(s, greatest(nextval(s), $1)) FROM (SELECT pg_get_serial_sequence('routes', 'number')::regclass AS s) q",
     )
     .bind::<BigInt, _>(number)
     .execute(tx.connection())
     .await?;
     Ok(())
+}
+
+/// Has this inbox a route, whoever's, be it one for every account of the installation?
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn is_taken(tx: &mut PlatformTransaction, key: &InboxKey) -> Result<bool, DatabaseError> {
+    let query = format!(
+        "SELECT {COLUMNS} FROM routes r WHERE installation = $1 AND chatwoot_inbox_id = $2 \
+         AND (chatwoot_account_id IS NULL OR chatwoot_account_id = $3) LIMIT 1"
+    );
+    let rows: Vec<Row> = database::sql(query)
+        .bind::<Text, _>(&key.installation)
+        .bind::<BigInt, _>(key.inbox_id)
+        .bind::<BigInt, _>(key.account_id)
+        .load(tx.connection())
+        .await?;
+    Ok(!rows.is_empty())
 }
 
 /// Says when a route was made: elsewhere, before it came here.
@@ -504,7 +524,7 @@ pub async fn set_created_at(
     created_at: DateTime<Utc>,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    diesel::sql_query("UPDATE routes SET created_at = $3 WHERE tenant_id = $1 AND id = $2")
+    database::sql("UPDATE routes SET created_at = $3 WHERE tenant_id = $1 AND id = $2")
         .bind::<Text, _>(tenant)
         .bind::<SqlUuid, _>(id)
         .bind::<Timestamptz, _>(created_at)
@@ -523,7 +543,7 @@ async fn enter_directory(tx: &mut TenantTransaction, route: &Route) -> Result<()
          ON CONFLICT (kind, external_id) DO NOTHING",
         "UPDATE tenant_directory SET subject_id = $4 WHERE kind = $1 AND external_id = $2 AND tenant_id = $3",
     ] {
-        entered = diesel::sql_query(statement)
+        entered = database::sql(statement)
             .bind::<Text, _>(DIRECTORY_KIND)
             .bind::<Text, _>(route.directory_name())
             .bind::<Text, _>(&tenant)
@@ -542,7 +562,7 @@ async fn enter_directory(tx: &mut TenantTransaction, route: &Route) -> Result<()
 
 async fn leave_directory(tx: &mut TenantTransaction, route: &Route) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    diesel::sql_query("DELETE FROM tenant_directory WHERE kind = $1 AND external_id = $2 AND tenant_id = $3")
+    database::sql("DELETE FROM tenant_directory WHERE kind = $1 AND external_id = $2 AND tenant_id = $3")
         .bind::<Text, _>(DIRECTORY_KIND)
         .bind::<Text, _>(route.directory_name())
         .bind::<Text, _>(tenant)

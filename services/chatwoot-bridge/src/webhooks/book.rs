@@ -47,8 +47,17 @@ pub enum Found {
 pub struct RouteBook {
     db: Database,
     pages: Arc<RwLock<Arc<Pages>>>,
-    /// Held by the one look that is under way; when the last one began that succeeded.
-    looking: Arc<tokio::sync::Mutex<Option<Instant>>>,
+    /// Held by the one look that is under way.
+    looking: Arc<tokio::sync::Mutex<Looked>>,
+}
+
+/// What the looks before this one were worth.
+#[derive(Debug, Default)]
+struct Looked {
+    /// When the last one began that succeeded: what was committed before is at hand.
+    began: Option<Instant>,
+    /// When the last one failed.
+    failed: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -104,11 +113,28 @@ impl RouteBook {
     pub async fn refresh(&self) -> Result<(), DatabaseError> {
         let asked = Instant::now();
         let mut looked = self.looking.lock().await;
-        // Somebody else's look that began after the question is as good as an own one.
-        if looked.is_some_and(|at| at >= asked) {
+        // Somebody else's look is as good as an own one, if it began after the question; and if it failed meanwhile, the
+        // next one would keep everybody waiting for as long again.
+        if looked.began.is_some_and(|began| began >= asked) {
             return Ok(());
         }
+        if looked.failed.is_some_and(|failed| failed >= asked) {
+            return Err(DatabaseError::Unavailable("the routes could not be read".into()));
+        }
         let began = Instant::now();
+        match self.look().await {
+            Ok(()) => {
+                looked.began = Some(began);
+                Ok(())
+            }
+            Err(error) => {
+                looked.failed = Some(Instant::now());
+                Err(error)
+            }
+        }
+    }
+
+    async fn look(&self) -> Result<(), DatabaseError> {
         let platform = PlatformScope::for_purpose("look at the routes");
         let mut tx = PlatformTransaction::begin(&self.db, platform).await?;
         // Read first: what changes after it will move it again.
@@ -122,9 +148,7 @@ impl RouteBook {
             };
             *self.pages.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(pages);
         }
-        tx.commit().await?;
-        *looked = Some(began);
-        Ok(())
+        tx.commit().await
     }
 
     /// Looks at the version until the end.

@@ -6,8 +6,9 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use ::web::source::{Networks, caller_or_peer};
 use ::web::{ApiError, note_tenant, read_body, request_id};
 use actix_web::web::{self, Bytes, Payload};
 use actix_web::{HttpRequest, HttpResponse};
@@ -15,19 +16,23 @@ use chrono::Utc;
 use database::DatabaseError;
 use secrecy::SecretString;
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
 use tenant_isolation::{PlatformScope, PlatformTransaction};
 
 use super::book::{Found, KnownRoute, RouteBook};
 use super::event::{Class, Event, Incoming, Malformed};
 use super::forward::{ForwardEvents, Forwarding, NotForwarded};
 use super::signature::{SignatureError, Signed, verify};
+use super::strangers::Strangers;
+use super::unrouted::Unrouted;
 use crate::error::answer;
 use crate::flows::Tools;
 use crate::flows::accept_reply::{Acceptance, Signals};
 use crate::flows::{agent_event, self_test};
 use crate::store::inboxes::{Inbox, InboxKey};
+use crate::store::quarantine;
 use crate::store::routes::{Route, Target};
-use crate::store::{quarantine, unrouted_inboxes};
 
 /// The installation of webhooks whose path names none.
 pub const DEFAULT_INSTALLATION: &str = "default";
@@ -41,6 +46,12 @@ pub struct Ingress {
     pub tools: Tools,
     /// The routes at hand.
     pub book: RouteBook,
+    /// What counts events of inboxes that have none.
+    pub unrouted: Unrouted,
+    /// How often somebody may send what cannot be believed.
+    pub strangers: Strangers,
+    /// Proxies that are believed about who calls.
+    pub proxies: Networks,
     /// What takes events that go to a URL. Without it, they are refused for now.
     pub forward: Option<Arc<dyn ForwardEvents>>,
     /// What is rung after a commit.
@@ -90,6 +101,7 @@ async fn receive(
     let event = match Event::read(&body, Utc::now()) {
         Ok(event) => event,
         Err(error) => {
+            stranger(ingress, &request)?;
             keep_aside(ingress, installation, error, &body).await;
             return Ok(received("malformed"));
         }
@@ -106,11 +118,11 @@ async fn receive(
     match ingress.book.find(installation, &event).await {
         Ok(Found::Route(to)) => take(ingress, &to, installation, &request, event, body).await,
         Ok(Found::Ambiguous) => {
-            note_unrouted(ingress, installation, &event).await;
+            ingress.unrouted.note(installation, &event).await;
             Ok(received("ambiguous_inbox"))
         }
         Ok(Found::Nobody) => {
-            note_unrouted(ingress, installation, &event).await;
+            ingress.unrouted.note(installation, &event).await;
             Ok(received("unknown_inbox"))
         }
         Err(error) => unknown_whose(&event, answer(&error)),
@@ -135,9 +147,19 @@ async fn take(
     body: Bytes,
 ) -> Result<HttpResponse, ApiError> {
     note_tenant(&to.scope);
-    if !to.route.enabled {
-        return Ok(received("route_disabled"));
-    }
+    let to = &if to.route.enabled {
+        Arc::clone(to)
+    } else {
+        // It may have been put on this moment.
+        match ingress.book.refresh().await {
+            Ok(()) => {}
+            Err(error) => return unknown_whose(&event, answer(&error)),
+        }
+        match ingress.book.remembered(installation, &event) {
+            Some(now) if now.route.enabled => now,
+            _ => return Ok(received("route_disabled")),
+        }
+    };
     if let Some(why) = unwanted(&to.route, &event) {
         return Ok(received(why));
     }
@@ -174,7 +196,18 @@ fn unwanted(route: &Route, event: &Event) -> Option<&'static str> {
     }
 }
 
-/// Checks the signature, and gives the route as it is now: what does not fit the one at hand may fit a newer one.
+/// What was sent cannot be believed or read: so much of it and no more, before Postgres is asked about it.
+fn stranger(ingress: &Ingress, request: &HttpRequest) -> Result<(), ApiError> {
+    let Some(from) = caller_or_peer(request, &ingress.proxies) else {
+        return Ok(());
+    };
+    ingress.strangers.take(from, Instant::now()).map_err(|wait| {
+        count("throttled");
+        ApiError::too_many(wait)
+    })
+}
+
+/// Checks token and signature, and gives the route as it is now: what does not fit the one at hand may fit a newer one.
 async fn believe(
     ingress: &Ingress,
     to: &Arc<KnownRoute>,
@@ -186,6 +219,7 @@ async fn believe(
     if check(ingress, to, request, body)?.is_ok() {
         return Ok(Arc::clone(to));
     }
+    stranger(ingress, request)?;
     ingress.book.refresh().await.map_err(|error| answer(&error))?;
     let now = ingress.book.remembered(installation, event);
     let to = now.as_ref().unwrap_or(to);
@@ -202,6 +236,11 @@ fn check(
     request: &HttpRequest,
     body: &[u8],
 ) -> Result<Result<(), SignatureError>, ApiError> {
+    if let Some(digest) = &to.route.path_token_sha256
+        && !has_token(request.query_string(), digest)
+    {
+        return Ok(Err(SignatureError::Token));
+    }
     let secrets = secrets(ingress, to)?;
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let signed = Signed {
@@ -209,6 +248,13 @@ fn check(
         signature: header("x-chatwoot-signature"),
     };
     Ok(verify(&secrets, signed, body, Utc::now(), ingress.tolerance))
+}
+
+/// Compares digests, in constant time: how far a guess is right must not show.
+fn has_token(query: &str, digest: &[u8]) -> bool {
+    form_urlencoded::parse(query.as_bytes())
+        .filter(|(key, _)| key == "token")
+        .any(|(_, token)| Sha256::digest(token.as_bytes()).ct_eq(digest).into())
 }
 
 /// Every secret that may have signed: the inbox's webhook has one, the account's another, and each may be changing.
@@ -312,27 +358,6 @@ async fn keep_aside(ingress: &Ingress, installation: &str, error: Malformed, bod
 async fn note_test(ingress: &Ingress, to: &KnownRoute, body: &[u8]) {
     if let Err(error) = self_test::note_arrival(&ingress.tools, &to.scope, body).await {
         tracing::warn!(%error, "a test message could not be noted");
-    }
-}
-
-/// Best effort, for the same reason.
-async fn note_unrouted(ingress: &Ingress, installation: &str, event: &Event) {
-    let Some(inbox_id) = event.inbox_id else {
-        return;
-    };
-    let key = InboxKey {
-        installation: installation.to_owned(),
-        account_id: event.account_id.unwrap_or(unrouted_inboxes::NO_ACCOUNT),
-        inbox_id,
-    };
-    let noted = async {
-        let platform = PlatformScope::for_purpose("note unrouted inbox");
-        let mut tx = PlatformTransaction::begin(&ingress.tools.db, platform).await?;
-        unrouted_inboxes::note(&mut tx, &key).await?;
-        tx.commit().await
-    };
-    if let Err(error) = noted.await {
-        tracing::warn!(%error, "an unknown inbox could not be noted");
     }
 }
 

@@ -6,10 +6,10 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::event::{Event, Top};
+use super::event::{Event, Fields};
 
 /// What tellings of the event have in common, within one installation and route.
-pub(super) fn key(event: &Event, top: &Top<'_>, body: &[u8], now: DateTime<Utc>) -> Option<[u8; 32]> {
+pub(super) fn key(event: &Event, top: &Fields<'_>, body: &[u8], now: DateTime<Utc>) -> Option<[u8; 32]> {
     let mut key = Key::of(&event.name);
     match event.name.as_str() {
         "message_created" => {
@@ -39,7 +39,7 @@ pub(super) fn key(event: &Event, top: &Top<'_>, body: &[u8], now: DateTime<Utc>)
     Some(key.finish())
 }
 
-fn attachment_ids(top: &Top<'_>) -> String {
+fn attachment_ids(top: &Fields<'_>) -> String {
     let list: Vec<Value> = top.value("attachments").unwrap_or_default();
     let mut ids: Vec<String> = list
         .iter()
@@ -50,9 +50,9 @@ fn attachment_ids(top: &Top<'_>) -> String {
     ids.join(",")
 }
 
-fn typing(top: &Top<'_>) -> String {
-    let user = top.object("user").unwrap_or_default();
-    let part = |key: &str| user.get(key).map(ToString::to_string).unwrap_or_default();
+fn typing(top: &Fields<'_>) -> String {
+    let user = top.fields("user");
+    let part = |key: &str| user.raw(key).unwrap_or_default();
     format!("{}/{}", part("type"), part("id"))
 }
 
@@ -76,7 +76,7 @@ impl Key {
     }
 
     /// A field by what it says: blanks and the order of keys are not part of it.
-    fn canonical(&mut self, top: &Top<'_>, field: &str) {
+    fn canonical(&mut self, top: &Fields<'_>, field: &str) {
         let value: Value = top.value(field).unwrap_or_default();
         self.part(value.to_string().as_bytes());
     }

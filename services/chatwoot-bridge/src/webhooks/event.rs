@@ -8,8 +8,8 @@ use std::fmt;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
 use super::dedup;
 
@@ -126,9 +126,9 @@ impl Event {
     /// # Errors
     /// [`Malformed`].
     pub fn read(body: &[u8], now: DateTime<Utc>) -> Result<Self, Malformed> {
-        let top = Top::of(body)?;
+        let top = Fields::of(body)?;
         let name = top.text("event").unwrap_or_default().into_owned();
-        let conversation = top.object("conversation").unwrap_or_default();
+        let conversation = top.fields("conversation");
         let is_message = matches!(name.as_str(), "message_created" | "message_updated");
         let mut event = Self {
             account_id: top.account_id(&conversation),
@@ -144,10 +144,12 @@ impl Event {
     }
 }
 
-/// The fields of the top level, unread. Of one that stands there twice the last counts, as everywhere.
-pub(super) struct Top<'a>(HashMap<Cow<'a, str>, &'a RawValue>);
+/// The fields of an object, unread: most of them are never looked at. Of one that stands there twice the last counts, as
+/// everywhere.
+#[derive(Default)]
+pub(super) struct Fields<'a>(HashMap<Cow<'a, str>, &'a RawValue>);
 
-impl<'a> Top<'a> {
+impl<'a> Fields<'a> {
     fn of(body: &'a [u8]) -> Result<Self, Malformed> {
         match serde_json::from_slice(body) {
             Ok(fields) => Ok(Self(fields)),
@@ -165,9 +167,13 @@ impl<'a> Top<'a> {
         serde_json::from_str(self.raw(key)?).ok()
     }
 
-    pub(super) fn object(&self, key: &str) -> Option<Map<String, Value>> {
-        // Most fields are none, and need not be read to know it.
-        self.raw(key)?.starts_with('{').then(|| self.value(key))?
+    /// The fields of an object under this key; none of anything else.
+    pub(super) fn fields(&self, key: &str) -> Self {
+        self.raw(key)
+            .filter(|raw| raw.starts_with('{'))
+            .and_then(|raw| serde_json::from_str(raw).ok())
+            .map(Self)
+            .unwrap_or_default()
     }
 
     pub(super) fn text(&self, key: &str) -> Option<Cow<'a, str>> {
@@ -235,38 +241,43 @@ impl<'a> Top<'a> {
     }
 
     fn is_deleted(&self) -> bool {
-        let attributes = self.object("content_attributes").unwrap_or_default();
-        match attributes.get("deleted") {
-            Some(Value::Bool(deleted)) => *deleted,
-            Some(Value::String(word)) => word == "true",
-            _ => false,
-        }
+        let attributes = self.fields("content_attributes");
+        matches!(attributes.raw("deleted"), Some("true" | "\"true\""))
     }
 
-    fn inbox_id(&self, conversation: &Map<String, Value>) -> Option<i64> {
-        let nested = |outer: &str, inner: &str| self.object(outer)?.get(inner).and_then(id);
+    /// A number in quotes is taken, as it was by the predecessor; what merely begins like one is not.
+    fn inbox(&self, key: &str) -> Option<i64> {
+        let value: Value = self.value(key)?;
+        id(&value).or_else(|| digits(&value))
+    }
+
+    fn inbox_id(&self, conversation: &Self) -> Option<i64> {
+        let nested = |outer: &str, key: &str| self.fields(outer).inbox(key);
         nested("inbox", "id")
-            .or_else(|| self.id("inbox_id"))
-            .or_else(|| conversation.get("inbox_id").and_then(id))
+            .or_else(|| self.inbox("inbox_id"))
+            .or_else(|| conversation.inbox("inbox_id"))
             .or_else(|| nested("contact_inbox", "inbox_id"))
             .or_else(|| nested("current_conversation", "inbox_id"))
     }
 
-    fn account_id(&self, conversation: &Map<String, Value>) -> Option<i64> {
-        let of_first = |messages: &Value| messages.get(0)?.get("account_id").and_then(id);
-        self.object("account")
-            .and_then(|account| account.get("id").and_then(id))
-            .or_else(|| conversation.get("account")?.get("id").and_then(id))
-            .or_else(|| of_first(&self.value("messages")?))
-            .or_else(|| of_first(conversation.get("messages")?))
+    fn account_id(&self, conversation: &Self) -> Option<i64> {
+        let of_first = |fields: &Self| {
+            let messages: Value = fields.value("messages")?;
+            messages.get(0)?.get("account_id").and_then(id)
+        };
+        self.fields("account")
+            .id("id")
+            .or_else(|| conversation.fields("account").id("id"))
+            .or_else(|| of_first(self))
+            .or_else(|| of_first(conversation))
     }
 
-    fn conversation_id(&self, name: &str, conversation: &Map<String, Value>) -> Option<i64> {
-        conversation.get("id").and_then(id).or_else(|| {
+    fn conversation_id(&self, name: &str, conversation: &Self) -> Option<i64> {
+        conversation.id("id").or_else(|| {
             if name.starts_with("conversation_") || name == "macro.executed" {
                 self.id("id")
             } else {
-                self.object("current_conversation")?.get("id").and_then(id)
+                self.fields("current_conversation").id("id")
             }
         })
     }
@@ -279,4 +290,10 @@ fn is_json(body: &[u8]) -> bool {
 /// Ids are whole positive numbers and nothing that merely begins like one.
 fn id(value: &Value) -> Option<i64> {
     value.as_i64().filter(|id| *id > 0)
+}
+
+fn digits(value: &Value) -> Option<i64> {
+    let text = value.as_str()?;
+    let all_digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    all_digits.then(|| text.parse().ok().filter(|id| *id > 0))?
 }

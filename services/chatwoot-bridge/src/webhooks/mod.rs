@@ -7,3 +7,5 @@ pub mod event;
 pub mod forward;
 pub mod payload;
 pub mod signature;
+pub mod strangers;
+pub mod unrouted;

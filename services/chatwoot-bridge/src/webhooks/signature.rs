@@ -19,6 +19,9 @@ pub enum SignatureError {
     /// Made with another secret or over another body.
     #[error("The signature does not match")]
     Mismatch,
+    /// The route asks for a token, and this is none or another one.
+    #[error("The token does not match")]
+    Token,
 }
 
 impl SignatureError {
@@ -29,6 +32,7 @@ impl SignatureError {
             Self::Missing => "signature_missing",
             Self::Stale => "signature_stale",
             Self::Mismatch => "signature_mismatch",
+            Self::Token => "token_mismatch",
         }
     }
 }

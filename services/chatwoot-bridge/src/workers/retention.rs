@@ -8,12 +8,16 @@ use runtime::shutdown::Shutdown;
 use tenant_isolation::{PlatformScope, PlatformTransaction};
 
 use crate::config::Kept;
-use crate::store::{agent_messages, handled_events, message_links};
+use crate::store::{agent_messages, handled_events, message_links, probes, quarantine, unrouted_inboxes};
 
 /// Far longer than an event can wait in a queue and come back.
 const EVENTS_DAYS: f64 = 14.0;
 /// A lane's row is small and soon made again.
 const LANES_DAYS: f64 = 7.0;
+/// Long enough for somebody to look at it.
+const STRANGERS_DAYS: f64 = 30.0;
+/// Nobody waits that long for a test message.
+const PROBES_DAYS: f64 = 1.0;
 const BATCH: i64 = 2_000;
 const EVERY: Duration = Duration::from_secs(15 * 60);
 
@@ -28,22 +32,31 @@ pub enum Forgettable {
     AgentMessages,
     /// Lanes with nothing in them.
     Lanes,
+    /// Bodies that were no webhooks.
+    Quarantine,
+    /// Test messages.
+    Probes,
+    /// Inboxes that nobody gave a route.
+    UnroutedInboxes,
 }
 
 impl Forgettable {
     /// All of it.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: &[Self] = &[
         Self::HandledEvents,
         Self::MessageLinks,
         Self::AgentMessages,
         Self::Lanes,
+        Self::Quarantine,
+        Self::Probes,
+        Self::UnroutedInboxes,
     ];
 }
 
 /// Runs until the end.
 pub async fn run(db: Database, kept: Kept, shutdown: Shutdown) {
     while shutdown.sleep(EVERY).await {
-        for what in Forgettable::ALL {
+        for what in Forgettable::ALL.iter().copied() {
             while !shutdown.has_begun() {
                 match step(&db, kept, what).await {
                     Ok(forgotten) if forgotten as i64 == BATCH => {}
@@ -69,6 +82,9 @@ pub async fn step(db: &Database, kept: Kept, what: Forgettable) -> Result<usize,
         Forgettable::MessageLinks => message_links::forget_old(&mut tx, kept.links_days, BATCH).await?,
         Forgettable::AgentMessages => agent_messages::forget_old(&mut tx, kept.links_days, BATCH).await?,
         Forgettable::Lanes => lanes::forget_idle(&mut tx, LANES_DAYS, BATCH).await?,
+        Forgettable::Quarantine => quarantine::forget_old(&mut tx, STRANGERS_DAYS, BATCH).await?,
+        Forgettable::Probes => probes::forget_old(&mut tx, PROBES_DAYS, BATCH).await?,
+        Forgettable::UnroutedInboxes => unrouted_inboxes::forget_old(&mut tx, STRANGERS_DAYS, BATCH).await?,
     };
     tx.commit().await?;
     Ok(forgotten)

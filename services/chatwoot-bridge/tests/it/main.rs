@@ -3,10 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has to fail loudly")]
 
 mod admin_auth;
+mod admin_deliveries;
 mod admin_routes;
 mod api_document;
 mod broker;
 mod connect;
+mod dedup;
+mod events;
 mod forward;
 mod forward_crash;
 mod forward_kept;
@@ -22,8 +25,11 @@ mod process;
 mod properties;
 mod replies;
 mod retention;
+mod router;
+mod routes;
 mod self_test;
 mod set_up;
+mod signatures;
 mod statuses;
 mod target;
 mod webhook;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chatwoot_bridge::webhooks::event::{Class, Event};
 use chatwoot_bridge::webhooks::payload::{Notice, read};
 use chatwoot_bridge::webhooks::signature::{Signed, verify};
 use chrono::{DateTime, Utc};
@@ -97,6 +98,26 @@ proptest! {
     #[test]
     fn no_body_makes_it_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
         drop(read(&body));
+        drop(Event::read(&body, now()));
+    }
+
+    #[test]
+    fn an_event_is_what_it_says_however_it_is_written(event in any_event()) {
+        let event = Value::Object(event);
+        let compact = Event::read(event.to_string().as_bytes(), now()).unwrap();
+        let spread = serde_json::to_string_pretty(&event).unwrap();
+        let mut spread = Event::read(spread.as_bytes(), now()).unwrap();
+        if compact.message_id.is_none() {
+            // Known by its bytes alone.
+            spread.key = compact.key;
+        }
+        prop_assert_eq!(&compact, &spread);
+        if let Ok(Notice::Reply(written)) = read(event.to_string().as_bytes()) {
+            prop_assert_eq!(compact.class, Class::AgentMessage);
+            prop_assert_eq!(compact.message_id, Some(written.reply.message_id));
+            prop_assert_eq!(compact.conversation_id, Some(written.reply.conversation_id));
+            prop_assert_eq!(compact.account_id, Some(written.account_id));
+        }
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use chatwoot_bridge::MIGRATIONS;
+use chatwoot_bridge::webhooks::forward::NotForwarded;
+use database::DatabaseError;
 use domain::ids::ChatId;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -10,6 +12,8 @@ use simulator::{FaultKind, FaultSpec, FaultTarget, Reply, Simulator, chatwoot_si
 use test_support::{CuttableProxy, TestDatabase, eventually, install_crypto_provider};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use crate::events::sample;
+use crate::router::{Door, put, signed, url_route};
 use crate::world::{Place, Running, SECRET, World, message, received, start_chatwoot};
 
 /// Nobody listens there: the webhook does not need the broker.
@@ -434,4 +438,77 @@ async fn while_postgres_is_away_nothing_is_accepted_and_nothing_needless_is_refu
     tokio::time::timeout(Duration::from_secs(10), side.running.stop())
         .await
         .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_needs_nothing_is_2xx_with_postgres_away() {
+    install_crypto_provider();
+    let direct = test_support::environment("CHATWOOT_BRIDGE_DATABASE_URL");
+    let proxy = CuttableProxy::in_front_of(&direct, 5432).await;
+    let world =
+        World::over(TestDatabase::create_behind("chatwoot_bridge", MIGRATIONS, |url| proxy.url(url)).await);
+    let chatwoot = start_chatwoot().await;
+    let place = world.connect(&chatwoot, "desa-a", "default", "").await;
+    put(&world, "desa-a", &url_route(&world, "desa-a", None, 77))
+        .await
+        .unwrap();
+    let door = Door::open(&world).await;
+    let at = |inbox: u64, name: &str| {
+        let mut event = sample(name);
+        let account = place.chatwoot_account;
+        for (pointer, id) in [
+            ("/account/id", account),
+            ("/conversation/account/id", account),
+            ("/inbox/id", inbox),
+            ("/inbox_id", inbox),
+            ("/conversation/inbox_id", inbox),
+        ] {
+            if let Some(field) = event.pointer_mut(pointer) {
+                *field = json!(id);
+            }
+        }
+        event.to_string()
+    };
+    let post = async |inbox, name| {
+        let body = at(inbox, name);
+        door.post("/webhook", &body, &signed(SECRET, &body)).await.0
+    };
+    // Both routes are at hand before Postgres goes.
+    for inbox in [place.inbox, 77] {
+        assert_eq!(post(inbox, "A.12").await, 200);
+    }
+    proxy.cut();
+    let mut echo: Value = serde_json::from_str(&at(place.inbox, "A.1")).unwrap();
+    echo["source_id"] = json!("WAID:3EB0AAAA0001");
+    let echo = echo.to_string();
+    assert_eq!(door.post("/webhook", &echo, &signed(SECRET, &echo)).await.0, 200);
+    for needless in ["A.3", "A.4", "A.7", "A.10", "A.12"] {
+        assert_eq!(post(place.inbox, needless).await, 200, "{needless}");
+        assert_eq!(
+            post(99, needless).await,
+            200,
+            "{needless} of an inbox that nobody remembers"
+        );
+    }
+    for body in ["{", "{}", r#"{"event":"contact_created"}"#] {
+        assert_eq!(door.post("/webhook", body, &[]).await.0, 200, "{body}");
+    }
+    assert_eq!(post(place.inbox, "A.1").await, 503);
+    for needed in ["A.1", "A.6"] {
+        assert_eq!(post(99, needed).await, 503, "{needed}");
+    }
+    // What a URL wants is either kept or refused.
+    for wanted in ["A.1", "A.7", "A.12"] {
+        let away = DatabaseError::Unavailable("cut".into());
+        door.says(Err(NotForwarded::Database(away)));
+        assert_eq!(post(77, wanted).await, 503, "{wanted}");
+    }
+    assert_eq!(post(77, "A.4").await, 200, "a note is not wanted");
+
+    proxy.restore();
+    eventually("the reply is accepted", || async {
+        (post(place.inbox, "A.1").await == 200).then_some(())
+    })
+    .await;
+    assert_eq!(world.accepted_replies().await, 1);
 }

@@ -13,6 +13,7 @@ pub mod provision_session;
 pub mod proxy_path;
 pub(crate) mod proxy_query;
 pub(crate) mod quota;
+mod quota_ahead;
 pub mod reencrypt;
 pub(crate) mod send_kind;
 pub(crate) mod sending;

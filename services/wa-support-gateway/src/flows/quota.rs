@@ -2,20 +2,23 @@
 //!
 //! A send is charged before it goes out and given back when it certainly did not happen: the WA server said no, or was
 //! never reached. What nobody knows stays charged. Charges of one process share transactions: while one is under way
-//! the next ones gather, so a customer's row is locked once for all that wait, and not once for each.
+//! the next ones gather, so a customer's row is locked once for all that wait, and not once for each. Whoever sends without
+//! a pause finds its next ones charged already (`quota_ahead.rs`).
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use database::{Database, DatabaseError};
 use tenant_isolation::{GroupTransaction, ScopeSet, TenantScope};
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use super::quota_ahead::{Ahead, Charges};
 use crate::error::Error;
-use crate::store::quota::{self, Refund};
+use crate::store::quota::{self, Refund, Wish};
 
 /// Sends that may wait for their charge. More are turned away, as the database is not keeping up.
 const WAITING: usize = 4096;
@@ -23,11 +26,15 @@ const WAITING: usize = 4096;
 const TOGETHER: usize = 512;
 /// How long what could not be given back rests before the next try.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// How often charges that nobody asked for are looked for.
+const LOOK_FOR_STALE: Duration = Duration::from_millis(50);
 
 /// The quota of all customers. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Quota {
     charges: mpsc::Sender<Wanted>,
+    ahead: Arc<Ahead>,
+    refunds: Arc<Refunds>,
 }
 
 /// A charged send. Dropped without a word it is given back if it never went out, and stays charged if it did.
@@ -42,7 +49,8 @@ pub(crate) struct Charge {
 #[derive(Debug)]
 struct Wanted {
     scope: TenantScope,
-    answer: oneshot::Sender<Result<Charge, NotCharged>>,
+    /// Nobody waits for what is charged ahead.
+    answer: Option<oneshot::Sender<Result<Charge, NotCharged>>>,
 }
 
 #[derive(Debug)]
@@ -62,12 +70,19 @@ impl Quota {
     /// The quota, and the work that has to be run for it.
     pub(crate) fn new(db: Database) -> (Self, QuotaWork) {
         let (charges, waiting) = mpsc::channel(WAITING);
+        let (ahead, refunds) = <(Arc<Ahead>, Arc<Refunds>)>::default();
         let work = QuotaWork {
             db,
             waiting,
-            refunds: Arc::default(),
+            ahead: Arc::clone(&ahead),
+            refunds: Arc::clone(&refunds),
         };
-        (Self { charges }, work)
+        let quota = Self {
+            charges,
+            ahead,
+            refunds,
+        };
+        (quota, work)
     }
 
     /// Charges a send to the customer.
@@ -75,12 +90,14 @@ impl Quota {
     /// # Errors
     /// [`Error::QuotaExceeded`]; a database that cannot be asked refuses the send and never lets it pass uncounted.
     pub(crate) async fn charge(&self, scope: &TenantScope) -> Result<Charge, Error> {
+        if let Some(taken) = self.ahead.take(scope, Instant::now()) {
+            if taken.runs_out && self.ask(scope, None).is_err() {
+                self.ahead.not_filled(scope);
+            }
+            return Ok(Charge::new(scope, taken.period, &self.refunds));
+        }
         let (answer, answered) = oneshot::channel();
-        let wanted = Wanted {
-            scope: scope.clone(),
-            answer,
-        };
-        self.charges.try_send(wanted).map_err(|_| Error::NotReady)?;
+        self.ask(scope, Some(answer))?;
         match answered.await {
             Ok(Ok(charge)) => Ok(charge),
             Ok(Err(NotCharged::Exceeded)) => Err(Error::QuotaExceeded),
@@ -88,9 +105,28 @@ impl Quota {
             Err(_) => Err(Error::NotReady),
         }
     }
+
+    fn ask(
+        &self,
+        scope: &TenantScope,
+        answer: Option<oneshot::Sender<Result<Charge, NotCharged>>>,
+    ) -> Result<(), Error> {
+        let scope = scope.clone();
+        let asked = self.charges.try_send(Wanted { scope, answer });
+        asked.map_err(|_| Error::NotReady)
+    }
 }
 
 impl Charge {
+    fn new(scope: &TenantScope, period: DateTime<Utc>, refunds: &Arc<Refunds>) -> Self {
+        Self {
+            scope: scope.clone(),
+            period,
+            refunds: Arc::clone(refunds),
+            stays: false,
+        }
+    }
+
     /// The send is on its way now: unless somebody says that it did not happen, it is taken as done.
     pub(crate) const fn goes_out(&mut self) {
         self.stays = true;
@@ -139,6 +175,7 @@ impl Refunds {
 pub(crate) struct QuotaWork {
     db: Database,
     waiting: mpsc::Receiver<Wanted>,
+    ahead: Arc<Ahead>,
     refunds: Arc<Refunds>,
 }
 
@@ -147,6 +184,8 @@ impl QuotaWork {
     pub(crate) async fn run(mut self, served: CancellationToken) {
         let mut group = Vec::with_capacity(TOGETHER);
         let mut failing = false;
+        let mut look = tokio::time::interval(LOOK_FOR_STALE);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             // What is given back first may be charged again in the same round.
             tokio::select! {
@@ -154,8 +193,10 @@ impl QuotaWork {
                 taken = self.waiting.recv_many(&mut group, TOGETHER) => if taken == 0 { break },
                 () = self.refunds.news.notified(), if !failing => {}
                 () = tokio::time::sleep(AGAIN_AFTER), if failing => {}
+                _ = look.tick(), if !self.ahead.is_empty() => {}
                 () = served.cancelled() => break,
             }
+            self.owe(self.ahead.stale(Instant::now()));
             failing = !self.give_back().await;
             if !group.is_empty() {
                 self.charge(std::mem::take(&mut group)).await;
@@ -164,13 +205,21 @@ impl QuotaWork {
                 self.refunds.news.notify_one();
             }
         }
+        self.owe(self.ahead.all());
         while !self.refunds.is_empty() && self.give_back().await {}
+    }
+
+    fn owe(&self, charges: impl IntoIterator<Item = Charges>) {
+        for ((scope, period), count) in charges {
+            self.refunds.owe(scope, period, count);
+        }
     }
 
     async fn charge(&self, group: Vec<Wanted>) {
         let mut by_customer: BTreeMap<TenantScope, Vec<Wanted>> = BTreeMap::new();
         // Whoever left meanwhile needs no charge.
-        for wanted in group.into_iter().filter(|wanted| !wanted.answer.is_closed()) {
+        let left = |wanted: &Wanted| wanted.answer.as_ref().is_some_and(oneshot::Sender::is_closed);
+        for wanted in group.into_iter().filter(|wanted| !left(wanted)) {
             by_customer.entry(wanted.scope.clone()).or_default().push(wanted);
         }
         if by_customer.is_empty() {
@@ -181,27 +230,26 @@ impl QuotaWork {
                 for (scope, wanted) in by_customer {
                     let (mut count, period) =
                         granted.get(scope.tenant().as_str()).copied().unwrap_or_default();
-                    for Wanted { answer, .. } in wanted {
+                    for answer in wanted.into_iter().filter_map(|wanted| wanted.answer) {
                         let given = if count > 0 {
                             count -= 1;
-                            Ok(Charge {
-                                scope: scope.clone(),
-                                period,
-                                refunds: Arc::clone(&self.refunds),
-                                stays: false,
-                            })
+                            Ok(Charge::new(&scope, period, &self.refunds))
                         } else {
                             Err(NotCharged::Exceeded)
                         };
                         // A caller that left gives its charge back by dropping it.
                         drop(answer.send(given));
                     }
+                    self.owe(self.ahead.keep(&scope, count, period, Instant::now()));
                 }
             }
             Err(error) => {
                 let error = Arc::new(error);
-                for Wanted { answer, .. } in by_customer.into_values().flatten() {
-                    drop(answer.send(Err(NotCharged::Failed(Arc::clone(&error)))));
+                for Wanted { scope, answer } in by_customer.into_values().flatten() {
+                    match answer {
+                        Some(answer) => drop(answer.send(Err(NotCharged::Failed(Arc::clone(&error))))),
+                        None => self.ahead.not_filled(&scope),
+                    }
                 }
             }
         }
@@ -213,18 +261,22 @@ impl QuotaWork {
         &self,
         by_customer: &BTreeMap<TenantScope, Vec<Wanted>>,
     ) -> Result<HashMap<String, (i64, DateTime<Utc>)>, DatabaseError> {
-        let wanted: Vec<(String, i64)> = by_customer
+        let now = Instant::now();
+        let wishes: Vec<Wish> = by_customer
             .iter()
             .map(|(scope, wanted)| {
-                (
-                    scope.tenant().to_string(),
-                    i64::try_from(wanted.len()).unwrap_or(i64::MAX),
-                )
+                let waiting = wanted.iter().filter(|wanted| wanted.answer.is_some()).count();
+                let count = i64::try_from(waiting).unwrap_or(i64::MAX);
+                Wish {
+                    tenant_id: scope.tenant().to_string(),
+                    count,
+                    ahead: self.ahead.wanted(scope, count, now),
+                }
             })
             .collect();
         let scopes: ScopeSet = by_customer.keys().collect();
         let mut tx = GroupTransaction::begin(&self.db, scopes, "charge sends").await?;
-        let granted = quota::charge(&mut tx, &wanted).await?;
+        let granted = quota::charge(&mut tx, &wishes).await?;
         tx.commit().await?;
         Ok(granted
             .into_iter()

@@ -42,7 +42,7 @@ pub(crate) struct KeyRow {
 /// The customer's keys that are good now: the one in use first.
 pub(crate) async fn good(tx: &mut TenantTransaction) -> Result<Vec<KeyRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let rows = diesel::sql_query(
+    let rows = database::sql(
         "SELECT prefix, valid_until, created_at FROM api_keys \
          WHERE tenant_id = $1 AND (valid_until IS NULL OR valid_until > now()) \
          ORDER BY valid_until DESC NULLS FIRST",
@@ -61,7 +61,7 @@ pub(crate) async fn insert(
     prefix: &str,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query("INSERT INTO api_keys (tenant_id, id, key_hash, prefix) VALUES ($1, $2, $3, $4)")
+    database::sql("INSERT INTO api_keys (tenant_id, id, key_hash, prefix) VALUES ($1, $2, $3, $4)")
         .bind::<Text, _>(tenant)
         .bind::<SqlUuid, _>(id)
         .bind::<Text, _>(key_hash)
@@ -77,7 +77,7 @@ pub(crate) async fn end_after(
     grace_seconds: i64,
 ) -> Result<Vec<String>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let rows: Vec<HashRow> = diesel::sql_query(
+    let rows: Vec<HashRow> = database::sql(
         "UPDATE api_keys \
          SET valid_until = LEAST(valid_until, clock_timestamp() + make_interval(secs => $2::double precision)) \
          WHERE tenant_id = $1 RETURNING key_hash",
@@ -92,7 +92,7 @@ pub(crate) async fn end_after(
 /// Removes keys that have ended, and of the others all but those that end last. Returns how many.
 pub(crate) async fn keep_latest(tx: &mut TenantTransaction, most: i64) -> Result<usize, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let removed = diesel::sql_query(
+    let removed = database::sql(
         "WITH kept AS ( \
              SELECT id FROM api_keys WHERE tenant_id = $1 AND (valid_until IS NULL OR valid_until > clock_timestamp()) \
              ORDER BY valid_until DESC NULLS FIRST LIMIT $2 \
@@ -113,7 +113,7 @@ pub(crate) async fn keep_latest(tx: &mut TenantTransaction, most: i64) -> Result
 
 /// Removes keys that have ended, of all customers, at most `most` at a time. Returns how many.
 pub(crate) async fn remove_ended(tx: &mut PlatformTransaction, most: i64) -> Result<usize, DatabaseError> {
-    let removed = diesel::sql_query(
+    let removed = database::sql(
         "WITH ended AS MATERIALIZED ( \
              SELECT tenant_id, id FROM api_keys WHERE valid_until <= now() LIMIT $1 FOR UPDATE SKIP LOCKED \
          ), gone AS ( \

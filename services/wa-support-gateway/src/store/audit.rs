@@ -42,7 +42,7 @@ pub(crate) struct ActRow {
 /// Notes an act, in the transaction that does it.
 pub(crate) async fn note(tx: &mut TenantTransaction, act: &Act<'_>) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO audit_log (tenant_id, id, actor, action, subject, detail, source) \
          VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
@@ -61,7 +61,7 @@ pub(crate) async fn note(tx: &mut TenantTransaction, act: &Act<'_>) -> Result<()
 /// The customer's newest acts, at most `most`.
 pub(crate) async fn newest(tx: &mut TenantTransaction, most: i64) -> Result<Vec<ActRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let rows = diesel::sql_query(
+    let rows = database::sql(
         "SELECT at, actor, action, subject, detail, source FROM audit_log \
          WHERE tenant_id = $1 ORDER BY id DESC LIMIT $2",
     )

@@ -27,7 +27,7 @@ pub(crate) async fn owner(
     session_id: &str,
 ) -> Result<Option<Owner>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    Ok(diesel::sql_query(
+    Ok(database::sql(
         "SELECT id, token_sealed FROM sessions WHERE tenant_id = $1 AND session_id = $2 AND phase <> 'removing'",
     )
     .bind::<Text, _>(tenant)
@@ -88,16 +88,15 @@ pub(crate) async fn page(
 ) -> Result<(Vec<Contact>, i64), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
     let pattern = wanted.search.as_deref().map(pattern);
-    let Total { total } =
-        diesel::sql_query(format!("SELECT count(*) AS total FROM contacts c WHERE {WANTED}"))
-            .bind::<Text, _>(&tenant)
-            .bind::<SqlUuid, _>(session)
-            .bind::<Bool, _>(wanted.removed)
-            .bind::<Nullable<Text>, _>(&pattern)
-            .get_result(tx.connection())
-            .await?;
+    let Total { total } = database::sql(format!("SELECT count(*) AS total FROM contacts c WHERE {WANTED}"))
+        .bind::<Text, _>(&tenant)
+        .bind::<SqlUuid, _>(session)
+        .bind::<Bool, _>(wanted.removed)
+        .bind::<Nullable<Text>, _>(&pattern)
+        .get_result(tx.connection())
+        .await?;
     // An unchanged row is left alone by a sync that confirmed it; the session knows when that was.
-    let contacts = diesel::sql_query(format!(
+    let contacts = database::sql(format!(
         "SELECT c.number, c.jid, c.name, c.phone, c.raw, c.removed_at, c.created_at, c.updated_at, \
                 CASE WHEN c.removed_at IS NULL THEN GREATEST(c.last_synced_at, s.contacts_synced_at) \
                      ELSE c.last_synced_at END AS last_synced_at \
@@ -146,7 +145,7 @@ pub(crate) async fn take_over(
     at: DateTime<Utc>,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO contacts AS c (tenant_id, session, jid, name, phone, raw, last_synced_at, created_at, updated_at) \
          SELECT $1, $2, n.jid, n.name, n.phone, n.raw, $7, $7, $7 \
          FROM (SELECT jid, name, phone, raw::jsonb AS raw FROM unnest($3, $4, $5, $6) AS l (jid, name, phone, raw)) n \
@@ -178,7 +177,7 @@ pub(crate) async fn finish(
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
     // `NOT IN` looks each row up in a hash of the list. A join would be planned for a short list, and compare all with all.
-    diesel::sql_query(
+    database::sql(
         "UPDATE contacts c SET removed_at = $4, updated_at = $4 \
          WHERE c.tenant_id = $1 AND c.session = $2 AND c.removed_at IS NULL \
            AND c.jid NOT IN (SELECT unnest($3))",
@@ -189,7 +188,7 @@ pub(crate) async fn finish(
     .bind::<Timestamptz, _>(at)
     .execute(tx.connection())
     .await?;
-    diesel::sql_query("UPDATE sessions SET contacts_synced_at = $3 WHERE tenant_id = $1 AND id = $2")
+    database::sql("UPDATE sessions SET contacts_synced_at = $3 WHERE tenant_id = $1 AND id = $2")
         .bind::<Text, _>(&tenant)
         .bind::<SqlUuid, _>(session)
         .bind::<Timestamptz, _>(at)
@@ -215,7 +214,7 @@ pub(crate) async fn still_leased(
     holder: Uuid,
 ) -> Result<bool, DatabaseError> {
     let held =
-        diesel::sql_query("SELECT FROM leases WHERE name = $1 AND holder = $2 AND until > now() FOR UPDATE")
+        database::sql("SELECT FROM leases WHERE name = $1 AND holder = $2 AND until > now() FOR UPDATE")
             .bind::<Text, _>(lease_name(session))
             .bind::<SqlUuid, _>(holder)
             .execute(tx.connection())

@@ -67,7 +67,7 @@ pub(crate) async fn page(
         "WITH page AS (SELECT * FROM customers WHERE {filter} \
              ORDER BY created_at DESC, tenant_id LIMIT $3 OFFSET $4) {SHOWN}"
     );
-    let rows = diesel::sql_query(query)
+    let rows = database::sql(query)
         .bind::<Text, _>(wanted.provider)
         .bind::<Nullable<Text>, _>(wanted.source)
         .bind::<BigInt, _>(wanted.limit)
@@ -85,7 +85,7 @@ pub(crate) async fn count(tx: &mut PlatformTransaction, source: Option<&str>) ->
         total: i64,
     }
     let filter = filter(source, "$1");
-    let row: Total = diesel::sql_query(format!("SELECT count(*) AS total FROM customers WHERE {filter}"))
+    let row: Total = database::sql(format!("SELECT count(*) AS total FROM customers WHERE {filter}"))
         .bind::<Nullable<Text>, _>(source)
         .get_result(tx.connection())
         .await?;
@@ -107,7 +107,7 @@ pub(crate) async fn one(
 ) -> Result<Option<ListedRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     let query = format!("WITH page AS (SELECT * FROM customers WHERE tenant_id = $2) {SHOWN}");
-    let mut rows: Vec<ListedRow> = diesel::sql_query(query)
+    let mut rows: Vec<ListedRow> = database::sql(query)
         .bind::<Text, _>(provider)
         .bind::<Text, _>(tenant)
         .load(tx.connection())

@@ -23,7 +23,7 @@ pub(crate) struct DueRow {
 
 /// Forgets the sessions of customers that have a subscription again.
 pub(crate) async fn forget_renewed(tx: &mut PlatformTransaction) -> Result<usize, DatabaseError> {
-    let forgotten = diesel::sql_query(
+    let forgotten = database::sql(
         "DELETE FROM expired_sessions USING sessions, subscriptions \
          WHERE sessions.tenant_id = expired_sessions.tenant_id AND sessions.id = expired_sessions.session \
            AND subscriptions.tenant_id = sessions.tenant_id AND subscriptions.provider = sessions.provider \
@@ -41,7 +41,7 @@ pub(crate) async fn take_due(
     again: Duration,
     most: i64,
 ) -> Result<Vec<DueRow>, DatabaseError> {
-    let due = diesel::sql_query(
+    let due = database::sql(
         "WITH due AS MATERIALIZED ( \
              SELECT tenant_id, session FROM expired_sessions WHERE next_try_at <= now() \
              ORDER BY next_try_at LIMIT $2 FOR UPDATE SKIP LOCKED \
@@ -66,7 +66,7 @@ pub(crate) async fn is_due(tx: &mut TenantTransaction, session: Uuid) -> Result<
         due: bool,
     }
     let tenant = tx.scope().tenant().to_string();
-    let row: Due = diesel::sql_query(
+    let row: Due = database::sql(
         "SELECT EXISTS (SELECT 1 FROM expired_sessions WHERE tenant_id = $1 AND session = $2) \
             AND NOT EXISTS (SELECT 1 FROM subscriptions JOIN sessions USING (tenant_id, provider) \
                 WHERE sessions.tenant_id = $1 AND sessions.id = $2 \
@@ -82,7 +82,7 @@ pub(crate) async fn is_due(tx: &mut TenantTransaction, session: Uuid) -> Result<
 /// The session is disconnected.
 pub(crate) async fn done(tx: &mut TenantTransaction, session: Uuid) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query("DELETE FROM expired_sessions WHERE tenant_id = $1 AND session = $2")
+    database::sql("DELETE FROM expired_sessions WHERE tenant_id = $1 AND session = $2")
         .bind::<Text, _>(tenant)
         .bind::<SqlUuid, _>(session)
         .execute(tx.connection())

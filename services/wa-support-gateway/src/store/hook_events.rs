@@ -40,7 +40,7 @@ pub(crate) async fn insert(
     if bytes > most {
         return Ok(false);
     }
-    let stored = diesel::sql_query(
+    let stored = database::sql(
         "WITH counted AS (INSERT INTO hook_counts AS c (tenant_id, session, accepted, held, held_bytes) \
                 VALUES ($1, $2, 1, 1, $3) \
                 ON CONFLICT (tenant_id, session) DO UPDATE SET accepted = c.accepted + 1, held = c.held + 1, \
@@ -64,7 +64,7 @@ pub(crate) async fn insert(
 /// Notes an event that is passed on to nobody.
 pub(crate) async fn count_unwanted(tx: &mut TenantTransaction, session: Uuid) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO hook_counts AS c (tenant_id, session, accepted, dropped) VALUES ($1, $2, 1, 1) \
          ON CONFLICT (tenant_id, session) DO UPDATE SET accepted = c.accepted + 1, dropped = c.dropped + 1",
     )
@@ -105,7 +105,7 @@ pub(crate) async fn outgoing(
     id: Uuid,
 ) -> Result<Option<Outgoing>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let mut rows: Vec<Outgoing> = diesel::sql_query(
+    let mut rows: Vec<Outgoing> = database::sql(
         "SELECT e.session, s.session_id, s.webhook_url, s.hmac_key_sealed, s.customer_hmac_key_sealed, \
              e.content_type, e.event_type, octet_length(e.body)::bigint AS size, e.received_at \
          FROM hook_events e JOIN sessions s ON s.tenant_id = e.tenant_id AND s.id = e.session \
@@ -127,12 +127,11 @@ pub(crate) async fn body(tx: &mut TenantTransaction, id: Uuid) -> Result<Option<
         body: Vec<u8>,
     }
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let mut rows: Vec<Body> =
-        diesel::sql_query("SELECT body FROM hook_events WHERE tenant_id = $1 AND id = $2")
-            .bind::<Text, _>(tenant)
-            .bind::<SqlUuid, _>(id)
-            .load(tx.connection())
-            .await?;
+    let mut rows: Vec<Body> = database::sql("SELECT body FROM hook_events WHERE tenant_id = $1 AND id = $2")
+        .bind::<Text, _>(tenant)
+        .bind::<SqlUuid, _>(id)
+        .load(tx.connection())
+        .await?;
     Ok(rows.pop().map(|row| row.body))
 }
 
@@ -146,7 +145,7 @@ pub(crate) enum End {
 /// Deletes an event, and remembers only how it ended.
 pub(crate) async fn finish(tx: &mut TenantTransaction, id: Uuid, end: End) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    diesel::sql_query(
+    database::sql(
         "WITH gone AS (DELETE FROM hook_events WHERE tenant_id = $1 AND id = $2 \
                 RETURNING session, octet_length(body)::bigint + $3 AS bytes) \
          UPDATE hook_counts c SET delivered = delivered + $4, dropped = dropped + 1 - $4, held = held - 1, \
@@ -174,7 +173,7 @@ pub(crate) async fn expire(
         #[diesel(sql_type = BigInt)]
         count: i64,
     }
-    let counts: Vec<Count> = diesel::sql_query(
+    let counts: Vec<Count> = database::sql(
         "WITH old AS (SELECT tenant_id, id FROM hook_events \
                 WHERE received_at < now() - $1 * interval '1 day' \
                 ORDER BY received_at LIMIT $2 FOR UPDATE SKIP LOCKED), \
@@ -249,7 +248,7 @@ pub(crate) async fn parked(
     most: i64,
 ) -> Result<Vec<ParkedEvent>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    Ok(diesel::sql_query(format!(
+    Ok(database::sql(format!(
         "{SHOWN} AND t.parked AND e.session = coalesce($2, e.session) ORDER BY t.seq LIMIT $3"
     ))
     .bind::<Text, _>(tenant)
@@ -262,7 +261,7 @@ pub(crate) async fn parked(
 /// One event, put aside or not.
 pub(crate) async fn show(tx: &mut TenantTransaction, id: Uuid) -> Result<Option<ParkedEvent>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let mut rows: Vec<ParkedEvent> = diesel::sql_query(format!("{SHOWN} AND e.id = $2"))
+    let mut rows: Vec<ParkedEvent> = database::sql(format!("{SHOWN} AND e.id = $2"))
         .bind::<Text, _>(tenant)
         .bind::<SqlUuid, _>(id)
         .load(tx.connection())
@@ -299,7 +298,7 @@ pub struct HookCounts {
 /// The counts of the customer's sessions.
 pub(crate) async fn counts(tx: &mut TenantTransaction) -> Result<Vec<HookCounts>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    Ok(diesel::sql_query(
+    Ok(database::sql(
         "SELECT session, accepted, delivered, dropped, expired, held, held_bytes FROM hook_counts \
          WHERE tenant_id = $1 ORDER BY session",
     )

@@ -20,7 +20,7 @@ pub(crate) async fn hmac_key_sealed(
         hmac_key_sealed: String,
     }
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let mut rows: Vec<Key> = diesel::sql_query(
+    let mut rows: Vec<Key> = database::sql(
         "SELECT hmac_key_sealed FROM sessions WHERE tenant_id = $1 AND id = $2 AND phase <> $3",
     )
     .bind::<Text, _>(tenant)
@@ -49,7 +49,7 @@ pub(crate) struct Wishes {
 /// waits, and takes along what is added here.
 pub(crate) async fn hold(tx: &mut TenantTransaction, session: Uuid) -> Result<Option<Wishes>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let mut rows: Vec<Wishes> = diesel::sql_query(
+    let mut rows: Vec<Wishes> = database::sql(
         "SELECT coalesce(webhook_url, '') <> '' AS has_receiver, events, auto_read_enabled AS auto_read \
          FROM sessions WHERE tenant_id = $1 AND id = $2 AND phase <> $3 FOR KEY SHARE",
     )
@@ -72,7 +72,7 @@ pub(crate) async fn reader_token_sealed(
         token_sealed: String,
     }
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let mut rows: Vec<Token> = diesel::sql_query(
+    let mut rows: Vec<Token> = database::sql(
         "SELECT token_sealed FROM sessions WHERE tenant_id = $1 AND id = $2 AND phase <> $3 AND auto_read_enabled",
     )
     .bind::<Text, _>(tenant)
@@ -101,7 +101,7 @@ pub(crate) async fn set_standing(
     standing: &Standing,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    diesel::sql_query(
+    database::sql(
         "UPDATE sessions SET connected = coalesce($3, connected), logged_in = coalesce($4, logged_in), \
              jid = coalesce($5, jid), last_synced_at = now(), \
              status = CASE WHEN NOT coalesce($3, connected) THEN 'disconnected' \

@@ -17,7 +17,7 @@ pub(crate) async fn add_customer(
     status: &str,
 ) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let added = diesel::sql_query(
+    let added = database::sql(
         "INSERT INTO customers (tenant_id, source_service, status, created_by, created_at, updated_at) \
          VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (tenant_id) DO NOTHING",
     )
@@ -40,7 +40,7 @@ pub(crate) async fn add_subscription(
     max_sessions: i32,
 ) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let added = diesel::sql_query(
+    let added = database::sql(
         "INSERT INTO subscriptions (tenant_id, id, provider, status, expires_at, max_sessions, max_messages, created_at, updated_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (tenant_id, provider) DO NOTHING",
     )
@@ -70,7 +70,7 @@ pub(crate) async fn session(
     }
     let tenant = tx.scope().tenant().to_string();
     let row: Option<Found> =
-        diesel::sql_query("SELECT id FROM sessions WHERE tenant_id = $1 AND session_id = $2")
+        database::sql("SELECT id FROM sessions WHERE tenant_id = $1 AND session_id = $2")
             .bind::<Text, _>(tenant)
             .bind::<Text, _>(session_id)
             .get_result(tx.connection())
@@ -94,7 +94,7 @@ pub(crate) async fn add_session(
     sealed: &Sealed,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO sessions (tenant_id, id, provider, session_id, session_name, token_hash, token_sealed, \
              hmac_key_sealed, webhook_url, connected, logged_in, jid, status, auto_read_enabled, typing_enabled, \
              last_synced_at, last_activity_at, sent_total, failed_total, created_at, updated_at, upkeep_due) \
@@ -136,7 +136,7 @@ pub(crate) async fn add_usage(
     row: &StatisticRow,
 ) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let added = diesel::sql_query(
+    let added = database::sql(
         "INSERT INTO message_usage (tenant_id, session, day, message_type, sent, failed, last_sent_at, last_failed_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
     )
@@ -162,7 +162,7 @@ pub(crate) async fn add_contacts(
     let tenant = tx.scope().tenant().to_string();
     let column = |of: fn(&ContactRow) -> &str| contacts.iter().map(of).collect::<Vec<&str>>();
     let synced: Vec<_> = contacts.iter().map(|contact| contact.last_synced_at).collect();
-    let added = diesel::sql_query(
+    let added = database::sql(
         "INSERT INTO contacts (tenant_id, session, jid, name, phone, raw, last_synced_at) \
          SELECT $1, $2, jid, name, phone, raw::jsonb, synced \
          FROM unnest($3, $4, $5, $6, $7) AS given (jid, name, phone, raw, synced) ON CONFLICT DO NOTHING",

@@ -14,7 +14,7 @@ pub(crate) async fn note(
     action: &'static str,
     (subject, detail): (&str, &str),
 ) -> Result<(), DatabaseError> {
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO operator_log (id, actor, action, subject, detail) VALUES ($1, $2, $3, $4, $5)",
     )
     .bind::<SqlUuid, _>(Uuid::now_v7())

@@ -160,13 +160,13 @@ impl Original {
     }
 
     async fn number(&mut self, query: &str) -> Result<i64, DatabaseError> {
-        let row: Number = diesel::sql_query(query).get_result(&mut self.connection).await?;
+        let row: Number = database::sql(query).get_result(&mut self.connection).await?;
         Ok(row.number)
     }
 
     /// Users behind `after` in the order of their ids, at most `most`.
     pub(crate) async fn users(&mut self, after: &str, most: i64) -> Result<Vec<UserRow>, DatabaseError> {
-        Ok(diesel::sql_query(
+        Ok(database::sql(
             "SELECT id, source_service AS source, customer_api_key AS key_hash, COALESCE(created_by, '') AS created_by, \
                     COALESCE(status, 'active') AS status, COALESCE(created_at, now()) AS created_at, \
                     COALESCE(updated_at, created_at, now()) AS updated_at \
@@ -180,7 +180,7 @@ impl Original {
 
     /// A user's subscriptions; of one provider the one that counts first.
     pub(crate) async fn subscriptions(&mut self, user: &str) -> Result<Vec<SubscriptionRow>, DatabaseError> {
-        Ok(diesel::sql_query(
+        Ok(database::sql(
             "SELECT id, COALESCE(NULLIF(provider, ''), 'genfity-wa') AS provider, \
                     COALESCE(max_sessions, 1) AS max_sessions, COALESCE(max_messages, 0) AS max_messages, expires_at, \
                     COALESCE(status, 'active') AS status, COALESCE(created_at, now()) AS created_at, \
@@ -200,7 +200,7 @@ impl Original {
         } else {
             "false AS auto_read, false AS typing"
         };
-        Ok(diesel::sql_query(format!(
+        Ok(database::sql(format!(
             "SELECT id, COALESCE(NULLIF(provider, ''), 'genfity-wa') AS provider, session_id, \
                     COALESCE(session_name, '') AS name, COALESCE(session_token, '') AS token, \
                     NULLIF(webhook_url, '') AS webhook_url, COALESCE(connected, false) AS connected, \
@@ -221,7 +221,7 @@ impl Original {
         user: &str,
         session_id: &str,
     ) -> Result<Vec<StatisticRow>, DatabaseError> {
-        Ok(diesel::sql_query(
+        Ok(database::sql(
             "SELECT COALESCE(message_type, '') AS message_type, count(*) AS rows, \
                     COALESCE(sum(total_sent), 0)::bigint AS sent, COALESCE(sum(total_failed), 0)::bigint AS failed, \
                     max(last_success_at) FILTER (WHERE last_success_at > '1970-01-02') AS last_sent_at, \
@@ -237,7 +237,7 @@ impl Original {
 
     /// How many contacts a session has, each counted as often as it is there.
     pub(crate) async fn contact_rows(&mut self, user: &str, session_id: &str) -> Result<i64, DatabaseError> {
-        let row: Number = diesel::sql_query(
+        let row: Number = database::sql(
             "SELECT count(*) AS number FROM wa_session_contacts WHERE user_id = $1 AND session_id = $2",
         )
         .bind::<Text, _>(user)
@@ -255,7 +255,7 @@ impl Original {
         after: &str,
         most: i32,
     ) -> Result<Vec<ContactRow>, DatabaseError> {
-        Ok(diesel::sql_query(
+        Ok(database::sql(
             "SELECT DISTINCT ON (j_id) j_id AS jid, COALESCE(name, '') AS name, COALESCE(phone, '') AS phone, \
                     COALESCE(raw, '{}')::text AS raw, COALESCE(last_synced_at, updated_at, now()) AS last_synced_at \
              FROM wa_session_contacts WHERE user_id = $1 AND session_id = $2 AND j_id > $3 \

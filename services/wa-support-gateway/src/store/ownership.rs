@@ -30,7 +30,7 @@ pub(crate) async fn make(
     created_by: &str,
 ) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let made = diesel::sql_query(
+    let made = database::sql(
         "INSERT INTO customers (tenant_id, source_service, created_by) VALUES ($1, $2, $3) \
          ON CONFLICT (tenant_id) DO NOTHING",
     )
@@ -57,7 +57,7 @@ async fn select(
     locking: &'static str,
 ) -> Result<Option<CustomerRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let row = diesel::sql_query(format!(
+    let row = database::sql(format!(
         "SELECT source_service, status, created_by, created_at, updated_at FROM customers \
          WHERE tenant_id = $1 {locking}"
     ))
@@ -71,7 +71,7 @@ async fn select(
 /// Gives the customer to a service.
 pub(crate) async fn give_to(tx: &mut TenantTransaction, source: &str) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    diesel::sql_query("UPDATE customers SET source_service = $2, updated_at = now() WHERE tenant_id = $1")
+    database::sql("UPDATE customers SET source_service = $2, updated_at = now() WHERE tenant_id = $1")
         .bind::<Text, _>(tenant)
         .bind::<Text, _>(source)
         .execute(tx.connection())
@@ -82,7 +82,7 @@ pub(crate) async fn give_to(tx: &mut TenantTransaction, source: &str) -> Result<
 /// Switches the customer on or off. False when it is so already.
 pub(crate) async fn set_status(tx: &mut TenantTransaction, status: &str) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let changed = diesel::sql_query(
+    let changed = database::sql(
         "UPDATE customers SET status = $2, updated_at = now() WHERE tenant_id = $1 AND status <> $2",
     )
     .bind::<Text, _>(tenant)

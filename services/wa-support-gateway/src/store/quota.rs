@@ -8,6 +8,16 @@ use tenant_isolation::GroupTransaction;
 
 use super::PROVIDER;
 
+/// How many sends a customer asks for.
+#[derive(Debug, Clone)]
+pub(crate) struct Wish {
+    pub(crate) tenant_id: String,
+    /// Sends that wait for it.
+    pub(crate) count: i64,
+    /// Sends that are expected next.
+    pub(crate) ahead: i64,
+}
+
 /// What one customer gets of what it asked for.
 #[derive(Debug, Clone, diesel::QueryableByName)]
 pub(crate) struct Granted {
@@ -22,28 +32,33 @@ pub(crate) struct Granted {
 
 /// Charges so many sends of each customer as it asks for and its period has left. Rows are locked in one order, and what
 /// is left is read from the locked row: no two callers of any process are ever granted the same send.
+///
+/// What is expected next is charged along as far as it is no more than a thousandth of what is left: a process that does
+/// not come to use it has given it back long before anybody else can need it.
 pub(crate) async fn charge(
     tx: &mut GroupTransaction,
-    wanted: &[(String, i64)],
+    wishes: &[Wish],
 ) -> Result<Vec<Granted>, DatabaseError> {
-    Ok(diesel::sql_query(
-        "WITH own AS MATERIALIZED ( \
-             SELECT s.tenant_id, s.id, \
-                    CASE WHEN s.max_messages <= 0 THEN w.n \
-                         ELSE LEAST(w.n, GREATEST(s.max_messages - s.messages_used, 0)) END AS granted \
-             FROM subscriptions s JOIN unnest($1, $2) AS w (tenant_id, n) ON w.tenant_id = s.tenant_id \
-             WHERE s.provider = $3 ORDER BY s.tenant_id FOR NO KEY UPDATE OF s) \
+    let (mut tenants, mut counts, mut ahead) = (Vec::new(), Vec::new(), Vec::new());
+    for wish in wishes {
+        tenants.push(wish.tenant_id.as_str());
+        counts.push(wish.count);
+        ahead.push(wish.ahead);
+    }
+    Ok(database::sql(
+        "WITH held AS MATERIALIZED ( \
+             SELECT s.tenant_id, s.id, w.n, w.ahead, \
+                    CASE WHEN s.max_messages > 0 THEN GREATEST(s.max_messages - s.messages_used, 0) END AS remains \
+             FROM subscriptions s JOIN unnest($1, $2, $3) AS w (tenant_id, n, ahead) ON w.tenant_id = s.tenant_id \
+             WHERE s.provider = $4 ORDER BY s.tenant_id FOR NO KEY UPDATE OF s), \
+         own AS (SELECT tenant_id, id, LEAST(n, remains) + LEAST(ahead, remains / 1000) AS granted FROM held) \
          UPDATE subscriptions s SET messages_used = s.messages_used + own.granted FROM own \
          WHERE s.tenant_id = own.tenant_id AND s.id = own.id \
          RETURNING s.tenant_id, own.granted, s.period_started_at",
     )
-    .bind::<Array<Text>, _>(
-        wanted
-            .iter()
-            .map(|(tenant, _)| tenant.as_str())
-            .collect::<Vec<_>>(),
-    )
-    .bind::<Array<BigInt>, _>(wanted.iter().map(|(_, count)| *count).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(tenants)
+    .bind::<Array<BigInt>, _>(counts)
+    .bind::<Array<BigInt>, _>(ahead)
     .bind::<Text, _>(PROVIDER)
     .load(tx.connection())
     .await?)
@@ -59,7 +74,7 @@ pub(crate) struct Refund {
 
 /// Gives charged sends back, unless their period is over.
 pub(crate) async fn give_back(tx: &mut GroupTransaction, refunds: &[Refund]) -> Result<(), DatabaseError> {
-    diesel::sql_query(
+    database::sql(
         "WITH own AS MATERIALIZED ( \
              SELECT s.tenant_id, s.id, r.n \
              FROM subscriptions s \

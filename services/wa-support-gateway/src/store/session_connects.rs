@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 /// The session is to be connected, from now on.
 pub(crate) async fn want(tx: &mut TenantTransaction, session: Uuid) -> Result<(), DatabaseError> {
-    diesel::sql_query(
+    database::sql(
         "UPDATE sessions SET connect_wanted = now(), connect_next_try_at = now() \
          WHERE tenant_id = $1 AND id = $2 AND phase = 'ready'",
     )
@@ -30,7 +30,7 @@ pub(crate) async fn is_wanted(
     since: DateTime<Utc>,
 ) -> Result<bool, DatabaseError> {
     let wanted =
-        diesel::sql_query("SELECT 1 FROM sessions WHERE tenant_id = $1 AND id = $2 AND connect_wanted = $3")
+        database::sql("SELECT 1 FROM sessions WHERE tenant_id = $1 AND id = $2 AND connect_wanted = $3")
             .bind::<Text, _>(tx.scope().tenant().as_str().to_owned())
             .bind::<SqlUuid, _>(session)
             .bind::<Timestamptz, _>(since)
@@ -45,7 +45,7 @@ pub(crate) async fn fulfilled(
     session: Uuid,
     since: DateTime<Utc>,
 ) -> Result<(), DatabaseError> {
-    diesel::sql_query(
+    database::sql(
         "UPDATE sessions SET connect_wanted = NULL, connect_next_try_at = NULL \
          WHERE tenant_id = $1 AND id = $2 AND connect_wanted = $3",
     )
@@ -59,7 +59,7 @@ pub(crate) async fn fulfilled(
 
 /// The session is not to be connected any more.
 pub(crate) async fn end(tx: &mut TenantTransaction, session: Uuid) -> Result<(), DatabaseError> {
-    diesel::sql_query(
+    database::sql(
         "UPDATE sessions SET connect_wanted = NULL, connect_next_try_at = NULL \
          WHERE tenant_id = $1 AND id = $2 AND connect_wanted IS NOT NULL",
     )
@@ -81,7 +81,7 @@ pub(crate) async fn give_up(
     tx: &mut PlatformTransaction,
     after: Duration,
 ) -> Result<Vec<Uuid>, DatabaseError> {
-    let given_up: Vec<GivenUp> = diesel::sql_query(
+    let given_up: Vec<GivenUp> = database::sql(
         "UPDATE sessions SET connect_wanted = NULL, connect_next_try_at = NULL \
          WHERE connect_next_try_at IS NOT NULL AND connect_wanted < now() - $1 * interval '1 second' RETURNING id",
     )

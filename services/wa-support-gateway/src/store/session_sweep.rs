@@ -33,7 +33,7 @@ pub(crate) async fn unfinished(
     for_at_least: Duration,
     limit: i64,
 ) -> Result<Vec<Swept>, DatabaseError> {
-    let rows: Vec<Row> = diesel::sql_query(
+    let rows: Vec<Row> = database::sql(
         "SELECT tenant_id, id FROM sessions \
          WHERE phase <> 'ready' AND phase_since < now() - $1 * interval '1 second' \
            AND (busy_until IS NULL OR busy_until < now()) \
@@ -52,7 +52,7 @@ pub(crate) async fn upkeep_due(
     for_at_least: Duration,
     limit: i64,
 ) -> Result<Vec<Swept>, DatabaseError> {
-    let rows: Vec<Row> = diesel::sql_query(
+    let rows: Vec<Row> = database::sql(
         "SELECT tenant_id, id FROM sessions \
          WHERE upkeep_due < now() - $1 * interval '1 second' AND phase = 'ready' \
            AND (busy_until IS NULL OR busy_until < now()) \
@@ -72,7 +72,7 @@ pub(crate) async fn connect_due(
     for_at_least: Duration,
     limit: i64,
 ) -> Result<Vec<Swept>, DatabaseError> {
-    let rows: Vec<Row> = diesel::sql_query(
+    let rows: Vec<Row> = database::sql(
         "SELECT sessions.tenant_id, sessions.id FROM sessions JOIN customers USING (tenant_id) \
              JOIN subscriptions USING (tenant_id, provider) \
          WHERE connect_next_try_at <= now() AND connect_wanted < now() - $1 * interval '1 second' \
@@ -91,7 +91,7 @@ pub(crate) async fn connect_due(
 /// Puts a session behind the others that wait, so that one that cannot be finished now holds up nobody. One that is to
 /// be connected waits for as long again as it has waited, within bounds.
 pub(crate) async fn put_off(tx: &mut PlatformTransaction, id: Uuid) -> Result<(), DatabaseError> {
-    diesel::sql_query(
+    database::sql(
         "UPDATE sessions SET phase_since = CASE WHEN phase = 'ready' THEN phase_since ELSE now() END, \
          upkeep_due = CASE WHEN upkeep_due IS NULL THEN NULL ELSE now() END, \
          connect_next_try_at = CASE WHEN connect_wanted IS NULL THEN NULL \
@@ -143,7 +143,7 @@ pub(crate) async fn page(
     ready_for: Option<Duration>,
     limit: i64,
 ) -> Result<Vec<Ours>, DatabaseError> {
-    Ok(diesel::sql_query(
+    Ok(database::sql(
         "SELECT tenant_id, id, session_id, session_name, token_hash, webhook_url, events, auto_read_enabled, \
                 status, phase \
          FROM sessions WHERE (tenant_id, id) > ($1, $2) \
@@ -170,13 +170,12 @@ pub(crate) async fn known_tokens(
     tx: &mut PlatformTransaction,
     hashes: &[String],
 ) -> Result<Vec<String>, DatabaseError> {
-    let rows: Vec<Known> = diesel::sql_query(
-        "SELECT external_id FROM tenant_directory WHERE kind = $1 AND external_id = ANY ($2)",
-    )
-    .bind::<Text, _>(SESSION_TOKEN)
-    .bind::<Array<Text>, _>(hashes)
-    .load(tx.connection())
-    .await?;
+    let rows: Vec<Known> =
+        database::sql("SELECT external_id FROM tenant_directory WHERE kind = $1 AND external_id = ANY ($2)")
+            .bind::<Text, _>(SESSION_TOKEN)
+            .bind::<Array<Text>, _>(hashes)
+            .load(tx.connection())
+            .await?;
     Ok(rows.into_iter().map(|row| row.external_id).collect())
 }
 
@@ -214,7 +213,7 @@ pub(crate) async fn sealed_otherwise(
     after: (&str, Uuid),
     limit: i64,
 ) -> Result<Vec<Sealed>, DatabaseError> {
-    Ok(diesel::sql_query(
+    Ok(database::sql(
         "SELECT tenant_id, id, token_sealed, hmac_key_sealed, customer_hmac_key_sealed FROM sessions \
          WHERE (tenant_id, id) > ($1, $2) \
            AND (split_part(token_sealed, ':', 1) <> $3 OR split_part(hmac_key_sealed, ':', 1) <> $3 \
@@ -235,7 +234,7 @@ pub(crate) async fn reseal(
     old: &Sealed,
     new: &Sealed,
 ) -> Result<bool, DatabaseError> {
-    let written = diesel::sql_query(
+    let written = database::sql(
         "UPDATE sessions SET token_sealed = $1, hmac_key_sealed = $2, customer_hmac_key_sealed = $3 \
          WHERE tenant_id = $4 AND id = $5 AND token_sealed = $6 AND hmac_key_sealed = $7 \
            AND customer_hmac_key_sealed IS NOT DISTINCT FROM $8",

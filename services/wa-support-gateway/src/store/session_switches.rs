@@ -35,7 +35,7 @@ pub(crate) struct Off {
 
 /// Its customer connects or disconnects the session: from now on that is what is wanted of it.
 pub(crate) async fn ask(tx: &mut TenantTransaction, session: Uuid, on: bool) -> Result<(), DatabaseError> {
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO session_switches AS s (tenant_id, session, asked, asked_on) \
          SELECT tenant_id, id, 1, $3 FROM sessions WHERE tenant_id = $1 AND id = $2 \
          ON CONFLICT (tenant_id, session) DO UPDATE SET asked = s.asked + 1, asked_on = $3, \
@@ -58,7 +58,7 @@ pub(crate) async fn asked(tx: &mut TenantTransaction, session: Uuid) -> Result<i
         asked: i64,
     }
     let row: Option<Asked> =
-        diesel::sql_query("SELECT asked FROM session_switches WHERE tenant_id = $1 AND session = $2")
+        database::sql("SELECT asked FROM session_switches WHERE tenant_id = $1 AND session = $2")
             .bind::<Text, _>(tx.scope().tenant().as_str().to_owned())
             .bind::<SqlUuid, _>(session)
             .get_result(tx.connection())
@@ -73,7 +73,7 @@ pub(crate) async fn is_on_since(
     session: Uuid,
     asked: i64,
 ) -> Result<bool, DatabaseError> {
-    let on = diesel::sql_query(
+    let on = database::sql(
         "SELECT 1 FROM session_switches WHERE tenant_id = $1 AND session = $2 AND asked > $3 AND asked_on",
     )
     .bind::<Text, _>(tx.scope().tenant().as_str().to_owned())
@@ -86,7 +86,7 @@ pub(crate) async fn is_on_since(
 
 /// We are about to connect the session.
 pub(crate) async fn try_to_connect(tx: &mut TenantTransaction, session: Uuid) -> Result<(), DatabaseError> {
-    diesel::sql_query(
+    database::sql(
         "INSERT INTO session_switches (tenant_id, session, tried_at) VALUES ($1, $2, now()) \
          ON CONFLICT (tenant_id, session) DO UPDATE SET tried_at = now()",
     )
@@ -103,7 +103,7 @@ pub(crate) async fn take_off_if_tried(
     tx: &mut TenantTransaction,
     session: Uuid,
 ) -> Result<bool, DatabaseError> {
-    let noted = diesel::sql_query(
+    let noted = database::sql(
         "UPDATE session_switches SET off_since = now(), off_next_try_at = now() + $4 * interval '1 second' \
          WHERE tenant_id = $1 AND session = $2 AND tried_at > now() - $3 * interval '1 second'",
     )
@@ -121,7 +121,7 @@ pub(crate) async fn to_take_off(
     tx: &mut TenantTransaction,
     session: Uuid,
 ) -> Result<Option<Off>, DatabaseError> {
-    Ok(diesel::sql_query(
+    Ok(database::sql(
         "SELECT off_since AS since, asked, \
                 tried_at IS NULL OR tried_at < now() - $3 * interval '1 second' AS settled \
          FROM session_switches WHERE tenant_id = $1 AND session = $2 AND off_since IS NOT NULL",
@@ -140,7 +140,7 @@ pub(crate) async fn is_off(
     session: Uuid,
     since: DateTime<Utc>,
 ) -> Result<(), DatabaseError> {
-    diesel::sql_query(
+    database::sql(
         "UPDATE session_switches SET off_since = NULL, off_next_try_at = NULL \
          WHERE tenant_id = $1 AND session = $2 AND off_since = $3",
     )
@@ -155,7 +155,7 @@ pub(crate) async fn is_off(
 /// Sessions of all customers that are to be taken off and tried now, and nobody works on. Each of them is due again after
 /// a while that grows with its age, so that one that cannot be taken off holds up nobody.
 pub(crate) async fn take_due(tx: &mut PlatformTransaction, most: i64) -> Result<Vec<Swept>, DatabaseError> {
-    let rows = diesel::sql_query(
+    let rows = database::sql(
         "WITH due AS MATERIALIZED ( \
              SELECT w.tenant_id, w.session FROM session_switches w \
                  JOIN sessions s ON s.tenant_id = w.tenant_id AND s.id = w.session \
@@ -179,7 +179,7 @@ pub(crate) async fn overdue(
     after: Duration,
     most: i64,
 ) -> Result<Vec<Swept>, DatabaseError> {
-    let rows = diesel::sql_query(
+    let rows = database::sql(
         "SELECT tenant_id, session AS id FROM session_switches \
          WHERE off_next_try_at > now() AND off_since < now() - $1 * interval '1 second' \
          ORDER BY off_since LIMIT $2",
@@ -197,7 +197,7 @@ pub(crate) async fn give_up(
     session: Uuid,
     after: Duration,
 ) -> Result<bool, DatabaseError> {
-    let given_up = diesel::sql_query(
+    let given_up = database::sql(
         "UPDATE session_switches SET off_since = NULL, off_next_try_at = NULL \
          WHERE tenant_id = $1 AND session = $2 AND off_next_try_at > now() \
              AND off_since < now() - $3 * interval '1 second'",

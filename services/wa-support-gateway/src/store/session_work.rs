@@ -15,7 +15,7 @@ pub(crate) async fn begin(
     holder: Uuid,
     length: Duration,
 ) -> Result<bool, DatabaseError> {
-    let begun = diesel::sql_query(
+    let begun = database::sql(
         "UPDATE sessions SET busy_holder = $3, busy_until = clock_timestamp() + $4 * interval '1 second' \
          WHERE tenant_id = $1 AND id = $2 AND (busy_until IS NULL OR busy_until < clock_timestamp())",
     )
@@ -35,7 +35,7 @@ pub(crate) async fn is_held(
     session: Uuid,
     holder: Uuid,
 ) -> Result<bool, DatabaseError> {
-    let held = diesel::sql_query(
+    let held = database::sql(
         "SELECT 1 FROM sessions WHERE tenant_id = $1 AND id = $2 AND busy_holder = $3 FOR UPDATE",
     )
     .bind::<Text, _>(tx.scope().tenant().as_str().to_owned())
@@ -52,7 +52,7 @@ pub(crate) async fn end(
     session: Uuid,
     holder: Uuid,
 ) -> Result<(), DatabaseError> {
-    diesel::sql_query(
+    database::sql(
         "UPDATE sessions SET busy_holder = NULL, busy_until = NULL \
          WHERE tenant_id = $1 AND id = $2 AND busy_holder = $3",
     )

@@ -291,7 +291,7 @@ pub(crate) async fn set_standing(
     id: Uuid,
     standing: &Standing,
 ) -> Result<(), DatabaseError> {
-    diesel::sql_query(
+    database::sql(
         "UPDATE sessions SET connected = $3, logged_in = $4, jid = $5, status = $6, last_synced_at = now(), \
          updated_at = CASE WHEN (connected, logged_in, jid, status) IS DISTINCT FROM ($3, $4, $5, $6) \
                       THEN now() ELSE updated_at END \
@@ -310,7 +310,7 @@ pub(crate) async fn set_standing(
 
 /// The WA server is to be told again what it forgets.
 pub(crate) async fn set_upkeep_due(tx: &mut TenantTransaction, id: Uuid) -> Result<(), DatabaseError> {
-    diesel::sql_query(
+    database::sql(
         "UPDATE sessions SET upkeep_due = now() WHERE tenant_id = $1 AND id = $2 AND phase = 'ready'",
     )
     .bind::<Text, _>(tx.scope().tenant().as_str().to_owned())
@@ -327,15 +327,13 @@ pub(crate) async fn set_record_due(
     record: bool,
     history: bool,
 ) -> Result<(), DatabaseError> {
-    diesel::sql_query(
-        "UPDATE sessions SET record_due = $3, history_due = $4 WHERE tenant_id = $1 AND id = $2",
-    )
-    .bind::<Text, _>(tx.scope().tenant().as_str().to_owned())
-    .bind::<SqlUuid, _>(id)
-    .bind::<Bool, _>(record)
-    .bind::<Bool, _>(history)
-    .execute(tx.connection())
-    .await?;
+    database::sql("UPDATE sessions SET record_due = $3, history_due = $4 WHERE tenant_id = $1 AND id = $2")
+        .bind::<Text, _>(tx.scope().tenant().as_str().to_owned())
+        .bind::<SqlUuid, _>(id)
+        .bind::<Bool, _>(record)
+        .bind::<Bool, _>(history)
+        .execute(tx.connection())
+        .await?;
     Ok(())
 }
 
@@ -345,7 +343,7 @@ pub(crate) async fn set_upkept(
     id: Uuid,
     due: Option<DateTime<Utc>>,
 ) -> Result<(), DatabaseError> {
-    diesel::sql_query(
+    database::sql(
         "UPDATE sessions SET upkeep_due = NULL WHERE tenant_id = $1 AND id = $2 AND upkeep_due = $3",
     )
     .bind::<Text, _>(tx.scope().tenant().as_str().to_owned())
@@ -363,7 +361,7 @@ pub(crate) async fn put_upkeep_off(
     due: Option<DateTime<Utc>>,
     after: Duration,
 ) -> Result<(), DatabaseError> {
-    diesel::sql_query(
+    database::sql(
         "UPDATE sessions SET upkeep_due = now() + $4 * interval '1 second' \
          WHERE tenant_id = $1 AND id = $2 AND upkeep_due IS NOT DISTINCT FROM $3",
     )

@@ -40,7 +40,7 @@ pub(crate) async fn find(
     provider: &str,
 ) -> Result<Option<SubscriptionRow>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let row = diesel::sql_query(
+    let row = database::sql(
         "SELECT number, provider, \
                 CASE WHEN status = 'active' AND expires_at <= now() THEN 'expired' ELSE status END AS status, \
                 expires_at, max_sessions, max_messages, messages_used, period_started_at, created_at, updated_at \
@@ -86,7 +86,7 @@ pub(crate) async fn put(
     terms: Terms,
 ) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let row: Began = diesel::sql_query(
+    let row: Began = database::sql(
         "INSERT INTO subscriptions AS old \
              (tenant_id, id, provider, status, expires_at, max_sessions, max_messages, period_started_at) \
          VALUES ($1, $2, $3, 'active', $4, $5, $6, now()) \
@@ -116,7 +116,7 @@ pub(crate) async fn change(
     terms: SomeTerms,
 ) -> Result<Option<bool>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
-    let row: Option<Began> = diesel::sql_query(
+    let row: Option<Began> = database::sql(
         "UPDATE subscriptions SET \
              period_started_at = CASE WHEN $3 > expires_at THEN now() ELSE period_started_at END, \
              messages_used = CASE WHEN $3 > expires_at THEN 0 ELSE messages_used END, \
@@ -153,7 +153,7 @@ pub(crate) async fn expire(
     tx: &mut PlatformTransaction,
     note_sessions: bool,
 ) -> Result<Option<Vec<EndedRow>>, DatabaseError> {
-    let free: Leading = diesel::sql_query(
+    let free: Leading = database::sql(
         "SELECT pg_try_advisory_xact_lock(hashtextextended(current_schema() || '.expire_subscriptions', 0)) AS leading",
     )
     .get_result(tx.connection())
@@ -161,7 +161,7 @@ pub(crate) async fn expire(
     if !free.leading {
         return Ok(None);
     }
-    let ended = diesel::sql_query(
+    let ended = database::sql(
         "WITH ended AS ( \
              UPDATE subscriptions SET status = 'expired', updated_at = now() \
              WHERE status = 'active' AND expires_at <= now() \

@@ -26,7 +26,7 @@ pub(crate) struct Counted {
 pub(crate) async fn add(tx: &mut GroupTransaction, counted: &[Counted]) -> Result<(), DatabaseError> {
     let column = |of: fn(&Counted) -> i64| counted.iter().map(of).collect::<Vec<_>>();
     let times = |of: fn(&Counted) -> Option<DateTime<Utc>>| counted.iter().map(of).collect::<Vec<_>>();
-    diesel::sql_query(
+    database::sql(
         "WITH given AS MATERIALIZED ( \
              SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) \
              AS g (tenant_id, session, day, message_type, sent, failed, last_sent_at, last_failed_at)), \
@@ -88,7 +88,7 @@ pub(crate) async fn between(
     to: NaiveDate,
 ) -> Result<Vec<UsageRow>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    Ok(diesel::sql_query(
+    Ok(database::sql(
         "SELECT s.session_id, s.session_name, u.day, u.message_type, u.sent, u.failed \
          FROM message_usage u JOIN sessions s ON s.tenant_id = u.tenant_id AND s.id = u.session \
          WHERE u.tenant_id = $1 AND u.day BETWEEN $2 AND $3 \

@@ -221,3 +221,30 @@ async fn without_a_limit_nothing_is_charged() {
     }
     gateway.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_charged_ahead_of_many_sends_is_given_back_to_the_last() {
+    let gateway = Gateway::start().await;
+    let session = limited(&gateway, 10_000_000).await;
+    let twin = Twin::of(&gateway, |_| {}).await;
+    let people = (0..8).map(|person| {
+        let url = match person % 2 {
+            0 => gateway.url("/wa/chat/send/text"),
+            _ => twin.url("/v1/wa/chat/send/text"),
+        };
+        let (client, token) = (&gateway.client, &session.token);
+        async move {
+            for number in 0..40 {
+                let body = json!({"Phone": "62811", "Body": format!("{person} {number}")});
+                let answer = client.post(&url).header("token", token).json(&body).send().await;
+                assert_eq!(answer.unwrap().status().as_u16(), 200);
+            }
+        }
+    });
+    join_all(people).await;
+    eventually("each send is charged once, and nothing else", || async {
+        (gateway.number(USED).await == 320).then_some(())
+    })
+    .await;
+    assert_eq!(reached(&gateway), 320);
+}

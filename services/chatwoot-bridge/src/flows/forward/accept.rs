@@ -112,9 +112,7 @@ fn wants(route: &Route, event: &Event) -> bool {
         _ => true,
     };
     let names = &route.wants.events;
-    matches!(route.target, Target::Url { .. })
-        && sort
-        && (names.is_empty() || names.iter().any(|name| *name == event.name))
+    matches!(route.target, Target::Url { .. }) && sort && (names.is_empty() || names.contains(&event.name))
 }
 
 fn new_event(to: &KnownRoute, incoming: Incoming) -> Result<NewEvent, DatabaseError> {
