@@ -43,7 +43,7 @@ pub struct Rate {
 /// Buckets of one rate, one per key.
 #[derive(Clone)]
 pub struct Buckets {
-    redis: RedisLink,
+    redis: Option<RedisLink>,
     /// The time in which one token comes.
     interval: Duration,
     burst: NonZeroU32,
@@ -60,6 +60,12 @@ impl Buckets {
     /// Buckets into which a token falls each `interval`, which is at least a microsecond, and which hold `burst`.
     #[must_use]
     pub fn every(redis: RedisLink, interval: Duration, burst: NonZeroU32) -> Self {
+        Self::over(Some(redis), interval, burst)
+    }
+
+    /// The same over Redis where there is one, else of this process alone.
+    #[must_use]
+    pub fn over(redis: Option<RedisLink>, interval: Duration, burst: NonZeroU32) -> Self {
         let interval = interval.max(Duration::from_micros(1));
         let quota = Quota::with_period(interval)
             .unwrap_or(Quota::per_second(burst))
@@ -77,11 +83,13 @@ impl Buckets {
     /// # Errors
     /// The wait.
     pub async fn take(&self, key: &CacheKey) -> Result<(), Duration> {
+        let Some(redis) = &self.redis else {
+            return self.take_locally(key);
+        };
         let interval_us = u64::try_from(self.interval.as_micros()).unwrap_or(u64::MAX);
-        let name = self.redis.key(key.as_str());
+        let name = redis.key(key.as_str());
         let burst = self.burst.get();
-        let answer: Option<String> = self
-            .redis
+        let answer: Option<String> = redis
             .ask(|mut redis| async move {
                 TAKE.key(name)
                     .arg(interval_us)

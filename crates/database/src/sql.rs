@@ -16,7 +16,8 @@ use diesel::{QueryResult, RunQueryDsl};
 /// A statement with `$1`, `$2` … where [`bind`](Statement::bind)'s values belong, in their order.
 ///
 /// For texts of which the code has a fixed number: each connection keeps what it has prepared. What is made of values
-/// that a caller chooses (a cursor's size, a name) is `diesel::sql_query`'s.
+/// that a caller chooses (a cursor's size, a name) is `diesel::sql_query`'s. It names the columns that it returns: with a
+/// star a column that a migration adds ends it on every connection that has prepared it.
 #[must_use = "a statement does nothing before it is executed or loaded"]
 pub fn sql(text: impl Into<String>) -> Statement {
     Statement(text.into())

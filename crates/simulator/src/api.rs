@@ -1,20 +1,21 @@
 //! The control plane as methods, for tests in the same process. Each does what the HTTP route of its name does.
 
-use crate::chatwoot::control as chatwoot;
+use crate::chatwoot::{acts, control as chatwoot};
 use crate::gowa::control as gowa;
 use crate::graph::control as graph;
 use crate::hub::lock;
 use crate::wa::control as wa;
 use crate::{
-    AccountCreated, ApiCall, ChatwootDelivery, ContactView, ControlError, ConversationView, DeliveryAttempt,
-    FaultError, FaultSpec, FaultView, GowaConfigChange, GowaDelivery, GowaDevice, GowaInbound, GowaMessage,
-    GowaReceipt, GowaSend, GowaSettings, GraphApp, GraphChange, GraphDelivery, GraphEmitted, GraphInbound,
-    GraphMedia, GraphNumber, GraphRaw, GraphRedelivery, GraphSend, GraphSettings, GraphStatusChange,
-    GraphTemplate, GraphToken, GraphTrouble, GraphTroubleView, GraphUpdate, GraphVerification,
-    GraphWindowChange, Inbound, InboundStream, InboxCreated, MessageView, NewAccount, NewGowaDevice,
-    NewGraphNumber, NewInbox, NewSession, PhoneMessage, RawEvent, Receipt, Redelivery, Reply, ReplyStream,
-    ReplyStreamProgress, RequestEntry, Simulator, StatusUpdate, StreamProgress, SupportCustomer, Trouble,
-    TroubleKind, WaConfigChange, WaSettings, WaUser,
+    AccountCreated, AgentTyping, ApiCall, ChatwootConfigChange, ChatwootDelivery, ChatwootFile,
+    ChatwootSettings, ContactMerge, ContactView, ControlError, ConversationStatusChange, ConversationView,
+    DeliveryAttempt, FaultError, FaultSpec, FaultView, GowaChatwoot, GowaConfigChange, GowaDelivery,
+    GowaDevice, GowaInbound, GowaMessage, GowaNote, GowaReceipt, GowaSend, GowaSettings, GraphApp,
+    GraphChange, GraphDelivery, GraphEmitted, GraphInbound, GraphMedia, GraphNumber, GraphRaw,
+    GraphRedelivery, GraphSend, GraphSettings, GraphStatusChange, GraphTemplate, GraphToken, GraphTrouble,
+    GraphTroubleView, GraphUpdate, GraphVerification, GraphWindowChange, Inbound, InboundStream,
+    InboxCreated, MessageView, NewAccount, NewGowaDevice, NewGraphNumber, NewInbox, NewSession, PhoneMessage,
+    RawEvent, Receipt, Redelivery, Reply, ReplyStream, ReplyStreamProgress, RequestEntry, Simulator,
+    StatusUpdate, StreamProgress, SupportCustomer, Trouble, TroubleKind, WaConfigChange, WaSettings, WaUser,
 };
 
 /// The bucket.
@@ -146,6 +147,58 @@ impl Simulator {
         chatwoot::redeliver(&self.hub, redelivery)
     }
 
+    /// The button under a message that failed.
+    pub fn press_retry(&self, message: u64) -> Result<(), ControlError> {
+        acts::press_retry(&self.hub, message)
+    }
+
+    /// An agent deletes a message.
+    pub fn agent_deletes(&self, message: u64) -> Result<(), ControlError> {
+        acts::delete_message(&self.hub, message)
+    }
+
+    /// An agent resolves, opens, parks or snoozes a conversation.
+    pub fn set_conversation_status(&self, change: &ConversationStatusChange) -> Result<(), ControlError> {
+        acts::set_status(&self.hub, change)
+    }
+
+    /// An agent begins to type, or stops.
+    pub fn agent_types(&self, typing: &AgentTyping) -> Result<(), ControlError> {
+        acts::typing(&self.hub, typing)
+    }
+
+    /// An agent makes one contact of two.
+    pub fn merge_chatwoot_contacts(&self, merge: &ContactMerge) -> Result<(), ControlError> {
+        acts::merge(&self.hub, merge)
+    }
+
+    /// An agent deletes a contact, and all conversations with it.
+    pub fn delete_chatwoot_contact(&self, account: u64, contact: u64) -> Result<(), ControlError> {
+        acts::delete_contact(&self.hub, account, contact)
+    }
+
+    /// An administrator deletes a conversation.
+    pub fn delete_chatwoot_conversation(&self, account: u64, conversation: u64) -> Result<(), ControlError> {
+        acts::delete_conversation(&self.hub, account, conversation)
+    }
+
+    /// The file of a message's attachment, counted from 0.
+    #[must_use]
+    pub fn chatwoot_file(&self, message: u64, number: usize) -> Option<ChatwootFile> {
+        acts::file(&self.hub, message, number)
+    }
+
+    /// How Chatwoot is set up.
+    #[must_use]
+    pub fn chatwoot_settings(&self) -> ChatwootSettings {
+        acts::settings(&self.hub)
+    }
+
+    /// Sets Chatwoot up differently.
+    pub fn configure_chatwoot(&self, change: ChatwootConfigChange) -> ChatwootSettings {
+        acts::configure(&self.hub, change)
+    }
+
     /// All contacts of an account.
     #[must_use]
     pub fn chatwoot_contacts(&self, account: u64) -> Vec<ContactView> {
@@ -236,6 +289,22 @@ impl Simulator {
     #[must_use]
     pub fn gowa_read(&self) -> Vec<String> {
         gowa::read(&self.hub)
+    }
+
+    /// Gives a device a Chatwoot inbox of its own, or takes it away.
+    pub fn set_gowa_chatwoot(&self, device: &str, config: Option<GowaChatwoot>) {
+        gowa::set_chatwoot(&self.hub, device, config);
+    }
+
+    /// The notes the GoWA posted because WhatsApp did not take an agent's message.
+    #[must_use]
+    pub fn gowa_notes(&self) -> Vec<GowaNote> {
+        gowa::notes(&self.hub)
+    }
+
+    /// The GoWA has just made this message in Chatwoot itself: it knows the echo for five minutes.
+    pub fn gowa_made_in_chatwoot(&self, account: i64, message: i64) {
+        gowa::made_in_chatwoot(&self.hub, account, message);
     }
 
     /// All attempts to deliver the GoWA's events, oldest first.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::chatwoot::control as chatwoot;
+use crate::chatwoot::{acts, control as chatwoot};
 use crate::gowa::control as gowa;
 use crate::graph::control as graph;
 use crate::graph::control::GraphUpdate;
@@ -125,6 +125,7 @@ fn gowa_route(hub: &Arc<Hub>, call: &Call, path: &[&str]) -> Controlled {
             Answer::ok(&json!({"phone": phone, "messages": gowa::phone(hub, phone)}))
         }
         ("GET", ["read"]) => Answer::ok(&gowa::read(hub)),
+        ("GET", ["notes"]) => Answer::ok(&gowa::notes(hub)),
         _ => unknown(call),
     })
 }
@@ -215,6 +216,56 @@ fn graph_troubles(hub: &Arc<Hub>, call: &Call, path: &[&str]) -> Controlled {
     })
 }
 
+/// What agents do to something that is there already.
+fn chatwoot_act(hub: &Arc<Hub>, call: &Call, path: &[&str]) -> Controlled {
+    let numbers: Vec<u64> = path.iter().filter_map(|part| part.parse().ok()).collect();
+    let done = || Answer::ok(&json!({"done": true}));
+    Ok(match (call.method.as_str(), path, numbers.as_slice()) {
+        ("GET", ["config"], _) => Answer::ok(&acts::settings(hub)),
+        ("POST", ["config"], _) => Answer::ok(&acts::configure(hub, call.json()?)),
+        ("POST", ["messages", _, "retry"], [message]) => {
+            acts::press_retry(hub, *message)?;
+            done()
+        }
+        ("DELETE", ["messages", _], [message]) => {
+            acts::delete_message(hub, *message)?;
+            done()
+        }
+        ("GET", ["messages", _, "files", _], [message, number]) => {
+            let number = usize::try_from(*number).unwrap_or(usize::MAX);
+            match acts::file(hub, *message, number) {
+                Some(file) => Answer {
+                    headers: vec![("content-type", file.content_type)],
+                    body: file.bytes,
+                    ..Answer::text(200, "")
+                },
+                None => unknown(call),
+            }
+        }
+        ("POST", ["conversations", "status"], _) => {
+            acts::set_status(hub, &call.json()?)?;
+            done()
+        }
+        ("POST", ["conversations", "typing"], _) => {
+            acts::typing(hub, &call.json()?)?;
+            done()
+        }
+        ("POST", ["contacts", "merge"], _) => {
+            acts::merge(hub, &call.json()?)?;
+            done()
+        }
+        ("DELETE", ["accounts", _, "contacts", _], [account, contact]) => {
+            acts::delete_contact(hub, *account, *contact)?;
+            done()
+        }
+        ("DELETE", ["accounts", _, "conversations", _], [account, conversation]) => {
+            acts::delete_conversation(hub, *account, *conversation)?;
+            done()
+        }
+        _ => unknown(call),
+    })
+}
+
 fn chatwoot_route(hub: &Arc<Hub>, call: &Call, path: &[&str]) -> Controlled {
     let (after, limit) = (call.query_number("after"), call.limit());
     Ok(match (call.method.as_str(), path) {
@@ -247,7 +298,7 @@ fn chatwoot_route(hub: &Arc<Hub>, call: &Call, path: &[&str]) -> Controlled {
         }
         ("GET", ["deliveries"]) => Answer::ok(&chatwoot::deliveries(hub, after, limit)),
         ("GET", ["status_updates"]) => Answer::ok(&chatwoot::status_updates(hub, after, limit)),
-        _ => unknown(call),
+        _ => chatwoot_act(hub, call, path)?,
     })
 }
 

@@ -34,14 +34,19 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use tokio::task::JoinHandle;
 
+pub use chatwoot::acts::{AgentTyping, ContactMerge, ConversationStatusChange};
 pub use chatwoot::control::{
-    InboxCreated, NewAccount, NewInbox, Redelivery, Reply, ReplyStream, ReplyStreamProgress,
+    InboxCreated, NewAccount, NewInbox, Redelivery, Reply, ReplyFile, ReplyLocation, ReplySender,
+    ReplyStream, ReplyStreamProgress,
 };
+pub use chatwoot::files::ChatwootFile;
+pub use chatwoot::settings::{ChatwootConfigChange, ChatwootSettings};
 pub use chatwoot::state::{
     AccountCreated, ChatwootDelivery, ContactView, ConversationView, MessageView, StatusUpdate,
 };
 pub use faults::{FaultError, FaultKind, FaultSpec, FaultTarget, FaultView};
 pub use gowa::control::{GowaConfigChange, GowaInbound, GowaMedia, GowaReceipt, NewGowaDevice};
+pub use gowa::receiver::{GowaChatwoot, GowaNote};
 pub use gowa::state::{GowaDelivery, GowaDevice, GowaFile, GowaMessage, GowaSend, GowaSettings, GowaWebhook};
 pub use graph::control::{
     GraphChange, GraphEmitted, GraphRaw, GraphRedelivery, GraphStatusChange, GraphUpdate, GraphWindowChange,
@@ -169,6 +174,7 @@ impl Simulator {
         let hub = hub::Hub::new(config)?;
         let (server, handle, address) = server::listen(&hub, listen)?;
         hub::lock(&hub.graph).base_url = format!("http://{address}/graph");
+        hub::lock(&hub.chatwoot).base_url = format!("http://{address}/chatwoot");
         Ok(Self {
             hub,
             address,

@@ -41,7 +41,7 @@ pub(crate) fn parse(content_type: &str, body: &[u8]) -> Option<(Map<String, Valu
         let data = &part[head_end + 4..];
         let disposition = header(&head, "content-disposition")?;
         let name = parameter(disposition, "name")?;
-        match parameter(disposition, "filename") {
+        match extended(disposition, "filename*").or_else(|| parameter(disposition, "filename")) {
             Some(file_name) => files.push(File {
                 field: name,
                 name: file_name,
@@ -84,12 +84,51 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
         .map(|(_, value)| value.trim())
 }
 
+/// A parameter; a quoted one may have semicolons and escaped quotes in it.
 fn parameter(header: &str, name: &str) -> Option<String> {
-    header
-        .split(';')
-        .filter_map(|piece| piece.split_once('='))
-        .find(|(key, _)| key.trim().eq_ignore_ascii_case(name))
-        .map(|(_, value)| value.trim().trim_matches('"').to_owned())
+    let mut rest = header;
+    while let Some((key, after)) = rest.split_once('=') {
+        let key = key.rsplit(';').next().unwrap_or_default().trim();
+        let (value, left) = match after.strip_prefix('"') {
+            Some(quoted) => unquoted(quoted),
+            None => {
+                let (value, left) = after.split_once(';').unwrap_or((after, ""));
+                (value.trim().to_owned(), left)
+            }
+        };
+        if key.eq_ignore_ascii_case(name) {
+            return Some(value);
+        }
+        rest = left;
+    }
+    None
+}
+
+/// The text up to the closing quote, and what follows that.
+fn unquoted(text: &str) -> (String, &str) {
+    let mut value = String::new();
+    let mut chars = text.char_indices();
+    while let Some((at, char)) = chars.next() {
+        match char {
+            '"' => return (value, &text[at + 1..]),
+            '\\' => value.extend(chars.next().map(|(_, escaped)| escaped)),
+            _ => value.push(char),
+        }
+    }
+    (value, "")
+}
+
+/// A parameter as RFC 5987 spells those beyond ASCII: `utf-8''na%C3%AFf.txt`.
+fn extended(header: &str, name: &str) -> Option<String> {
+    let value = parameter(header, name)?;
+    let encoded = value.splitn(3, '\'').nth(2)?;
+    let encoded = encoded
+        .replace('+', "%2B")
+        .replace('&', "%26")
+        .replace('=', "%3D");
+    form_urlencoded::parse(encoded.as_bytes())
+        .next()
+        .map(|(name, _)| name.into_owned())
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
@@ -114,5 +153,23 @@ mod tests {
             ("a.jpg", "image", 5)
         );
         assert!(parse("multipart/form-data; boundary=yy", body).is_none());
+    }
+
+    #[test]
+    fn file_names_are_read_as_they_are() {
+        let named = |disposition: &str| {
+            let body =
+                format!("--xx\r\nContent-Disposition: form-data; {disposition}\r\n\r\nx\r\n--xx--\r\n");
+            let (_, files) = parse("multipart/form-data; boundary=xx", body.as_bytes()).unwrap();
+            files[0].name.clone()
+        };
+        assert_eq!(
+            named("name=\"a\"; filename=\"surat; \\\"asli\\\".pdf\""),
+            "surat; \"asli\".pdf"
+        );
+        assert_eq!(
+            named("name=\"a\"; filename=\"x\"; filename*=utf-8''kop%C3%AD%20%2B1.pdf"),
+            "kop\u{ed} +1.pdf"
+        );
     }
 }

@@ -53,6 +53,15 @@ pub fn note_tenant(scope: &tenant_isolation::TenantScope) {
     tracing::Span::current().record("tenant", scope.tenant().as_str());
 }
 
+/// Puts what the sender calls this delivery on every further log line of this request. Senders write what they like, so
+/// only what looks like an id is taken.
+pub fn note_delivery(id: &str) {
+    let is_id = (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    if is_id {
+        tracing::Span::current().record("delivery", id);
+    }
+}
+
 /// The method as a label of metrics. Callers choose it freely, and each label is kept for ever.
 fn method_label(method: &Method) -> &'static str {
     const KNOWN: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];

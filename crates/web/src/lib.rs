@@ -15,7 +15,7 @@ pub mod source;
 mod validation;
 
 pub use body::{BodyBudget, BodyPlace, read_body};
-pub use context::{note_tenant, request_id, wire_time};
+pub use context::{note_delivery, note_tenant, request_id, wire_time};
 pub use error::{ApiError, ErrorField};
 pub use fields::{FIELDS_LIMIT, Fields, Query};
 pub use internal::{Internal, require_internal_key};

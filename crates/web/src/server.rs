@@ -114,6 +114,7 @@ impl RootSpanBuilder for RequestSpan {
             path = request.path(),
             request_id,
             tenant = tracing::field::Empty,
+            delivery = tracing::field::Empty,
         )
     }
 

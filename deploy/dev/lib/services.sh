@@ -30,8 +30,10 @@ channel_env() {
     printf 'API_DOCS=true\nCOOKIE_SECURE=false\n'
     printf 'MEDIA_STORAGE_PATH=%s/uploads\n' "$STACK_DIR"
     printf 'MEDIA_PUBLIC_URL=%s/uploads\nMEDIA_INTERNAL_URL=%s/uploads\n' "$CHANNEL_URL" "$CHANNEL_URL"
-    # The simulator's bucket is on the loopback, where outbound calls are otherwise refused.
-    printf 'OUTBOUND_ALLOWED_PRIVATE_HOSTS=%s\n' "${OUTBOUND_ALLOWED_PRIVATE_HOSTS:-127.0.0.1:$(url_port "$SIMULATOR_URL")}"
+    # The simulator's bucket and the bridge, which hands agents' files on, are on the loopback, where outbound calls are
+    # otherwise refused.
+    printf 'OUTBOUND_ALLOWED_PRIVATE_HOSTS=%s\n' \
+        "${OUTBOUND_ALLOWED_PRIVATE_HOSTS:-127.0.0.1:$(url_port "$SIMULATOR_URL"),127.0.0.1:$(url_port "$CHATWOOT_BRIDGE_URL")}"
     common_env
 }
 
@@ -58,6 +60,8 @@ chatwoot_bridge_env() {
     printf 'MIGRATE_DATABASE_URL=%s\n' "$CHATWOOT_BRIDGE_MIGRATE_DATABASE_URL"
     printf 'RABBITMQ_URL=%s\n' "$RABBITMQ_URL"
     printf 'ENCRYPTION_KEYS=%s\n' "$ENCRYPTION_KEYS"
+    printf 'FILES_URL=%s\n' "$CHATWOOT_BRIDGE_URL"
+    printf 'CHANNEL_FILES_URL=%s/uploads\n' "$CHANNEL_URL"
     # The simulator's Chatwoot is on the loopback, where outbound calls are otherwise refused.
     printf 'OUTBOUND_ALLOWED_PRIVATE_HOSTS=%s\n' "${OUTBOUND_ALLOWED_PRIVATE_HOSTS:-127.0.0.1:$(url_port "$SIMULATOR_URL")}"
     common_env

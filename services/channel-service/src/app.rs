@@ -369,7 +369,13 @@ impl Application {
     fn start_workers(&self, queues: Vec<tokio::sync::mpsc::Receiver<Waiting>>, shutdown: &Shutdown) {
         let batch = self.settings.ingest.batch;
         for jobs in queues {
-            let committing = committer::run(self.db.clone(), self.relay.clone(), jobs, batch);
+            let committing = committer::run(
+                self.db.clone(),
+                self.media.links.clone(),
+                self.relay.clone(),
+                jobs,
+                batch,
+            );
             shutdown.spawn("committer", committing);
         }
         let govconnect = self.settings.govconnect;

@@ -21,10 +21,12 @@ use web::{ErrorField, MetricsToken, ServerSettings};
 
 use crate::api::Admin;
 use crate::api::basic_auth::Door;
-use crate::chatwoot::Chatwoot;
+use crate::channel_files::ChannelFiles;
+use crate::chatwoot::{Chatwoot, Downloads, Pace};
 use crate::config::{SERVICE, Settings, StorageSettings};
 use crate::flows::Tools;
 use crate::flows::accept_reply::Signals;
+use crate::flows::agent_files::FileLinks;
 use crate::flows::forward::accept::ForwardQueue;
 use crate::flows::self_test;
 use crate::routes::{health_body, routes};
@@ -33,6 +35,7 @@ use crate::webhooks::book::RouteBook;
 use crate::webhooks::chatwoot::Ingress;
 use crate::webhooks::strangers::Strangers;
 use crate::webhooks::unrouted::Unrouted;
+use crate::workers;
 use crate::workers::drift;
 use crate::workers::events::Events;
 use crate::workers::forward::ForwardWork;
@@ -97,19 +100,37 @@ pub fn tools(settings: &StorageSettings) -> Result<Tools, BuildError> {
         size: settings.pool_size,
         wait: CONNECTION_WAIT,
     };
+    let redis = match &settings.router.redis {
+        Some(redis) => Some(RedisLink::new(&redis.url, &redis.prefix)?),
+        None => None,
+    };
     Ok(Tools {
         db: Database::new(&settings.database_url, settings.names.clone(), pool)?,
         chatwoot: Chatwoot::new(
             settings.outbound.clone(),
             settings.fetch_timeout,
             settings.server_concurrency,
+        )?
+        .paced(Pace::new(redis.clone(), settings.inbound.calls_per_minute)),
+        files: ChannelFiles::new(
+            settings.inbound.files_url.as_str(),
+            settings.inbound.file_limit,
+            settings.inbound.file_patience,
         )?,
         keys: settings.keys.clone(),
-        redis: match &settings.router.redis {
-            Some(redis) => Some(RedisLink::new(&redis.url, &redis.prefix)?),
-            None => None,
-        },
+        redis,
         public_url: settings.router.public_url.clone(),
+        downloads: Downloads::new(
+            settings.outbound.clone(),
+            settings.files.file_limit,
+            settings.files.rewrite_host,
+        )?,
+        file_links: settings
+            .files
+            .files_url
+            .as_ref()
+            .or(settings.router.public_url.as_ref())
+            .and_then(|base| FileLinks::new(&settings.keys, base.as_str())),
     })
 }
 
@@ -199,10 +220,10 @@ impl Application {
         Ingress {
             tools: self.tools.clone(),
             book: self.book.clone(),
-            forward: Some(Arc::new(self.queue.clone())),
             unrouted: Unrouted::new(self.tools.db.clone()),
             strangers: Strangers::default(),
             proxies: self.settings.storage.router.proxies.clone(),
+            forward: Some(Arc::new(self.queue.clone())),
             signals: self.signals.clone(),
             body_limit: self.settings.webhook_body_limit,
             tolerance: self.settings.signature_tolerance,
@@ -307,6 +328,8 @@ impl Work {
             forward,
             ..
         } = self;
+        let channel = &settings.storage.channel;
+        workers::channel::start(channel, &tools, book.clone(), &signals, shutdown);
         shutdown.spawn("route book", book.keep_up(shutdown.clone()));
 
         forward.spawn(shutdown);

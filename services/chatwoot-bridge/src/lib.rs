@@ -6,6 +6,8 @@
 
 pub mod api;
 pub mod app;
+pub mod channel;
+pub mod channel_files;
 pub mod chatwoot;
 pub mod cli;
 pub mod config;

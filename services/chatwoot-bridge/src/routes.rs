@@ -9,7 +9,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Map, Value, json};
 
 use crate::api::basic_auth::{Door, require_operator};
-use crate::api::{self, Admin};
+use crate::api::{self, Admin, files};
 use crate::ui;
 use crate::webhooks::chatwoot::{Ingress, receive_default, receive_named};
 
@@ -30,7 +30,8 @@ pub fn routes(
         config
             .app_data(web::Data::new(ingress.clone()))
             .app_data(web::Data::new(operators.clone()))
-            .app_data(web::Data::new(door.clone()));
+            .app_data(web::Data::new(door.clone()))
+            .app_data(web::Data::new(ingress.tools.clone()));
         public().configure(config);
         config.service(
             web::scope("/admin")
@@ -65,6 +66,7 @@ pub fn public() -> Api {
             webhook("of the installation that the path names"),
             receive_named,
         );
+    files::routes(&mut api);
     api
 }
 

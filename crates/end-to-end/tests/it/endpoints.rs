@@ -12,13 +12,13 @@ const PHONE: &str = "6281234500022";
 const PASSWORD: &str = "kata-sandi-yang-panjang-1";
 
 /// Somebody who has signed in to the dashboard.
-struct Person<'a> {
+pub(crate) struct Person<'a> {
     world: &'a World,
     bearer: String,
 }
 
 impl<'a> Person<'a> {
-    async fn sign_in(world: &'a World, email: &str, role: &[&str]) -> Self {
+    pub(crate) async fn sign_in(world: &'a World, email: &str, role: &[&str]) -> Self {
         let create = [&["user", "create", "--email", email], role].concat();
         let made = world.channel.run(&create, &[("USER_PASSWORD", PASSWORD)]).await;
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
@@ -33,7 +33,7 @@ impl<'a> Person<'a> {
         person
     }
 
-    async fn call(&self, method: Method, path: &str, body: Value) -> (u16, Value) {
+    pub(crate) async fn call(&self, method: Method, path: &str, body: Value) -> (u16, Value) {
         let url = format!("{}/api{path}", address(&self.world.channel));
         let mut request = self
             .world
@@ -47,14 +47,14 @@ impl<'a> Person<'a> {
         (answer.status().as_u16(), answer.json().await.unwrap())
     }
 
-    async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str) -> Value {
         let (status, answer) = self.call(Method::GET, path, Value::Null).await;
         assert_eq!(status, 200, "{path}: {answer}");
         answer
     }
 
     /// Adds a device and waits for the code that is to be scanned.
-    async fn add_device(&self) -> String {
+    pub(crate) async fn add_device(&self) -> String {
         let (status, made) = self
             .call(Method::POST, "/whatsapp/devices", json!({"name": "Meja depan"}))
             .await;
@@ -69,7 +69,7 @@ impl<'a> Person<'a> {
         id
     }
 
-    async fn until_connected(&self, device: &str) {
+    pub(crate) async fn until_connected(&self, device: &str) {
         eventually_within(PATIENCE, "the device is connected", || async {
             let shown = self.get(&format!("/whatsapp/devices/{device}")).await;
             (shown["device"]["status"] == "connected").then_some(())

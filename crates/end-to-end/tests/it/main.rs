@@ -8,6 +8,8 @@
 )]
 
 mod broker;
+mod chatwoot_files;
+mod chatwoot_gowa;
 mod endpoints;
 mod killed;
 mod logs;

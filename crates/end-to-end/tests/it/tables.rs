@@ -27,6 +27,11 @@ impl Tables {
         self.0.query_one(query, &[]).await.unwrap().get(0)
     }
 
+    /// The only text of the only row.
+    pub(crate) async fn text(&self, query: &str) -> String {
+        self.0.query_one(query, &[]).await.unwrap().get(0)
+    }
+
     pub(crate) async fn count(&self, rows: &str) -> i64 {
         self.number(&format!("SELECT count(*) FROM {rows}")).await
     }

@@ -176,6 +176,12 @@ impl World {
                         format!("http://127.0.0.1:{channel_port}"),
                     ),
                     ("MEDIA_STORAGE_PATH", logs.join("uploads").display().to_string()),
+                    (
+                        "MEDIA_INTERNAL_URL",
+                        format!("http://127.0.0.1:{channel_port}/uploads"),
+                    ),
+                    // Agents' files are fetched from the bridge.
+                    ("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "127.0.0.1:*".to_owned()),
                     ("SEND_RATE_PER_ACCOUNT", "5000".to_owned()),
                     ("SEND_RATE_PER_TENANT", "5000".to_owned()),
                     ("SEND_ATTEMPTS", "100".to_owned()),
@@ -195,6 +201,11 @@ impl World {
                 .chain(shared())
                 .chain([
                     ("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "127.0.0.1:*".to_owned()),
+                    (
+                        "CHANNEL_FILES_URL",
+                        format!("http://127.0.0.1:{channel_port}/uploads"),
+                    ),
+                    ("FILES_URL", format!("http://127.0.0.1:{bridge_port}")),
                     ("RETRY_ATTEMPTS", "100".to_owned()),
                     ("RETRY_FIRST_MS", "100".to_owned()),
                     ("RETRY_LONGEST_MS", "1000".to_owned()),
@@ -279,6 +290,22 @@ impl World {
         assert_eq!(text(&made, "tenant_id"), id);
         let account = text(&made, "account_id");
 
+        let mut tenant = self.add_inbox(id, &account).await;
+        eventually_within(PATIENCE, "the session is paired", || async {
+            let users = self.simulator.wa_users();
+            users
+                .iter()
+                .any(|user| user.name == session && user.logged_in)
+                .then_some(())
+        })
+        .await;
+        tenant.session = session;
+        tenant.secrets.extend([token, key]);
+        tenant
+    }
+
+    /// A Chatwoot account with an inbox that speaks for the tenant's account.
+    pub(crate) async fn add_inbox(&self, id: &str, account: &str) -> Tenant {
         let chatwoot = self.simulator.create_chatwoot_account(NewAccount {
             name: Some(format!("Kanal {id}")),
         });
@@ -301,7 +328,7 @@ impl World {
             "--tenant",
             id,
             "--account",
-            &account,
+            account,
             "--chatwoot-url",
             &url,
             "--chatwoot-account",
@@ -316,20 +343,12 @@ impl World {
         let made = answer(&self.bridge, &self.bridge.run(&connect, &secrets).await);
         assert_eq!(text(&made, "tenant_id"), id);
 
-        eventually_within(PATIENCE, "the session is paired", || async {
-            let users = self.simulator.wa_users();
-            users
-                .iter()
-                .any(|user| user.name == session && user.logged_in)
-                .then_some(())
-        })
-        .await;
         Tenant {
             id: id.to_owned(),
-            session,
+            session: String::new(),
             chatwoot_account: chatwoot.id,
             inbox: inbox.id,
-            secrets: vec![token, key, chatwoot.api_access_token, inbox.secret],
+            secrets: vec![chatwoot.api_access_token, inbox.secret],
         }
     }
 

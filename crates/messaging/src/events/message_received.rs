@@ -31,6 +31,21 @@ pub struct ChatSender {
     pub name: Option<String>,
 }
 
+/// Where a message's file can be had.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MediaLink {
+    /// A signed address of channel-service's, for our own services, good for some days. It may lead nowhere yet: the file is
+    /// fetched after the message is told.
+    pub url: String,
+}
+
+impl std::fmt::Debug for MediaLink {
+    /// Whoever has the address may read the file.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MediaLink").finish_non_exhaustive()
+    }
+}
+
 /// A message and where it stands.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct ChatMessage {
@@ -56,6 +71,9 @@ pub struct ChatMessage {
     pub text: String,
     /// The whole content, in the domain's JSON.
     pub content: Box<RawValue>,
+    /// Its file. `None`: it has none, or none that will ever be handed out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media: Option<MediaLink>,
     /// The provider's id of the message this one answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quoted: Option<ProviderMessageId>,

@@ -29,6 +29,9 @@ pub struct SendRequested {
     /// Repeated in every status of the message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
+    /// The `request_id` of an earlier order that this one takes the place of: if it was put aside, nobody sends it any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<Uuid>,
 }
 
 impl std::fmt::Debug for SendRequested {
@@ -57,5 +60,6 @@ mod tests {
         assert_eq!((order.text.as_str(), order.content.is_none()), ("Baik", true));
         let again = serde_json::to_value(&order).unwrap();
         assert!(again.get("content").is_none() && again.get("quoted").is_none());
+        assert!(again.get("replaces").is_none());
     }
 }

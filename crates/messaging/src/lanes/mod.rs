@@ -15,7 +15,8 @@ mod workers;
 pub use merge::{merge, merge_one};
 pub use put_aside::{PutAside, put_aside};
 pub use table::{
-    LaneChoice, LaneError, Lease, NewTask, Task, Waits, delete_idle, discard, enqueue, enqueue_group, replay,
+    LaneChoice, LaneError, Lease, NewTask, Task, Waits, delete_idle, discard, discard_parked, enqueue,
+    enqueue_group, replay,
 };
 pub use upkeep::{ParkedTask, Waiting, forget_idle, parked, waiting};
 pub use workers::{HandleTask, Next, WorkerSettings, Workers, claim_and_work};

@@ -211,6 +211,21 @@ pub async fn replay(tx: &mut TenantTransaction, id: Uuid) -> Result<bool, Databa
     Ok(taken == 1)
 }
 
+/// Does away with a task that was put aside: nobody can take it up again. False when there is no such task, or it is not put
+/// aside.
+///
+/// # Errors
+/// [`DatabaseError`]; the whole transaction is void then.
+pub async fn discard_parked(tx: &mut TenantTransaction, id: Uuid) -> Result<bool, DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    let discarded = database::sql("DELETE FROM lane_tasks WHERE tenant_id = $1 AND id = $2 AND parked")
+        .bind::<Text, _>(&tenant)
+        .bind::<SqlUuid, _>(id)
+        .execute(tx.connection())
+        .await?;
+    Ok(discarded == 1)
+}
+
 /// Takes a whole lane away: what it was about is deleted. A worker that has it in hand finds its fence gone and
 /// writes nothing more. Returns how many tasks it held, those put aside included.
 ///

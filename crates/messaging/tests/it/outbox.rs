@@ -36,6 +36,7 @@ fn received(number: usize) -> Envelope {
         kind: "text".to_owned(),
         text: "jalan rusak".to_owned(),
         content: serde_json::value::to_raw_value(&serde_json::json!({"kind": "text"})).unwrap(),
+        media: None,
         quoted: None,
         sent_at: "2026-03-02T02:15:04Z".parse().unwrap(),
     });

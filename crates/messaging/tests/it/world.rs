@@ -174,6 +174,7 @@ pub(crate) fn order(lane: &str, number: usize) -> Envelope {
         content: None,
         quoted: None,
         reference: Some(format!("{lane}/{number}")),
+        replaces: None,
     };
     Envelope::new(&scope("desa-satu"), &event).unwrap()
 }

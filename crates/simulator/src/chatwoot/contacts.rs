@@ -1,12 +1,20 @@
 //! Contacts and their links to inboxes (contract 3.2).
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use chrono::Utc;
 use serde_json::{Map, Value, json};
 
 use super::state::{ChatwootState, ContactView};
-use super::{Handled, Request, attributes, flag, invalid, missing, number, ok, payload, text, unprocessable};
+use super::{
+    Handled, Request, attributes, files, flag, invalid, missing, number, ok, payload, text, unprocessable,
+    webhook,
+};
 use crate::http::Answer;
+use crate::hub::Hub;
 use crate::journal::JOURNAL_LIMIT;
+use crate::multipart;
 
 const PAGE: usize = 15;
 
@@ -45,17 +53,13 @@ pub(super) fn filter(state: &ChatwootState, request: &Request<'_>) -> Handled {
     let Some(Value::Array(conditions)) = members.get("payload") else {
         return Err(unprocessable("Invalid payload"));
     };
-    // The common question, one equality on a unique attribute, has an index: with many contacts it must not be slow.
-    if let [condition] = conditions.as_slice()
-        && condition["filter_operator"] == "equal_to"
-        && let Some((key, _)) = UNIQUE.iter().find(|(key, _)| condition["attribute_key"] == *key)
-        && let Some(value) = first_value(condition)
-    {
-        let found = state.taken.get(&(request.account, *key, value));
+    // The common question, any of some equalities on unique attributes, has an index: with many contacts it must not be
+    // slow.
+    if let Some(found) = by_index(state, request.account, conditions) {
         return page_of(
             state,
             request,
-            found.and_then(|id| state.contacts.get(id)).into_iter(),
+            found.iter().filter_map(|id| state.contacts.get(id)),
         );
     }
     page(state, request, |contact| {
@@ -75,6 +79,30 @@ pub(super) fn filter(state: &ChatwootState, request: &Request<'_>) -> Handled {
         }
         matched.unwrap_or(true)
     })
+}
+
+/// Who has any of these unique values. `None`: something else is asked.
+fn by_index(state: &ChatwootState, account: u64, conditions: &[Value]) -> Option<BTreeSet<u64>> {
+    let (last, others) = conditions.split_last()?;
+    let or = |condition: &Value| {
+        let operator = condition["query_operator"].as_str();
+        operator.is_some_and(|operator| operator.eq_ignore_ascii_case("or"))
+    };
+    if !others.iter().all(or) {
+        return None;
+    }
+    let mut found = BTreeSet::new();
+    for condition in others.iter().chain([last]) {
+        let (key, _) = UNIQUE
+            .iter()
+            .find(|(key, _)| condition["attribute_key"] == *key)?;
+        if condition["filter_operator"] != "equal_to" {
+            return None;
+        }
+        let value = first_value(condition)?;
+        found.extend(state.taken.get(&(account, *key, value)));
+    }
+    Some(found)
 }
 
 /// The value asked for, in lower case. Phones are asked for with or without their plus.
@@ -107,7 +135,7 @@ fn condition_holds(contact: &ContactView, condition: &Value) -> bool {
 }
 
 pub(super) fn create(state: &mut ChatwootState, request: &Request<'_>) -> Handled {
-    let members = request.members()?;
+    let (members, files) = request.form()?;
     let contact = ContactView {
         id: 0,
         account_id: request.account,
@@ -118,6 +146,7 @@ pub(super) fn create(state: &mut ChatwootState, request: &Request<'_>) -> Handle
         custom_attributes: attributes(&members, "custom_attributes"),
         additional_attributes: attributes(&members, "additional_attributes"),
         blocked: flag(&members, "blocked"),
+        thumbnail: text(&members, "avatar_url").unwrap_or_default(),
         created_at: Utc::now().timestamp(),
     };
     check(state, &contact, None)?;
@@ -132,10 +161,11 @@ pub(super) fn create(state: &mut ChatwootState, request: &Request<'_>) -> Handle
         // The original rolls the contact back, too.
         return Err(unprocessable("source_id should be unique"));
     }
-    let contact = ContactView {
+    let mut contact = ContactView {
         id: state.next_id(),
         ..contact
     };
+    keep_avatar(state, &mut contact, files);
     remember_unique(state, &contact);
     state.contacts.insert(contact.id, contact.clone());
     if state.contacts.len() > JOURNAL_LIMIT
@@ -149,6 +179,7 @@ pub(super) fn create(state: &mut ChatwootState, request: &Request<'_>) -> Handle
         Some(link) => payload::contact_inbox_summary(state, link),
         None => json!({"inbox": null, "source_id": null}),
     };
+    webhook::contact_event(request.hub, state, &contact, "contact_created", None);
     ok(&json!({"payload": {"contact": payload::contact(state, &contact), "contact_inbox": link}}))
 }
 
@@ -159,9 +190,7 @@ pub(super) fn one(state: &mut ChatwootState, request: &Request<'_>, id: u64, pat
         ("GET", []) => ok(&json!({"payload": payload::contact(state, &contact)})),
         ("PUT" | "PATCH", []) => update(state, request, contact),
         ("DELETE", []) => {
-            forget_unique(state, &contact);
-            state.unlink(id);
-            state.contacts.remove(&id);
+            delete(state, &contact);
             Ok(Answer::json(200, &json!({})))
         }
         ("GET", ["conversations"]) => {
@@ -199,7 +228,7 @@ pub(super) fn one(state: &mut ChatwootState, request: &Request<'_>, id: u64, pat
 
 fn update(state: &mut ChatwootState, request: &Request<'_>, mut contact: ContactView) -> Handled {
     let before = contact.clone();
-    let members = request.members()?;
+    let (members, files) = request.form()?;
     if let Some(name) = text(&members, "name") {
         contact.name = name;
     }
@@ -223,11 +252,135 @@ fn update(state: &mut ChatwootState, request: &Request<'_>, mut contact: Contact
     if members.contains_key("blocked") {
         contact.blocked = flag(&members, "blocked");
     }
+    if let Some(avatar) = text(&members, "avatar_url") {
+        contact.thumbnail = avatar;
+    }
     check(state, &contact, Some(contact.id))?;
-    forget_unique(state, &before);
-    remember_unique(state, &contact);
-    state.contacts.insert(contact.id, contact.clone());
+    keep_avatar(state, &mut contact, files);
+    store(request.hub, state, &before, &contact);
     ok(&json!({"payload": payload::contact(state, &contact)}))
+}
+
+/// An uploaded picture takes the place of the one there was.
+fn keep_avatar(state: &mut ChatwootState, contact: &mut ContactView, files: Vec<multipart::File>) {
+    if let Some(avatar) = files.into_iter().find(|file| file.field == "avatar") {
+        let id = state.next_id();
+        contact.thumbnail = files::keep(state, id, avatar);
+    }
+}
+
+/// Stores a changed contact and tells of it what is different.
+fn store(hub: &Arc<Hub>, state: &mut ChatwootState, before: &ContactView, contact: &ContactView) {
+    forget_unique(state, before);
+    remember_unique(state, contact);
+    state.contacts.insert(contact.id, contact.clone());
+    let changed: Vec<Value> = [
+        ("name", json!(before.name), json!(contact.name)),
+        (
+            "phone_number",
+            json!(before.phone_number),
+            json!(contact.phone_number),
+        ),
+        ("identifier", json!(before.identifier), json!(contact.identifier)),
+        ("email", json!(before.email), json!(contact.email)),
+        (
+            "custom_attributes",
+            json!(before.custom_attributes),
+            json!(contact.custom_attributes),
+        ),
+        ("blocked", json!(before.blocked), json!(contact.blocked)),
+    ]
+    .into_iter()
+    .filter(|(_, before, now)| before != now)
+    .map(|(key, before, now)| json!({key: {"previous_value": before, "current_value": now}}))
+    .collect();
+    if !changed.is_empty() {
+        webhook::contact_event(
+            hub,
+            state,
+            contact,
+            "contact_updated",
+            Some(Value::Array(changed)),
+        );
+    }
+}
+
+/// The contact goes, and everything of it.
+pub(super) fn delete(state: &mut ChatwootState, contact: &ContactView) {
+    forget_unique(state, contact);
+    state.forget_contact(contact.account_id, contact.id);
+    state.contacts.remove(&contact.id);
+}
+
+pub(super) fn merge_two(state: &mut ChatwootState, request: &Request<'_>) -> Handled {
+    let members = request.members()?;
+    let named = |state: &ChatwootState, key: &str| {
+        number(&members, key)
+            .and_then(|id| state.contact(request.account, id))
+            .cloned()
+            .ok_or_else(missing)
+    };
+    let (base, mergee) = (
+        named(state, "base_contact_id")?,
+        named(state, "mergee_contact_id")?,
+    );
+    if base.id == mergee.id {
+        return Err(unprocessable("contact does not exist"));
+    }
+    let merged = merge_contacts(request.hub, state, base, &mergee);
+    ok(&payload::contact(state, &merged))
+}
+
+/// The mergee's links and conversations are the base's from now on, and what the base lacks comes from the mergee.
+pub(super) fn merge_contacts(
+    hub: &Arc<Hub>,
+    state: &mut ChatwootState,
+    base: ContactView,
+    mergee: &ContactView,
+) -> ContactView {
+    for id in state.links_of_contact.remove(&mergee.id).unwrap_or_default() {
+        if let Some(link) = state.contact_inboxes.get_mut(&id) {
+            link.contact_id = base.id;
+        }
+        state.links_of_contact.entry(base.id).or_default().push(id);
+    }
+    for id in state
+        .conversations_of_contact
+        .remove(&mergee.id)
+        .unwrap_or_default()
+    {
+        if let Some(conversation) = state.conversations.get_mut(&(base.account_id, id)) {
+            conversation.contact_id = base.id;
+        }
+        state
+            .conversations_of_contact
+            .entry(base.id)
+            .or_default()
+            .push(id);
+    }
+    forget_unique(state, mergee);
+    state.contacts.remove(&mergee.id);
+    let mut merged = base.clone();
+    if merged.name.is_empty() {
+        merged.name.clone_from(&mergee.name);
+    }
+    for (own, other) in [
+        (&mut merged.phone_number, &mergee.phone_number),
+        (&mut merged.identifier, &mergee.identifier),
+        (&mut merged.email, &mergee.email),
+    ] {
+        if own.is_none() {
+            own.clone_from(other);
+        }
+    }
+    for (key, value) in &mergee.custom_attributes {
+        merged
+            .custom_attributes
+            .entry(key.clone())
+            .or_insert_with(|| value.clone());
+    }
+    store(hub, state, &base, &merged);
+    merged
 }
 
 fn merge(into: &mut Map<String, Value>, new: Map<String, Value>) {

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
 use super::messages::{self, Draft};
 use super::state::{
@@ -12,6 +15,7 @@ use super::state::{
 use super::webhook;
 use crate::hub::{Hub, lock};
 use crate::journal::new_stream;
+use crate::multipart;
 use crate::wa::control::ControlError;
 
 /// Pause before a reply's webhook that was not accepted is posted again, where that is asked for.
@@ -73,6 +77,74 @@ pub struct Reply {
     pub private: bool,
     /// Chatwoot id of the message it quotes.
     pub in_reply_to: Option<u64>,
+    /// Files that go with it. With no text the message has none.
+    pub files: Vec<ReplyFile>,
+    /// A place that goes with it.
+    pub location: Option<ReplyLocation>,
+    /// The WhatsApp template it was made of.
+    pub template_params: Option<Value>,
+    /// `outgoing` if absent; `template` for what the inbox says by itself, `incoming`, `activity`.
+    pub message_type: Option<String>,
+    /// `text` if absent.
+    pub content_type: Option<String>,
+    /// More of these, e.g. `items`.
+    pub content_attributes: Map<String, Value>,
+    /// Who wrote it; the account's agent if absent.
+    pub sender: Option<ReplySender>,
+}
+
+/// A file an agent attaches.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReplyFile {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub content_type: String,
+    /// The bytes in base64.
+    pub data: String,
+}
+
+impl ReplyFile {
+    /// A file of these bytes.
+    #[must_use]
+    pub fn new(name: &str, content_type: &str, bytes: &[u8]) -> Self {
+        Self {
+            name: name.to_owned(),
+            content_type: content_type.to_owned(),
+            data: STANDARD.encode(bytes),
+        }
+    }
+}
+
+/// A place an agent sends.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReplyLocation {
+    /// Degrees north.
+    pub latitude: f64,
+    /// Degrees east.
+    pub longitude: f64,
+    /// What is there.
+    pub title: String,
+}
+
+/// Somebody other than the account's agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ReplySender {
+    /// An agent of this name.
+    User {
+        /// The name.
+        name: String,
+    },
+    /// A bot of this name.
+    AgentBot {
+        /// The name.
+        name: String,
+    },
+    /// Messages of the system have no sender.
+    Nobody,
 }
 
 /// A webhook to fire again, as a re-run job does, but under another delivery id.
@@ -156,16 +228,58 @@ pub(crate) fn reply(hub: &Arc<Hub>, reply: &Reply) -> Result<u64, ControlError> 
     let mut state = lock(&hub.chatwoot);
     let conversation = conversation(&state, reply.account_id, reply.conversation_id)?;
     let quoted = reply.in_reply_to.and_then(|id| state.messages.get(&id)).cloned();
-    let mut draft = Draft {
-        private: reply.private,
-        ..agent_draft(reply.content.clone())
-    };
+    let mut draft = draft(reply)?;
     if let Some(quoted) = quoted {
-        draft.content_attributes = crate::http::object(serde_json::json!({
+        draft.content_attributes.extend(crate::http::object(json!({
             "in_reply_to": quoted.id, "in_reply_to_external_id": quoted.source_id,
-        }));
+        })));
     }
     Ok(messages::post(hub, &mut state, &conversation, draft).id)
+}
+
+fn draft(reply: &Reply) -> Result<Draft, ControlError> {
+    let files = reply
+        .files
+        .iter()
+        .map(|file| {
+            let content = STANDARD.decode(&file.data).map_err(|_| ControlError::MediaData)?;
+            Ok(multipart::File {
+                field: "attachments[]".to_owned(),
+                name: file.name.clone(),
+                content_type: file.content_type.clone(),
+                bytes: content.len(),
+                content,
+            })
+        })
+        .collect::<Result<Vec<_>, ControlError>>()?;
+    let places: Vec<Value> = reply
+        .location
+        .iter()
+        .map(|place| {
+            json!({
+                "file_type": "location", "coordinates_lat": place.latitude, "coordinates_long": place.longitude,
+                "fallback_title": place.title, "data_url": "",
+            })
+        })
+        .collect();
+    let bare = reply.content.is_empty() && !(files.is_empty() && places.is_empty());
+    let defaults = agent_draft(reply.content.clone());
+    Ok(Draft {
+        content: defaults.content.filter(|_| !bare),
+        message_type: reply.message_type.clone().unwrap_or(defaults.message_type),
+        content_type: reply.content_type.clone().unwrap_or(defaults.content_type),
+        private: reply.private,
+        content_attributes: reply.content_attributes.clone(),
+        additional_attributes: reply
+            .template_params
+            .iter()
+            .map(|params| ("template_params".to_owned(), params.clone()))
+            .collect(),
+        sender: reply.sender.clone(),
+        files,
+        places,
+        ..Draft::default()
+    })
 }
 
 pub(crate) fn redeliver(hub: &Arc<Hub>, redelivery: &Redelivery) -> Result<(), ControlError> {
@@ -302,7 +416,11 @@ pub(crate) fn status_updates(hub: &Hub, after: Option<u64>, limit: Option<usize>
     lock(&hub.chatwoot).status_updates.page(after, limit, |_| true)
 }
 
-fn conversation(state: &ChatwootState, account: u64, id: u64) -> Result<ConversationView, ControlError> {
+pub(super) fn conversation(
+    state: &ChatwootState,
+    account: u64,
+    id: u64,
+) -> Result<ConversationView, ControlError> {
     state
         .conversations
         .get(&(account, id))
@@ -310,6 +428,6 @@ fn conversation(state: &ChatwootState, account: u64, id: u64) -> Result<Conversa
         .ok_or_else(|| not_there("conversation", id))
 }
 
-fn not_there(what: &'static str, id: u64) -> ControlError {
+pub(super) fn not_there(what: &'static str, id: u64) -> ControlError {
     ControlError::NotInChatwoot { what, id }
 }

@@ -1,5 +1,7 @@
 //! Conversations (contract 3.3).
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::state::{ChatwootState, ContactInbox, ConversationView};
@@ -7,6 +9,7 @@ use super::{
     Handled, Request, attributes, messages, missing, number, ok, payload, text, unprocessable, webhook,
 };
 use crate::http::Answer;
+use crate::hub::Hub;
 
 const PAGE: usize = 25;
 
@@ -112,6 +115,10 @@ pub(super) fn one(state: &mut ChatwootState, request: &Request<'_>, id: u64, pat
         .clone();
     match (request.call.method.as_str(), path) {
         ("GET", []) => ok(&payload::conversation(state, &conversation)),
+        ("DELETE", []) => {
+            state.forget_conversation(request.account, id);
+            Ok(Answer::json(200, &json!({})))
+        }
         ("POST", ["toggle_status"]) => {
             // Without a status the button toggles between open and resolved.
             let wanted = text(&request.members()?, "status").unwrap_or_else(|| {
@@ -125,7 +132,7 @@ pub(super) fn one(state: &mut ChatwootState, request: &Request<'_>, id: u64, pat
             if !is_status(&wanted) {
                 return Err(unprocessable("'status' is not valid"));
             }
-            set_status(state, request, conversation, &wanted);
+            set_status(request.hub, state, conversation, &wanted);
             ok(&json!({"meta": {}, "payload": {
                 "success": true, "current_status": wanted, "conversation_id": id, "snoozed_until": null,
             }}))
@@ -161,8 +168,8 @@ pub(super) fn one(state: &mut ChatwootState, request: &Request<'_>, id: u64, pat
 
 /// Changes the status and tells the webhooks if it really changed.
 pub(super) fn set_status(
+    hub: &Arc<Hub>,
     state: &mut ChatwootState,
-    request: &Request<'_>,
     conversation: ConversationView,
     status: &str,
 ) {
@@ -177,9 +184,9 @@ pub(super) fn set_status(
     let place = (changed.account_id, changed.id);
     state.conversations.insert(place, changed.clone());
     let event = "conversation_status_changed";
-    webhook::conversation_event(request.hub, state, &changed, event, Some(change));
+    webhook::conversation_event(hub, state, &changed, event, Some(change));
 }
 
-fn is_status(status: &str) -> bool {
+pub(super) fn is_status(status: &str) -> bool {
     matches!(status, "open" | "resolved" | "pending" | "snoozed")
 }

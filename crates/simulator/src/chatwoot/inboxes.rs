@@ -14,7 +14,7 @@ pub(super) fn answer(state: &mut ChatwootState, request: &Request<'_>, path: &[&
                 .inboxes
                 .values()
                 .filter(|inbox| inbox.account_id == request.account)
-                .map(payload::inbox)
+                .map(|inbox| payload::inbox(inbox, &state.settings))
                 .collect();
             ok(&json!({"payload": inboxes}))
         }
@@ -27,17 +27,27 @@ pub(super) fn answer(state: &mut ChatwootState, request: &Request<'_>, path: &[&
             let name = text(&members, "name").unwrap_or_default();
             let url = text(&channel, "webhook_url").unwrap_or_default();
             let inbox = state.add_inbox(request.account, name, url);
-            ok(&payload::inbox(&inbox))
+            ok(&payload::inbox(&inbox, &state.settings))
         }
         ("GET", [_], Some(id)) => ok(&payload::inbox(
             state.inbox(request.account, id).ok_or_else(missing)?,
+            &state.settings,
         )),
         ("PATCH" | "PUT", [_], Some(id)) => patch(state, request, id),
+        ("DELETE", [_], Some(id)) => {
+            state.inbox(request.account, id).ok_or_else(missing)?;
+            state.inboxes.remove(&id);
+            Ok(Answer::json(200, &json!({})))
+        }
         ("POST", [_, "reset_secret"], Some(id)) => {
             state.inbox(request.account, id).ok_or_else(missing)?;
             let inbox = state.inboxes.get_mut(&id).ok_or_else(missing)?;
             inbox.secret = secret();
-            ok(&payload::inbox(inbox))
+            let mut body = payload::inbox(inbox, &state.settings);
+            if state.settings.reset_shows_secret {
+                body["secret"] = json!(inbox.secret);
+            }
+            ok(&body)
         }
         _ => Err(missing()),
     }
@@ -57,7 +67,7 @@ fn patch(state: &mut ChatwootState, request: &Request<'_>, id: u64) -> Handled {
     if members.contains_key("lock_to_single_conversation") {
         inbox.lock_to_single_conversation = flag(&members, "lock_to_single_conversation");
     }
-    ok(&payload::inbox(inbox))
+    ok(&payload::inbox(inbox, &state.settings))
 }
 
 pub(super) fn webhooks(state: &mut ChatwootState, request: &Request<'_>, path: &[&str]) -> Handled {

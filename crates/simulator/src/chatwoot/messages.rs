@@ -3,10 +3,12 @@
 use chrono::Utc;
 use serde_json::{Map, Value, json};
 
+use super::control::ReplySender;
+use super::settings::Counted;
 use super::state::{ChatwootState, ConversationView, MessageView, StatusUpdate};
 use super::{
-    Handled, Request, attributes, conversations, flag, invalid, missing, ok, payload, text, unprocessable,
-    webhook,
+    Handled, Request, attributes, conversations, files, flag, invalid, missing, ok, payload, text,
+    unprocessable, webhook,
 };
 use crate::http::Answer;
 use crate::hub::{Hub, rfc3339};
@@ -59,13 +61,11 @@ pub(super) fn create(
     request: &Request<'_>,
     conversation: &ConversationView,
 ) -> Handled {
-    let content_type = request.call.header("content-type").unwrap_or_default();
-    let (members, files) = if content_type.starts_with("multipart/form-data") {
-        multipart::parse(content_type, &request.call.body)
-            .ok_or_else(|| Answer::json(400, &json!({"error": "bad multipart body"})))?
-    } else {
-        (request.members()?, Vec::new())
-    };
+    let (members, files) = request.form()?;
+    let counted = Counted::Messages(conversation.account_id, conversation.id);
+    if !state.admits(counted, state.settings.messages_per_conversation) {
+        return Err(unprocessable("Too many messages"));
+    }
     let message = create_from(state, request, conversation, &members, files)?;
     ok(&payload::message(state, &message))
 }
@@ -113,7 +113,12 @@ pub(super) fn create_from(
         content_attributes,
         source_id: text(members, "source_id"),
         echo_id: text(members, "echo_id"),
+        additional_attributes: members
+            .get("template_params")
+            .map(|params| crate::http::object(json!({"template_params": params})))
+            .unwrap_or_default(),
         files,
+        ..Draft::default()
     };
     let incoming = draft.message_type == "incoming";
     let message = post(request.hub, state, conversation, draft);
@@ -124,7 +129,7 @@ pub(super) fn create_from(
             .get(&(conversation.account_id, conversation.id))
             .cloned();
         if let Some(current) = current {
-            conversations::set_status(state, request, current, "open");
+            conversations::set_status(request.hub, state, current, "open");
         }
     }
     Ok(message)
@@ -140,7 +145,11 @@ pub(super) struct Draft {
     pub(super) content_attributes: Map<String, Value>,
     pub(super) source_id: Option<String>,
     pub(super) echo_id: Option<String>,
+    pub(super) additional_attributes: Map<String, Value>,
+    pub(super) sender: Option<ReplySender>,
     pub(super) files: Vec<multipart::File>,
+    /// Attachments that are no files; their ids are made here.
+    pub(super) places: Vec<Value>,
 }
 
 /// Stores the message and fires `message_created`.
@@ -159,18 +168,18 @@ pub(super) fn post(
 pub(super) fn store(state: &mut ChatwootState, conversation: &ConversationView, draft: Draft) -> MessageView {
     let id = state.next_id();
     let now = rfc3339(Utc::now());
-    let attachments = draft
+    let account = conversation.account_id;
+    let mut attachments: Vec<Value> = draft
         .files
-        .iter()
-        .map(|file| {
-            json!({
-                "id": state.next_id(), "message_id": id, "file_type": file.kind(),
-                "account_id": conversation.account_id, "extension": null,
-                "data_url": format!("https://chat.example/rails/active_storage/blobs/redirect/{id}/{}", file.name),
-                "thumb_url": "", "file_size": file.bytes, "width": null, "height": null,
-            })
-        })
+        .into_iter()
+        .map(|file| files::attachment(state, (account, id), file))
         .collect();
+    for mut place in draft.places {
+        place["id"] = json!(state.next_id());
+        place["message_id"] = json!(id);
+        place["account_id"] = json!(account);
+        attachments.push(place);
+    }
     let message = MessageView {
         id,
         account_id: conversation.account_id,
@@ -185,6 +194,8 @@ pub(super) fn store(state: &mut ChatwootState, conversation: &ConversationView, 
         echo_id: draft.echo_id,
         status: "sent".to_owned(),
         attachments,
+        additional_attributes: draft.additional_attributes,
+        sender: draft.sender,
         created_at: now.clone(),
         updated_at: now,
     };
@@ -209,25 +220,48 @@ pub(super) fn one(
     match (request.call.method.as_str(), path) {
         ("PATCH" | "PUT", []) => update_status(state, request, message),
         ("DELETE", []) => {
-            let deleted = MessageView {
-                content: Some("This message was deleted".to_owned()),
-                content_attributes: crate::http::object(json!({"deleted": true})),
-                attachments: Vec::new(),
-                ..message
-            };
-            store_update(request.hub, state, deleted.clone());
+            let deleted = delete(request.hub, state, message);
             ok(&payload::message(state, &deleted))
         }
-        // The button resets the status; no second message_created comes of it (2.6).
         ("POST", ["retry"]) => {
-            let mut retried = message;
-            retried.status = "sent".to_owned();
-            retried.content_attributes.remove("external_error");
-            store_update(request.hub, state, retried.clone());
+            let retried = retry(request.hub, state, message);
             ok(&payload::message(state, &retried))
         }
         _ => Err(missing()),
     }
+}
+
+/// What stays of a message that was deleted: a placeholder, and nothing of what it was (2.8).
+pub(super) fn delete(
+    hub: &std::sync::Arc<Hub>,
+    state: &mut ChatwootState,
+    message: MessageView,
+) -> MessageView {
+    for attachment in &message.attachments {
+        if let Some(id) = attachment["id"].as_u64() {
+            state.files.remove(id);
+        }
+    }
+    let deleted = MessageView {
+        content: Some("This message was deleted".to_owned()),
+        content_attributes: crate::http::object(json!({"deleted": true})),
+        attachments: Vec::new(),
+        ..message
+    };
+    store_update(hub, state, deleted.clone());
+    deleted
+}
+
+/// The button resets the status; no second `message_created` comes of it (2.6).
+pub(super) fn retry(
+    hub: &std::sync::Arc<Hub>,
+    state: &mut ChatwootState,
+    mut message: MessageView,
+) -> MessageView {
+    message.status = "sent".to_owned();
+    message.content_attributes.remove("external_error");
+    store_update(hub, state, message.clone());
+    message
 }
 
 /// API inboxes only. Unknown values and the step from read back to delivered are ignored without a word.

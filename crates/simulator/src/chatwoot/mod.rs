@@ -7,16 +7,23 @@ mod messages;
 mod payload;
 mod webhook;
 
+pub(crate) mod acts;
 pub(crate) mod control;
+pub(crate) mod files;
+pub(crate) mod settings;
 pub(crate) mod state;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::http::{Answer, Call, object};
 use crate::hub::{Hub, lock};
+use crate::multipart;
+use settings::Counted;
+use state::ChatwootState;
 
 /// Either outcome is an answer; the error side lets checks use `?`.
 type Handled = Result<Answer, Answer>;
@@ -24,19 +31,30 @@ type Handled = Result<Answer, Answer>;
 /// The path table, below `/chatwoot/api/v1/accounts/{a}`.
 pub(crate) fn answer(hub: &Arc<Hub>, call: &Call) -> Answer {
     let segments: Vec<&str> = call.segments.iter().map(String::as_str).collect();
-    let ["api", "v1", "accounts", account, path @ ..] = segments.as_slice() else {
-        return missing();
-    };
     let mut state = lock(&hub.chatwoot);
+    let (account, path) = match segments.as_slice() {
+        ["rails", "active_storage", path @ ..] => return files::answer(&mut state, call, path),
+        ["api", "v1", "accounts", account, path @ ..] => (*account, path),
+        ["api", "v1", "profile"] => ("", &[][..]),
+        _ => return missing(),
+    };
+    let requests = state.settings.requests_per_minute;
+    if !state.admits(Counted::Requests, requests) {
+        return Answer::text(429, "Retry later\n");
+    }
     // Proxies that drop headers with underscores look exactly like this to a caller (contract 3.1).
-    let Some(token) = call.header("api_access_token") else {
+    let dropped = state.settings.drops_underscore_headers;
+    let Some(token) = call.header("api_access_token").filter(|_| !dropped) else {
         return Answer::json(
             401,
             &json!({"errors": ["You need to sign in or sign up before continuing."]}),
         );
     };
-    if !state.accounts.values().any(|account| account.token == token) {
+    let Some(own) = state.accounts.values().find(|account| account.token == token) else {
         return Answer::json(401, &json!({"error": "Invalid Access Token"}));
+    };
+    if account.is_empty() {
+        return profile(own);
     }
     let Some(account) = account.parse().ok().filter(|id| state.accounts.contains_key(id)) else {
         return missing();
@@ -51,7 +69,14 @@ pub(crate) fn answer(hub: &Arc<Hub>, call: &Call) -> Answer {
     let request = Request { hub, call, account };
     let method = call.method.as_str();
     let answer = match (method, path) {
-        ("GET", ["contacts", "search"]) => contacts::search(&state, &request),
+        ("GET", ["contacts", "search"]) => {
+            let searches = state.settings.searches_per_minute;
+            if state.admits(Counted::Searches(account), searches) {
+                contacts::search(&state, &request)
+            } else {
+                Err(Answer::text(429, "Retry later\n"))
+            }
+        }
         ("POST", ["contacts", "filter"]) => contacts::filter(&state, &request),
         ("GET", ["contacts"]) => contacts::list(&state, &request),
         ("POST", ["contacts"]) => contacts::create(&mut state, &request),
@@ -66,10 +91,28 @@ pub(crate) fn answer(hub: &Arc<Hub>, call: &Call) -> Answer {
             Err(_) => Err(missing()),
         },
         (_, ["inboxes", rest @ ..]) => inboxes::answer(&mut state, &request, rest),
+        ("POST", ["actions", "contact_merge"]) => contacts::merge_two(&mut state, &request),
         (_, ["webhooks", rest @ ..]) => inboxes::webhooks(&mut state, &request, rest),
         _ => Err(missing()),
     };
     answer.unwrap_or_else(|refusal| refusal)
+}
+
+/// Whose token it is.
+fn profile(account: &state::Account) -> Answer {
+    Answer::ok(&json!({
+        "id": account.agent_id, "name": "Budi Agen", "email": "budi@agents.example", "account_id": account.id,
+        "role": "administrator",
+        "accounts": [{"id": account.id, "name": account.name, "role": "administrator"}],
+    }))
+}
+
+impl ChatwootState {
+    /// Counts one more of something; false if that is too many for a minute.
+    fn admits(&mut self, what: Counted, limit: u64) -> bool {
+        let minute = Duration::from_millis(self.settings.minute_ms);
+        self.counts.admits(what, limit, minute)
+    }
 }
 
 /// An authenticated request to one account.
@@ -80,6 +123,16 @@ struct Request<'a> {
 }
 
 impl Request<'_> {
+    /// The members of a JSON or multipart body, and the files of the latter.
+    fn form(&self) -> Result<(Map<String, Value>, Vec<multipart::File>), Answer> {
+        let content_type = self.call.header("content-type").unwrap_or_default();
+        if !content_type.starts_with("multipart/form-data") {
+            return Ok((self.members()?, Vec::new()));
+        }
+        multipart::parse(content_type, &self.call.body)
+            .ok_or_else(|| Answer::json(400, &json!({"error": "bad multipart body"})))
+    }
+
     /// The members of a JSON body; an empty body has none.
     fn members(&self) -> Result<Map<String, Value>, Answer> {
         self.call.json::<Value>().map(object).map_err(|_| {

@@ -3,6 +3,8 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
+use super::control::ReplySender;
+use super::settings::ChatwootSettings;
 use super::state::{Account, ChatwootState, ContactInbox, ContactView, ConversationView, Inbox, MessageView};
 
 /// A contact in API answers.
@@ -14,7 +16,7 @@ pub(super) fn contact(state: &ChatwootState, contact: &ContactView) -> Value {
     json!({
         "additional_attributes": contact.additional_attributes, "availability_status": "offline",
         "email": contact.email, "id": contact.id, "name": contact.name, "phone_number": contact.phone_number,
-        "blocked": contact.blocked, "identifier": contact.identifier, "thumbnail": "",
+        "blocked": contact.blocked, "identifier": contact.identifier, "thumbnail": contact.thumbnail,
         "custom_attributes": contact.custom_attributes, "last_activity_at": contact.created_at,
         "created_at": contact.created_at, "contact_inboxes": links,
     })
@@ -32,14 +34,19 @@ fn inbox_summary(inbox: &Inbox) -> Value {
     })
 }
 
-/// An inbox in API answers. The signing secret is not among them: administrators see it in the settings (3.6).
-pub(super) fn inbox(inbox: &Inbox) -> Value {
-    json!({
+/// An inbox in API answers. Administrators see the signing secret in the settings; whether it is shown here, too, depends
+/// on the release (3.6).
+pub(super) fn inbox(inbox: &Inbox, settings: &ChatwootSettings) -> Value {
+    let mut body = json!({
         "id": inbox.id, "avatar_url": "", "channel_id": inbox.id, "name": inbox.name,
         "channel_type": inbox.channel_type, "inbox_identifier": inbox.identifier, "webhook_url": inbox.webhook_url,
         "hmac_token": inbox.hmac_token, "hmac_mandatory": false,
         "lock_to_single_conversation": inbox.lock_to_single_conversation, "allow_messages_after_resolved": true,
-    })
+    });
+    if settings.shows_secrets {
+        body["secret"] = json!(inbox.secret);
+    }
+    body
 }
 
 /// A message in API answers; `message_type` is a number here.
@@ -73,7 +80,7 @@ pub(super) fn conversation(state: &ChatwootState, conversation: &ConversationVie
         .map(|newest| message_columns(state, conversation, newest))
         .into_iter()
         .collect();
-    json!({
+    let mut body = json!({
         "additional_attributes": conversation.additional_attributes, "can_reply": true,
         "channel": state.inboxes.get(&conversation.inbox_id).map(|inbox| inbox.channel_type.as_str()),
         "contact_inbox": link.map(contact_inbox), "id": conversation.id, "inbox_id": conversation.inbox_id,
@@ -88,7 +95,14 @@ pub(super) fn conversation(state: &ChatwootState, conversation: &ConversationVie
         "agent_last_seen_at": 0, "contact_last_seen_at": 0, "last_activity_at": conversation.last_activity_at,
         "timestamp": conversation.last_activity_at, "created_at": conversation.created_at,
         "updated_at": micros(Utc::now()), "account_id": conversation.account_id, "account": account.map(account_card),
-    })
+    });
+    if !state.settings.account_in_conversations
+        && let Some(members) = body.as_object_mut()
+    {
+        members.remove("account_id");
+        members.remove("account");
+    }
+    body
 }
 
 /// The body of `message_created` and `message_updated`: no top-level `status`, `message_type` as a word (2.8).
@@ -97,7 +111,7 @@ pub(super) fn message_event(state: &ChatwootState, message: &MessageView, event:
     let account = state.accounts.get(&message.account_id);
     let inbox = state.inboxes.get(&message.inbox_id);
     let mut body = json!({
-        "account": account.map(account_card), "additional_attributes": {},
+        "account": account.map(account_card), "additional_attributes": message.additional_attributes,
         "content_attributes": message.content_attributes, "content_type": message.content_type,
         "content": message.content, "conversation": null, "created_at": message.created_at, "id": message.id,
         "inbox": inbox.map(|inbox| json!({"id": inbox.id, "name": inbox.name})),
@@ -128,6 +142,38 @@ pub(super) fn conversation_event(
     body
 }
 
+/// The body of the typing events (2.10).
+pub(super) fn typing_event(
+    state: &ChatwootState,
+    conversation: &ConversationView,
+    event: &str,
+    is_private: bool,
+) -> Value {
+    let user = state.accounts.get(&conversation.account_id).map(agent_sender);
+    json!({
+        "event": event, "user": user, "conversation": self::conversation(state, conversation),
+        "is_private": is_private,
+    })
+}
+
+/// The body of the contact events (2.10).
+pub(super) fn contact_event(
+    state: &ChatwootState,
+    contact: &ContactView,
+    event: &str,
+    changed: Option<Value>,
+) -> Value {
+    let mut members = contact_members(contact);
+    let account = state.accounts.get(&contact.account_id);
+    members.insert("account".to_owned(), json!(account.map(account_card)));
+    members.insert("avatar".to_owned(), json!(contact.thumbnail));
+    members.insert("event".to_owned(), json!(event));
+    if let Some(changed) = changed {
+        members.insert("changed_attributes".to_owned(), changed);
+    }
+    Value::Object(members)
+}
+
 fn account_card(account: &Account) -> Value {
     json!({"id": account.id, "name": account.name})
 }
@@ -152,7 +198,7 @@ fn contact_members(contact: &ContactView) -> Map<String, Value> {
     crate::http::object(json!({
         "additional_attributes": contact.additional_attributes, "custom_attributes": contact.custom_attributes,
         "email": contact.email, "id": contact.id, "identifier": contact.identifier, "name": contact.name,
-        "phone_number": contact.phone_number, "thumbnail": "", "blocked": contact.blocked,
+        "phone_number": contact.phone_number, "thumbnail": contact.thumbnail, "blocked": contact.blocked,
     }))
 }
 
@@ -175,13 +221,32 @@ fn event_sender(state: &ChatwootState, message: &MessageView) -> Option<Value> {
         "incoming" => {
             let mut members = contact_members(contact_of(state, message)?);
             members.insert("account".to_owned(), account_card(account));
-            members.insert("avatar".to_owned(), json!(""));
+            let avatar = members["thumbnail"].clone();
+            members.insert("avatar".to_owned(), avatar);
             Some(Value::Object(members))
         }
-        "outgoing" => Some(json!({
-            "id": account.agent_id, "name": "Budi Agen", "email": "budi@agents.example", "type": "user",
-        })),
+        "outgoing" => match &message.sender {
+            None => Some(agent_sender(account)),
+            Some(sender) => other_sender(account, sender),
+        },
         _ => None,
+    }
+}
+
+fn agent_sender(account: &Account) -> Value {
+    json!({"id": account.agent_id, "name": "Budi Agen", "email": "budi@agents.example", "type": "user"})
+}
+
+/// Somebody else than the account's agent, as webhooks show them.
+fn other_sender(account: &Account, sender: &ReplySender) -> Option<Value> {
+    match sender {
+        ReplySender::User { name } => Some(json!({
+            "id": account.agent_id, "name": name, "email": "budi@agents.example", "type": "user",
+        })),
+        ReplySender::AgentBot { name } => {
+            Some(json!({"id": account.agent_id, "name": name, "type": "agent_bot"}))
+        }
+        ReplySender::Nobody => None,
     }
 }
 
@@ -192,7 +257,18 @@ fn api_sender(state: &ChatwootState, message: &MessageView) -> Option<Value> {
             members.insert("type".to_owned(), json!("contact"));
             Some(Value::Object(members))
         }
-        "outgoing" => state.accounts.get(&message.account_id).map(agent_card),
+        "outgoing" => {
+            let mut card = state.accounts.get(&message.account_id).map(agent_card)?;
+            match &message.sender {
+                None => {}
+                Some(ReplySender::Nobody) => return None,
+                Some(ReplySender::User { name } | ReplySender::AgentBot { name }) => {
+                    card["name"] = json!(name);
+                    card["available_name"] = json!(name);
+                }
+            }
+            Some(card)
+        }
         _ => None,
     }
 }

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::control::ReplyStreamProgress;
+use super::control::{ReplySender, ReplyStreamProgress};
+use super::files::Files;
+use super::settings::{ChatwootSettings, Counts};
 use crate::hub::{Moment, rfc3339};
 use crate::journal::{JOURNAL_LIMIT, Journal};
 
@@ -42,6 +44,9 @@ pub struct ContactView {
     pub additional_attributes: Map<String, Value>,
     /// Blocked by an agent.
     pub blocked: bool,
+    /// Where the picture is; empty without one.
+    #[serde(default)]
+    pub thumbnail: String,
     /// Unix seconds.
     pub created_at: i64,
 }
@@ -106,6 +111,12 @@ pub struct MessageView {
     pub status: String,
     /// Files, in the shape of the webhook payload.
     pub attachments: Vec<Value>,
+    /// Template and campaign it came of.
+    #[serde(default)]
+    pub additional_attributes: Map<String, Value>,
+    /// Who wrote it, where that is not the account's agent.
+    #[serde(default)]
+    pub sender: Option<ReplySender>,
     /// RFC 3339 with milliseconds.
     pub created_at: String,
     /// RFC 3339 with milliseconds.
@@ -229,6 +240,11 @@ pub(super) struct AccountWebhook {
 #[derive(Debug, Default)]
 pub(crate) struct ChatwootState {
     next_id: u64,
+    /// Where this Chatwoot is, mount included.
+    pub(crate) base_url: String,
+    pub(super) settings: ChatwootSettings,
+    pub(super) counts: Counts,
+    pub(super) files: Files,
     pub(super) accounts: BTreeMap<u64, Account>,
     pub(super) inboxes: BTreeMap<u64, Inbox>,
     pub(super) webhooks: BTreeMap<u64, AccountWebhook>,
@@ -402,7 +418,7 @@ impl ChatwootState {
         }
     }
 
-    fn forget_conversation(&mut self, account_id: u64, id: u64) {
+    pub(super) fn forget_conversation(&mut self, account_id: u64, id: u64) {
         if let Some(conversation) = self.conversations.remove(&(account_id, id))
             && let Some(ids) = self.conversations_of_contact.get_mut(&conversation.contact_id)
         {

@@ -1,5 +1,6 @@
 //! Outgoing webhooks: signed, five seconds, one attempt, and a failed message if it fails (contract 2.2 to 2.6).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use chrono::Utc;
@@ -8,7 +9,7 @@ use uuid::Uuid;
 
 use super::messages;
 use super::payload;
-use super::state::{ChatwootDelivery, ChatwootState, ConversationView, MessageView};
+use super::state::{ChatwootDelivery, ChatwootState, ContactView, ConversationView, MessageView};
 use crate::delivery::{self, Attempt, Webhook, answer_to};
 use crate::faults::FaultTarget;
 use crate::hub::{Hub, lock};
@@ -38,9 +39,50 @@ pub(super) fn message_event(hub: &Arc<Hub>, state: &ChatwootState, message: &Mes
 
 /// The message event for each receiver, each with its own delivery id.
 pub(super) fn prepare_message(state: &ChatwootState, message: &MessageView, event: &str) -> Vec<Outgoing> {
+    // Activity is never told (2.8).
+    if message.message_type == "activity" {
+        return Vec::new();
+    }
     let body = payload::message_event(state, message, event);
     let place = (message.account_id, message.inbox_id, message.conversation_id);
-    prepare(state, place, Some(message.id), event, &body)
+    let mut prepared = prepare(state, place, Some(message.id), event, &body);
+    if state.settings.created_twice && event == "message_created" {
+        prepared.extend(prepare(state, place, Some(message.id), event, &body));
+    }
+    prepared
+}
+
+/// Tells that the agent has begun to type, or stopped.
+pub(super) fn typing_event(
+    hub: &Arc<Hub>,
+    state: &ChatwootState,
+    conversation: &ConversationView,
+    (on, is_private): (bool, bool),
+) {
+    let event = if on {
+        "conversation_typing_on"
+    } else {
+        "conversation_typing_off"
+    };
+    let body = payload::typing_event(state, conversation, event, is_private);
+    let place = (conversation.account_id, conversation.inbox_id, conversation.id);
+    for outgoing in prepare(state, place, None, event, &body) {
+        send(hub, outgoing);
+    }
+}
+
+/// Contacts belong to no inbox: only the account's webhooks hear of them (2.2).
+pub(super) fn contact_event(
+    hub: &Arc<Hub>,
+    state: &ChatwootState,
+    contact: &ContactView,
+    event: &str,
+    changed: Option<Value>,
+) {
+    let body = payload::contact_event(state, contact, event, changed);
+    for outgoing in prepare(state, (contact.account_id, 0, 0), None, event, &body) {
+        send(hub, outgoing);
+    }
 }
 
 pub(super) fn conversation_event(
@@ -116,18 +158,27 @@ impl Webhook for Outgoing {
     }
 
     async fn post(&self, hub: &Hub) -> Result<(u16, String), String> {
-        let timestamp = Utc::now().timestamp().to_string();
-        let signature = chatwoot_signature(&self.secret, &timestamp, self.body.as_bytes());
-        let request = hub
+        let (signs, blocks) = {
+            let settings = &lock(&hub.chatwoot).settings;
+            (settings.signs, settings.blocks_private_targets)
+        };
+        if blocks && is_private(&self.url) {
+            return Err("blocked: the address is private".to_owned());
+        }
+        let mut request = hub
             .chatwoot_client
             .post(&self.url)
             .header("content-type", "application/json")
             .header("accept", "application/json")
-            .header("x-chatwoot-delivery", &self.delivery_id)
-            .header("x-chatwoot-timestamp", &timestamp)
-            .header("x-chatwoot-signature", signature)
-            .body(self.body.clone());
-        answer_to(request).await
+            .header("x-chatwoot-delivery", &self.delivery_id);
+        if signs {
+            let timestamp = Utc::now().timestamp().to_string();
+            let signature = chatwoot_signature(&self.secret, &timestamp, self.body.as_bytes());
+            request = request
+                .header("x-chatwoot-timestamp", &timestamp)
+                .header("x-chatwoot-signature", signature);
+        }
+        answer_to(request.body(self.body.clone())).await
     }
 
     fn note(&self, hub: &Arc<Hub>, attempt: Attempt) {
@@ -156,6 +207,20 @@ impl Webhook for Outgoing {
         if let Some(failure) = failure {
             mark_failed(hub, &mut state, self, &failure);
         }
+    }
+}
+
+/// An address inside, as far as its text tells; names are not looked up.
+fn is_private(url: &str) -> bool {
+    let host = reqwest::Url::parse(url)
+        .ok()
+        .and_then(|url| url.host_str().map(str::to_owned))
+        .unwrap_or_default();
+    let host = host.trim_matches(['[', ']']);
+    match host.parse::<IpAddr>() {
+        Ok(IpAddr::V4(address)) => address.is_loopback() || address.is_private() || address.is_link_local(),
+        Ok(IpAddr::V6(address)) => address.is_loopback() || address.is_unique_local(),
+        Err(_) => !host.contains('.'),
     }
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::devices;
+use super::receiver::{GowaChatwoot, GowaNote};
 use super::send::new_id;
 use super::state::{GowaDelivery, GowaDevice, GowaSettings, GowaState, GowaWebhook, Received, address, bare};
 use super::webhook;
@@ -47,6 +48,22 @@ pub struct GowaConfigChange {
     pub auto_download: Option<bool>,
     /// See [`GowaSettings`].
     pub retry_pauses_ms: Option<Vec<u64>>,
+    /// See [`GowaSettings`].
+    pub chatwoot_enabled: Option<bool>,
+    /// See [`GowaSettings`].
+    pub chatwoot_webhook_secret: Option<String>,
+    /// See [`GowaSettings`].
+    pub chatwoot_device_id: Option<String>,
+    /// See [`GowaSettings`].
+    pub chatwoot_message_delete: Option<bool>,
+    /// See [`GowaSettings`].
+    pub chatwoot_sign_msg: Option<bool>,
+    /// See [`GowaSettings`].
+    pub chatwoot_sign_delimiter: Option<String>,
+    /// See [`GowaSettings`].
+    pub chatwoot_needs_config: Option<bool>,
+    /// See [`GowaSettings`].
+    pub chatwoot_answer_delay_ms: Option<u64>,
 }
 
 /// Something that happens at the far end, as `POST /_sim/gowa/inbound` takes it.
@@ -166,11 +183,48 @@ pub(crate) fn configure(hub: &Hub, change: GowaConfigChange) -> GowaSettings {
     set(&mut settings.auto_receipts, change.auto_receipts);
     set(&mut settings.auto_download, change.auto_download);
     set(&mut settings.retry_pauses_ms, change.retry_pauses_ms);
+    set(&mut settings.chatwoot_enabled, change.chatwoot_enabled);
+    set(
+        &mut settings.chatwoot_webhook_secret,
+        change.chatwoot_webhook_secret,
+    );
+    set(&mut settings.chatwoot_device_id, change.chatwoot_device_id);
+    set(
+        &mut settings.chatwoot_message_delete,
+        change.chatwoot_message_delete,
+    );
+    set(&mut settings.chatwoot_sign_msg, change.chatwoot_sign_msg);
+    set(
+        &mut settings.chatwoot_sign_delimiter,
+        change.chatwoot_sign_delimiter,
+    );
+    set(&mut settings.chatwoot_needs_config, change.chatwoot_needs_config);
+    set(
+        &mut settings.chatwoot_answer_delay_ms,
+        change.chatwoot_answer_delay_ms,
+    );
     settings.clone()
 }
 
 pub(crate) fn deliveries(hub: &Hub, after: Option<u64>, limit: Option<usize>) -> Vec<GowaDelivery> {
     lock(&hub.gowa).deliveries.page(after, limit, |_| true)
+}
+
+/// Gives a device an inbox of its own, or takes it away.
+pub(crate) fn set_chatwoot(hub: &Hub, device: &str, config: Option<GowaChatwoot>) {
+    if let Some(device) = lock(&hub.gowa).devices.get_mut(device) {
+        device.chatwoot = config;
+    }
+}
+
+/// The notes the server posted because WhatsApp did not take a message.
+pub(crate) fn notes(hub: &Hub) -> Vec<GowaNote> {
+    lock(&hub.gowa).memory.notes.clone()
+}
+
+/// The server has just made this message in Chatwoot itself, and knows its echo for a while.
+pub(crate) fn made_in_chatwoot(hub: &Hub, account: i64, message: i64) {
+    lock(&hub.gowa).memory.made(account, message);
 }
 
 /// Messages that devices have marked as read, in order.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::receiver::GowaChatwoot;
 use super::state::{GowaDevice, GowaState, GowaWebhook, bare};
 use super::{done, refused};
 use crate::http::{Answer, Call};
@@ -82,6 +83,7 @@ pub(super) fn make(state: &mut GowaState, id: &str, webhook: Option<GowaWebhook>
         connected: false,
         logged_in: false,
         webhook,
+        chatwoot: None,
         qr_path: None,
         pair_code: None,
         created_at: crate::hub::rfc3339(chrono::Utc::now()),
@@ -129,6 +131,7 @@ fn of_device(
         }
         ("GET", ["webhook"]) => done("Device webhook retrieved", webhook_view(&device)),
         ("PATCH", ["webhook"]) => set_webhook(state, call, id),
+        (_, ["chatwoot", "config"]) => chatwoot_config(state, call, id),
         _ => refused(404, "NOT_FOUND", "no such route in this imitation"),
     }
 }
@@ -150,6 +153,48 @@ fn set_webhook(state: &mut GowaState, call: &Call, id: &str) -> Answer {
         webhook_insecure_skip_verify: change.webhook_insecure_skip_verify,
     });
     done("Device webhook updated", webhook_view(device))
+}
+
+/// A device's own Chatwoot inbox (4.3).
+fn chatwoot_config(state: &mut GowaState, call: &Call, id: &str) -> Answer {
+    let Some(device) = state.devices.get_mut(id) else {
+        return refused(500, "INTERNAL_SERVER_ERROR", "device not found");
+    };
+    match call.method.as_str() {
+        "PUT" => {
+            let Ok(config) = call.json::<GowaChatwoot>() else {
+                return refused(400, "BAD_REQUEST", "Invalid request body");
+            };
+            device.chatwoot = Some(config);
+        }
+        "DELETE" => device.chatwoot = None,
+        "GET" => {}
+        _ => return refused(404, "NOT_FOUND", "no such route in this imitation"),
+    }
+    done("Chatwoot config", chatwoot_view(device))
+}
+
+fn chatwoot_view(device: &GowaDevice) -> Value {
+    let mut view =
+        json!({"device_id": device.id, "webhook_url": format!("/gowa/chatwoot/webhook/{}", device.id)});
+    if let Some(config) = &device.chatwoot {
+        let shown = json!({
+            "chatwoot_url": config.chatwoot_url, "account_id": config.account_id, "inbox_id": config.inbox_id,
+            "enabled": config.enabled,
+        });
+        merge(&mut view, &shown);
+    }
+    view
+}
+
+pub(super) fn chatwoot_configs(state: &GowaState) -> Answer {
+    let configs = state
+        .devices
+        .values()
+        .filter(|device| device.chatwoot.is_some())
+        .map(chatwoot_view)
+        .collect();
+    done("Chatwoot configs", Value::Array(configs))
 }
 
 /// A login shows a code and waits for somebody to scan it.

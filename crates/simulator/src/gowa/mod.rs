@@ -2,6 +2,7 @@
 
 pub(crate) mod control;
 mod devices;
+pub(crate) mod receiver;
 mod send;
 pub(crate) mod state;
 mod webhook;
@@ -24,8 +25,11 @@ pub(crate) fn answer(hub: &Arc<Hub>, call: &Call) -> Answer {
     match (call.method.as_str(), segments.as_slice()) {
         ("GET", ["statics", rest @ ..]) => return statics(&state, &rest.join("/")),
         ("GET", ["health"]) => return Answer::text(200, "OK"),
-        ("POST", ["chatwoot", "webhook", device @ ..]) => {
-            return send::chatwoot(hub, &mut state, call, device.first().copied());
+        ("POST", ["chatwoot", "webhook"]) if state.settings.chatwoot_enabled => {
+            return receiver::answer(hub, &mut state, call, None);
+        }
+        ("POST", ["chatwoot", "webhook", device]) if state.settings.chatwoot_enabled => {
+            return receiver::answer(hub, &mut state, call, Some(device));
         }
         _ => {}
     }
@@ -37,8 +41,10 @@ pub(crate) fn answer(hub: &Arc<Hub>, call: &Call) -> Answer {
         ("GET", ["app", "info"]) => done(
             "App info",
             json!({"version": "v9.2.0", "os": "Kanal", "base_path": "/gowa", "max_file_size": 52_428_800,
-                   "max_video_size": 104_857_600, "max_image_size": 20_971_520, "chatwoot_enabled": true}),
+                   "max_video_size": 104_857_600, "max_image_size": 20_971_520,
+                   "chatwoot_enabled": state.settings.chatwoot_enabled}),
         ),
+        ("GET", ["chatwoot", "configs"]) => devices::chatwoot_configs(&state),
         ("GET", ["app", "devices"]) => devices::linked(&state),
         ("GET", ["app", "status"]) => match device_of(&state, call) {
             Ok(id) => devices::app_status(&state, &id),

@@ -10,14 +10,14 @@ use super::{done, refused};
 use crate::http::{Answer, Call, object};
 use crate::hub::{Hub, lock};
 use crate::multipart;
-use crate::signature::{hmac_sha256_hex, sha256_hex};
+use crate::signature::sha256_hex;
 
 const MIB: usize = 1024 * 1024;
 
 /// What a call brings.
-struct Request {
-    fields: Map<String, Value>,
-    file: Option<multipart::File>,
+pub(super) struct Request {
+    pub(super) fields: Map<String, Value>,
+    pub(super) file: Option<multipart::File>,
 }
 
 impl Request {
@@ -74,7 +74,7 @@ pub(super) fn answer(
             if let Some(refusal) = invalid(kind, &request).or_else(|| usable(&device)) {
                 return refusal;
             }
-            send(hub, state, &device, kind, &phone, request)
+            send(hub, state, &device, kind, &phone, request).0
         }
         ["message", id, act] => match usable(&device) {
             Some(refusal) => refusal,
@@ -85,7 +85,7 @@ pub(super) fn answer(
 }
 
 /// Paired and on the network, or the refusal.
-fn usable(device: &GowaDevice) -> Option<Answer> {
+pub(super) fn usable(device: &GowaDevice) -> Option<Answer> {
     (!device.logged_in || !device.connected)
         .then(|| refused(401, "AUTHENTICATION_ERROR", "you are not logged in"))
 }
@@ -132,14 +132,15 @@ fn invalid(kind: &str, request: &Request) -> Option<Answer> {
     }
 }
 
-fn send(
+/// Sends it: the answer, and WhatsApp's id.
+pub(super) fn send(
     hub: &Arc<Hub>,
     state: &mut GowaState,
     device: &GowaDevice,
     kind: &str,
     phone: &str,
     request: Request,
-) -> Answer {
+) -> (Answer, String) {
     let to = address(phone);
     let text = match kind {
         "message" => request.text("message"),
@@ -185,18 +186,14 @@ fn send(
         file,
     });
     if !is_message {
-        return done(
-            "Success",
-            json!({"message_id": "", "status": "Chat presence sent"}),
-        );
+        let body = json!({"message_id": "", "status": "Chat presence sent"});
+        return (done("Success", body), message_id);
     }
     if state.settings.auto_receipts {
         confirm_by_itself(hub, device.id.clone(), message_id.clone(), to);
     }
-    done(
-        &status.clone(),
-        json!({"message_id": message_id, "status": status}),
-    )
+    let body = json!({"message_id": message_id, "status": status});
+    (done(&status, body), message_id)
 }
 
 fn confirm_by_itself(hub: &Arc<Hub>, device: String, id: String, chat: String) {
@@ -273,6 +270,20 @@ fn about(
     )
 }
 
+/// Takes a message back for everyone.
+pub(super) fn take_back(hub: &Arc<Hub>, state: &mut GowaState, device: &str, chat: &str, id: &str) {
+    let Some(device) = state.devices.get(device).cloned() else {
+        return;
+    };
+    let request = Request {
+        fields: Map::new(),
+        file: None,
+    };
+    if usable(&device).is_none() {
+        about(hub, state, &device, id, "revoke", chat, request);
+    }
+}
+
 /// Gets a file from WhatsApp once more and puts it under `statics/`.
 fn download(state: &mut GowaState, id: &str) -> Answer {
     let Some(received) = state.received.get(id).cloned() else {
@@ -290,53 +301,6 @@ fn download(state: &mut GowaState, id: &str) -> Answer {
 
 pub(super) fn new_id() -> String {
     format!("3EB0{:016X}", rand::random::<u64>())
-}
-
-/// The receiver of Chatwoot's own webhooks (4.3): an agent's message goes out, everything else is answered and dropped.
-pub(super) fn chatwoot(hub: &Arc<Hub>, state: &mut GowaState, call: &Call, device: Option<&str>) -> Answer {
-    let secret = &state.settings.webhook_secret;
-    let proofs = [
-        call.header("x-chatwoot-webhook-secret"),
-        call.header("x-gowa-chatwoot-secret"),
-        call.query("secret"),
-    ];
-    let signature = format!("sha256={}", hmac_sha256_hex(secret, &[&call.body]));
-    let proven = proofs.into_iter().flatten().any(|shown| shown == secret)
-        || call.header("x-hub-signature-256") == Some(signature.as_str());
-    if !secret.is_empty() && !proven {
-        return Answer::text(401, "Unauthorized");
-    }
-    let Ok(body) = call.json::<Value>() else {
-        return refused(400, "INVALID_REQUEST", "Invalid payload");
-    };
-    let sent_by_agent = body["event"] == "message_created"
-        && body["message_type"] == "outgoing"
-        && body["private"] != true
-        && !body["source_id"]
-            .as_str()
-            .unwrap_or_default()
-            .starts_with("WAID:");
-    let sender = &body["conversation"]["meta"]["sender"];
-    let phone = sender["phone_number"]
-        .as_str()
-        .or(sender["identifier"].as_str())
-        .unwrap_or_default()
-        .trim_start_matches('+')
-        .to_owned();
-    let device = match device {
-        Some(id) => state.devices.get(id).cloned(),
-        None => state.devices.values().next().cloned(),
-    };
-    if let (true, Some(device), false) = (sent_by_agent, device, phone.is_empty()) {
-        let mut fields = Map::new();
-        fields.insert("phone".to_owned(), json!(phone));
-        fields.insert("message".to_owned(), body["content"].clone());
-        let request = Request { fields, file: None };
-        if usable(&device).is_none() {
-            send(hub, state, &device, "message", &phone, request);
-        }
-    }
-    Answer::text(200, "OK")
 }
 
 /// What a phone shows, in order of arrival.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::receiver::{GowaChatwoot, Memory};
 use crate::SimulatorConfig;
 use crate::hub::Moment;
 use crate::journal::Journal;
@@ -31,6 +32,23 @@ pub struct GowaSettings {
     pub auto_download: bool,
     /// Pauses between the attempts to deliver a webhook.
     pub retry_pauses_ms: Vec<u64>,
+    /// `CHATWOOT_ENABLED`: there is a receiver for Chatwoot's webhooks.
+    pub chatwoot_enabled: bool,
+    /// `CHATWOOT_WEBHOOK_SECRET`; empty: open.
+    pub chatwoot_webhook_secret: String,
+    /// `CHATWOOT_DEVICE_ID`: who sends when nothing else says so.
+    pub chatwoot_device_id: String,
+    /// `CHATWOOT_MESSAGE_DELETE`: what an agent deletes is taken back.
+    pub chatwoot_message_delete: bool,
+    /// `CHATWOOT_SIGN_MSG`: the agent's name stands above the words.
+    pub chatwoot_sign_msg: bool,
+    /// `CHATWOOT_SIGN_DELIMITER`.
+    pub chatwoot_sign_delimiter: String,
+    /// A device named by the path takes nothing without an inbox of its own, as the real one. Off: it takes everything, for
+    /// tests that are not about that.
+    pub chatwoot_needs_config: bool,
+    /// The answer to Chatwoot's webhook is held back so long: the real one waits for WhatsApp.
+    pub chatwoot_answer_delay_ms: u64,
 }
 
 /// Where a device's events go.
@@ -60,6 +78,9 @@ pub struct GowaDevice {
     pub logged_in: bool,
     /// Its own webhook, if it has one.
     pub webhook: Option<GowaWebhook>,
+    /// Its own Chatwoot inbox, if it has one.
+    #[serde(default)]
+    pub chatwoot: Option<GowaChatwoot>,
     /// The code that waits to be scanned, as a path under `statics/`.
     pub qr_path: Option<String>,
     /// The code that waits to be typed.
@@ -187,6 +208,7 @@ pub(crate) struct GowaState {
     pub(super) read: Vec<String>,
     pub(super) numbers: u64,
     pub(super) events: u64,
+    pub(super) memory: Memory,
 }
 
 impl GowaState {
@@ -208,6 +230,14 @@ impl GowaState {
                 } else {
                     vec![1_000, 2_000, 4_000, 8_000]
                 },
+                chatwoot_enabled: true,
+                chatwoot_webhook_secret: "secret".to_owned(),
+                chatwoot_device_id: String::new(),
+                chatwoot_message_delete: false,
+                chatwoot_sign_msg: false,
+                chatwoot_sign_delimiter: "\n\n".to_owned(),
+                chatwoot_needs_config: false,
+                chatwoot_answer_delay_ms: 0,
             },
             devices: BTreeMap::new(),
             sends: Journal::default(),
@@ -218,6 +248,7 @@ impl GowaState {
             read: Vec::new(),
             numbers: 0,
             events: 0,
+            memory: Memory::default(),
         }
     }
 

@@ -12,16 +12,16 @@ use crate::receiver::Receiver;
 use crate::{client, eventually, start};
 
 /// An account with an inbox, and a client for its API.
-struct Desk {
-    base: String,
-    token: String,
-    account: u64,
-    inbox: u64,
-    secret: String,
+pub(crate) struct Desk {
+    pub(crate) base: String,
+    pub(crate) token: String,
+    pub(crate) account: u64,
+    pub(crate) inbox: u64,
+    pub(crate) secret: String,
 }
 
 impl Desk {
-    fn new(simulator: &Simulator, webhook: &str) -> Self {
+    pub(crate) fn new(simulator: &Simulator, webhook: &str) -> Self {
         let account = simulator.create_chatwoot_account(NewAccount::default());
         let inbox = simulator
             .create_chatwoot_inbox(NewInbox {
@@ -42,7 +42,7 @@ impl Desk {
         }
     }
 
-    async fn call(&self, method: reqwest::Method, path: &str, body: Value) -> (u16, Value) {
+    pub(crate) async fn call(&self, method: reqwest::Method, path: &str, body: Value) -> (u16, Value) {
         let response = client()
             .request(method, format!("{}{path}", self.base))
             .header("api_access_token", &self.token)
@@ -53,16 +53,16 @@ impl Desk {
         (response.status().as_u16(), response.json().await.unwrap())
     }
 
-    async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> (u16, Value) {
         self.call(reqwest::Method::POST, path, body).await
     }
 
-    async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str) -> Value {
         self.call(reqwest::Method::GET, path, Value::Null).await.1
     }
 
     /// A contact and a conversation with it; returns the conversation.
-    async fn conversation(&self, phone: &str) -> u64 {
+    pub(crate) async fn conversation(&self, phone: &str) -> u64 {
         let contact = json!({
             "inbox_id": self.inbox, "name": "Sari", "phone_number": format!("+{phone}"), "source_id": phone,
         });
@@ -150,6 +150,15 @@ async fn what_must_be_unique_is_refused_the_second_time() {
         "query_operator": null,
     }]});
     let (_, found) = desk.post("/contacts/filter", filter).await;
+    // Any of several is the same question.
+    let any_of = json!({"payload": [
+        {"attribute_key": "identifier", "filter_operator": "equal_to", "values": ["nobody"], "query_operator": "OR"},
+        {"attribute_key": "phone_number", "filter_operator": "equal_to", "values": ["+6281200000001"]},
+    ]});
+    assert_eq!(
+        desk.post("/contacts/filter", any_of).await.1["payload"],
+        found["payload"]
+    );
     assert_eq!(
         (&found["meta"]["count"], &found["payload"][0]["id"]),
         (&json!(1), id)

@@ -5,8 +5,11 @@
 )]
 
 mod chatwoot;
+mod chatwoot_acts;
+mod chatwoot_files;
 mod faults;
 mod gowa;
+mod gowa_receiver;
 mod graph;
 mod receiver;
 mod round_trip;

@@ -16,7 +16,7 @@ use domain::ids::{AccountId, ChatId, MessageId, TenantId};
 use domain::message::{Direction, InboundMessage, MediaState, MessageKind};
 use messaging::Envelope;
 use messaging::events::message_received::{
-    ChatMessage, ChatPartner, ChatSender, MessageReceived, MessageSentElsewhere,
+    ChatMessage, ChatPartner, ChatSender, MediaLink, MessageReceived, MessageSentElsewhere,
 };
 use messaging::lanes::{self, NewTask};
 use messaging::outbox::{NewRow, Signal, enqueue_group};
@@ -25,6 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::learn_lid;
 use super::media::FetchTask;
+use crate::media::MediaLinks;
 use crate::store::chat::{ChatKey, ChatUpdate};
 use crate::store::contact_lid::HiddenId;
 use crate::store::media::NewMedia;
@@ -156,13 +157,13 @@ impl Submitted {
 
 /// Commits a group. When the group fails for another reason than Postgres being away, each message is tried alone,
 /// so that one that Postgres does not like harms no other.
-pub async fn commit(db: &Database, signal: &Signal, mut group: Vec<Waiting>) {
+pub async fn commit(db: &Database, links: &MediaLinks, signal: &Signal, mut group: Vec<Waiting>) {
     // What came over several connections at once may have overtaken its neighbour. Those of one second stay as they came.
     group.sort_by_key(|(job, _)| job.message.sent_at);
     let (jobs, answers): (Vec<_>, Vec<_>) = group.into_iter().unzip();
     metrics::histogram!("kanal_ingest_group_size")
         .record(f64::from(u32::try_from(jobs.len()).unwrap_or(u32::MAX)));
-    match commit_group(db, &jobs).await {
+    match commit_group(db, links, &jobs).await {
         Ok(outcomes) => {
             signal.ring();
             for (answer, outcome) in answers.into_iter().zip(outcomes) {
@@ -186,7 +187,7 @@ pub async fn commit(db: &Database, signal: &Signal, mut group: Vec<Waiting>) {
         }
         Err(_) => {
             for (job, answer) in jobs.into_iter().zip(answers) {
-                let outcome = commit_group(db, std::slice::from_ref(&job)).await;
+                let outcome = commit_group(db, links, std::slice::from_ref(&job)).await;
                 let outcome = outcome.and_then(|one| one.into_iter().next().ok_or(DatabaseError::NotFound));
                 drop(answer.send(outcome));
             }
@@ -196,7 +197,11 @@ pub async fn commit(db: &Database, signal: &Signal, mut group: Vec<Waiting>) {
 }
 
 /// The transaction.
-async fn commit_group(db: &Database, jobs: &[IngestJob]) -> Result<Vec<Ingested>, DatabaseError> {
+async fn commit_group(
+    db: &Database,
+    links: &MediaLinks,
+    jobs: &[IngestJob],
+) -> Result<Vec<Ingested>, DatabaseError> {
     let scopes: ScopeSet = jobs.iter().map(|job| &job.scope).collect();
     let mut tx = GroupTransaction::begin(db, scopes, "ingest messages").await?;
 
@@ -237,7 +242,7 @@ async fn commit_group(db: &Database, jobs: &[IngestJob]) -> Result<Vec<Ingested>
             if kept.contains(id) {
                 rows.push(NewRow {
                     lane: message.chat.to_string(),
-                    envelope: envelope(job, message)?,
+                    envelope: envelope(job, message, links)?,
                 });
             }
         }
@@ -423,7 +428,16 @@ fn sender(message: &InboundMessage) -> Option<ChatSender> {
     })
 }
 
-fn envelope(job: &IngestJob, row: &NewMessage) -> Result<Envelope, DatabaseError> {
+/// Where the file is, or will be. One that is never handed out has no address.
+fn link(job: &IngestJob, message: MessageId, links: &MediaLinks) -> Option<MediaLink> {
+    job.media
+        .as_ref()
+        .filter(|media| matches!(media.state, MediaState::Pending | MediaState::Stored))?;
+    let url = links.of(job.scope.tenant(), message).internal;
+    Some(MediaLink { url })
+}
+
+fn envelope(job: &IngestJob, row: &NewMessage, links: &MediaLinks) -> Result<Envelope, DatabaseError> {
     let refused = |error: serde_json::Error| DatabaseError::Refused(error.into());
     let message = &job.message;
     let event = ChatMessage {
@@ -445,6 +459,7 @@ fn envelope(job: &IngestJob, row: &NewMessage) -> Result<Envelope, DatabaseError
         kind: row.kind.as_str().to_owned(),
         text: row.body.clone(),
         content: serde_json::value::RawValue::from_string(row.content.clone()).map_err(refused)?,
+        media: link(job, row.id, links),
         quoted: row.quoted.clone(),
         sent_at: row.sent_at,
     };

@@ -12,15 +12,19 @@ use messaging::lanes::{self, NewTask};
 use messaging::outbox::Signal;
 use serde::{Deserialize, Serialize};
 use tenant_isolation::{TenantScope, TenantTransaction};
+use uuid::Uuid;
 
 use super::announce_status::announce;
 use super::learn_lid;
 use crate::store::chat::ChatUpdate;
 use crate::store::message::{Moved, NewMessage};
-use crate::store::{account, chat, message, send_request};
+use crate::store::{account, chat, message, message_chat, send_request};
 
 /// Task kind of a message that has to go out. Named after the first kind there was; the content tells which it is.
 pub const SEND_TEXT: &str = "send_text";
+
+/// Why a message is not sent any more in whose place another one was ordered.
+const REPLACED: &str = "replaced";
 
 /// Most contact cards of one message: each is a call of its own.
 const MOST_CARDS: usize = 10;
@@ -107,6 +111,9 @@ pub async fn queue(
         Err(DatabaseError::NotFound) => return Err(QueueError::NoSuchAccount),
         Err(error) => return Err(error.into()),
     }
+    if let Some(replaced) = order.replaces {
+        give_up(&mut tx, replaced).await?;
+    }
     let (to, lid) = learn_lid::chat_address(&mut tx, order.account_id, to).await?;
     let now = Utc::now();
     let body = content.text_for_humans().into_string();
@@ -171,6 +178,24 @@ pub async fn queue(
     relay.ring();
     workers.ring();
     Ok(Some(id))
+}
+
+/// The order that another one takes the place of is over, if it was put aside: taken up again, it would be sent beside the
+/// other one.
+async fn give_up(tx: &mut TenantTransaction, replaced: Uuid) -> Result<(), DatabaseError> {
+    let id = match send_request::find(tx, replaced).await {
+        Ok(row) => MessageId::from_uuid(row.message_id),
+        Err(DatabaseError::NotFound) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    message_chat::lock(tx, id).await?;
+    message::lock(tx, id).await?;
+    if lanes::discard_parked(tx, id.as_uuid()).await? {
+        for status in [DeliveryStatus::Parked, DeliveryStatus::Unknown] {
+            message::give_reason(tx, id, status, Some(REPLACED)).await?;
+        }
+    }
+    Ok(())
 }
 
 /// What an order wants sent, if it is something that can be.

@@ -211,7 +211,10 @@ pub async fn details_of(
 ) -> Result<Option<StatusDetails>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     let mut rows: Vec<StatusDetails> = database::sql(
-        "SELECT d.* FROM messages m JOIN message_status_details d ON d.tenant_id = m.tenant_id \
+        "SELECT d.provider_message_id, d.sent_at, d.delivered_at, d.read_at, d.played_at, d.failed_at, d.error_code, \
+                d.error_title, d.error_details, d.billable, d.pricing_model, d.pricing_type, d.pricing_category, \
+                d.conversation_id, d.conversation_origin \
+         FROM messages m JOIN message_status_details d ON d.tenant_id = m.tenant_id \
              AND d.account_id = m.account_id AND d.provider_message_id = m.provider_message_id \
          WHERE m.tenant_id = $1 AND m.id = $2",
     )

@@ -5,16 +5,23 @@ use messaging::outbox::Signal;
 use tokio::sync::mpsc;
 
 use crate::flows::ingest_message::{Waiting, commit};
+use crate::media::MediaLinks;
 
 /// Commits groups of at most `batch` messages until the queue is closed and empty: a group gathers while the one before
 /// it is committed. The queue closes when the last request handler is gone, so nothing that was taken in is left behind.
-pub async fn run(db: Database, relay: Signal, mut jobs: mpsc::Receiver<Waiting>, batch: usize) {
+pub async fn run(
+    db: Database,
+    links: MediaLinks,
+    relay: Signal,
+    mut jobs: mpsc::Receiver<Waiting>,
+    batch: usize,
+) {
     let mut group = Vec::with_capacity(batch);
     loop {
         let taken = jobs.recv_many(&mut group, batch).await;
         if taken == 0 {
             return;
         }
-        commit(&db, &relay, std::mem::take(&mut group)).await;
+        commit(&db, &links, &relay, std::mem::take(&mut group)).await;
     }
 }

@@ -706,6 +706,7 @@ pub(crate) fn order(account: AccountId, to: &str, reference: &str) -> SendReques
         account_id: account,
         to: format!("{to}@s.whatsapp.net"),
         text: reference.to_owned(),
+        replaces: None,
         content: None,
         quoted: None,
         reference: Some(reference.to_owned()),

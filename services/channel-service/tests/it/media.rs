@@ -235,11 +235,24 @@ async fn a_file_inside_the_webhook_is_there_with_its_message() {
     );
     assert_eq!(app.count("lanes WHERE lane LIKE 'media:%'").await, 0);
     app.until_published().await;
-    assert_eq!(app.data_of("message.received").len(), 2);
+    let told = app.data_of("message.received");
+    assert_eq!(told.len(), 2);
+    for data in told {
+        assert!(app.reads(&data).await == bytes);
+    }
     app.finish().await;
 }
 
 impl TestApp {
+    /// The file whose link an event carries for our own services.
+    async fn reads(&self, data: &Value) -> Vec<u8> {
+        let url = data["media"]["url"].as_str().unwrap();
+        let path = url.strip_prefix("http://inside.example").unwrap();
+        let (status, _, body) = self.fetch(path, &[]).await;
+        assert_eq!(status, 200);
+        body
+    }
+
     async fn media_row_of(&self, message: &str) -> Value {
         self.rows(&format!("SELECT * FROM media WHERE message_id = '{message}'"))
             .await
@@ -320,6 +333,9 @@ async fn a_file_at_the_whatsapp_server_is_fetched_after_a_failure() {
     let (_, headers, body) = app.fetch(&app.link("desa-satu", message), &[]).await;
     assert!(body == bytes);
     assert!(header(&headers, "content-disposition").starts_with("inline; filename=\"voice.ogg\""));
+    // The link was told before the file was there.
+    app.until_published().await;
+    assert!(app.reads(&app.data_of("message.received")[0]).await == bytes);
     app.finish().await;
 }
 
@@ -851,6 +867,9 @@ async fn a_webhook_that_is_too_large_for_memory_is_kept_with_its_file() {
         .map(|data| data["text"].clone())
         .collect();
     assert_eq!(texts, ["satu", "dua", "tiga"]);
+    // What is never handed out has no address.
+    let last = &app.data_of("message.received")[2];
+    assert!(last.get("media").is_none(), "{last}");
 
     // What is not a file is as limited as ever, and so is everything together.
     let words = message(FROM, "WORDS", &json!({"conversation": "x".repeat(30_000)}));

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use channel_service::flows::ingest_message::{Ingest, IngestJob, commit};
+use channel_service::media::MediaLinks;
 use chrono::{Duration, Utc};
 use messaging::outbox::Signal;
 use serde_json::json;
@@ -44,7 +45,13 @@ async fn a_group_is_kept_in_the_order_in_which_its_messages_were_written() {
         answers.push(answered);
     }
     let signal = Signal::default();
-    commit(&app.direct, &signal, group).await;
+    let links = MediaLinks::new(
+        &app.keys,
+        "http://inside.example",
+        "https://files.example",
+        std::time::Duration::from_secs(60),
+    );
+    commit(&app.direct, &links, &signal, group).await;
     for answered in answers {
         answered.await.unwrap().unwrap();
     }

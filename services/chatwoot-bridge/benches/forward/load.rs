@@ -149,7 +149,7 @@ impl Load {
     }
 
     /// Posts to the sink itself.
-    pub(crate) async fn to_sink(&self, sink: &Sink) -> Measured {
+    pub(crate) async fn straight_to(&self, sink: &Sink) -> Measured {
         let started = Instant::now();
         let (accepted, refused) = self.post(sink.address(), "/hook").await;
         let per_second = accepted.len() as f64 / started.elapsed().as_secs_f64();

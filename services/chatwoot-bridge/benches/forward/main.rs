@@ -63,7 +63,7 @@ async fn main() {
     };
 
     println!("without the bridge, and without anything but the rows:");
-    let straight = load.to_sink(&sink).await;
+    let straight = load.straight_to(&sink).await;
     println!(
         "  the load to the sink: {:.0} a second",
         straight.accepted_per_second
@@ -72,7 +72,7 @@ async fn main() {
     println!("  rows of such bodies in groups of 256: {rows:.0} a second");
 
     println!("\n{}", Measured::header());
-    let mut service = Service::start(&database, 0).await;
+    let mut service = Service::start(&database, 1).await;
     let full = load.through(service.address(), &sink).await;
     println!("{}", full.line("as fast as it goes"));
     let paced = Load {
@@ -82,7 +82,7 @@ async fn main() {
         ..load
     };
     let calm = paced.through(service.address(), &sink).await;
-    println!("{}", calm.line("fixed rate, window 0"));
+    println!("{}", calm.line("fixed rate, window 1 ms"));
     sink.hang(HANGING_ROUTE);
     let beside = Load {
         first_route: 0,
@@ -96,7 +96,7 @@ async fn main() {
 
     let mut service = Service::start(&database, 400).await;
     let windowed = paced.through(service.address(), &sink).await;
-    println!("{}", windowed.line("fixed rate, window 400"));
+    println!("{}", windowed.line("fixed rate, window 400 ms"));
     service.stop().await;
 
     println!(

@@ -1,9 +1,10 @@
-//! The HTTP edge of operators, a file per noun: everything below `/admin`, behind [`basic_auth`].
+//! What is asked of us over HTTP besides webhooks, a file per noun: all but [`files`] below `/admin`, behind [`basic_auth`].
 
 pub mod basic_auth;
 pub(crate) mod checks;
 pub(crate) mod deliveries;
 pub(crate) mod fields;
+pub mod files;
 pub(crate) mod installations;
 pub(crate) mod log;
 pub(crate) mod routes;

@@ -15,11 +15,15 @@ use url::Url;
 
 use super::breaker::Breakers;
 use super::error::ChatwootError;
+use super::pace::{Haste, Pace};
 use super::places::{Place, Places};
 use crate::outbound_url::{CheckedResolver, OutboundPolicy, OutboundRefusal};
 
 /// An answer that is longer is not Chatwoot's.
 const ANSWER_LIMIT: usize = 2 * 1024 * 1024;
+
+/// Bytes a second that a connection carries at least.
+const SLOWEST: u64 = 256 * 1024;
 
 /// The one HTTP client for all Chatwoots. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -30,6 +34,7 @@ pub struct Chatwoot {
     settles_in: Duration,
     breakers: Breakers,
     places: Places,
+    pace: Option<Pace>,
 }
 
 /// Where an inbox is and what opens it.
@@ -59,6 +64,7 @@ impl fmt::Debug for InboxAddress {
 pub struct ChatwootApi<'a> {
     client: &'a Chatwoot,
     at: &'a InboxAddress,
+    haste: Haste,
 }
 
 impl Chatwoot {
@@ -83,7 +89,15 @@ impl Chatwoot {
             settles_in: timeout,
             breakers: Breakers::default(),
             places: Places::new(at_once),
+            pace: None,
         })
+    }
+
+    /// Asks no server faster than that.
+    #[must_use]
+    pub fn paced(mut self, pace: Pace) -> Self {
+        self.pace = Some(pace);
+        self
     }
 
     /// Believes that Chatwoot has made up its mind this long after an answer was lost, rather than after as long as
@@ -92,6 +106,12 @@ impl Chatwoot {
     pub const fn settling_in(mut self, time: Duration) -> Self {
         self.settles_in = time;
         self
+    }
+
+    /// After how long Chatwoot has made up its mind about a call whose answer was lost.
+    #[must_use]
+    pub const fn settles_in(&self) -> Duration {
+        self.settles_in
     }
 
     /// A place at the inbox's server, for as long as the caller works with it.
@@ -105,7 +125,21 @@ impl Chatwoot {
     /// The API behind an inbox.
     #[must_use]
     pub const fn at<'a>(&'a self, at: &'a InboxAddress) -> ChatwootApi<'a> {
-        ChatwootApi { client: self, at }
+        ChatwootApi {
+            client: self,
+            at,
+            haste: Haste::Now,
+        }
+    }
+
+    /// The same for old matters, which leave most of a server to what people wait for.
+    #[must_use]
+    pub const fn at_leisure<'a>(&'a self, at: &'a InboxAddress) -> ChatwootApi<'a> {
+        ChatwootApi {
+            client: self,
+            at,
+            haste: Haste::Leisurely,
+        }
     }
 }
 
@@ -114,6 +148,19 @@ impl ChatwootApi<'_> {
     #[must_use]
     pub const fn inbox_id(&self) -> i64 {
         self.at.inbox_id
+    }
+
+    /// How long a call may take that has so many bytes to carry.
+    pub(super) fn time_for(&self, bytes: u64) -> Duration {
+        self.client.timeout + Duration::from_secs(bytes / SLOWEST)
+    }
+
+    /// Makes sure that the conversation may get one more message.
+    pub(super) async fn pace_message(&self, conversation: i64) -> Result<(), ChatwootError> {
+        match &self.client.pace {
+            Some(pace) => pace.message(&self.at.url, self.at.account_id, conversation).await,
+            None => Ok(()),
+        }
     }
 
     /// One call with a body in JSON, or none. `path` is behind the account's, unless it begins with `/api/`; `name` names
@@ -155,6 +202,9 @@ impl ChatwootApi<'_> {
         let request = self.request(method, path)?.timeout(timeout);
         let request = fill(request);
         let (server, breakers) = (self.at.url.as_str(), &self.client.breakers);
+        if let Some(pace) = &self.client.pace {
+            pace.call(server, self.haste).await?;
+        }
         breakers
             .ask(server, Instant::now(), timeout)
             .map_err(|after| ChatwootError::Resting { after })?;
@@ -181,6 +231,11 @@ impl ChatwootApi<'_> {
             }
             Err(error) => {
                 breakers.answered(server);
+                if let (ChatwootError::RateLimited { after, whole: true }, Some(pace)) =
+                    (error, &self.client.pace)
+                {
+                    pace.limited(server, after);
+                }
                 Err(error)
             }
         }
@@ -260,6 +315,7 @@ fn counted<T>(name: &'static str, answered: Result<T, ChatwootError>) -> Result<
         Ok(_) => "ok",
         Err(ChatwootError::RateLimited { .. }) => "rate_limited",
         Err(ChatwootError::Resting { .. }) => "resting",
+        Err(ChatwootError::Paced { .. }) => "paced",
         Err(ChatwootError::Busy) => "busy",
         Err(ChatwootError::NoAnswer { .. }) => "no_answer",
         Err(ChatwootError::NotFound) => "not_found",
@@ -284,10 +340,12 @@ fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8], settles_in: Dur
     match status {
         StatusCode::TOO_MANY_REQUESTS => ChatwootError::RateLimited {
             after: retry_after(headers),
+            whole: true,
         },
-        StatusCode::UNPROCESSABLE_ENTITY if says("Too many messages") => {
-            ChatwootError::RateLimited { after: None }
-        }
+        StatusCode::UNPROCESSABLE_ENTITY if says("Too many messages") => ChatwootError::RateLimited {
+            after: None,
+            whole: false,
+        },
         StatusCode::UNPROCESSABLE_ENTITY if says("already been taken") || says("should be unique") => {
             ChatwootError::Taken
         }
@@ -325,11 +383,17 @@ mod tests {
         };
         assert_eq!(
             sort(429, "Retry later"),
-            ChatwootError::RateLimited { after: None }
+            ChatwootError::RateLimited {
+                after: None,
+                whole: true
+            }
         );
         assert_eq!(
             sort(422, r#"{"error":"Too many messages"}"#),
-            ChatwootError::RateLimited { after: None }
+            ChatwootError::RateLimited {
+                after: None,
+                whole: false
+            }
         );
         assert_eq!(
             sort(422, r#"{"message":"Identifier has already been taken"}"#),

@@ -2,10 +2,11 @@
 
 use reqwest::Method;
 
-use super::client::ChatwootApi;
+use super::client::{ChatwootApi, NOTHING};
 use super::error::ChatwootError;
 use super::wire::{
-    Contact, ContactBody, ContactCreated, ContactInbox, ContactInboxBody, FilterBody, FilterCondition, Listed,
+    Contact, ContactBody, ContactChangeBody, ContactCreated, ContactInbox, ContactInboxBody, FilterBody,
+    FilterCondition, Listed, Payload,
 };
 
 /// A contact to be made.
@@ -21,20 +22,35 @@ pub struct NewContact<'a> {
     pub in_inbox: bool,
 }
 
+/// What is to change about a contact; the rest stays.
+#[derive(Clone, Copy, Default)]
+pub struct ContactChange<'a> {
+    /// What agents see.
+    pub name: Option<&'a str>,
+    /// External identifier.
+    pub identifier: Option<&'a str>,
+    /// Digits with country code.
+    pub phone: Option<&'a str>,
+}
+
 impl ChatwootApi<'_> {
-    /// Contacts whose `attribute` (`identifier` or `phone_number`) is `value`.
+    /// Contacts of which any of these attributes (`identifier`, `phone_number`) has this value: the first page.
     pub async fn find_contacts(
         &self,
-        attribute: &'static str,
-        value: &str,
+        any_of: &[(&'static str, &str)],
     ) -> Result<Vec<Contact>, ChatwootError> {
-        let condition = FilterCondition {
-            attribute_key: attribute,
-            filter_operator: "equal_to",
-            values: [value],
-            query_operator: None,
+        let last = any_of.len().saturating_sub(1);
+        let conditions = any_of.iter().enumerate();
+        let body = FilterBody {
+            payload: conditions
+                .map(|(at, (attribute, value))| FilterCondition {
+                    attribute_key: attribute,
+                    filter_operator: "equal_to",
+                    values: [value],
+                    query_operator: (at < last).then_some("OR"),
+                })
+                .collect(),
         };
-        let body = FilterBody { payload: [condition] };
         let listed: Listed<Contact> = self
             .call("find_contact", Method::POST, "/contacts/filter", Some(&body))
             .await?;
@@ -54,6 +70,27 @@ impl ChatwootApi<'_> {
             .call("create_contact", Method::POST, "/contacts", Some(&body))
             .await?;
         Ok(made.payload.contact)
+    }
+
+    /// A contact as it is now.
+    pub async fn contact(&self, id: i64) -> Result<Contact, ChatwootError> {
+        let path = format!("/contacts/{id}");
+        let found: Payload<Contact> = self.call("show_contact", Method::GET, &path, NOTHING).await?;
+        Ok(found.payload)
+    }
+
+    /// Changes a contact. The same again changes nothing.
+    pub async fn change_contact(&self, id: i64, change: ContactChange<'_>) -> Result<(), ChatwootError> {
+        let body = ContactChangeBody {
+            name: change.name,
+            identifier: change.identifier,
+            phone_number: change.phone.map(|digits| format!("+{digits}")),
+        };
+        let path = format!("/contacts/{id}");
+        let _answer: serde_json::Value = self
+            .call("change_contact", Method::PUT, &path, Some(&body))
+            .await?;
+        Ok(())
     }
 
     /// Gives a contact a place in the inbox; without a source id Chatwoot chooses one, which it returns.

@@ -12,10 +12,18 @@ pub enum ChatwootError {
     RateLimited {
         /// What `Retry-After` said.
         after: Option<Duration>,
+        /// The whole server, and not one conversation.
+        whole: bool,
     },
     /// As many calls to this server are under way as may be: it was not asked.
     #[error("chatwoot is busy with other calls of ours")]
     Busy,
+    /// It was asked as often as it may be for now, or said so itself: it was not asked.
+    #[error("chatwoot is asked slowly")]
+    Paced {
+        /// Until there is room again.
+        after: Duration,
+    },
     /// It could not be reached lately and is left alone for now: it was not asked.
     #[error("chatwoot is left alone for a while")]
     Resting {
@@ -73,8 +81,8 @@ impl ChatwootError {
     pub const fn wait(&self) -> Option<Wait> {
         match self {
             Self::Busy => Some(Wait::Brief(BUSY)),
-            Self::Resting { after } => Some(Wait::Brief(*after)),
-            Self::RateLimited { after } => Some(Wait::Deferred(*after)),
+            Self::Resting { after } | Self::Paced { after } => Some(Wait::Brief(*after)),
+            Self::RateLimited { after, whole: _ } => Some(Wait::Deferred(*after)),
             Self::NoAnswer {
                 settled_in,
                 outage: true,
@@ -93,6 +101,7 @@ impl ChatwootError {
         match self {
             Self::Busy => "chatwoot_busy".to_owned(),
             Self::RateLimited { .. } => "chatwoot_rate_limited".to_owned(),
+            Self::Paced { .. } => "chatwoot_paced".to_owned(),
             Self::Resting { .. } => "chatwoot_not_reached_lately".to_owned(),
             Self::NoAnswer { what, .. } => format!("chatwoot_no_answer_{what}"),
             Self::NotFound => "chatwoot_not_found".to_owned(),

@@ -1,6 +1,7 @@
 //! Chatwoot's JSON. Versions differ, so unknown keys, missing keys and nulls are all taken (contract, reading key).
 
 use chrono::{DateTime, Utc};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
@@ -15,6 +16,12 @@ pub(super) struct Listed<T> {
     pub(super) payload: Vec<T>,
 }
 
+/// One thing under `payload`.
+#[derive(Deserialize)]
+pub(super) struct Payload<T> {
+    pub(super) payload: T,
+}
+
 /// A contact, as far as it matters here.
 #[derive(Clone, Deserialize)]
 pub struct Contact {
@@ -23,6 +30,12 @@ pub struct Contact {
     /// External identifier, unique per account.
     #[serde(default)]
     pub identifier: Option<String>,
+    /// What agents see.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// E.164 with its plus, unique per account.
+    #[serde(default)]
+    pub phone_number: Option<String>,
     /// The inboxes it can be reached by; absent in some answers.
     #[serde(default, deserialize_with = "null_is_default")]
     contact_inboxes: Vec<ContactInbox>,
@@ -50,6 +63,16 @@ impl Contact {
             place.source_id.as_deref() == Some(source_id)
                 && place.inbox.as_ref().is_some_and(|inbox| inbox.id == inbox_id)
         })
+    }
+
+    /// Is it reached in this inbox at all?
+    #[must_use]
+    pub fn is_in(&self, inbox_id: i64) -> bool {
+        let mut inboxes = self
+            .contact_inboxes
+            .iter()
+            .filter_map(|place| place.inbox.as_ref());
+        inboxes.any(|inbox| inbox.id == inbox_id)
     }
 }
 
@@ -86,9 +109,17 @@ pub struct Message {
     pub source_id: Option<String>,
     #[serde(default)]
     created_at: Value,
+    #[serde(default, deserialize_with = "null_is_default")]
+    attachments: Vec<IgnoredAny>,
 }
 
 impl Message {
+    /// Are there files with it?
+    #[must_use]
+    pub const fn has_files(&self) -> bool {
+        !self.attachments.is_empty()
+    }
+
     /// When Chatwoot stored it: unix seconds in lists, text elsewhere.
     #[must_use]
     pub fn created_at(&self) -> Option<DateTime<Utc>> {
@@ -102,7 +133,7 @@ impl Message {
 
 #[derive(Serialize)]
 pub(super) struct FilterBody<'a> {
-    pub(super) payload: [FilterCondition<'a>; 1],
+    pub(super) payload: Vec<FilterCondition<'a>>,
 }
 
 #[derive(Serialize)]
@@ -126,6 +157,16 @@ pub(super) struct ContactBody<'a> {
 }
 
 #[derive(Serialize)]
+pub(super) struct ContactChangeBody<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) identifier: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) phone_number: Option<String>,
+}
+
+#[derive(Serialize)]
 pub(super) struct ContactInboxBody<'a> {
     pub(super) inbox_id: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -138,6 +179,13 @@ pub(super) struct ConversationBody<'a> {
     pub(super) contact_id: i64,
     /// Left out, Chatwoot would make a second contact inbox and, later, a second conversation (contract 3.3).
     pub(super) source_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) status: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+pub(super) struct ConversationStatusBody {
+    pub(super) status: &'static str,
 }
 
 #[derive(Serialize)]
@@ -148,6 +196,8 @@ pub(super) struct MessageBody<'a> {
     pub(super) source_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) content_attributes: Option<QuoteBody<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) external_created_at: Option<i64>,
 }
 
 #[derive(Serialize)]
@@ -156,6 +206,15 @@ pub(super) struct QuoteBody<'a> {
     /// Some versions take no notice of the external id (contract 3.4), so both are sent where both are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) in_reply_to: Option<i64>,
+}
+
+impl<'a> From<(&'a str, Option<i64>)> for QuoteBody<'a> {
+    fn from((external, id): (&'a str, Option<i64>)) -> Self {
+        Self {
+            in_reply_to_external_id: external,
+            in_reply_to: id,
+        }
+    }
 }
 
 /// The statuses an agent can see.
@@ -191,6 +250,18 @@ mod tests {
             serde_json::from_str(r#"{"id":7,"contact_inboxes":[{"source_id":"x","inbox":{"id":1}},{}]}"#)
                 .unwrap();
         assert!(contact.has_source(1, "x") && !contact.has_source(2, "x"));
+    }
+
+    #[test]
+    fn a_contacts_places_and_a_messages_files_are_known() {
+        let contact: Contact =
+            serde_json::from_str(r#"{"id":7,"contact_inboxes":[{"source_id":"x","inbox":{"id":1}},{}]}"#)
+                .unwrap();
+        assert!(contact.is_in(1) && !contact.is_in(2));
+        let message = |json: &str| serde_json::from_str::<Message>(json).unwrap();
+        assert!(message(r#"{"id":1,"attachments":[{"id":2,"file_type":"image"}]}"#).has_files());
+        assert!(!message(r#"{"id":1,"attachments":null}"#).has_files());
+        assert!(!message(r#"{"id":1}"#).has_files());
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! Settings, read once: what the service itself needs here, a topic's own in a file of its own.
 
 pub mod admin;
+mod channel;
 mod forward;
+mod inbound;
+mod outbound;
 mod router;
 
 use std::time::Duration;
@@ -16,7 +19,10 @@ use runtime::process::ProcessSettings;
 use secrecy::SecretString;
 
 use self::admin::AdminSettings;
+pub use self::channel::ChannelSettings;
 pub use self::forward::ForwardSettings;
+pub use self::inbound::InboundSettings;
+pub use self::outbound::OutboundSettings;
 pub use self::router::{RedisSettings, RouterSettings};
 use crate::outbound_url::OutboundPolicy;
 
@@ -87,6 +93,12 @@ pub struct StorageSettings {
     pub server_concurrency: usize,
     /// The router's surroundings.
     pub router: RouterSettings,
+    /// channel-service, and what is asked of it.
+    pub channel: ChannelSettings,
+    /// What comes from WhatsApp.
+    pub inbound: InboundSettings,
+    /// Agents' files.
+    pub files: OutboundSettings,
 }
 
 /// What `migrate` needs.
@@ -267,7 +279,7 @@ impl StorageSettings {
         let timeout: Option<Milliseconds> = reader.with_default(
             "FETCH_TIMEOUT_MS",
             "10000",
-            "How long Chatwoot may take to answer, in ms",
+            "How long Chatwoot, or the URL of a route, may take to answer, in ms",
         );
         let server_concurrency = reader.with_default(
             "CHATWOOT_CONCURRENCY",
@@ -281,6 +293,9 @@ impl StorageSettings {
             reader.problem("DATABASE_POOL_SIZE", "must be at least 1");
         }
         let router = RouterSettings::take(reader);
+        let channel = ChannelSettings::take(reader);
+        let inbound = InboundSettings::take(reader);
+        let files = OutboundSettings::take(reader);
         Some(Self {
             database_url: database_url?,
             names: SchemaNames::of_service(SCHEMA),
@@ -290,6 +305,9 @@ impl StorageSettings {
             fetch_timeout: timeout?.0,
             server_concurrency: server_concurrency?,
             router: router?,
+            channel: channel?,
+            inbound: inbound?,
+            files: files?,
         })
     }
 }

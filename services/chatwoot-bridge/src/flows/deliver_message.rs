@@ -1,32 +1,61 @@
-//! A person's message goes to Chatwoot, once.
+//! A message of WhatsApp's goes to Chatwoot, once: what a person wrote, and what the tenant typed on the phone.
 //!
 //! Chatwoot takes the same message twice without a word (contract 3.4), so an intent is written before it is asked.
 //! Whoever finds an intent without a result, after a crash or a lost answer, first looks for the message in the
-//! conversation and asks again only when it is not there.
+//! conversation that was asked, and asks again only when it is not there.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{TimeDelta, Utc};
+use domain::ids::ProviderMessageId;
 use messaging::events::message_received::ChatMessage;
-use messaging::lanes::{Lease, Task};
+use messaging::lanes::{self, Lease, Task};
 use tenant_isolation::TenantTransaction;
+use uuid::Uuid;
 
-use super::chatwoot_contact::establish;
+use super::chatwoot_contact::person;
+use super::incoming_file::{Attached, attach, is_files_fault, post_with_file};
+use super::late_file::LateFile;
+use super::look_back::{Asked, look_back};
+use super::place::PlaceFinder;
+use super::render::{Form, Shown, Way, render};
 use super::{NotDone, Tools};
-use crate::chatwoot::{ChatwootApi, ChatwootError, NewMessage};
+use crate::chatwoot::{Author, ChatwootApi, ChatwootError, Message, NewMessage};
 use crate::store::contacts::ContactLink;
 use crate::store::inboxes::Inbox;
-use crate::store::{contacts, inboxes, message_links};
+use crate::store::message_links::{MessageLink, WHOLE};
+use crate::store::{contacts, inbound_rules, inboxes, message_links};
 
-/// How far Chatwoot's clock may be behind ours.
-const CLOCK_SLACK: TimeDelta = TimeDelta::minutes(10);
-/// Pages of a conversation that are looked through for one message; about 20 messages each.
-const MOST_PAGES: usize = 50;
+/// A message that is older than this is shown with the time at which it was written.
+const OLD: TimeDelta = TimeDelta::minutes(2);
+
+/// A message on its way to Chatwoot.
+#[derive(Clone, Copy)]
+pub struct Crossing<'a> {
+    /// The message.
+    pub message: &'a ChatMessage,
+    /// Who wrote it.
+    pub way: Way,
+    /// It is imported long after it was written: nothing else waits for it.
+    pub is_history: bool,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crossed {
+    /// It is in Chatwoot.
+    Delivered,
+    /// It had been there.
+    Repeated,
+    /// It does not belong there: no inbox, a person whose messages stay out, or nothing to read.
+    Left(&'static str),
+}
 
 /// One delivery under way.
 struct Delivery<'a> {
     tools: &'a Tools,
     lease: &'a Lease,
-    task: &'a Task,
-    message: &'a ChatMessage,
+    ends: Option<&'a Task>,
+    crossing: Crossing<'a>,
+    shown: Shown,
     inbox: &'a Inbox,
     api: ChatwootApi<'a>,
     source_id: String,
@@ -42,80 +71,142 @@ pub async fn deliver_message(
     lease: &Lease,
     task: &Task,
     message: &ChatMessage,
+    way: Way,
 ) -> Result<(), NotDone> {
+    let crossing = Crossing {
+        message,
+        way,
+        is_history: false,
+    };
+    cross(tools, lease, Some(task), crossing).await?;
+    Ok(())
+}
+
+/// Brings a message over, and ends the task with it where one is named. Done again, it changes nothing.
+///
+/// # Errors
+/// [`NotDone`]: nothing about the task was written.
+pub async fn cross(
+    tools: &Tools,
+    lease: &Lease,
+    ends: Option<&Task>,
+    crossing: Crossing<'_>,
+) -> Result<Crossed, NotDone> {
+    let message = crossing.message;
     let mut tx = TenantTransaction::begin(&tools.db, lease.scope(), "find inbox and links").await?;
     let link = message_links::find(&mut tx, message.account_id, &message.provider_message_id).await?;
     let inbox = inboxes::find_by_account(&mut tx, message.account_id).await?;
-    let done_before = link
-        .as_ref()
-        .is_some_and(|link| link.chatwoot_message_id.is_some());
-    let (Some(inbox), false) = (inbox, done_before) else {
-        let outcome = if done_before { "repeated" } else { "no_inbox" };
-        metrics::counter!("kanal_bridge_messages_total", "outcome" => outcome).increment(1);
-        if !done_before {
-            // Meant so for a tenant without Chatwoot; a mistake when an inbox was connected to another account's id.
-            tracing::info!(account = %message.account_id, "a message has no inbox to go to");
-        }
-        lease.done(&mut tx, task).await?;
-        return Ok(tx.commit().await?);
+    let shown = render(message, crossing.way);
+    let rules = match &inbox {
+        Some(inbox) => inbound_rules::find(&mut tx, inbox.id).await?,
+        None => inbound_rules::InboundRules::default(),
     };
-    let stored = contacts::find(&mut tx, inbox.id, &message.partner.address).await?;
-    let quoted = match &message.quoted {
-        Some(quoted) => {
-            let link = message_links::find(&mut tx, message.account_id, quoted).await?;
-            let id = link
-                .filter(|link| link.inbox_id == inbox.id)
-                .and_then(|link| link.chatwoot_message_id);
-            Some((mark(quoted.as_str()), id))
+    let is_there = |link: &MessageLink| link.chatwoot_message_id.is_some();
+    let left = if link.as_ref().is_some_and(is_there) {
+        Some(Crossed::Repeated)
+    } else if inbox.is_none() {
+        // Meant so for a tenant without Chatwoot; a mistake when an inbox was connected to another account's id.
+        tracing::info!(account = %message.account_id, "a message has no inbox to go to");
+        Some(Crossed::Left("no_inbox"))
+    } else if rules.ignores(&message.partner.address, message.partner.phone.as_deref()) {
+        Some(Crossed::Left("ignored"))
+    } else if shown.form == Form::Nothing {
+        Some(Crossed::Left("nothing_to_read"))
+    } else {
+        None
+    };
+    let (Some(inbox), None) = (inbox, left) else {
+        let left = left.unwrap_or(Crossed::Left("no_inbox"));
+        count(left);
+        if let Some(task) = ends {
+            lease.done(&mut tx, task).await?;
         }
+        tx.commit().await?;
+        return Ok(left);
+    };
+    let stored = contacts::find(&mut tx, inbox.id, person(&message.partner)).await?;
+    let quoted = match &shown.about {
+        Some(about) => Some(quote(&mut tx, crossing, inbox.id, about).await?),
         None => None,
     };
     tx.commit().await?;
 
     let at = tools.address(lease.scope(), &inbox)?;
-    let source_id = mark(message.provider_message_id.as_str());
     let _place = tools.chatwoot.place(&at).await?;
-    let api = tools.chatwoot.at(&at);
+    let api = if crossing.is_history {
+        tools.chatwoot.at_leisure(&at)
+    } else {
+        tools.chatwoot.at(&at)
+    };
     let delivery = Delivery {
         tools,
         lease,
-        task,
-        message,
+        ends,
+        crossing,
+        shown,
         inbox: &inbox,
         api,
-        source_id,
+        source_id: mark(message.provider_message_id.as_str()),
         quoted,
     };
-    let asked_at = link.map(|link| link.created_at);
-    match stored {
-        Some(place) => match delivery.put(&place, asked_at).await {
-            // Deleted by somebody in Chatwoot: forget and make anew (contract 6, 24).
-            Err(NotDone::Chatwoot(ChatwootError::NotFound)) => {
-                let place = delivery.make_place().await?;
-                delivery.put(&place, asked_at).await
-            }
-            outcome => outcome,
-        },
-        None => {
-            let place = delivery.make_place().await?;
-            delivery.put(&place, asked_at).await
-        }
+    if let Some(link) = link
+        && let Some(found) = delivery.look_back(&link).await?
+    {
+        metrics::counter!("kanal_bridge_messages_total", "outcome" => "found_again").increment(1);
+        // With the file that it should have, or with words that promise it.
+        let is_late = delivery.shown.file.is_some() && message.media.is_some() && !found.has_files();
+        delivery.done(found.id, is_late).await?;
+        return Ok(Crossed::Delivered);
     }
+    let finder = PlaceFinder {
+        tools,
+        lease,
+        inbox: &inbox,
+        policy: rules.policy,
+        api,
+        partner: &message.partner,
+        way: crossing.way,
+    };
+    let place = finder.find(stored).await?;
+    finder.refresh_name(&place).await?;
+    match delivery.put(&place).await {
+        // Deleted by somebody in Chatwoot: another one is made (contract 6, 24).
+        Err(NotDone::Chatwoot(ChatwootError::NotFound)) => {
+            let place = finder.another(Some(&place)).await?;
+            delivery.put(&place).await?;
+        }
+        outcome => outcome?,
+    }
+    count(Crossed::Delivered);
+    Ok(Crossed::Delivered)
+}
+
+fn count(crossed: Crossed) {
+    let outcome = match crossed {
+        Crossed::Delivered => "delivered",
+        Crossed::Repeated => "repeated",
+        Crossed::Left(why) => why,
+    };
+    metrics::counter!("kanal_bridge_messages_total", "outcome" => outcome).increment(1);
 }
 
 /// How our messages are marked in Chatwoot; the convention of GoWA and Evolution (contract 2.11).
-fn mark(provider_message_id: &str) -> String {
+pub(super) fn mark(provider_message_id: &str) -> String {
     format!("WAID:{provider_message_id}")
 }
 
-/// What agents read. Never nothing: a message without words is shown by its kind.
-fn content(message: &ChatMessage) -> String {
-    let text = message.text.replace('\0', "");
-    if text.trim().is_empty() {
-        format!("[{}]", message.kind)
-    } else {
-        text
-    }
+/// What quotes another message: its mark, and its id in Chatwoot where it is known there.
+async fn quote(
+    tx: &mut TenantTransaction,
+    crossing: Crossing<'_>,
+    inbox: Uuid,
+    about: &ProviderMessageId,
+) -> Result<(String, Option<i64>), NotDone> {
+    let link = message_links::find(tx, crossing.message.account_id, about).await?;
+    let id = link
+        .filter(|link| link.inbox_id == inbox)
+        .and_then(|link| link.chatwoot_message_id);
+    Ok((mark(about.as_str()), id))
 }
 
 impl Delivery<'_> {
@@ -125,77 +216,85 @@ impl Delivery<'_> {
         Ok(tx)
     }
 
-    /// Finds or makes contact and conversation and remembers them.
-    async fn make_place(&self) -> Result<ContactLink, NotDone> {
-        let address = &self.message.partner.address;
-        let mut tx = self.begin("forget contact").await?;
-        contacts::forget(&mut tx, self.inbox.id, address).await?;
-        tx.commit().await?;
-        let place = establish(self.api, &self.message.partner).await?;
-        let mut tx = self.begin("remember contact").await?;
-        contacts::put(&mut tx, self.inbox.id, address, &place).await?;
-        tx.commit().await?;
-        Ok(place)
-    }
-
-    /// Puts the message into the conversation. `asked_at`: when Chatwoot may first have been asked.
-    async fn put(&self, place: &ContactLink, asked_at: Option<DateTime<Utc>>) -> Result<(), NotDone> {
-        let conversation = place.chatwoot_conversation_id;
-        if let Some(asked_at) = asked_at
-            && let Some(made) = self.look_back(conversation, asked_at).await?
-        {
-            metrics::counter!("kanal_bridge_messages_total", "outcome" => "found_again").increment(1);
-            return self.done(made).await;
-        }
-        let mut tx = self.begin("intend message").await?;
-        let (account, id) = (self.message.account_id, &self.message.provider_message_id);
-        message_links::intend(&mut tx, account, id, self.inbox.id, conversation).await?;
-        tx.commit().await?;
-
-        let content = content(self.message);
-        let quoted = self.quoted.as_ref().map(|(mark, id)| (mark.as_str(), *id));
-        let new = NewMessage {
-            content: &content,
-            source_id: &self.source_id,
-            quoted,
+    /// Looks for our message in the conversation that was asked to take it.
+    async fn look_back(&self, link: &MessageLink) -> Result<Option<Message>, NotDone> {
+        let asked = Asked {
+            conversation: link.chatwoot_conversation_id,
+            at: link.created_at,
         };
-        let made = self.api.create_incoming(conversation, new).await?;
-        metrics::counter!("kanal_bridge_messages_total", "outcome" => "delivered").increment(1);
-        self.done(made.id).await
+        look_back(self.api, asked, &self.source_id).await
     }
 
-    /// Looks for our message among those that are as new as the question.
-    async fn look_back(&self, conversation: i64, asked_at: DateTime<Utc>) -> Result<Option<i64>, NotDone> {
-        let mut before = None;
-        for _ in 0..MOST_PAGES {
-            let page = self.api.messages(conversation, before).await?;
-            let ours = page
-                .iter()
-                .find(|message| message.source_id.as_deref() == Some(&self.source_id));
-            if let Some(message) = ours {
-                return Ok(Some(message.id));
+    /// Puts the message into the conversation.
+    async fn put(&self, place: &ContactLink) -> Result<(), NotDone> {
+        let conversation = place.chatwoot_conversation_id;
+        let message = self.crossing.message;
+        let since = self.ends.map(|task| task.created_at);
+        // Before the intent: while a file is waited for, Chatwoot was not asked.
+        let attached = attach(&self.tools.files, &self.shown, message.media.as_ref(), since).await?;
+        let mut tx = self.begin("intend message").await?;
+        let (account, id) = (message.account_id, &message.provider_message_id);
+        message_links::intend(&mut tx, account, id, WHOLE, self.inbox.id, conversation).await?;
+        tx.commit().await?;
+
+        let (words, is_late) = match attached {
+            Attached::File(file) => {
+                let new = self.new_message(&self.shown.words);
+                match post_with_file(self.tools, self.lease, self.api, conversation, new, file).await {
+                    Ok(made) => return self.done(made.id, false).await,
+                    // Chatwoot has its own opinion of sizes and kinds: the words go all the same.
+                    Err(error) if is_files_fault(&error) => {
+                        metrics::counter!("kanal_bridge_files_refused_total").increment(1);
+                        let why = "Chatwoot does not take this file; it is in WhatsApp.";
+                        (self.shown.words_without_file(why), false)
+                    }
+                    Err(error) => return Err(error),
+                }
             }
-            let Some(oldest) = page.iter().min_by_key(|message| message.id) else {
-                return Ok(None);
-            };
-            if oldest.created_at().is_some_and(|at| at < asked_at - CLOCK_SLACK) {
-                return Ok(None);
-            }
-            before = Some(oldest.id);
+            Attached::Words { words, is_late } => (words, is_late),
+        };
+        let made = self
+            .api
+            .create_message(conversation, self.new_message(&words))
+            .await?;
+        self.done(made.id, is_late).await
+    }
+
+    fn new_message<'a>(&'a self, content: &'a str) -> NewMessage<'a> {
+        let sent_at = self.crossing.message.sent_at;
+        let is_old = Utc::now() - sent_at > OLD;
+        NewMessage {
+            author: match (self.shown.form, self.crossing.way) {
+                (Form::Note, _) => Author::Note,
+                (_, Way::FromPerson) => Author::Contact,
+                (_, Way::FromPhone) => Author::Tenant,
+            },
+            content,
+            source_id: &self.source_id,
+            quoted: self.quoted.as_ref().map(|(mark, id)| (mark.as_str(), *id)),
+            written_at: is_old.then(|| sent_at.timestamp()),
         }
-        Err(NotDone::TooBusy)
     }
 
-    async fn done(&self, made: i64) -> Result<(), NotDone> {
+    /// `is_late`: its file is still to come.
+    async fn done(&self, made: i64, is_late: bool) -> Result<(), NotDone> {
+        let message = self.crossing.message;
         let mut tx = self.begin("message delivered").await?;
         message_links::made(
             &mut tx,
-            self.message.account_id,
-            &self.message.provider_message_id,
+            message.account_id,
+            &message.provider_message_id,
+            WHOLE,
             made,
         )
         .await?;
-        self.lease.done(&mut tx, self.task).await?;
+        if is_late {
+            let late = LateFile::of(message, self.crossing.way);
+            lanes::enqueue(&mut tx, &late.task()?).await?;
+        }
+        if let Some(task) = self.ends {
+            self.lease.done(&mut tx, task).await?;
+        }
         Ok(tx.commit().await?)
     }
 }

@@ -2,24 +2,42 @@
 
 pub mod accept_reply;
 pub mod agent_event;
+pub mod agent_files;
+pub mod agent_parts;
+mod agent_template;
+pub mod agent_text;
 pub mod chatwoot_contact;
 pub mod connect_inbox;
+pub mod delete_reply;
 pub mod deliver_message;
 pub mod drift;
 pub mod edit_route;
 pub mod forward;
+pub mod history;
 pub mod import_routes;
+mod incoming_file;
+pub mod late_file;
+mod look_back;
+mod markdown;
 pub mod merge_contact;
+pub mod notices;
 pub mod order_replies;
 pub mod parked_tasks;
+mod place;
+pub mod reconcile;
 pub mod reference;
 pub mod reflect_status;
+pub mod render;
+pub mod retry_reply;
 pub mod self_test;
 pub mod set_up;
 pub mod take_event;
 pub mod target_url;
 pub mod test_route;
+mod whole_message;
 pub mod work;
+
+use std::time::Duration;
 
 use cache::RedisLink;
 use database::{Database, DatabaseError};
@@ -28,11 +46,16 @@ use runtime::config::BaseUrl;
 use runtime::encryption::{EncryptionError, KeyRing};
 use tenant_isolation::{TenantScope, TenantTransaction};
 
-use crate::chatwoot::{Chatwoot, ChatwootError, InboxAddress, Wait};
+use self::agent_files::FileLinks;
+use crate::channel_files::ChannelFiles;
+use crate::chatwoot::{Chatwoot, ChatwootError, Downloads, InboxAddress, Wait};
 use crate::store::inboxes;
 use crate::store::inboxes::Inbox;
 use crate::store::installations::{self, Installation};
 use crate::store::routes::Route;
+
+/// The pause before a person's place is tried again that somebody else has.
+const PLACE_HELD: Duration = Duration::from_millis(300);
 
 /// What the flows work with. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -41,12 +64,18 @@ pub struct Tools {
     pub db: Database,
     /// The way out.
     pub chatwoot: Chatwoot,
+    /// People's files.
+    pub files: ChannelFiles,
     /// What opens stored secrets.
     pub keys: KeyRing,
     /// What several processes share, where there is a Redis.
     pub redis: Option<RedisLink>,
     /// Where Chatwoot reaches us, where that is known.
     pub public_url: Option<BaseUrl>,
+    /// What makes links to agents' files, where our own address is known.
+    pub file_links: Option<FileLinks>,
+    /// The way to agents' files.
+    pub downloads: Downloads,
 }
 
 impl Tools {
@@ -107,6 +136,18 @@ pub enum NotDone {
     /// There were more messages to look through than anybody should.
     #[error("the conversation is too busy to look back in")]
     TooBusy,
+    /// Somebody else finds or makes the person's contact and conversation just now.
+    #[error("somebody else is at this person's place")]
+    PlaceHeld,
+    /// The message's file is not there yet.
+    #[error("the file is not there yet")]
+    FileNotYet {
+        /// When to look again.
+        wait: Duration,
+    },
+    /// The file was waited for as long as anybody should.
+    #[error("the file never came")]
+    FileNeverCame,
     /// The lease is gone or the database away: nothing can be written now.
     #[error(transparent)]
     Lane(#[from] LaneError),
@@ -126,7 +167,9 @@ impl NotDone {
             Self::Chatwoot(error) => error.wait(),
             // A missing key is an operator's mistake that is mended while messages wait.
             Self::Secret(_) => Some(Wait::Failed(None)),
-            Self::TooBusy | Self::Lane(_) => None,
+            Self::PlaceHeld => Some(Wait::Brief(PLACE_HELD)),
+            Self::FileNotYet { wait } => Some(Wait::Brief(*wait)),
+            Self::TooBusy | Self::FileNeverCame | Self::Lane(_) => None,
         }
     }
 
@@ -138,6 +181,9 @@ impl NotDone {
             Self::Secret(EncryptionError::UnknownKey) => "api_token_key_unknown".to_owned(),
             Self::Secret(EncryptionError::DoesNotOpen) => "api_token_does_not_open".to_owned(),
             Self::TooBusy => "conversation_too_busy".to_owned(),
+            Self::PlaceHeld => "place_held".to_owned(),
+            Self::FileNotYet { .. } => "file_not_there_yet".to_owned(),
+            Self::FileNeverCame => "file_never_came".to_owned(),
             Self::Lane(_) => "lane".to_owned(),
         }
     }

@@ -12,7 +12,12 @@ use messaging::lanes::{self, LaneError, Lease, Next, Task, Waits};
 use messaging::outbox::{self, NewRow};
 use tenant_isolation::TenantTransaction;
 
+use super::accept_reply::unwritable;
+use super::delete_reply::not_sent;
+use super::reference::Reference;
 use super::work::{self, Errand, REPLY, ReplyWork, Work};
+use crate::store::agent_messages;
+use crate::store::agent_parts::{self, Part};
 
 /// Replies that leave at once; the rest follows right after.
 const MOST: i64 = 200;
@@ -52,18 +57,45 @@ pub async fn order_replies(
         }
     }
     replies.sort_by_key(|(reply, _)| reply.message_id);
-    let rows = replies
-        .into_iter()
-        .map(|(reply, request_id)| {
-            let envelope = Envelope::new(lease.scope(), &reply.order)?.caused_by(request_id);
-            Ok(NewRow {
+    let mut rows = Vec::with_capacity(replies.len());
+    for (reply, request_id) in replies {
+        if is_deleted(&mut tx, &reply).await? {
+            continue;
+        }
+        for order in &reply.orders {
+            let envelope = Envelope::new(lease.scope(), order).map_err(unwritable)?;
+            rows.push(NewRow {
                 lane: lease.lane().to_owned(),
-                envelope,
-            })
-        })
-        .collect::<Result<Vec<_>, serde_json::Error>>()
-        .map_err(|error| DatabaseError::Refused(Box::new(error)))?;
+                envelope: envelope.caused_by(request_id.clone()),
+            });
+        }
+    }
     outbox::enqueue(&mut tx, rows).await?;
     tx.commit().await?;
     Ok(Next::Continue)
+}
+
+/// Was the reply deleted while it waited? Then it is over, and nobody has to be told: the agent did it. One that is deleted
+/// from here on is deleted for everyone when it is there.
+async fn is_deleted(tx: &mut TenantTransaction, reply: &ReplyWork) -> Result<bool, DatabaseError> {
+    let first = reply.orders.first().and_then(|order| order.reference.as_deref());
+    let Some(reference) = first.and_then(|text| text.parse::<Reference>().ok()) else {
+        return Ok(false);
+    };
+    let (inbox, message) = (reference.inbox_id, reference.message_id);
+    let standing = agent_messages::find(tx, inbox, message).await?;
+    let Some(standing) = standing.filter(|standing| standing.deleted) else {
+        return Ok(false);
+    };
+    let not_sent = not_sent();
+    for part in agent_parts::of(tx, inbox, message, &standing).await? {
+        let part = Part {
+            status: not_sent.status,
+            reason: not_sent.reason.clone(),
+            ..part
+        };
+        agent_parts::put(tx, inbox, message, &part).await?;
+    }
+    agent_messages::show(tx, inbox, message, &not_sent).await?;
+    Ok(true)
 }

@@ -5,13 +5,30 @@ use std::str::FromStr;
 
 use uuid::Uuid;
 
-/// `chatwoot:<our inbox row>:<message id in Chatwoot>`.
+/// `chatwoot:<our inbox row>:<message id in Chatwoot>`, and `:<part>:<attempt>` where these are not both the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reference {
     /// Our inbox row.
     pub inbox_id: Uuid,
     /// The agent's message.
     pub message_id: i64,
+    /// Which of the messages that it is on WhatsApp, from 0.
+    pub part: i32,
+    /// How often the agent had asked for it to be sent again.
+    pub attempt: i32,
+}
+
+impl Reference {
+    /// The first part of a message, sent for the first time.
+    #[must_use]
+    pub const fn of(inbox_id: Uuid, message_id: i64) -> Self {
+        Self {
+            inbox_id,
+            message_id,
+            part: 0,
+            attempt: 0,
+        }
+    }
 }
 
 const PREFIX: &str = "chatwoot:";
@@ -23,7 +40,11 @@ pub struct NotOurs;
 
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{PREFIX}{}:{}", self.inbox_id, self.message_id)
+        write!(f, "{PREFIX}{}:{}", self.inbox_id, self.message_id)?;
+        if (self.part, self.attempt) == (0, 0) {
+            return Ok(());
+        }
+        write!(f, ":{}:{}", self.part, self.attempt)
     }
 }
 
@@ -31,13 +52,24 @@ impl FromStr for Reference {
     type Err = NotOurs;
 
     fn from_str(text: &str) -> Result<Self, NotOurs> {
-        let (inbox, message) = text
-            .strip_prefix(PREFIX)
-            .and_then(|rest| rest.split_once(':'))
+        let mut words = text.strip_prefix(PREFIX).ok_or(NotOurs)?.split(':');
+        let mut next = || words.next();
+        let inbox_id = next()
+            .and_then(|word| Uuid::parse_str(word).ok())
             .ok_or(NotOurs)?;
-        let inbox_id = Uuid::parse_str(inbox).map_err(|_| NotOurs)?;
-        let message_id = message.parse().map_err(|_| NotOurs)?;
-        Ok(Self { inbox_id, message_id })
+        let message_id = next().and_then(|word| word.parse().ok()).ok_or(NotOurs)?;
+        let counted = |word: &str| word.parse().ok().filter(|number| *number >= 0).ok_or(NotOurs);
+        let (part, attempt) = match (next(), next(), next()) {
+            (None, ..) => (0, 0),
+            (Some(part), Some(attempt), None) => (counted(part)?, counted(attempt)?),
+            _ => return Err(NotOurs),
+        };
+        Ok(Self {
+            inbox_id,
+            message_id,
+            part,
+            attempt,
+        })
     }
 }
 
@@ -47,17 +79,28 @@ mod tests {
 
     #[test]
     fn it_comes_back_as_it_was_and_others_are_not_ours() {
-        let reference = Reference {
-            inbox_id: Uuid::now_v7(),
-            message_id: 9001,
-        };
-        assert_eq!(reference.to_string().parse(), Ok(reference));
+        let first = Reference::of(Uuid::now_v7(), 9001);
+        // What orders of before carry.
+        assert_eq!(first.to_string(), format!("chatwoot:{}:9001", first.inbox_id));
+        for (part, attempt) in [(0, 0), (0, 1), (3, 0), (15, 7)] {
+            let reference = Reference {
+                part,
+                attempt,
+                ..first
+            };
+            assert_eq!(reference.to_string().parse(), Ok(reference));
+        }
+        let nil = "chatwoot:00000000-0000-0000-0000-000000000000";
         for other in [
             "",
             "api:1",
             "chatwoot:",
             "chatwoot:x:1",
-            "chatwoot:00000000-0000-0000-0000-000000000000:",
+            &format!("{nil}:"),
+            &format!("{nil}:1:2"),
+            &format!("{nil}:1:2:3:4"),
+            &format!("{nil}:1:-2:3"),
+            &format!("{nil}:1:x:3"),
         ] {
             assert_eq!(other.parse::<Reference>(), Err(NotOurs), "{other}");
         }

@@ -1,18 +1,18 @@
 //! From the broker into our own tables: one transaction, after which the broker may forget the event.
 
 use database::DatabaseError;
+use messaging::Envelope;
 use messaging::consumer::HandleError;
 use messaging::events::chat_merged::ChatMerged;
 use messaging::events::message_received::{MessageReceived, MessageSentElsewhere};
 use messaging::events::message_status_changed::MessageStatusChanged;
 use messaging::lanes::{self, NewTask};
 use messaging::outbox::Signal;
-use messaging::{Envelope, Event as _};
 use tenant_isolation::TenantTransaction;
 
 use super::Tools;
 use super::reference::Reference;
-use super::work::{StatusWork, chat_lane, incoming_task, merged_task};
+use super::work::{StatusWork, chat_lane, incoming_task, merged_task, phone_task};
 use crate::store::handled_events;
 
 /// An event whose type is not on the list of our queue.
@@ -50,6 +50,14 @@ fn task_of(envelope: &Envelope) -> Result<Option<NewTask>, HandleError> {
             .map(Some)
             .map_err(HandleError::poison);
     }
+    if let Some(MessageSentElsewhere(message)) = envelope.event().map_err(HandleError::poison)? {
+        if message.place.is_some() {
+            return Ok(None);
+        }
+        return phone_task(&message, id, request_id)
+            .map(Some)
+            .map_err(HandleError::poison);
+    }
     if let Some(changed) = envelope
         .event::<MessageStatusChanged>()
         .map_err(HandleError::poison)?
@@ -76,9 +84,6 @@ fn task_of(envelope: &Envelope) -> Result<Option<NewTask>, HandleError> {
         return merged_task(&merged, id, request_id)
             .map(Some)
             .map_err(HandleError::poison);
-    }
-    if envelope.kind == MessageSentElsewhere::TYPE {
-        return Ok(None);
     }
     Err(HandleError::poison(UnknownType))
 }

@@ -11,12 +11,16 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::forward::write_back::WriteBack;
+use super::late_file::LateFile;
 use super::reference::Reference;
 
 const INCOMING_MESSAGE: &str = "incoming_message";
+const PHONE_MESSAGE: &str = "phone_message";
+const LATE_FILE: &str = "late_file";
 const STATUS: &str = "status";
 const CHAT_MERGED: &str = "chat_merged";
 const WRITE_BACK: &str = "write_back";
+const RETRY: &str = "retry_reply";
 /// The kind of agents' replies that wait for their neighbours.
 pub const REPLY: &str = "reply";
 
@@ -34,6 +38,10 @@ pub struct Errand {
 pub enum Work {
     /// A person's message goes to Chatwoot.
     IncomingMessage(Box<ChatMessage>),
+    /// What the tenant typed on the phone goes to Chatwoot, as the tenant's.
+    PhoneMessage(Box<ChatMessage>),
+    /// A file follows its message's words.
+    LateFile(Box<LateFile>),
     /// An agent's message gets its tick, or its red mark.
     Status(StatusWork),
     /// An agent's reply is sent when its neighbours had time to come.
@@ -42,15 +50,49 @@ pub enum Work {
     Merged(ChatMerged),
     /// An agent sees that a message was not passed on to a URL, or was after all.
     WriteBack(WriteBack),
+    /// An agent may have asked for a reply that failed to be sent again.
+    Retry(RetryWork),
 }
 
 /// A reply that was accepted.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(from = "StoredReply")]
 pub struct ReplyWork {
     /// The agent's message in Chatwoot: replies of one conversation are sent in the order of these ids.
     pub message_id: i64,
-    /// The order to send it.
-    pub order: SendRequested,
+    /// The orders to send its parts, in order. Never empty.
+    pub orders: Vec<SendRequested>,
+}
+
+/// Before a reply could be several messages it was one.
+#[derive(Deserialize)]
+struct StoredReply {
+    message_id: i64,
+    #[serde(default)]
+    order: Option<SendRequested>,
+    #[serde(default)]
+    orders: Vec<SendRequested>,
+}
+
+impl From<StoredReply> for ReplyWork {
+    fn from(stored: StoredReply) -> Self {
+        Self {
+            message_id: stored.message_id,
+            orders: stored.order.into_iter().chain(stored.orders).collect(),
+        }
+    }
+}
+
+/// A message of an agent's that failed, and that nothing is wrong with any more in Chatwoot.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RetryWork {
+    /// Our inbox row.
+    pub inbox_id: Uuid,
+    /// The agent's message in Chatwoot.
+    pub message_id: i64,
+    /// To whom, as the conversation tells; for messages whose recipient was not noted.
+    #[serde(default)]
+    pub to: Option<String>,
 }
 
 /// What became of an agent's message.
@@ -60,6 +102,12 @@ pub struct StatusWork {
     pub inbox_id: Uuid,
     /// The agent's message in Chatwoot.
     pub message_id: i64,
+    /// Which part of it.
+    #[serde(default)]
+    pub part: i32,
+    /// Which attempt at it.
+    #[serde(default)]
+    pub attempt: i32,
     /// Where it stands now.
     pub status: DeliveryStatus,
     /// Why, as a stable code.
@@ -98,10 +146,17 @@ impl StatusWork {
     /// About the message that `reference` names.
     #[must_use]
     pub const fn new(reference: Reference, status: DeliveryStatus, reason: Option<String>) -> Self {
-        let Reference { inbox_id, message_id } = reference;
+        let Reference {
+            inbox_id,
+            message_id,
+            part,
+            attempt,
+        } = reference;
         Self {
             inbox_id,
             message_id,
+            part,
+            attempt,
             status,
             reason,
             put_aside: false,
@@ -124,12 +179,32 @@ impl StatusWork {
 }
 
 impl ReplyWork {
-    /// As a task.
+    /// As a task, `id` being the one by which the same reply is recognised.
     ///
     /// # Errors
     /// Never, for this shape; the signature is serde's.
-    pub fn task(&self, lane: String, request_id: Option<&str>) -> Result<NewTask, serde_json::Error> {
-        task(REPLY, lane, self.order.request_id, request_id, self)
+    pub fn task(
+        &self,
+        lane: String,
+        id: Uuid,
+        request_id: Option<&str>,
+    ) -> Result<NewTask, serde_json::Error> {
+        task(REPLY, lane, id, request_id, self)
+    }
+}
+
+impl RetryWork {
+    /// As a task, `id` being the one by which the same wish is recognised.
+    ///
+    /// # Errors
+    /// Never, for this shape; the signature is serde's.
+    pub fn task(
+        &self,
+        lane: String,
+        id: Uuid,
+        request_id: Option<&str>,
+    ) -> Result<NewTask, serde_json::Error> {
+        task(RETRY, lane, id, request_id, self)
     }
 }
 
@@ -144,6 +219,27 @@ pub fn incoming_task(
 ) -> Result<NewTask, serde_json::Error> {
     let lane = chat_lane(message.account_id, message.chat_id);
     task(INCOMING_MESSAGE, lane, id, request_id, message)
+}
+
+/// What the tenant typed on the phone as a task, on the lane of the chat like what the person wrote.
+///
+/// # Errors
+/// Never, for this shape; the signature is serde's.
+pub fn phone_task(
+    message: &ChatMessage,
+    id: Uuid,
+    request_id: Option<&str>,
+) -> Result<NewTask, serde_json::Error> {
+    let lane = chat_lane(message.account_id, message.chat_id);
+    task(PHONE_MESSAGE, lane, id, request_id, message)
+}
+
+/// A file that follows as a task.
+///
+/// # Errors
+/// Never, for this shape; the signature is serde's.
+pub(super) fn late_file_task(late: &LateFile, lane: String, id: Uuid) -> Result<NewTask, serde_json::Error> {
+    task(LATE_FILE, lane, id, None, late)
 }
 
 /// The end of a chat as a task, on the lane of the surviving one.
@@ -211,10 +307,13 @@ pub fn read(task: &Task) -> Result<Errand, Unreadable> {
     let work = stored.work.map_or(task.payload.as_str(), RawValue::get);
     let work = match task.kind.as_str() {
         INCOMING_MESSAGE => Work::IncomingMessage(Box::new(serde_json::from_str(work)?)),
+        PHONE_MESSAGE => Work::PhoneMessage(Box::new(serde_json::from_str(work)?)),
+        LATE_FILE => Work::LateFile(Box::new(serde_json::from_str(work)?)),
         STATUS => Work::Status(serde_json::from_str(work)?),
         REPLY => Work::Reply(serde_json::from_str(work)?),
         CHAT_MERGED => Work::Merged(serde_json::from_str(work)?),
         WRITE_BACK => Work::WriteBack(serde_json::from_str(work)?),
+        RETRY => Work::Retry(serde_json::from_str(work)?),
         _ => return Err(Unreadable::Kind),
     };
     Ok(Errand {
@@ -241,10 +340,7 @@ mod tests {
 
     #[test]
     fn a_task_carries_its_request_and_the_ones_of_before_are_read_too() {
-        let reference = Reference {
-            inbox_id: Uuid::now_v7(),
-            message_id: 7,
-        };
+        let reference = Reference::of(Uuid::now_v7(), 7);
         let work = StatusWork::new(reference, DeliveryStatus::Sent, None);
         let new = work.task("lane".into(), Uuid::now_v7(), Some("req-1")).unwrap();
         let mut task = stored(new);
@@ -261,5 +357,16 @@ mod tests {
         assert!(matches!(read(&task), Err(Unreadable::Kind)));
         task.payload = "{".into();
         assert!(matches!(read(&task), Err(Unreadable::Payload(_))));
+    }
+    #[test]
+    fn a_reply_of_before_is_one_order() {
+        let order = r#"{"request_id":"01a1fc04-ca24-7478-bdff-1753d7ca7de5",
+            "account_id":"01a1fc04-ca24-7478-bdff-1753d7ca7de6","to":"6281290000011@s.whatsapp.net","text":"Baik"}"#;
+        let before: ReplyWork =
+            serde_json::from_str(&format!(r#"{{"message_id":7,"order":{order}}}"#)).unwrap();
+        assert_eq!((before.message_id, before.orders.len()), (7, 1));
+        let now = serde_json::to_string(&before).unwrap();
+        let read: ReplyWork = serde_json::from_str(&now).unwrap();
+        assert_eq!((read.message_id, read.orders[0].text.as_str()), (7, "Baik"));
     }
 }

@@ -1,7 +1,7 @@
 //! Messages of agents and what became of them.
 
 use database::DatabaseError;
-use diesel::sql_types::{Array, BigInt, Double, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bool, Double, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::delivery::DeliveryStatus;
 use tenant_isolation::{PlatformTransaction, TenantTransaction};
@@ -18,21 +18,48 @@ pub struct AgentMessage {
     pub conversation_id: i64,
 }
 
+/// What an agent was shown of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// Where the whole message stands.
+    pub status: DeliveryStatus,
+    /// Why, as a stable code.
+    pub reason: Option<String>,
+    /// Unknown, and nothing more is tried by itself.
+    pub put_aside: bool,
+}
+
 /// Where an agent's message stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
     /// Its conversation's display id.
     pub conversation_id: i64,
-    /// The last status that was applied.
-    pub status: DeliveryStatus,
+    /// The order of its first part.
+    pub request_id: Uuid,
+    /// What the agent was shown last.
+    pub shown: Shown,
+    /// To whom it goes; messages of before do not tell.
+    pub recipient: Option<String>,
+    /// The agent has deleted it.
+    pub deleted: bool,
 }
 
 #[derive(diesel::QueryableByName)]
 struct Row {
     #[diesel(sql_type = BigInt)]
     chatwoot_conversation_id: i64,
+    #[diesel(sql_type = SqlUuid)]
+    request_id: Uuid,
     #[diesel(sql_type = Text)]
     status: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    reason: Option<String>,
+    #[diesel(sql_type = Bool)]
+    put_aside: bool,
+    #[diesel(sql_type = Nullable<Text>)]
+    recipient: Option<String>,
+    #[diesel(sql_type = Bool)]
+    deleted: bool,
 }
 
 /// Adds a message as queued under `request`. False when it is known already.
@@ -43,11 +70,12 @@ pub async fn add(
     tx: &mut TenantTransaction,
     message: &AgentMessage,
     request: Uuid,
+    recipient: Option<&str>,
 ) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
     let added = database::sql(
         "INSERT INTO agent_messages (tenant_id, inbox_id, chatwoot_message_id, chatwoot_conversation_id, request_id, \
-             status) VALUES ($1, $2, $3, $4, $5, $6) \
+             status, recipient) VALUES ($1, $2, $3, $4, $5, $6, $7) \
          ON CONFLICT (tenant_id, inbox_id, chatwoot_message_id) DO NOTHING",
     )
     .bind::<Text, _>(tenant)
@@ -56,6 +84,7 @@ pub async fn add(
     .bind::<BigInt, _>(message.conversation_id)
     .bind::<SqlUuid, _>(request)
     .bind::<Text, _>(DeliveryStatus::Queued.as_str())
+    .bind::<Nullable<Text>, _>(recipient)
     .execute(tx.connection())
     .await?;
     Ok(added == 1)
@@ -70,11 +99,33 @@ pub async fn find(
     inbox: Uuid,
     message: i64,
 ) -> Result<Option<Standing>, DatabaseError> {
+    read(tx, inbox, message, "").await
+}
+
+/// The same, and nobody else changes the message or its parts until the transaction ends. Whoever also holds a lane takes
+/// that first.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn lock(
+    tx: &mut TenantTransaction,
+    inbox: Uuid,
+    message: i64,
+) -> Result<Option<Standing>, DatabaseError> {
+    read(tx, inbox, message, "FOR UPDATE").await
+}
+
+async fn read(
+    tx: &mut TenantTransaction,
+    inbox: Uuid,
+    message: i64,
+    how: &'static str,
+) -> Result<Option<Standing>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let rows: Vec<Row> = database::sql(
-        "SELECT chatwoot_conversation_id, status FROM agent_messages \
-         WHERE tenant_id = $1 AND inbox_id = $2 AND chatwoot_message_id = $3",
-    )
+    let rows: Vec<Row> = database::sql(format!(
+        "SELECT chatwoot_conversation_id, request_id, status, reason, put_aside, recipient, deleted \
+         FROM agent_messages WHERE tenant_id = $1 AND inbox_id = $2 AND chatwoot_message_id = $3 {how}"
+    ))
     .bind::<Text, _>(tenant)
     .bind::<SqlUuid, _>(inbox)
     .bind::<BigInt, _>(message)
@@ -89,50 +140,78 @@ pub async fn find(
         .map_err(|error| DatabaseError::Refused(Box::new(error)))?;
     Ok(Some(Standing {
         conversation_id: row.chatwoot_conversation_id,
-        status,
+        request_id: row.request_id,
+        shown: Shown {
+            status,
+            reason: row.reason,
+            put_aside: row.put_aside,
+        },
+        recipient: row.recipient,
+        deleted: row.deleted,
     }))
 }
 
-/// Moves a message forward; a step that is none is not taken.
+/// Notes what the agent is shown.
 ///
 /// # Errors
 /// [`DatabaseError`].
-pub async fn advance(
+pub async fn show(
     tx: &mut TenantTransaction,
     inbox: Uuid,
     message: i64,
-    status: DeliveryStatus,
-    reason: Option<&str>,
+    shown: &Shown,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let from: Vec<&str> = status
-        .predecessors()
-        .into_iter()
-        .map(DeliveryStatus::as_str)
-        .collect();
     database::sql(
-        "UPDATE agent_messages SET status = $4, reason = $5, updated_at = now() \
-         WHERE tenant_id = $1 AND inbox_id = $2 AND chatwoot_message_id = $3 AND status = ANY ($6)",
+        "UPDATE agent_messages SET status = $4, reason = $5, put_aside = $6, updated_at = now() \
+         WHERE tenant_id = $1 AND inbox_id = $2 AND chatwoot_message_id = $3",
     )
     .bind::<Text, _>(tenant)
     .bind::<SqlUuid, _>(inbox)
     .bind::<BigInt, _>(message)
-    .bind::<Text, _>(status.as_str())
-    .bind::<Nullable<Text>, _>(reason)
-    .bind::<Array<Text>, _>(from)
+    .bind::<Text, _>(shown.status.as_str())
+    .bind::<Nullable<Text>, _>(shown.reason.as_deref())
+    .bind::<Bool, _>(shown.put_aside)
     .execute(tx.connection())
     .await?;
     Ok(())
 }
 
-/// Forgets up to `most` messages, of whatever tenants, that are older than `days`. Returns how many.
+/// Notes that the agent has deleted the message, and to whom it went where that was not known.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn delete(
+    tx: &mut TenantTransaction,
+    inbox: Uuid,
+    message: i64,
+    recipient: Option<&str>,
+) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    database::sql(
+        "UPDATE agent_messages SET deleted = true, recipient = coalesce(recipient, $4), updated_at = now() \
+         WHERE tenant_id = $1 AND inbox_id = $2 AND chatwoot_message_id = $3",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(inbox)
+    .bind::<BigInt, _>(message)
+    .bind::<Nullable<Text>, _>(recipient)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// Forgets up to `most` messages and their parts, of whatever tenants, that are older than `days`. Returns how many.
 ///
 /// # Errors
 /// [`DatabaseError`].
 pub async fn forget_old(tx: &mut PlatformTransaction, days: f64, most: i64) -> Result<usize, DatabaseError> {
     let forgotten = database::sql(
-        "DELETE FROM agent_messages m USING (SELECT tenant_id, inbox_id, chatwoot_message_id FROM agent_messages \
-              WHERE created_at < now() - $1 * interval '1 day' ORDER BY created_at LIMIT $2) old \
+        "WITH old AS (SELECT tenant_id, inbox_id, chatwoot_message_id FROM agent_messages \
+                WHERE created_at < now() - $1 * interval '1 day' ORDER BY created_at LIMIT $2), \
+              parts AS (DELETE FROM agent_parts p USING old WHERE p.tenant_id = old.tenant_id \
+                AND p.inbox_id = old.inbox_id AND p.chatwoot_message_id = old.chatwoot_message_id) \
+         DELETE FROM agent_messages m USING old \
          WHERE m.tenant_id = old.tenant_id AND m.inbox_id = old.inbox_id \
            AND m.chatwoot_message_id = old.chatwoot_message_id",
     )

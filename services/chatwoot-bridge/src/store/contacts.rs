@@ -18,53 +18,99 @@ pub struct ContactLink {
     /// Under which the contact is in the inbox; the address, unless that was taken.
     #[diesel(sql_type = Text)]
     pub source_id: String,
+    /// The name that we gave the contact. `None`: somebody chose one, and it is not ours to change.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub name_by_us: Option<String>,
 }
 
-/// The link of an address.
+/// Who somebody is in an inbox.
+#[derive(Clone, Copy)]
+pub struct Person<'a> {
+    /// The address that the message names.
+    pub address: &'a str,
+    /// The number's digits where it is known, else the address: the same for whatever address they write from.
+    pub canonical: &'a str,
+}
+
+/// The link of a person: of the address, or of another one of the same person.
 ///
 /// # Errors
 /// [`DatabaseError`].
 pub async fn find(
     tx: &mut TenantTransaction,
     inbox: Uuid,
-    address: &str,
+    person: Person<'_>,
 ) -> Result<Option<ContactLink>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
     let rows: Vec<ContactLink> = database::sql(
-        "SELECT chatwoot_contact_id, chatwoot_conversation_id, source_id FROM contacts \
-         WHERE tenant_id = $1 AND inbox_id = $2 AND address = $3",
+        "SELECT chatwoot_contact_id, chatwoot_conversation_id, source_id, name_by_us FROM contacts \
+         WHERE tenant_id = $1 AND inbox_id = $2 AND (address = $3 OR canonical = $4) \
+         ORDER BY address = $3 DESC, updated_at DESC LIMIT 1",
     )
     .bind::<Text, _>(tenant)
     .bind::<SqlUuid, _>(inbox)
-    .bind::<Text, _>(address)
+    .bind::<Text, _>(person.address)
+    .bind::<Text, _>(person.canonical)
     .load(tx.connection())
     .await?;
     Ok(rows.into_iter().next())
 }
 
-/// Remembers a link, in place of an older one.
+/// Remembers a link, in place of an older one, for all addresses of the person.
 ///
 /// # Errors
 /// [`DatabaseError`].
 pub async fn put(
     tx: &mut TenantTransaction,
     inbox: Uuid,
-    address: &str,
+    person: Person<'_>,
     link: &ContactLink,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    database::sql(
-        "INSERT INTO contacts (tenant_id, inbox_id, address, chatwoot_contact_id, chatwoot_conversation_id, source_id) \
-         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (tenant_id, inbox_id, address) DO UPDATE \
+    for statement in [
+        "INSERT INTO contacts (tenant_id, inbox_id, address, canonical, chatwoot_contact_id, chatwoot_conversation_id, \
+             source_id, name_by_us) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
+         ON CONFLICT (tenant_id, inbox_id, address) DO UPDATE \
          SET chatwoot_contact_id = excluded.chatwoot_contact_id, source_id = excluded.source_id, \
-             chatwoot_conversation_id = excluded.chatwoot_conversation_id, updated_at = now()",
+             chatwoot_conversation_id = excluded.chatwoot_conversation_id, canonical = excluded.canonical, \
+             name_by_us = excluded.name_by_us, updated_at = now()",
+        "UPDATE contacts SET chatwoot_contact_id = $5, chatwoot_conversation_id = $6, source_id = $7, name_by_us = $8, \
+             updated_at = now() \
+         WHERE tenant_id = $1 AND inbox_id = $2 AND address <> $3 AND canonical = $4",
+    ] {
+        database::sql(statement)
+            .bind::<Text, _>(&tenant)
+            .bind::<SqlUuid, _>(inbox)
+            .bind::<Text, _>(person.address)
+            .bind::<Text, _>(person.canonical)
+            .bind::<BigInt, _>(link.chatwoot_contact_id)
+            .bind::<BigInt, _>(link.chatwoot_conversation_id)
+            .bind::<Text, _>(&link.source_id)
+            .bind::<Nullable<Text>, _>(&link.name_by_us)
+            .execute(tx.connection())
+            .await?;
+    }
+    Ok(())
+}
+
+/// Notes which name we gave a contact, or that its name is somebody's choice.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn named(
+    tx: &mut TenantTransaction,
+    inbox: Uuid,
+    contact: i64,
+    name_by_us: Option<&str>,
+) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    database::sql(
+        "UPDATE contacts SET name_by_us = $4 WHERE tenant_id = $1 AND inbox_id = $2 AND chatwoot_contact_id = $3",
     )
     .bind::<Text, _>(tenant)
     .bind::<SqlUuid, _>(inbox)
-    .bind::<Text, _>(address)
-    .bind::<BigInt, _>(link.chatwoot_contact_id)
-    .bind::<BigInt, _>(link.chatwoot_conversation_id)
-    .bind::<Text, _>(&link.source_id)
+    .bind::<BigInt, _>(contact)
+    .bind::<Nullable<Text>, _>(name_by_us)
     .execute(tx.connection())
     .await?;
     Ok(())
@@ -79,23 +125,25 @@ pub async fn merge(
     tx: &mut TenantTransaction,
     inbox: Uuid,
     from: &str,
-    into: &str,
+    into: Person<'_>,
 ) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
     let mut marked = 0;
     for statement in [
-        "INSERT INTO contacts (tenant_id, inbox_id, address, chatwoot_contact_id, chatwoot_conversation_id, source_id) \
-             SELECT tenant_id, inbox_id, $4, chatwoot_contact_id, chatwoot_conversation_id, source_id FROM contacts \
-             WHERE tenant_id = $1 AND inbox_id = $2 AND address = $3 \
+        "INSERT INTO contacts (tenant_id, inbox_id, address, canonical, chatwoot_contact_id, chatwoot_conversation_id, \
+                 source_id, name_by_us) \
+             SELECT tenant_id, inbox_id, $4, $5, chatwoot_contact_id, chatwoot_conversation_id, source_id, name_by_us \
+             FROM contacts WHERE tenant_id = $1 AND inbox_id = $2 AND address = $3 \
          ON CONFLICT (tenant_id, inbox_id, address) DO NOTHING",
-        "UPDATE contacts SET merged_into = $4, updated_at = now() \
+        "UPDATE contacts SET merged_into = $4, canonical = $5, updated_at = now() \
          WHERE tenant_id = $1 AND inbox_id = $2 AND address = $3",
     ] {
         marked = database::sql(statement)
             .bind::<Text, _>(&tenant)
             .bind::<SqlUuid, _>(inbox)
             .bind::<Text, _>(from)
-            .bind::<Text, _>(into)
+            .bind::<Text, _>(into.address)
+            .bind::<Text, _>(into.canonical)
             .execute(tx.connection())
             .await?;
     }
@@ -128,16 +176,18 @@ pub async fn surviving(
     Ok(rows.into_iter().next().and_then(|row| row.merged_into))
 }
 
-/// Forgets a link that Chatwoot does not know any more.
+/// Forgets the links to a conversation that Chatwoot does not know any more.
 ///
 /// # Errors
 /// [`DatabaseError`].
-pub async fn forget(tx: &mut TenantTransaction, inbox: Uuid, address: &str) -> Result<(), DatabaseError> {
+pub async fn forget(tx: &mut TenantTransaction, inbox: Uuid, conversation: i64) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    database::sql("DELETE FROM contacts WHERE tenant_id = $1 AND inbox_id = $2 AND address = $3")
+    let statement =
+        "DELETE FROM contacts WHERE tenant_id = $1 AND inbox_id = $2 AND chatwoot_conversation_id = $3";
+    database::sql(statement)
         .bind::<Text, _>(tenant)
         .bind::<SqlUuid, _>(inbox)
-        .bind::<Text, _>(address)
+        .bind::<BigInt, _>(conversation)
         .execute(tx.connection())
         .await?;
     Ok(())

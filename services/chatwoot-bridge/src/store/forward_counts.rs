@@ -24,7 +24,7 @@ pub struct RouteLoad {
 /// # Errors
 /// [`DatabaseError`].
 pub async fn loads(tx: &mut PlatformTransaction) -> Result<Vec<RouteLoad>, DatabaseError> {
-    Ok(diesel::sql_query(
+    Ok(database::sql(
         "SELECT route_id, sum(held_bytes)::bigint AS bytes FROM forward_lanes WHERE held > 0 GROUP BY route_id",
     )
     .load(tx.connection())
@@ -47,7 +47,7 @@ pub struct Oldest {
 /// # Errors
 /// [`DatabaseError`].
 pub async fn oldest(tx: &mut PlatformTransaction) -> Result<Vec<Oldest>, DatabaseError> {
-    Ok(diesel::sql_query(
+    Ok(database::sql(
         "SELECT r.number, extract(epoch FROM now() - min(e.received_at))::float8 AS seconds \
          FROM forward_lanes l \
          JOIN routes r ON r.tenant_id = l.tenant_id AND r.id = l.route_id \
@@ -95,7 +95,7 @@ pub async fn counts(
     route: Option<Uuid>,
 ) -> Result<Vec<ForwardCounts>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    Ok(diesel::sql_query(
+    Ok(database::sql(
         "SELECT route_id, sum(accepted)::bigint AS accepted, sum(delivered)::bigint AS delivered, \
              sum(dropped)::bigint AS dropped, sum(expired)::bigint AS expired, sum(held)::bigint AS held, \
              sum(held_bytes)::bigint AS held_bytes \
@@ -122,7 +122,7 @@ pub async fn forget_idle(tx: &mut PlatformTransaction, days: f64, most: i64) -> 
         #[diesel(sql_type = BigInt)]
         n: i64,
     }
-    let rows: Vec<Count> = diesel::sql_query(
+    let rows: Vec<Count> = database::sql(
         "WITH idle AS (SELECT tenant_id, route_id, conversation FROM forward_lanes \
                 WHERE ready_at IS NULL AND held = 0 AND used_at < now() - $1 * interval '1 day' \
                 LIMIT $2 FOR UPDATE SKIP LOCKED), \

@@ -81,7 +81,7 @@ pub async fn keep(
     window: Duration,
 ) -> Result<HashSet<Uuid>, DatabaseError> {
     // Keys and lanes are locked in the order of their names, keys first: groups wait for each other in one direction.
-    let kept: Vec<Id> = diesel::sql_query(
+    let kept: Vec<Id> = database::sql(
         "WITH e AS (SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
                 WITH ORDINALITY AS e (tenant_id, route_id, conversation, id, key, event, class, account, message, \
                     ordered_by, headers, body, size, request_id, n)), \
@@ -138,7 +138,7 @@ pub async fn keep(
 /// # Errors
 /// [`DatabaseError`].
 pub async fn expire(tx: &mut PlatformTransaction, days: f64, most: i64) -> Result<usize, DatabaseError> {
-    let old: Vec<Old> = diesel::sql_query(
+    let old: Vec<Old> = database::sql(
         "SELECT l.tenant_id, l.route_id, l.conversation, e.id FROM forward_lanes l \
          JOIN (SELECT tenant_id, route_id, conversation, id FROM forward_events \
                 WHERE received_at < now() - $1 * interval '1 day' ORDER BY received_at LIMIT $2) e \
@@ -153,7 +153,7 @@ pub async fn expire(tx: &mut PlatformTransaction, days: f64, most: i64) -> Resul
     if old.is_empty() {
         return Ok(0);
     }
-    diesel::sql_query(
+    database::sql(
         "WITH gone AS (DELETE FROM forward_events e USING unnest($1, $2) AS o (tenant_id, id) \
                 WHERE e.tenant_id = o.tenant_id AND e.id = o.id \
                 RETURNING e.tenant_id, e.route_id, e.conversation, e.size), \
@@ -238,7 +238,7 @@ pub async fn parked(
     most: i64,
 ) -> Result<Vec<ParkedEvent>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    Ok(diesel::sql_query(format!(
+    Ok(database::sql(format!(
         "{SHOWN} WHERE e.tenant_id = $1 AND e.held IS NOT NULL AND e.route_id = coalesce($2, e.route_id) \
          ORDER BY e.seq LIMIT $3"
     ))
@@ -257,7 +257,7 @@ pub async fn parked_anywhere(
     tx: &mut PlatformTransaction,
     most: i64,
 ) -> Result<Vec<ParkedEvent>, DatabaseError> {
-    Ok(diesel::sql_query(format!(
+    Ok(database::sql(format!(
         "{SHOWN} WHERE e.held IS NOT NULL ORDER BY e.seq LIMIT $1"
     ))
     .bind::<BigInt, _>(most)
@@ -271,12 +271,11 @@ pub async fn parked_anywhere(
 /// [`DatabaseError`].
 pub async fn show(tx: &mut TenantTransaction, id: Uuid) -> Result<Option<ParkedEvent>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let mut rows: Vec<ParkedEvent> =
-        diesel::sql_query(format!("{SHOWN} WHERE e.tenant_id = $1 AND e.id = $2"))
-            .bind::<Text, _>(tenant)
-            .bind::<SqlUuid, _>(id)
-            .load(tx.connection())
-            .await?;
+    let mut rows: Vec<ParkedEvent> = database::sql(format!("{SHOWN} WHERE e.tenant_id = $1 AND e.id = $2"))
+        .bind::<Text, _>(tenant)
+        .bind::<SqlUuid, _>(id)
+        .load(tx.connection())
+        .await?;
     Ok(rows.pop())
 }
 
@@ -288,7 +287,7 @@ pub async fn show(tx: &mut TenantTransaction, id: Uuid) -> Result<Option<ParkedE
 pub async fn replay(tx: &mut TenantTransaction, ids: &[Uuid]) -> Result<usize, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
     // The lanes first, as everywhere: a worker that lets go of one afterwards sees the event.
-    diesel::sql_query(
+    database::sql(
         "SELECT 1 FROM forward_lanes l WHERE l.tenant_id = $1 AND EXISTS (SELECT 1 FROM forward_events e \
              WHERE e.tenant_id = $1 AND e.id = ANY ($2) AND e.route_id = l.route_id \
                AND e.conversation = l.conversation) \
@@ -303,7 +302,7 @@ pub async fn replay(tx: &mut TenantTransaction, ids: &[Uuid]) -> Result<usize, D
         #[diesel(sql_type = BigInt)]
         n: i64,
     }
-    let rows: Vec<Count> = diesel::sql_query(
+    let rows: Vec<Count> = database::sql(
         "WITH taken AS (UPDATE forward_events SET held = NULL, failures = 0, reason = NULL \
                 WHERE tenant_id = $1 AND id = ANY ($2) AND held IS NOT NULL RETURNING route_id, conversation), \
               ready AS (UPDATE forward_lanes l SET ready_at = coalesce(l.ready_at, now()) \

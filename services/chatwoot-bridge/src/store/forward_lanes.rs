@@ -125,7 +125,7 @@ pub async fn take(
     window: Duration,
 ) -> Result<Vec<Taken>, DatabaseError> {
     // First the locks, then a look: an event that another worker has just let go of is gone by then.
-    let free: Vec<Free> = diesel::sql_query(
+    let free: Vec<Free> = database::sql(
         "SELECT tenant_id, route_id, conversation, in_hand FROM forward_lanes \
          WHERE ready_at <= now() AND route_id <> ALL ($2) ORDER BY ready_at LIMIT $1 FOR UPDATE SKIP LOCKED",
     )
@@ -136,7 +136,7 @@ pub async fn take(
     if free.is_empty() {
         return Ok(Vec::new());
     }
-    let taken = diesel::sql_query(format!(
+    let taken = database::sql(format!(
         "WITH mine AS (SELECT * FROM unnest($1, $2, $3, $4) AS m (tenant_id, route_id, conversation, before)), \
               taken AS (UPDATE forward_lanes l SET fence = l.fence + 1, ready_at = now() + $5 * interval '1 second', \
                     in_hand = coalesce((SELECT b.id FROM forward_events b \
@@ -174,7 +174,7 @@ struct Seconds {
 /// # Errors
 /// [`DatabaseError`].
 pub async fn next_turn(tx: &mut PlatformTransaction) -> Result<Option<Duration>, DatabaseError> {
-    let rows: Vec<Seconds> = diesel::sql_query(
+    let rows: Vec<Seconds> = database::sql(
         "SELECT extract(epoch FROM min(ready_at) - clock_timestamp())::float8 AS seconds FROM forward_lanes \
          WHERE ready_at > now()",
     )
@@ -304,7 +304,7 @@ pub async fn hold(
     tx: &mut GroupTransaction,
     mut outcomes: Vec<Outcome>,
 ) -> Result<Vec<Outcome>, DatabaseError> {
-    let rows: Vec<Fence> = diesel::sql_query(
+    let rows: Vec<Fence> = database::sql(
         "SELECT l.tenant_id, l.route_id, l.conversation, l.fence FROM forward_lanes l \
          JOIN unnest($1, $2, $3, $4) AS o (tenant_id, route_id, conversation, fence) \
            ON o.tenant_id = l.tenant_id AND o.route_id = l.route_id AND o.conversation = l.conversation \
@@ -347,7 +347,7 @@ pub async fn let_go(
     outcomes: &[Outcome],
     window: Duration,
 ) -> Result<(), DatabaseError> {
-    diesel::sql_query(
+    database::sql(
         "WITH o AS (SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) AS o (tenant_id, route_id, \
                 conversation, event, wait, ends, delivered, failed, held, reason, shown)), \
               gone AS (DELETE FROM forward_events e USING o WHERE o.ends AND e.tenant_id = o.tenant_id \
@@ -403,7 +403,7 @@ pub async fn note_told(
     pause: Duration,
 ) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let noted = diesel::sql_query(
+    let noted = database::sql(
         "UPDATE forward_lanes SET noted_at = now() WHERE tenant_id = $1 AND route_id = $2 AND conversation = $3 \
            AND (noted_at IS NULL OR noted_at < now() - $4 * interval '1 second')",
     )

@@ -11,7 +11,7 @@ use tenant_isolation::PlatformTransaction;
 /// # Errors
 /// [`DatabaseError`].
 pub async fn forget_old(tx: &mut PlatformTransaction, days: f64, most: i64) -> Result<usize, DatabaseError> {
-    let forgotten = diesel::sql_query(
+    let forgotten = database::sql(
         "DELETE FROM forward_seen s USING (SELECT tenant_id, route_id, key FROM forward_seen \
                 WHERE received_at < now() - $1 * interval '1 day' ORDER BY received_at LIMIT $2 \
                 FOR UPDATE SKIP LOCKED) old \

@@ -1,9 +1,12 @@
 //! Which message in Chatwoot a WhatsApp message is. A row is written before Chatwoot is asked, so that a lost answer
 //! leaves a trace; the id follows when it is known.
+//!
+//! `direction` is the way over the bridge: what a person wrote, and what the tenant typed on the phone, came in; what an
+//! agent wrote went out. A message is several parts where the other side needs several messages for it.
 
 use chrono::{DateTime, Utc};
 use database::DatabaseError;
-use diesel::sql_types::{BigInt, Double, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Double, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::ids::{AccountId, ProviderMessageId};
 use domain::message::Direction;
@@ -11,6 +14,11 @@ use tenant_isolation::{PlatformTransaction, TenantTransaction};
 use uuid::Uuid;
 
 use super::agent_messages::AgentMessage;
+
+/// The message itself, or the first file of an agent's.
+pub const WHOLE: i16 = 0;
+/// The file of a message whose words could not wait for it.
+pub const LATE_FILE: i16 = 1;
 
 /// A row of `message_links`.
 #[derive(Debug, Clone, PartialEq, Eq, diesel::QueryableByName)]
@@ -21,12 +29,15 @@ pub struct MessageLink {
     /// The message's id in Chatwoot; `None` while nobody has seen it there.
     #[diesel(sql_type = Nullable<BigInt>)]
     pub chatwoot_message_id: Option<i64>,
+    /// The conversation that was last asked to take it.
+    #[diesel(sql_type = BigInt)]
+    pub chatwoot_conversation_id: i64,
     /// When Chatwoot was first going to be asked.
     #[diesel(sql_type = Timestamptz)]
     pub created_at: DateTime<Utc>,
 }
 
-/// The link of a WhatsApp message.
+/// The link of a WhatsApp message; of its first part, where it has several.
 ///
 /// # Errors
 /// [`DatabaseError`].
@@ -37,8 +48,8 @@ pub async fn find(
 ) -> Result<Option<MessageLink>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
     let rows: Vec<MessageLink> = database::sql(
-        "SELECT inbox_id, chatwoot_message_id, created_at FROM message_links \
-         WHERE tenant_id = $1 AND account_id = $2 AND provider_message_id = $3",
+        "SELECT inbox_id, chatwoot_message_id, chatwoot_conversation_id, created_at FROM message_links \
+         WHERE tenant_id = $1 AND account_id = $2 AND provider_message_id = $3 ORDER BY part LIMIT 1",
     )
     .bind::<Text, _>(tenant)
     .bind::<SqlUuid, _>(account.as_uuid())
@@ -48,7 +59,31 @@ pub async fn find(
     Ok(rows.into_iter().next())
 }
 
-/// Notes that Chatwoot is about to be asked for this message. Keeps the time of the first note.
+/// The link of one part of a WhatsApp message.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn find_part(
+    tx: &mut TenantTransaction,
+    account: AccountId,
+    message: &ProviderMessageId,
+    part: i16,
+) -> Result<Option<MessageLink>, DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    let rows: Vec<MessageLink> = database::sql(
+        "SELECT inbox_id, chatwoot_message_id, chatwoot_conversation_id, created_at FROM message_links \
+         WHERE tenant_id = $1 AND account_id = $2 AND provider_message_id = $3 AND part = $4",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(account.as_uuid())
+    .bind::<Text, _>(message.as_str())
+    .bind::<SmallInt, _>(part)
+    .load(tx.connection())
+    .await?;
+    Ok(rows.into_iter().next())
+}
+
+/// Notes that Chatwoot is about to be asked for this part of a message. Keeps the time of the first note.
 ///
 /// # Errors
 /// [`DatabaseError`].
@@ -56,14 +91,15 @@ pub async fn intend(
     tx: &mut TenantTransaction,
     account: AccountId,
     message: &ProviderMessageId,
+    part: i16,
     inbox: Uuid,
     conversation: i64,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
     database::sql(
         "INSERT INTO message_links (tenant_id, account_id, provider_message_id, inbox_id, chatwoot_conversation_id, \
-             direction) VALUES ($1, $2, $3, $4, $5, $6) \
-         ON CONFLICT (tenant_id, account_id, provider_message_id) DO UPDATE \
+             direction, part) VALUES ($1, $2, $3, $4, $5, $6, $7) \
+         ON CONFLICT (tenant_id, account_id, provider_message_id, part) DO UPDATE \
          SET inbox_id = excluded.inbox_id, chatwoot_conversation_id = excluded.chatwoot_conversation_id",
     )
     .bind::<Text, _>(tenant)
@@ -72,12 +108,13 @@ pub async fn intend(
     .bind::<SqlUuid, _>(inbox)
     .bind::<BigInt, _>(conversation)
     .bind::<Text, _>(Direction::Inbound.as_str())
+    .bind::<SmallInt, _>(part)
     .execute(tx.connection())
     .await?;
     Ok(())
 }
 
-/// Notes the message's id in Chatwoot.
+/// Notes the id in Chatwoot of this part of a message.
 ///
 /// # Errors
 /// [`DatabaseError`].
@@ -85,23 +122,26 @@ pub async fn made(
     tx: &mut TenantTransaction,
     account: AccountId,
     message: &ProviderMessageId,
+    part: i16,
     chatwoot_message: i64,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
     database::sql(
         "UPDATE message_links SET chatwoot_message_id = $4 \
-         WHERE tenant_id = $1 AND account_id = $2 AND provider_message_id = $3",
+         WHERE tenant_id = $1 AND account_id = $2 AND provider_message_id = $3 AND part = $5",
     )
     .bind::<Text, _>(tenant)
     .bind::<SqlUuid, _>(account.as_uuid())
     .bind::<Text, _>(message.as_str())
     .bind::<BigInt, _>(chatwoot_message)
+    .bind::<SmallInt, _>(part)
     .execute(tx.connection())
     .await?;
     Ok(())
 }
 
-/// Notes which WhatsApp message an agent's message became, so that a quote of it finds its way back.
+/// Notes which WhatsApp message a part of an agent's message became, so that a quote of it finds its way back. What was
+/// sent again is known by its newest WhatsApp message.
 ///
 /// # Errors
 /// [`DatabaseError`].
@@ -110,12 +150,25 @@ pub async fn sent(
     account: AccountId,
     message: &ProviderMessageId,
     from: &AgentMessage,
+    part: i16,
 ) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
     database::sql(
+        "DELETE FROM message_links WHERE tenant_id = $1 AND inbox_id = $2 AND chatwoot_message_id = $3 AND part = $4 \
+             AND direction = $5 AND provider_message_id <> $6",
+    )
+    .bind::<Text, _>(&tenant)
+    .bind::<SqlUuid, _>(from.inbox_id)
+    .bind::<BigInt, _>(from.message_id)
+    .bind::<SmallInt, _>(part)
+    .bind::<Text, _>(Direction::Outbound.as_str())
+    .bind::<Text, _>(message.as_str())
+    .execute(tx.connection())
+    .await?;
+    database::sql(
         "INSERT INTO message_links (tenant_id, account_id, provider_message_id, inbox_id, chatwoot_conversation_id, \
-             chatwoot_message_id, direction) VALUES ($1, $2, $3, $4, $5, $6, $7) \
-         ON CONFLICT (tenant_id, account_id, provider_message_id) DO NOTHING",
+             chatwoot_message_id, direction, part) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
+         ON CONFLICT DO NOTHING",
     )
     .bind::<Text, _>(tenant)
     .bind::<SqlUuid, _>(account.as_uuid())
@@ -124,6 +177,7 @@ pub async fn sent(
     .bind::<BigInt, _>(from.conversation_id)
     .bind::<BigInt, _>(from.message_id)
     .bind::<Text, _>(Direction::Outbound.as_str())
+    .bind::<SmallInt, _>(part)
     .execute(tx.connection())
     .await?;
     Ok(())
@@ -164,10 +218,10 @@ pub async fn is_ours(
 /// [`DatabaseError`].
 pub async fn forget_old(tx: &mut PlatformTransaction, days: f64, most: i64) -> Result<usize, DatabaseError> {
     let forgotten = database::sql(
-        "DELETE FROM message_links m USING (SELECT tenant_id, account_id, provider_message_id FROM message_links \
+        "DELETE FROM message_links m USING (SELECT tenant_id, account_id, provider_message_id, part FROM message_links \
               WHERE created_at < now() - $1 * interval '1 day' ORDER BY created_at LIMIT $2) old \
          WHERE m.tenant_id = old.tenant_id AND m.account_id = old.account_id \
-           AND m.provider_message_id = old.provider_message_id",
+           AND m.provider_message_id = old.provider_message_id AND m.part = old.part",
     )
     .bind::<Double, _>(days)
     .bind::<BigInt, _>(most)

@@ -1,6 +1,8 @@
 //! The tables, a file per noun. Functions take the transaction, and with it the scope, first.
 
+pub mod agent_files;
 pub mod agent_messages;
+pub mod agent_parts;
 pub mod audit_log;
 pub mod contacts;
 pub mod drift_reports;
@@ -9,11 +11,17 @@ pub mod forward_events;
 pub mod forward_lanes;
 pub mod forward_seen;
 pub mod handled_events;
+pub mod history_jobs;
+pub mod inbound_rules;
 pub mod inboxes;
 pub mod installations;
 pub mod message_links;
+pub mod notices;
 pub mod original;
+pub mod outbound_options;
+pub mod place_locks;
 pub mod probes;
 pub mod quarantine;
+pub mod reconcile_marks;
 pub mod routes;
 pub mod unrouted_inboxes;

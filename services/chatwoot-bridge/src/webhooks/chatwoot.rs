@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ::web::source::{Networks, caller_or_peer};
-use ::web::{ApiError, note_tenant, read_body, request_id};
+use ::web::{ApiError, note_delivery, note_tenant, read_body, request_id};
 use actix_web::web::{self, Bytes, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use chrono::Utc;
@@ -95,6 +95,9 @@ async fn receive(
     request: HttpRequest,
     body: Payload,
 ) -> Result<HttpResponse, ApiError> {
+    if let Some(delivery) = header(&request, "x-chatwoot-delivery") {
+        note_delivery(delivery);
+    }
     let body = read_body(&request, body, ingress.body_limit)
         .await
         .map_err(in_the_predecessors_words)?;
@@ -242,10 +245,9 @@ fn check(
         return Ok(Err(SignatureError::Token));
     }
     let secrets = secrets(ingress, to)?;
-    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let signed = Signed {
-        timestamp: header("x-chatwoot-timestamp"),
-        signature: header("x-chatwoot-signature"),
+        timestamp: header(request, "x-chatwoot-timestamp"),
+        signature: header(request, "x-chatwoot-signature"),
     };
     Ok(verify(&secrets, signed, body, Utc::now(), ingress.tolerance))
 }
@@ -316,6 +318,10 @@ async fn hand_on(ingress: &Ingress, to: &KnownRoute, event: Incoming) -> Result<
             Err(ApiError::unavailable(COME_AGAIN))
         }
     }
+}
+
+fn header<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {
+    request.headers().get(name)?.to_str().ok()
 }
 
 /// The headers that mean something to whoever gets the event.

@@ -5,7 +5,6 @@ pub mod chatwoot;
 mod dedup;
 pub mod event;
 pub mod forward;
-pub mod payload;
 pub mod signature;
 pub mod strangers;
 pub mod unrouted;

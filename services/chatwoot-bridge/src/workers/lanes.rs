@@ -11,9 +11,12 @@ use tracing::Instrument as _;
 use crate::chatwoot::Wait;
 use crate::flows::deliver_message::deliver_message;
 use crate::flows::forward::write_back::write_back;
+use crate::flows::late_file::bring_late_file;
 use crate::flows::merge_contact::merge_contact;
 use crate::flows::order_replies::order_replies;
 use crate::flows::reflect_status::reflect_status;
+use crate::flows::render::Way;
+use crate::flows::retry_reply::retry_reply;
 use crate::flows::work::{self, Errand, Unreadable, Work};
 use crate::flows::{NotDone, Tools};
 
@@ -56,17 +59,33 @@ impl Lanes {
         task: &Task,
         errand: Result<Errand, Unreadable>,
     ) -> Result<Next, LaneError> {
-        let work = match errand {
-            Ok(errand) => errand.work,
+        let Errand { request_id, work } = match errand {
+            Ok(errand) => errand,
             Err(error) => {
                 tracing::error!(%error, "a task cannot be read");
                 return self.park(lease, task, "unreadable_task").await;
             }
         };
         let outcome = match &work {
-            Work::IncomingMessage(message) => deliver_message(&self.tools, lease, task, message).await,
-            Work::Merged(merged) => merge_contact(&self.tools.db, lease, task, merged).await,
-            Work::Status(status) => reflect_status(&self.tools, lease, task, status).await,
+            Work::IncomingMessage(message) => {
+                deliver_message(&self.tools, lease, task, message, Way::FromPerson).await
+            }
+            Work::PhoneMessage(message) => {
+                deliver_message(&self.tools, lease, task, message, Way::FromPhone).await
+            }
+            Work::LateFile(late) => bring_late_file(&self.tools, lease, task, late).await,
+            Work::Merged(merged) => merge_contact(&self.tools, lease, task, merged).await,
+            Work::Status(status) => {
+                let reflected = reflect_status(&self.tools, lease, task, status, request_id).await;
+                // A deleted message that has arrived is deleted there, too.
+                self.outbox.ring();
+                reflected
+            }
+            Work::Retry(work) => {
+                let ordered = retry_reply(&self.tools, lease, task, work, request_id).await;
+                self.outbox.ring();
+                ordered
+            }
             Work::WriteBack(shown) => write_back(&self.tools, lease, task, shown).await,
             Work::Reply(_) => {
                 let next = order_replies(&self.tools.db, lease, task, self.reply_window).await?;

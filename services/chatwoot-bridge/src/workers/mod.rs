@@ -1,9 +1,14 @@
 //! What runs beside the HTTP server.
 
+mod alone;
+pub mod channel;
 pub mod drift;
 pub mod events;
 pub mod forward;
 pub mod forward_committer;
 pub mod forward_retention;
+pub mod history;
 pub mod lanes;
+pub mod notices;
+pub mod reconcile;
 pub mod retention;

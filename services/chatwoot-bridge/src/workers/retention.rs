@@ -8,10 +8,15 @@ use runtime::shutdown::Shutdown;
 use tenant_isolation::{PlatformScope, PlatformTransaction};
 
 use crate::config::Kept;
-use crate::store::{agent_messages, handled_events, message_links, probes, quarantine, unrouted_inboxes};
+use crate::store::{
+    agent_files, agent_messages, handled_events, history_jobs, message_links, notices, place_locks, probes,
+    quarantine, reconcile_marks, unrouted_inboxes,
+};
 
 /// Far longer than an event can wait in a queue and come back.
 const EVENTS_DAYS: f64 = 14.0;
+/// Longer than a link to one holds.
+const FILES_DAYS: f64 = 8.0;
 /// A lane's row is small and soon made again.
 const LANES_DAYS: f64 = 7.0;
 /// Long enough for somebody to look at it.
@@ -30,6 +35,8 @@ pub enum Forgettable {
     MessageLinks,
     /// Agents' messages and where they stand.
     AgentMessages,
+    /// Where agents' files lie.
+    AgentFiles,
     /// Lanes with nothing in them.
     Lanes,
     /// Bodies that were no webhooks.
@@ -38,6 +45,14 @@ pub enum Forgettable {
     Probes,
     /// Inboxes that nobody gave a route.
     UnroutedInboxes,
+    /// Imports of history that ended.
+    HistoryJobs,
+    /// How far inboxes were looked through that are gone.
+    ReconcileMarks,
+    /// What was told in inboxes that are gone.
+    Notices,
+    /// Locks of workers that died with them.
+    PlaceLocks,
 }
 
 impl Forgettable {
@@ -46,10 +61,15 @@ impl Forgettable {
         Self::HandledEvents,
         Self::MessageLinks,
         Self::AgentMessages,
+        Self::AgentFiles,
         Self::Lanes,
         Self::Quarantine,
         Self::Probes,
         Self::UnroutedInboxes,
+        Self::HistoryJobs,
+        Self::ReconcileMarks,
+        Self::Notices,
+        Self::PlaceLocks,
     ];
 }
 
@@ -81,10 +101,15 @@ pub async fn step(db: &Database, kept: Kept, what: Forgettable) -> Result<usize,
         Forgettable::HandledEvents => handled_events::forget_old(&mut tx, EVENTS_DAYS, BATCH).await?,
         Forgettable::MessageLinks => message_links::forget_old(&mut tx, kept.links_days, BATCH).await?,
         Forgettable::AgentMessages => agent_messages::forget_old(&mut tx, kept.links_days, BATCH).await?,
+        Forgettable::AgentFiles => agent_files::forget_old(&mut tx, FILES_DAYS, BATCH).await?,
         Forgettable::Lanes => lanes::forget_idle(&mut tx, LANES_DAYS, BATCH).await?,
         Forgettable::Quarantine => quarantine::forget_old(&mut tx, STRANGERS_DAYS, BATCH).await?,
         Forgettable::Probes => probes::forget_old(&mut tx, PROBES_DAYS, BATCH).await?,
         Forgettable::UnroutedInboxes => unrouted_inboxes::forget_old(&mut tx, STRANGERS_DAYS, BATCH).await?,
+        Forgettable::HistoryJobs => history_jobs::forget_old(&mut tx, kept.links_days, BATCH).await?,
+        Forgettable::ReconcileMarks => reconcile_marks::forget_gone(&mut tx, EVENTS_DAYS, BATCH).await?,
+        Forgettable::Notices => notices::forget_gone(&mut tx, EVENTS_DAYS, BATCH).await?,
+        Forgettable::PlaceLocks => place_locks::forget_old(&mut tx, BATCH).await?,
     };
     tx.commit().await?;
     Ok(forgotten)

@@ -35,7 +35,7 @@ impl HandleEvent for Orders {
     }
 }
 
-fn broker(prefix: &str) -> Broker {
+pub(crate) fn broker(prefix: &str) -> Broker {
     Broker::new(
         SecretString::from(rabbitmq_url()),
         "test",
@@ -45,7 +45,7 @@ fn broker(prefix: &str) -> Broker {
 }
 
 /// Leaves nothing behind on the broker, which remembers queues until somebody deletes them.
-async fn clean(prefix: &str) {
+pub(crate) async fn clean(prefix: &str) {
     let connection = Connection::connect(&rabbitmq_url(), ConnectionProperties::default())
         .await
         .unwrap();
@@ -66,17 +66,21 @@ async fn clean(prefix: &str) {
     connection.close(200, "done".into()).await.unwrap();
 }
 
-async fn publish(broker: &Broker, envelope: &Envelope) {
-    let publication = Publication {
+/// An event as channel-service publishes it.
+pub(crate) fn publication(broker: &Broker, envelope: &Envelope) -> Publication {
+    Publication {
         exchange: broker.topology().events_exchange(),
         routing_key: envelope.kind.clone(),
         event_id: envelope.id,
         body: envelope.to_json().unwrap().into_bytes(),
-    };
+    }
+}
+
+async fn publish(broker: &Broker, envelope: &Envelope) {
     Publisher::connect(broker)
         .await
         .unwrap()
-        .publish(&publication)
+        .publish(&publication(broker, envelope))
         .await
         .unwrap();
 }

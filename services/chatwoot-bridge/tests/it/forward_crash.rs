@@ -70,7 +70,7 @@ impl Process<'_> {
             .env("DATABASE_POOL_SIZE", "6")
             // Whoever has an event in hand keeps it for three seconds.
             .env("FETCH_TIMEOUT_MS", "500")
-            .env("REPLY_ORDER_WINDOW_MS", "0")
+            .env("REPLY_ORDER_WINDOW_MS", "1")
             .env("FORWARD_RETRY_FIRST_MS", "50")
             .env("LOG_LEVEL", "warn")
             .stdout(Stdio::null())

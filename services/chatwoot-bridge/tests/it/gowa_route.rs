@@ -26,9 +26,9 @@ impl Side {
         );
         gowa.create_gowa_device(NewGowaDevice {
             id: "toko-1".into(),
+            phone: Some("628111000001".into()),
             ..NewGowaDevice::default()
         });
-        gowa.scan_gowa("toko-1", None).unwrap();
         gowa.configure_gowa(GowaConfigChange {
             chatwoot_webhook_secret: Some(GOWA_SECRET.into()),
             chatwoot_device_id: Some("toko-1".into()),

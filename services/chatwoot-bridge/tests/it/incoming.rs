@@ -81,6 +81,38 @@ async fn a_message_becomes_one_contact_one_conversation_and_one_message() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_redeliveries_are_one() {
+    let (world, chatwoot, place) = start().await;
+    chatwoot
+        .add_fault(fault(
+            &place,
+            "POST",
+            "/conversations/1/messages",
+            FaultKind::LostAnswer,
+            1,
+        ))
+        .unwrap();
+    let chat = ChatId::generate();
+    let first = received(&place, message(&place, chat, PHONE, "3EB01", "sekali saja"));
+    for n in 0..100 {
+        // The broker's redelivery is the same event; a reconnected phone makes another one of the same message.
+        let again = received(&place, message(&place, chat, PHONE, "3EB01", "sekali saja"));
+        world.take(if n % 2 == 0 { &first } else { &again }).await;
+        if n % 25 == 0 {
+            world.step().await;
+        }
+    }
+    let other = world.lanes.clone();
+    let (one, two) = tokio::join!(
+        claim_and_work(&world.database.db, &world.lanes, LANES),
+        claim_and_work(&world.database.db, &other, LANES),
+    );
+    assert!(one.is_ok() && two.is_ok());
+    world.work().await;
+    assert_eq!(holds(&chatwoot, &place), once(&["sekali saja"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_makes_nothing_twice() {
     for (method, path) in [
         ("POST", "/contacts"),

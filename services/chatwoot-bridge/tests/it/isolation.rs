@@ -68,6 +68,18 @@ async fn without_any_where_a_tenant_sees_only_its_own_rows() {
         ))
         .await;
 
+    for (table, column, value) in [
+        ("agent_parts", "request_id, status", "gen_random_uuid(), 'queued'"),
+        ("agent_files", "data_url", "'x'"),
+    ] {
+        world
+            .sql(&format!(
+                "INSERT INTO {table} (tenant_id, inbox_id, chatwoot_message_id, part, {column}) \
+                 VALUES ('desa-a', '{}', 1, 0, {value})",
+                place.link
+            ))
+            .await;
+    }
     world
         .sql(
             "INSERT INTO outbox (tenant_id, lane, event_id, event_type, envelope) \
@@ -75,6 +87,9 @@ async fn without_any_where_a_tenant_sees_only_its_own_rows() {
         )
         .await;
 
+    world
+        .sql("INSERT INTO installations VALUES ('desa-a', 'default', 1, 'https://chat.example', 'x')")
+        .await;
     for forwarded in [
         "INSERT INTO forward_lanes (tenant_id, route_id, conversation) VALUES ('desa-a', gen_random_uuid(), 1)",
         "INSERT INTO forward_events (tenant_id, id, route_id, conversation, event, class, headers, body, size) \
@@ -85,9 +100,6 @@ async fn without_any_where_a_tenant_sees_only_its_own_rows() {
     ] {
         world.sql(forwarded).await;
     }
-    world
-        .sql("INSERT INTO installations VALUES ('desa-a', 'default', 1, 'https://chat.example', 'x')")
-        .await;
 
     for kept in [
         "INSERT INTO drift_reports (tenant_id, route_id) SELECT tenant_id, id FROM routes LIMIT 1",
@@ -112,6 +124,8 @@ async fn without_any_where_a_tenant_sees_only_its_own_rows() {
         "contacts",
         "message_links",
         "agent_messages",
+        "agent_parts",
+        "agent_files",
         "handled_events",
         "outbox",
         "lanes",

@@ -1,6 +1,7 @@
 //! Two chats turn out to be one person: one conversation goes on, and what agents write in the other one arrives, too.
 
 use chatwoot_bridge::flows::accept_reply::{Acceptance, Reply, Signals, accept_reply};
+use chatwoot_bridge::flows::agent_parts::Written;
 use chatwoot_bridge::store::inboxes;
 use domain::address::ChatAddress;
 use domain::ids::ChatId;
@@ -54,11 +55,18 @@ async fn reply_to_lid(world: &World, place: &Place, message_id: i64) -> i64 {
     let reply = Reply {
         message_id,
         conversation_id: 1,
-        content: Some("jawab".into()),
-        has_attachments: false,
+        written: Written::words("jawab"),
         to: ChatAddress::parse(BY_LID).ok(),
     };
-    let accepted = accept_reply(db, &place.scope, &inbox, &reply, None, &Signals::default()).await;
+    let accepted = accept_reply(
+        &world.tools,
+        &place.scope,
+        &inbox,
+        &reply,
+        None,
+        &Signals::default(),
+    )
+    .await;
     assert_eq!(accepted.unwrap(), Acceptance::Forwarded);
     world.work().await;
     world
@@ -89,6 +97,52 @@ async fn a_conversation_goes_on_under_the_number() {
     assert_eq!(conversation_of(&world, "3EB0L2").await, old);
     assert_eq!(conversation_of(&world, "3EB0P1").await, old);
     assert_eq!(reply_to_lid(&world, &place, 9002).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hidden_person_who_gets_a_number_is_one() {
+    let (world, chatwoot) = (World::start().await, start_chatwoot().await);
+    let place = world.connect(&chatwoot, "desa-a", "default", "").await;
+    let (gone, into) = (ChatId::generate(), ChatId::generate());
+    world.take(&by_lid(&place, gone, "3EB0L1")).await;
+    world.work().await;
+    let event = merged(&place, gone, into);
+    world.take(&event).await;
+    world.take(&by_phone(&place, into, "3EB0P1")).await;
+    world.work().await;
+    // Even when nothing is remembered here, the person is found by the number.
+    world.sql("DELETE FROM contacts").await;
+    world.take(&by_phone(&place, into, "3EB0P2")).await;
+    world.work().await;
+    let contacts = chatwoot.chatwoot_contacts(place.chatwoot_account);
+    assert_eq!(contacts.len(), 1);
+    assert_eq!(contacts[0].phone_number.as_deref(), Some("+628123450001"));
+    assert_eq!(contacts[0].identifier.as_deref(), Some(BY_PHONE));
+    assert_eq!(chatwoot.chatwoot_conversations(place.chatwoot_account).len(), 1);
+    assert_eq!(chatwoot.chatwoot_messages(place.chatwoot_account).len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_that_another_contact_has_joins_nobody() {
+    let (world, chatwoot) = (World::start().await, start_chatwoot().await);
+    let place = world.connect(&chatwoot, "desa-a", "default", "").await;
+    let (gone, into) = (ChatId::generate(), ChatId::generate());
+    world.take(&by_phone(&place, into, "3EB0P1")).await;
+    world.take(&by_lid(&place, gone, "3EB0L1")).await;
+    world.work().await;
+    // As if the number's contact had been made by somebody else.
+    world
+        .sql(&format!("DELETE FROM contacts WHERE address = '{BY_PHONE}'"))
+        .await;
+    world.take(&merged(&place, gone, into)).await;
+    world.take(&by_phone(&place, into, "3EB0P2")).await;
+    world.work().await;
+    assert_eq!(chatwoot.chatwoot_contacts(place.chatwoot_account).len(), 2);
+    assert_eq!(
+        conversation_of(&world, "3EB0P2").await,
+        conversation_of(&world, "3EB0L1").await
+    );
+    assert_eq!(world.count("SELECT count(*) AS n FROM lane_tasks").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

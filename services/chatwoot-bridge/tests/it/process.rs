@@ -126,6 +126,9 @@ async fn every_migration_can_be_taken_back() {
     let world = World::start().await;
     let mut connection = world.database.admin().await;
     for down in [
+        include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000018_history/down.sql"),
+        include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000017_outbound/down.sql"),
+        include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000016_inbound/down.sql"),
         include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000015_admin/down.sql"),
         include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000014_forward/down.sql"),
         include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000013_routes/down.sql"),

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use chatwoot_bridge::flows::agent_event::{Wish, read};
 use chatwoot_bridge::webhooks::event::{Class, Event};
-use chatwoot_bridge::webhooks::payload::{Notice, read};
 use chatwoot_bridge::webhooks::signature::{Signed, verify};
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
@@ -112,35 +112,28 @@ proptest! {
             spread.key = compact.key;
         }
         prop_assert_eq!(&compact, &spread);
-        if let Ok(Notice::Reply(written)) = read(event.to_string().as_bytes()) {
+        if let Wish::Send(reply) = read(event.to_string().as_bytes()) {
             prop_assert_eq!(compact.class, Class::AgentMessage);
-            prop_assert_eq!(compact.message_id, Some(written.reply.message_id));
-            prop_assert_eq!(compact.conversation_id, Some(written.reply.conversation_id));
-            prop_assert_eq!(compact.account_id, Some(written.account_id));
+            prop_assert_eq!(compact.message_id, Some(reply.message_id));
+            prop_assert_eq!(compact.conversation_id, Some(reply.conversation_id));
         }
     }
 
     #[test]
     fn only_replies_to_people_become_replies(event in any_event()) {
         let body = Value::Object(event.clone()).to_string();
-        let notice = read(body.as_bytes()).unwrap();
-        if let Notice::Reply(written) = notice {
+        if let Wish::Send(reply) = read(body.as_bytes()) {
             prop_assert_eq!(&event["event"], "message_created");
             prop_assert!(matches!(event["message_type"].as_str(), Some("outgoing" | "template")));
             prop_assert!(matches!(event.get("private"), None | Some(Value::Null | Value::Bool(false))));
             let mark = event.get("source_id").and_then(Value::as_str).unwrap_or_default();
             prop_assert!(!mark.starts_with("WAID:"));
-            prop_assert_eq!(event["id"].as_i64(), Some(written.reply.message_id));
-            prop_assert_eq!(event["conversation"]["id"].as_i64(), Some(written.reply.conversation_id));
-            for id in [
-                written.account_id,
-                written.inbox_id,
-                written.reply.message_id,
-                written.reply.conversation_id,
-            ] {
+            prop_assert_eq!(event["id"].as_i64(), Some(reply.message_id));
+            prop_assert_eq!(event["conversation"]["id"].as_i64(), Some(reply.conversation_id));
+            for id in [reply.message_id, reply.conversation_id] {
                 prop_assert!(id > 0);
             }
-            prop_assert!(written.reply.to.is_none_or(|to| to.is_direct()));
+            prop_assert!(reply.to.is_none_or(|to| to.is_direct()));
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chatwoot_bridge::flows::accept_reply::{Acceptance, Reply, Signals, accept_reply};
+use chatwoot_bridge::flows::agent_parts::Written;
 use chatwoot_bridge::store::inboxes;
 use chatwoot_bridge::workers::lanes::Lanes;
 use domain::address::ChatAddress;
@@ -22,14 +23,20 @@ async fn accept(world: &World, place: &Place, message_id: i64, request_id: Optio
     let reply = Reply {
         message_id,
         conversation_id: 1,
-        content: Some(format!("jawab {message_id}")),
-        has_attachments: false,
+        written: Written::words(&format!("jawab {message_id}")),
         to: ChatAddress::parse("628123450001@s.whatsapp.net").ok(),
     };
     let request_id = request_id.map(str::to_owned);
-    accept_reply(db, &place.scope, &inbox, &reply, request_id, &Signals::default())
-        .await
-        .unwrap()
+    accept_reply(
+        &world.tools,
+        &place.scope,
+        &inbox,
+        &reply,
+        request_id,
+        &Signals::default(),
+    )
+    .await
+    .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -28,6 +28,20 @@ async fn old_rows_leave_and_young_ones_stay() {
             ))
             .await;
     }
+    for n in 1..=2 {
+        let key = format!("'desa-a', '{}', {n}, 0", place.link);
+        world
+            .sql(&format!(
+                "INSERT INTO agent_parts (tenant_id, inbox_id, chatwoot_message_id, part, request_id, status) \
+                 VALUES ({key}, gen_random_uuid(), 'queued')"
+            ))
+            .await;
+        world
+            .sql(&format!(
+                "INSERT INTO agent_files (tenant_id, inbox_id, chatwoot_message_id, part, data_url) VALUES ({key}, 'x')"
+            ))
+            .await;
+    }
     let kept = Kept { links_days: 30.0 };
     let forget = async || {
         let mut forgotten = Vec::new();
@@ -69,6 +83,9 @@ async fn old_rows_leave_and_young_ones_stay() {
               WHERE event_id = (SELECT event_id FROM handled_events ORDER BY received_at LIMIT 1)",
         )
         .await;
+    world
+        .sql("UPDATE agent_files SET created_at = now() - interval '9 days' WHERE chatwoot_message_id = 1")
+        .await;
     // One lane is old and empty, the other one old and not.
     world.sql("UPDATE lanes SET fence = 7").await;
     world
@@ -77,6 +94,14 @@ async fn old_rows_leave_and_young_ones_stay() {
               SELECT tenant_id, lane, gen_random_uuid(), 'x', '{}', true FROM lanes ORDER BY lane LIMIT 1",
         )
         .await;
+    // Of two locks, one is of a worker that died long ago.
+    for (name, until) in [
+        ("place:old", "- interval '2 hours'"),
+        ("place:new", "+ interval '1 hour'"),
+    ] {
+        let lock = format!("INSERT INTO leases VALUES ('{name}', gen_random_uuid(), now() {until})");
+        world.sql(&lock).await;
+    }
     world
         .sql(&format!(
             "UPDATE quarantine SET received_at = {old} WHERE body = '1'"
@@ -91,6 +116,9 @@ async fn old_rows_leave_and_young_ones_stay() {
     assert_eq!(forget().await, one_each);
     assert_eq!(forget().await, []);
     assert_eq!(world.count("SELECT count(*) AS n FROM lanes").await, 1);
+    // A message's parts go with it.
+    let parts = "SELECT min(chatwoot_message_id) AS n FROM agent_parts HAVING count(*) = 1";
+    assert_eq!(world.count(parts).await, 2);
     // A lane that is made again begins above what its predecessor gave away.
     world
         .sql("INSERT INTO lanes (tenant_id, lane) VALUES ('desa-a', 'new')")

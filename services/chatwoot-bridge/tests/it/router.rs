@@ -5,9 +5,10 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use actix_web::web::{Data, ServiceConfig};
 use chatwoot_bridge::config::RedisSettings;
 use chatwoot_bridge::flows::accept_reply::Signals;
-use chatwoot_bridge::routes::{health_body, routes};
+use chatwoot_bridge::routes::{health_body, public};
 use chatwoot_bridge::store::routes::{self as route_store, Route, Target, Wants};
 use chatwoot_bridge::store::unrouted_inboxes;
 use chatwoot_bridge::webhooks::book::{KnownRoute, RouteBook};
@@ -94,7 +95,11 @@ impl Door {
         };
         let listener = web::bind(([127, 0, 0, 1], 0).into()).unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let serving = web::serve(listener, server, routes(ingress), shutdown.clone());
+        let routes = move |config: &mut ServiceConfig| {
+            config.app_data(Data::new(ingress.clone()));
+            public().configure(config);
+        };
+        let serving = web::serve(listener, server, routes, shutdown.clone());
         tokio::spawn(async move { serving.await.unwrap() });
         Self {
             base,

@@ -71,6 +71,16 @@ async fn every_secret_old_and_new_and_none_in_logs() {
         let (status, answer) = door.post("/webhook", &body, &signed(secret, &body)).await;
         assert_eq!((status, &answer["forwarded"]), (200, &json!(true)), "{answer}");
     }
+    for delivery in ["0f6d1c2e-dddd", "two words"] {
+        let mut headers = signed(SECRET, &body);
+        headers.push(("x-chatwoot-delivery".to_owned(), delivery.to_owned()));
+        assert_eq!(door.post("/webhook", &body, &headers).await.0, 200);
+    }
+    for delivery in ["0f6d1c2e-dddd", "two words"] {
+        let mut headers = signed(SECRET, &body);
+        headers.push(("x-chatwoot-delivery".to_owned(), delivery.to_owned()));
+        assert_eq!(door.post("/webhook", &body, &headers).await.0, 200);
+    }
     let stranger = door.post("/webhook", &body, &signed("guess-0005", &body)).await;
     assert_eq!(
         (stranger.0, &stranger.1["code"]),
@@ -102,6 +112,11 @@ async fn every_secret_old_and_new_and_none_in_logs() {
     tx.commit().await.unwrap();
     let written = String::from_utf8(log.0.lock().unwrap().take().unwrap()).unwrap();
     assert!(written.contains("request done"), "nothing was logged");
+    assert!(
+        written.contains("0f6d1c2e-dddd"),
+        "a delivery has its name in the log"
+    );
+    assert!(!written.contains("two words"), "and anything else has not");
     let shown = format!("{route:?} {:?} {written}", route.target);
     for secret in all.iter().chain(&["inbox-newest-0006", "guess-0005"]) {
         assert!(!shown.contains(secret), "{secret} is shown");

@@ -1,6 +1,8 @@
 //! What became of an agent's message, shown to the agent: forward only, and harmless when repeated.
 
 use chatwoot_bridge::flows::accept_reply::{Acceptance, Reply, Signals, accept_reply};
+use chatwoot_bridge::flows::agent_files::Attachment;
+use chatwoot_bridge::flows::agent_parts::Written;
 use chatwoot_bridge::flows::parked_tasks;
 use chatwoot_bridge::store::inboxes;
 use domain::address::ChatAddress;
@@ -59,13 +61,24 @@ impl Answered {
         let reply = Reply {
             message_id: self.message_id.try_into().unwrap(),
             conversation_id: 1,
-            content: content.map(str::to_owned),
-            has_attachments,
+            written: Written {
+                content: content.map(str::to_owned),
+                // One that is nowhere.
+                attachments: vec![Attachment::default(); usize::from(has_attachments)],
+                ..Written::default()
+            },
             to: ChatAddress::parse("628123450001@s.whatsapp.net").ok(),
         };
-        accept_reply(db, &self.place.scope, &inbox, &reply, None, &Signals::default())
-            .await
-            .unwrap()
+        accept_reply(
+            &self.world.tools,
+            &self.place.scope,
+            &inbox,
+            &reply,
+            None,
+            &Signals::default(),
+        )
+        .await
+        .unwrap()
     }
 
     async fn comes(&self, new: DeliveryStatus, reason: Option<&str>) {
@@ -233,7 +246,7 @@ async fn what_cannot_be_sent_is_marked_where_it_was_written() {
     );
     assert_eq!(
         updates[0].external_error.as_deref(),
-        Some("attachments are not supported yet")
+        Some("an attachment of this message cannot be sent to WhatsApp")
     );
     assert!(answered.stored("failed").await);
     // Only the first, sendable one went out.

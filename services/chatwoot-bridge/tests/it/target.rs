@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
 use actix_web::web::{self, Bytes, Data, PayloadConfig};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use chatwoot_bridge::config::Settings;
@@ -58,7 +57,6 @@ struct State {
 /// A target.
 pub(crate) struct Receiver {
     state: Arc<State>,
-    handle: ServerHandle,
     port: u16,
 }
 
@@ -81,10 +79,8 @@ impl Receiver {
         .bind("127.0.0.1:0")
         .unwrap();
         let port = server.addrs()[0].port();
-        let server = server.run();
-        let handle = server.handle();
-        tokio::spawn(server);
-        Self { state, handle, port }
+        tokio::spawn(server.run());
+        Self { state, port }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -126,10 +122,6 @@ impl Receiver {
             Some(self.taken()).filter(|taken| taken.len() >= many)
         })
         .await
-    }
-
-    pub(crate) async fn stop(self) {
-        self.handle.stop(false).await;
     }
 }
 

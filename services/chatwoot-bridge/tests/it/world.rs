@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use chatwoot_bridge::MIGRATIONS;
 use chatwoot_bridge::app::{Application, RunError};
-use chatwoot_bridge::chatwoot::Chatwoot;
+use chatwoot_bridge::channel_files::ChannelFiles;
+use chatwoot_bridge::chatwoot::{Chatwoot, Downloads};
 use chatwoot_bridge::config::Settings;
 use chatwoot_bridge::flows::Tools;
+use chatwoot_bridge::flows::agent_files::FileLinks;
 use chatwoot_bridge::flows::connect_inbox::{Connection, connect_inbox};
 use chatwoot_bridge::outbound_url::OutboundPolicy;
 use chatwoot_bridge::store::inboxes::InboxKey;
@@ -56,6 +58,9 @@ pub(crate) struct Place {
     pub(crate) link: Uuid,
 }
 
+/// Under which links to agents' files stand.
+pub(crate) const FILES_URL: &str = "http://bridge.test";
+
 pub(crate) const LANES: WorkerSettings = WorkerSettings {
     concurrency: 8,
     lease: Duration::from_secs(15),
@@ -94,9 +99,12 @@ impl World {
         let tools = Tools {
             db: database.db.clone(),
             chatwoot,
+            files: ChannelFiles::new("http://127.0.0.1:1/uploads", 1_000_000, Duration::ZERO).unwrap(),
             keys: keys(),
             redis: None,
             public_url: None,
+            file_links: FileLinks::new(&keys(), FILES_URL),
+            downloads: Downloads::new(open_policy(), 1_000_000, false).unwrap(),
         };
         let lanes = Lanes {
             tools: tools.clone(),
@@ -271,6 +279,7 @@ pub(crate) fn message(place: &Place, chat: ChatId, phone: &str, id: &str, text: 
         kind: "text".into(),
         text: text.into(),
         content: serde_json::value::to_raw_value(&serde_json::json!({"kind": "text", "text": text})).unwrap(),
+        media: None,
         quoted: None,
         sent_at: chrono::Utc::now(),
     }

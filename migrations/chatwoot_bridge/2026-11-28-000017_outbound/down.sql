@@ -1,0 +1,12 @@
+ALTER TABLE inboxes
+    DROP CONSTRAINT inboxes_templates,
+    DROP COLUMN sign_agents,
+    DROP COLUMN sign_delimiter,
+    DROP COLUMN templates,
+    DROP COLUMN send_automatic;
+ALTER TABLE agent_messages
+    DROP COLUMN recipient,
+    DROP COLUMN put_aside,
+    DROP COLUMN deleted;
+DROP TABLE agent_files;
+DROP TABLE agent_parts;

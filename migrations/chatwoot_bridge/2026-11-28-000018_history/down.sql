@@ -1,0 +1,3 @@
+DROP TABLE notices;
+DROP TABLE reconcile_marks;
+DROP TABLE history_jobs;

@@ -1,0 +1,50 @@
+//! Is the message there already? Asked before it is ever posted a second time.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::NotDone;
+use crate::chatwoot::{ChatwootApi, ChatwootError, Message};
+
+/// How far Chatwoot's clock may be behind ours.
+const CLOCK_SLACK: TimeDelta = TimeDelta::minutes(10);
+/// Pages of a conversation that are looked through for one message; about 20 messages each.
+const MOST_PAGES: usize = 50;
+
+/// Which conversation was asked to take a message, and when first.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    pub(super) conversation: i64,
+    pub(super) at: DateTime<Utc>,
+}
+
+/// Looks for the message with our mark among those that are as new as the question. A conversation that is gone has none.
+///
+/// # Errors
+/// [`NotDone`].
+pub(super) async fn look_back(
+    api: ChatwootApi<'_>,
+    asked: Asked,
+    source_id: &str,
+) -> Result<Option<Message>, NotDone> {
+    let mut before = None;
+    for _ in 0..MOST_PAGES {
+        let page = match api.messages(asked.conversation, before).await {
+            Err(ChatwootError::NotFound) => return Ok(None),
+            page => page?,
+        };
+        let ours = page
+            .iter()
+            .find(|message| message.source_id.as_deref() == Some(source_id));
+        if let Some(message) = ours {
+            return Ok(Some(message.clone()));
+        }
+        let Some(oldest) = page.iter().min_by_key(|message| message.id) else {
+            return Ok(None);
+        };
+        if oldest.created_at().is_some_and(|at| at < asked.at - CLOCK_SLACK) {
+            return Ok(None);
+        }
+        before = Some(oldest.id);
+    }
+    Err(NotDone::TooBusy)
+}

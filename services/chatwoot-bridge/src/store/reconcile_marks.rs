@@ -1,0 +1,94 @@
+//! Up to when inboxes were looked through for replies that nobody told us of.
+
+use chrono::{DateTime, Utc};
+use database::DatabaseError;
+use diesel::sql_types::{BigInt, Double, Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+use tenant_isolation::{PlatformTransaction, TenantTransaction};
+use uuid::Uuid;
+
+#[derive(diesel::QueryableByName)]
+struct Mark {
+    #[diesel(sql_type = Timestamptz)]
+    seen_until: DateTime<Utc>,
+}
+
+#[derive(diesel::QueryableByName)]
+struct Address {
+    #[diesel(sql_type = Text)]
+    address: String,
+}
+
+/// Up to when the inbox was looked through. `None`: never.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn find(tx: &mut TenantTransaction, inbox: Uuid) -> Result<Option<DateTime<Utc>>, DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    let query = "SELECT seen_until FROM reconcile_marks WHERE tenant_id = $1 AND inbox_id = $2";
+    let rows: Vec<Mark> = database::sql(query)
+        .bind::<Text, _>(tenant)
+        .bind::<SqlUuid, _>(inbox)
+        .load(tx.connection())
+        .await?;
+    Ok(rows.into_iter().next().map(|mark| mark.seen_until))
+}
+
+/// Notes that the inbox was looked through up to then. It never goes back.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn put(tx: &mut TenantTransaction, inbox: Uuid, until: DateTime<Utc>) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    database::sql(
+        "INSERT INTO reconcile_marks AS m (tenant_id, inbox_id, seen_until) VALUES ($1, $2, $3) \
+         ON CONFLICT (tenant_id, inbox_id) DO UPDATE \
+         SET seen_until = greatest(m.seen_until, excluded.seen_until), updated_at = now()",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(inbox)
+    .bind::<Timestamptz, _>(until)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// The WhatsApp address a conversation is with, where it was made for one.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn address_of(
+    tx: &mut TenantTransaction,
+    inbox: Uuid,
+    conversation: i64,
+) -> Result<Option<String>, DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    let rows: Vec<Address> = database::sql(
+        "SELECT address FROM contacts WHERE tenant_id = $1 AND inbox_id = $2 AND chatwoot_conversation_id = $3 \
+         ORDER BY updated_at DESC LIMIT 1",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(inbox)
+    .bind::<BigInt, _>(conversation)
+    .load(tx.connection())
+    .await?;
+    Ok(rows.into_iter().next().map(|row| row.address))
+}
+
+/// Forgets up to `most` marks, of whatever tenants, whose inboxes are gone for `days`. Returns how many.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn forget_gone(tx: &mut PlatformTransaction, days: f64, most: i64) -> Result<usize, DatabaseError> {
+    let forgotten = database::sql(
+        "DELETE FROM reconcile_marks m USING (SELECT r.tenant_id, r.inbox_id FROM reconcile_marks r \
+              WHERE r.updated_at < now() - $1 * interval '1 day' AND NOT EXISTS (SELECT 1 FROM inboxes i \
+                  WHERE i.tenant_id = r.tenant_id AND i.id = r.inbox_id) LIMIT $2) gone \
+         WHERE m.tenant_id = gone.tenant_id AND m.inbox_id = gone.inbox_id",
+    )
+    .bind::<Double, _>(days)
+    .bind::<BigInt, _>(most)
+    .execute(tx.connection())
+    .await?;
+    Ok(forgotten)
+}
