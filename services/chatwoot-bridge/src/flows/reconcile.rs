@@ -13,6 +13,7 @@ use tenant_isolation::{PlatformScope, PlatformTransaction, TenantTransaction};
 use super::accept_reply::{Acceptance, Signals};
 use super::{NotDone, Tools, agent_event};
 use crate::chatwoot::{ChatwootApi, ShownConversation, ShownMessage};
+use crate::store::agent_messages::Shown;
 use crate::store::inboxes::Inbox;
 use crate::store::{agent_messages, message_links, reconcile_marks, routes};
 use crate::webhooks::book::{KnownRoute, RouteBook};
@@ -205,10 +206,9 @@ impl Reconciler {
             None if is_ours || message.is_deleted() => None,
             None => Some("message_created"),
             // A press of the retry button.
-            Some(standing) if standing.status == DeliveryStatus::Failed && message.is_sent() => {
-                Some("message_updated")
-            }
+            Some(standing) if standing.deleted => None,
             Some(_) if message.is_deleted() => Some("message_updated"),
+            Some(standing) if is_failed(&standing.shown) && message.is_sent() => Some("message_updated"),
             Some(_) => None,
         })
     }
@@ -231,6 +231,11 @@ impl Reconciler {
         }
         Ok(found)
     }
+}
+
+/// An agent was shown a red mark.
+fn is_failed(shown: &Shown) -> bool {
+    matches!(shown.status, DeliveryStatus::Failed | DeliveryStatus::Parked) || shown.put_aside
 }
 
 /// An inbox that is looked through.

@@ -121,22 +121,25 @@ async fn an_operator_migrates_and_connects_twice() {
     );
 }
 
+/// What takes the migrations back, the newest first.
+pub(crate) const DOWNS: [&str; 10] = [
+    include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000018_history/down.sql"),
+    include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000017_outbound/down.sql"),
+    include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000016_inbound/down.sql"),
+    include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000015_admin/down.sql"),
+    include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000014_forward/down.sql"),
+    include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000013_routes/down.sql"),
+    include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000004_upkeep/down.sql"),
+    include_str!("../../../../migrations/chatwoot_bridge/2026-11-21-000003_chatwoot/down.sql"),
+    include_str!("../../../../migrations/chatwoot_bridge/2026-11-21-000002_outbox_and_lanes/down.sql"),
+    include_str!("../../../../migrations/chatwoot_bridge/2026-11-21-000001_tenant_directory/down.sql"),
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_migration_can_be_taken_back() {
     let world = World::start().await;
     let mut connection = world.database.admin().await;
-    for down in [
-        include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000018_history/down.sql"),
-        include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000017_outbound/down.sql"),
-        include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000016_inbound/down.sql"),
-        include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000015_admin/down.sql"),
-        include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000014_forward/down.sql"),
-        include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000013_routes/down.sql"),
-        include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000004_upkeep/down.sql"),
-        include_str!("../../../../migrations/chatwoot_bridge/2026-11-21-000003_chatwoot/down.sql"),
-        include_str!("../../../../migrations/chatwoot_bridge/2026-11-21-000002_outbox_and_lanes/down.sql"),
-        include_str!("../../../../migrations/chatwoot_bridge/2026-11-21-000001_tenant_directory/down.sql"),
-    ] {
+    for down in DOWNS {
         connection.batch_execute(down).await.unwrap();
     }
     let left = "SELECT count(*) AS n FROM pg_tables WHERE schemaname = current_schema() \

@@ -112,6 +112,18 @@ async fn old_rows_leave_and_young_ones_stay() {
             "UPDATE unrouted_inboxes SET last_seen = {old} WHERE chatwoot_inbox_id = 1"
         ))
         .await;
+    // Of what stands beside an inbox, one is old, and the inbox is gone.
+    let ages = "FROM (VALUES (interval '0'), (interval '32 days')) AS v (age)";
+    for insert in [
+        "history_jobs (tenant_id, id, inbox_id, state, finished_at) \
+         SELECT 'desa-a', gen_random_uuid(), gen_random_uuid(), 'done', now() - age",
+        "reconcile_marks (tenant_id, inbox_id, seen_until, updated_at) \
+         SELECT 'desa-a', gen_random_uuid(), now(), now() - age",
+        "notices (tenant_id, inbox_id, kind, id, created_at) \
+         SELECT 'desa-a', gen_random_uuid(), 'logged_out', gen_random_uuid(), now() - age",
+    ] {
+        world.sql(&format!("INSERT INTO {insert} {ages}")).await;
+    }
     let one_each: Vec<_> = Forgettable::ALL.iter().map(|what| (*what, 1)).collect();
     assert_eq!(forget().await, one_each);
     assert_eq!(forget().await, []);

@@ -345,20 +345,21 @@ async fn bodies_and_methods_that_are_none() {
             .starts_with("HTTP/1.1 413")
     );
     let client = reqwest::Client::new();
-    for (method, path) in [
-        (Method::GET, "/webhook"),
-        (Method::PUT, "/webhook/default"),
-        (Method::POST, "/"),
-        (Method::POST, "/webhook/"),
-        (Method::POST, "/webhook/a/b"),
-        (Method::GET, "/admin"),
+    for (method, path, status) in [
+        (Method::GET, "/webhook", StatusCode::NOT_FOUND),
+        (Method::PUT, "/webhook/default", StatusCode::NOT_FOUND),
+        (Method::POST, "/", StatusCode::NOT_FOUND),
+        (Method::POST, "/webhook/", StatusCode::NOT_FOUND),
+        (Method::POST, "/webhook/a/b", StatusCode::NOT_FOUND),
+        (Method::GET, "/admin", StatusCode::UNAUTHORIZED),
+        (Method::PUT, "/admin/none", StatusCode::UNAUTHORIZED),
     ] {
         let answer = client
             .request(method.clone(), format!("{}{path}", side.running.base))
             .send()
             .await
             .unwrap();
-        assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{method} {path}");
+        assert_eq!(answer.status(), status, "{method} {path}");
     }
     for path in ["/", "/health"] {
         let answer = client
