@@ -21,6 +21,7 @@ use web::{ErrorField, MetricsToken, ServerSettings};
 
 use crate::api::Admin;
 use crate::api::basic_auth::Door;
+use crate::channel::ChannelService;
 use crate::channel_files::ChannelFiles;
 use crate::chatwoot::{Chatwoot, Downloads, Pace};
 use crate::config::{SERVICE, Settings, StorageSettings};
@@ -62,6 +63,7 @@ pub struct Application {
     queue: ForwardQueue,
     forward: ForwardWork,
     targets: Targets,
+    channel: Option<ChannelService>,
     open: Arc<AtomicBool>,
     hole: Arc<AtomicBool>,
 }
@@ -134,6 +136,16 @@ pub fn tools(settings: &StorageSettings) -> Result<Tools, BuildError> {
     })
 }
 
+/// The way to channel-service, where it is known.
+///
+/// # Errors
+/// [`BuildError::Http`].
+pub fn channel_service(settings: &StorageSettings) -> Result<Option<ChannelService>, BuildError> {
+    let service = settings.channel.service.as_ref();
+    let client = service.map(|(base, key)| ChannelService::new(base, key.clone()));
+    Ok(client.transpose()?)
+}
+
 impl Application {
     /// Puts the service together. Nothing is dialled yet.
     ///
@@ -151,6 +163,7 @@ impl Application {
         let (queue, forward) = ForwardWork::new(&settings, &tools, signals.lanes.clone())?;
         let storage = &settings.storage;
         let targets = Targets::new(storage.outbound.clone(), storage.fetch_timeout, TESTS_AT_ONCE)?;
+        let channel = channel_service(storage)?;
         Ok(Self {
             settings,
             listener,
@@ -161,6 +174,7 @@ impl Application {
             queue,
             forward,
             targets,
+            channel,
             open: Arc::default(),
             hole: Arc::default(),
         })
@@ -247,6 +261,7 @@ impl Application {
             routes_tenant: router.routes_tenant.clone(),
             patience: self_test::PATIENCE,
             targets: self.targets.clone(),
+            channel: self.channel.clone(),
         };
         (admin, Door::new(&self.settings.admin, proxies, public_host, open))
     }

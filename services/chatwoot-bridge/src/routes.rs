@@ -77,6 +77,7 @@ pub fn admin() -> Api {
     api::checks::routes(&mut api);
     api::deliveries::routes_of(&mut api);
     api::seen::routes(&mut api);
+    api::inboxes::routes(&mut api);
     api::installations::routes(&mut api);
     api::setup::routes(&mut api);
     api::log::routes(&mut api);

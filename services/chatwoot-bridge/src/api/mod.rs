@@ -5,6 +5,7 @@ pub(crate) mod checks;
 pub(crate) mod deliveries;
 pub(crate) mod fields;
 pub mod files;
+pub(crate) mod inboxes;
 pub(crate) mod installations;
 pub(crate) mod log;
 pub(crate) mod routes;
@@ -20,6 +21,7 @@ use domain::ids::TenantId;
 use messaging::lanes::LaneError;
 use tenant_isolation::TenantScope;
 
+use crate::channel::ChannelService;
 use crate::flows::edit_route::{Editor, NotEdited};
 use crate::flows::{NotDone, Tools};
 use crate::outbound_url::OutboundPolicy;
@@ -38,6 +40,8 @@ pub struct Admin {
     pub patience: Duration,
     /// The way to URLs that are tried out.
     pub targets: Targets,
+    /// The way to channel-service, where it is known.
+    pub channel: Option<ChannelService>,
 }
 
 impl Admin {

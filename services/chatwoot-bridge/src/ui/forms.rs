@@ -233,8 +233,9 @@ pub(super) async fn set_up_inbox(
         "inboxId",
         "inboxName",
         "installation",
+        "conversationPolicy",
     ];
-    let (scope, wanted) = match api::setup::read(Body::of(filled(&form, &names)), &admin) {
+    let (scope, wanted) = match api::setup::read(Body::of(filled(&form, &names)), &admin).await {
         Ok(read) => read,
         Err(error) => return said(&error, back),
     };
