@@ -1,7 +1,7 @@
-//! `/admin/inboxes`: connected inboxes, what was chosen for them, and what is brought along of before.
+//! `/admin/inboxes`: connected inboxes, and what was chosen for them.
 
-use ::web::openapi::{Api, Doc, Schema, fields, flag, list, nullable, object, one_of, text, time, whole};
-use ::web::{ApiError, note_tenant, wire_time};
+use ::web::openapi::{Api, Doc, Schema, fields, flag, list, object, one_of, text, whole};
+use ::web::{ApiError, note_tenant};
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
@@ -15,9 +15,7 @@ use super::basic_auth::Operator;
 use super::fields::Body;
 use super::{Admin, group};
 use crate::error::answer;
-use crate::flows::history::{self, NotMet, Wish};
-use crate::store::audit_log::{self, Act, Actor};
-use crate::store::history_jobs::HistoryJob;
+use crate::store::audit_log::{self, Act};
 use crate::store::inbound_rules::{self, ConversationPolicy, InboundRules};
 use crate::store::inboxes::{self, Inbox};
 use crate::store::outbound_options::{self, OutboundOptions};
@@ -52,26 +50,9 @@ pub(crate) fn routes(api: &mut Api) {
         ]))
         .answers(200, "As it is now", object([("inbox", chosen_schema())]))
         .refuses(&[(422, "A field is not what it has to be; `fields` names each")]);
-    let report = Doc::new("Where the newest import of an inbox's history stands").answers(
-        200,
-        "The import",
-        object([("history", nullable(history_schema()))]),
-    );
-    let wish = Doc::new("Begin, stop or go on with an import of what was written before")
-        .takes(fields([
-            ("wish", one_of(&["start", "stop", "resume"])),
-            ("days", whole()),
-        ]))
-        .answers(200, "Where it stands", object([("history", history_schema())]))
-        .refuses(&[
-            (409, "There is none, or one already"),
-            (422, "A field is not what it has to be; `fields` names each"),
-        ]);
     api.get("/inboxes", all, list_all)
         .get("/inboxes/{id}", one, show)
-        .put("/inboxes/{id}", changed, change)
-        .get("/inboxes/{id}/history", report, show_history)
-        .post("/inboxes/{id}/history", wish, wish_history);
+        .put("/inboxes/{id}", changed, change);
 }
 
 fn place_fields() -> [(&'static str, Schema); 6] {
@@ -98,19 +79,6 @@ fn chosen_schema() -> Schema {
         chosen["properties"][name] = schema;
     }
     chosen
-}
-
-fn history_schema() -> Schema {
-    object([
-        ("state", one_of(&["running", "stopped", "done", "failed"])),
-        ("since", nullable(time())),
-        ("seen", whole()),
-        ("imported", whole()),
-        ("known", whole()),
-        ("putAside", whole()),
-        ("reason", nullable(text())),
-        ("createdAt", time()),
-    ])
 }
 
 async fn list_all(_operator: Operator, admin: Data<Admin>) -> Result<HttpResponse, ApiError> {
@@ -175,72 +143,16 @@ async fn change(
         let mut tx = TenantTransaction::begin(&admin.tools.db, &scope, "change inbox").await?;
         inbound_rules::put(&mut tx, inbox.id, &rules).await?;
         outbound_options::put(&mut tx, inbox.id, &options).await?;
-        audit_log::note(&mut tx, &operator.0, &act("inbox.update", &inbox, None)).await?;
+        let act = Act {
+            action: "inbox.update",
+            subject: Some(inbox.id.to_string()),
+            detail: None,
+        };
+        audit_log::note(&mut tx, &operator.0, &act).await?;
         tx.commit().await
     };
     written.await.map_err(|error| answer(&error))?;
     Ok(shown(&scope, &inbox, &rules, &options))
-}
-
-async fn show_history(
-    _operator: Operator,
-    id: web::Path<String>,
-    admin: Data<Admin>,
-) -> Result<HttpResponse, ApiError> {
-    let (scope, inbox) = find(&admin, &id).await?;
-    let job = history::report(&admin.tools.db, &scope, inbox.id).await;
-    let job = job.map_err(|error| answer(&error))?;
-    Ok(HttpResponse::Ok().json(json!({"history": job.as_ref().map(told)})))
-}
-
-async fn wish_history(
-    operator: Operator,
-    id: web::Path<String>,
-    request: HttpRequest,
-    body: Payload,
-    admin: Data<Admin>,
-) -> Result<HttpResponse, ApiError> {
-    let mut body = Body::read(&request, body).await?;
-    let days = body.id("days").map(u32::try_from);
-    if days.is_some_and(|days| !days.is_ok_and(|days| days <= 36_500)) {
-        body.wrong("days", "must be at most 36500");
-    }
-    let wish = match body.text("wish", 20).as_deref() {
-        Some("start") => Some(Wish::Start {
-            days: days.and_then(Result::ok),
-        }),
-        Some("stop") => Some(Wish::Stop),
-        Some("resume") => Some(Wish::Resume),
-        _ => {
-            body.wrong("wish", "must be start, stop or resume");
-            None
-        }
-    };
-    body.finish()?;
-    let (scope, inbox) = find(&admin, &id).await?;
-    let wish = wish.ok_or_else(ApiError::internal)?;
-    let job = history::wish(&admin.tools.db, &scope, inbox.id, wish).await;
-    let job = job.map_err(|error| not_met(&error))?;
-    let act = act("inbox.history", &inbox, Some(&job.state));
-    let noted = note(&admin, &scope, &operator.0, &act).await;
-    noted.map_err(|error| answer(&error))?;
-    Ok(HttpResponse::Ok().json(json!({"history": told(&job)})))
-}
-
-fn not_met(error: &NotMet) -> ApiError {
-    match error {
-        NotMet::NoInbox => gone(),
-        NotMet::NoJob(_) | NotMet::UnderWay => {
-            ApiError::new(StatusCode::CONFLICT, "history_state", error.to_string())
-        }
-        NotMet::Database(error) => answer(error),
-    }
-}
-
-async fn note(admin: &Admin, scope: &TenantScope, actor: &Actor, act: &Act) -> Result<(), DatabaseError> {
-    let mut tx = TenantTransaction::begin(&admin.tools.db, scope, "note act").await?;
-    audit_log::note(&mut tx, actor, act).await?;
-    tx.commit().await
 }
 
 /// The inbox of this id, whoever's.
@@ -267,14 +179,6 @@ async fn chosen(
     let options = outbound_options::find(&mut tx, inbox.id).await?;
     tx.commit().await?;
     Ok((rules, options.unwrap_or_default()))
-}
-
-fn act(action: &'static str, inbox: &Inbox, detail: Option<&str>) -> Act {
-    Act {
-        action,
-        subject: Some(inbox.id.to_string()),
-        detail: detail.map(str::to_owned),
-    }
 }
 
 fn gone() -> ApiError {
@@ -307,12 +211,4 @@ fn shown(
     shown["templates"] = json!(options.templates);
     shown["sendAutomatic"] = json!(options.send_automatic);
     HttpResponse::Ok().json(json!({"inbox": shown}))
-}
-
-fn told(job: &HistoryJob) -> Value {
-    json!({
-        "state": job.state, "since": job.since.map(wire_time), "seen": job.seen, "imported": job.imported,
-        "known": job.known, "putAside": job.put_aside, "reason": job.reason,
-        "createdAt": wire_time(job.created_at),
-    })
 }

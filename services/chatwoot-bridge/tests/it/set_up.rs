@@ -145,29 +145,6 @@ async fn an_inbox_is_made_tested_both_ways_and_found_again() {
             .as_u16(),
         422
     );
-    let history = format!("{path}/history");
-    assert_eq!(office.get(&history).await.ok(), json!({"history": null}));
-    assert_eq!(
-        office
-            .post(&history, &json!({"wish": "stop"}))
-            .await
-            .status
-            .as_u16(),
-        409
-    );
-    let begun = office
-        .post(&history, &json!({"wish": "start", "days": 7}))
-        .await
-        .ok();
-    assert_eq!(begun["history"]["state"], "running");
-    assert_eq!(
-        office
-            .post(&history, &json!({"wish": "later"}))
-            .await
-            .status
-            .as_u16(),
-        422
-    );
     // Whose account is meant cannot be asked of anybody here.
     wish.as_object_mut().unwrap().remove("whatsappAccountId");
     let said = wished(&office, &wish).await;
