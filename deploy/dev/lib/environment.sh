@@ -14,7 +14,7 @@ ensure_secrets() {
     fi
     want() { [[ -n ${have[$1]:-} ]] || have[$1]=$2; }
     for name in PG_PASSWORD REDIS_PASSWORD RABBITMQ_PASSWORD CHANNEL_DB_PASSWORD WA_SUPPORT_DB_PASSWORD \
-        CHATWOOT_BRIDGE_DB_PASSWORD WA_ADMIN_TOKEN METRICS_TOKEN INTERNAL_API_KEY WA_SUPPORT_INTERNAL_API_KEY; do
+        CHATWOOT_BRIDGE_DB_PASSWORD WA_ADMIN_TOKEN METRICS_TOKEN BRIDGE_ADMIN_PASSWORD INTERNAL_API_KEY WA_SUPPORT_INTERNAL_API_KEY; do
         want "$name" "$(random_hex 16)"
     done
     want ENCRYPTION_KEYS "dev1:$(random_base64 32)"
@@ -123,5 +123,6 @@ write_env() {
         export_line WA_SUPPORT_INTERNAL_API_KEY "$WA_SUPPORT_INTERNAL_API_KEY"
         export_line WA_ADMIN_TOKEN "$WA_ADMIN_TOKEN"
         export_line METRICS_TOKEN "$METRICS_TOKEN"
+        export_line BRIDGE_ADMIN_PASSWORD "$BRIDGE_ADMIN_PASSWORD"
     } | write_private "$ENV_FILE"
 }

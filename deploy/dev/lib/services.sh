@@ -62,6 +62,8 @@ chatwoot_bridge_env() {
     printf 'ENCRYPTION_KEYS=%s\n' "$ENCRYPTION_KEYS"
     printf 'FILES_URL=%s\n' "$CHATWOOT_BRIDGE_URL"
     printf 'CHANNEL_FILES_URL=%s/uploads\n' "$CHANNEL_URL"
+    printf 'PUBLIC_BRIDGE_URL=%s\n' "$CHATWOOT_BRIDGE_URL"
+    printf 'BASIC_AUTH_PASS=%s\n' "$BRIDGE_ADMIN_PASSWORD"
     # The simulator's Chatwoot is on the loopback, where outbound calls are otherwise refused.
     printf 'OUTBOUND_ALLOWED_PRIVATE_HOSTS=%s\n' "${OUTBOUND_ALLOWED_PRIVATE_HOSTS:-127.0.0.1:$(url_port "$SIMULATOR_URL")}"
     common_env

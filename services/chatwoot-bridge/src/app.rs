@@ -21,6 +21,7 @@ use web::{ErrorField, MetricsToken, ServerSettings};
 
 use crate::api::Admin;
 use crate::api::basic_auth::Door;
+use crate::channel::ChannelService;
 use crate::channel_files::ChannelFiles;
 use crate::chatwoot::{Chatwoot, Downloads, Pace};
 use crate::config::{SERVICE, Settings, StorageSettings};
@@ -30,6 +31,7 @@ use crate::flows::agent_files::FileLinks;
 use crate::flows::forward::accept::ForwardQueue;
 use crate::flows::self_test;
 use crate::routes::{health_body, routes};
+use crate::targets::Targets;
 use crate::webhooks::book::RouteBook;
 use crate::webhooks::chatwoot::Ingress;
 use crate::webhooks::strangers::Strangers;
@@ -46,6 +48,9 @@ const CONNECTION_WAIT: Duration = Duration::from_secs(2);
 /// The pause between two looks at a database that is away.
 const CHECK_PAUSE: Duration = Duration::from_secs(1);
 
+/// Connections that operators' tests of one target keep.
+const TESTS_AT_ONCE: usize = 2;
+
 /// A service that is ready to run.
 #[derive(Debug)]
 pub struct Application {
@@ -57,6 +62,8 @@ pub struct Application {
     signals: Signals,
     queue: ForwardQueue,
     forward: ForwardWork,
+    targets: Targets,
+    channel: Option<ChannelService>,
     open: Arc<AtomicBool>,
     hole: Arc<AtomicBool>,
 }
@@ -129,6 +136,16 @@ pub fn tools(settings: &StorageSettings) -> Result<Tools, BuildError> {
     })
 }
 
+/// The way to channel-service, where it is known.
+///
+/// # Errors
+/// [`BuildError::Http`].
+pub fn channel_service(settings: &StorageSettings) -> Result<Option<ChannelService>, BuildError> {
+    let service = settings.channel.service.as_ref();
+    let client = service.map(|(base, key)| ChannelService::new(base, key.clone()));
+    Ok(client.transpose()?)
+}
+
 impl Application {
     /// Puts the service together. Nothing is dialled yet.
     ///
@@ -144,6 +161,9 @@ impl Application {
         );
         let signals = Signals::default();
         let (queue, forward) = ForwardWork::new(&settings, &tools, signals.lanes.clone())?;
+        let storage = &settings.storage;
+        let targets = Targets::new(storage.outbound.clone(), storage.fetch_timeout, TESTS_AT_ONCE)?;
+        let channel = channel_service(storage)?;
         Ok(Self {
             settings,
             listener,
@@ -153,6 +173,8 @@ impl Application {
             signals,
             queue,
             forward,
+            targets,
+            channel,
             open: Arc::default(),
             hole: Arc::default(),
         })
@@ -238,6 +260,8 @@ impl Application {
             outbound: self.settings.storage.outbound.clone(),
             routes_tenant: router.routes_tenant.clone(),
             patience: self_test::PATIENCE,
+            targets: self.targets.clone(),
+            channel: self.channel.clone(),
         };
         (admin, Door::new(&self.settings.admin, proxies, public_host, open))
     }

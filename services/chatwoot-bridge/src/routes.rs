@@ -75,7 +75,9 @@ pub fn admin() -> Api {
     let mut api = Api::under("/admin");
     api::routes::routes(&mut api);
     api::checks::routes(&mut api);
+    api::deliveries::routes_of(&mut api);
     api::seen::routes(&mut api);
+    api::inboxes::routes(&mut api);
     api::installations::routes(&mut api);
     api::setup::routes(&mut api);
     api::history::routes(&mut api);

@@ -52,12 +52,13 @@ pub(crate) fn routes(api: &mut Api) {
 }
 
 fn test_schema() -> Schema {
+    let mut answer = object([("works", flag()), ("tookMs", whole())]);
+    answer["properties"]["reason"] = text();
+    let mut target = object([("kind", one_of(&["url", "account"])), ("who", text())]);
+    target["properties"]["answer"] = answer;
     object([
         ("works", flag()),
-        (
-            "target",
-            object([("kind", one_of(&["url", "account"])), ("who", text())]),
-        ),
+        ("target", target),
         ("chatwoot", nullable(both_ways_schema())),
         ("drift", nullable(text())),
         ("warnings", list(warning_schema())),
@@ -81,7 +82,13 @@ async fn test_one(
     admin: Data<Admin>,
 ) -> Result<HttpResponse, ApiError> {
     let owned = find(&admin, &id).await?;
-    let tested = test_route(&admin.tools, &owned, &operator.0, admin.patience).await;
+    let tested = test_route(
+        (&admin.tools, &admin.targets),
+        &owned,
+        &operator.0,
+        admin.patience,
+    )
+    .await;
     let tested = tested.map_err(|error| not_done(&error))?;
     Ok(HttpResponse::Ok().json(json!({"test": tested})))
 }

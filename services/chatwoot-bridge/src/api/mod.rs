@@ -2,9 +2,11 @@
 
 pub mod basic_auth;
 pub(crate) mod checks;
+pub(crate) mod deliveries;
 pub(crate) mod fields;
 pub mod files;
 pub(crate) mod history;
+pub(crate) mod inboxes;
 pub(crate) mod installations;
 pub(crate) mod log;
 pub(crate) mod routes;
@@ -20,9 +22,11 @@ use domain::ids::TenantId;
 use messaging::lanes::LaneError;
 use tenant_isolation::TenantScope;
 
+use crate::channel::ChannelService;
 use crate::flows::edit_route::{Editor, NotEdited};
 use crate::flows::{NotDone, Tools};
 use crate::outbound_url::OutboundPolicy;
+use crate::targets::Targets;
 
 /// What the pages and calls of `/admin` work with. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -35,6 +39,10 @@ pub struct Admin {
     pub routes_tenant: TenantId,
     /// How long the webhook of a test is waited for.
     pub patience: Duration,
+    /// The way to URLs that are tried out.
+    pub targets: Targets,
+    /// The way to channel-service, where it is known.
+    pub channel: Option<ChannelService>,
 }
 
 impl Admin {

@@ -14,7 +14,7 @@ use super::basic_auth::Operator;
 use super::{Admin, group};
 use crate::error::answer;
 use crate::store::quarantine;
-use crate::store::seen_inboxes::{self, SeenInbox};
+use crate::store::unrouted_inboxes::{self, NO_ACCOUNT, UnroutedInbox};
 
 /// Most of either that are listed.
 const MOST: i64 = 500;
@@ -60,17 +60,22 @@ async fn list_seen(_operator: Operator, admin: Data<Admin>) -> Result<HttpRespon
     Ok(HttpResponse::Ok().json(json!({"inboxes": inboxes})))
 }
 
-pub(crate) async fn seen(admin: &Admin, most: i64) -> Result<Vec<SeenInbox>, DatabaseError> {
+pub(crate) async fn seen(admin: &Admin, most: i64) -> Result<Vec<UnroutedInbox>, DatabaseError> {
     let platform = PlatformScope::for_purpose("list unrouted inboxes");
     let mut tx = PlatformTransaction::begin(&admin.tools.db, platform).await?;
-    let seen = seen_inboxes::list(&mut tx, most).await?;
+    let seen = unrouted_inboxes::list(&mut tx, most).await?;
     tx.commit().await?;
     Ok(seen)
 }
 
-fn wire(inbox: &SeenInbox) -> Value {
+/// Chatwoot's account, where an event named it.
+pub(crate) fn account_of(inbox: &UnroutedInbox) -> Option<i64> {
+    Some(inbox.chatwoot_account_id).filter(|id| *id != NO_ACCOUNT)
+}
+
+fn wire(inbox: &UnroutedInbox) -> Value {
     json!({
-        "installation": inbox.installation, "accountId": inbox.account(), "inboxId": inbox.chatwoot_inbox_id,
+        "installation": inbox.installation, "accountId": account_of(inbox), "inboxId": inbox.chatwoot_inbox_id,
         "seen": inbox.seen, "lastSeen": wire_time(inbox.last_seen),
     })
 }

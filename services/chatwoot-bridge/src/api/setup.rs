@@ -1,6 +1,6 @@
 //! `POST /admin/setup`: an inbox is connected without anybody clicking in Chatwoot.
 
-use ::web::openapi::{Api, Doc, Schema, fields, flag, list, object, text, whole};
+use ::web::openapi::{Api, Doc, Schema, fields, flag, list, object, one_of, text, whole};
 use ::web::{ApiError, note_tenant};
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Payload};
@@ -14,7 +14,8 @@ use super::fields::Body;
 use super::installations::base_url;
 use super::{Admin, group};
 use crate::flows::connect_inbox::NotConnected;
-use crate::flows::set_up::{NotSetUp, Wanted, WantedInbox, set_up};
+use crate::flows::set_up::{NotSetUp, Wanted, WantedInbox, sender, set_up};
+use crate::store::inbound_rules::NoSuchPolicy;
 use crate::webhooks::chatwoot::DEFAULT_INSTALLATION;
 
 /// What a new inbox is called where nobody says.
@@ -32,6 +33,10 @@ pub(crate) fn routes(api: &mut Api) {
             ("accountId", whole()),
             ("inboxId", whole()),
             ("inboxName", text()),
+            (
+                "conversationPolicy",
+                one_of(&["reopen", "new", "pending", "single"]),
+            ),
         ]))
         .answers(200, "Connected; what the test says is in it", done_schema())
         .refuses(&[
@@ -68,7 +73,7 @@ async fn connect_one(
     body: Payload,
     admin: Data<Admin>,
 ) -> Result<HttpResponse, ApiError> {
-    let (scope, wanted) = read(Body::read(&request, body).await?, &admin)?;
+    let (scope, wanted) = read(Body::read(&request, body).await?, &admin).await?;
     note_tenant(&scope);
     let done = set_up(&admin.tools, &scope, &wanted, &operator.0).await;
     let done = done.map_err(|error| not_set_up(&error))?;
@@ -76,11 +81,20 @@ async fn connect_one(
 }
 
 /// What a body asks for.
-pub(crate) fn read(mut body: Body, admin: &Admin) -> Result<(TenantScope, Wanted), ApiError> {
+pub(crate) async fn read(mut body: Body, admin: &Admin) -> Result<(TenantScope, Wanted), ApiError> {
     let account = body.account("whatsappAccountId");
-    if account.is_none() && body.is_nothing("whatsappAccountId") {
-        body.wrong("whatsappAccountId", "is needed");
-    }
+    let policy = match body
+        .text_or_nothing("conversationPolicy", 20)
+        .flatten()
+        .map(|word| word.parse())
+    {
+        Some(Ok(policy)) => Some(policy),
+        Some(Err(NoSuchPolicy)) => {
+            body.wrong("conversationPolicy", NoSuchPolicy.to_string());
+            None
+        }
+        None => None,
+    };
     let token = body.secret_or_nothing("apiToken", 1).flatten();
     if token.is_none() {
         body.wrong("apiToken", "is needed");
@@ -91,9 +105,11 @@ pub(crate) fn read(mut body: Body, admin: &Admin) -> Result<(TenantScope, Wanted
     let name = body.text_or_nothing("inboxName", 100).flatten();
     let scope = admin.scope(body.tenant("tenantId"));
     body.finish()?;
-    let (Some(account), Some(api_token), Some(chatwoot_url)) = (account, token, url) else {
+    let (Some(api_token), Some(chatwoot_url)) = (token, url) else {
         return Err(ApiError::internal());
     };
+    let account = sender(admin.channel.as_ref(), &scope, account).await;
+    let account = account.map_err(|error| not_set_up(&error))?;
     let wanted = Wanted {
         account,
         chatwoot_url,
@@ -106,6 +122,7 @@ pub(crate) fn read(mut body: Body, admin: &Admin) -> Result<(TenantScope, Wanted
                 name: name.unwrap_or_else(|| INBOX_NAME.to_owned()),
             },
         },
+        policy,
         patience: admin.patience,
     };
     Ok((scope, wanted))
@@ -121,11 +138,14 @@ pub(crate) fn not_set_up(error: &NotSetUp) -> ApiError {
             tracing::error!(%error, "a secret cannot be sealed or opened");
             return ApiError::internal();
         }
-        NotSetUp::WhichAccount(_) | NotSetUp::WhichInbox(_) | NotSetUp::Connect(_) => StatusCode::CONFLICT,
+        NotSetUp::WhichAccount(_)
+        | NotSetUp::WhichInbox(_)
+        | NotSetUp::WhichSender(_)
+        | NotSetUp::Connect(_) => StatusCode::CONFLICT,
         NotSetUp::NoPublicUrl | NotSetUp::NoInbox(_) | NotSetUp::NotApi(_) => {
             StatusCode::UNPROCESSABLE_ENTITY
         }
-        NotSetUp::Token(_) | NotSetUp::Chatwoot(_) => StatusCode::BAD_GATEWAY,
+        NotSetUp::Token(_) | NotSetUp::Chatwoot(_) | NotSetUp::Channel(_) => StatusCode::BAD_GATEWAY,
     };
     let answer = ApiError::new(status, error.code(), error.to_string());
     match error {

@@ -11,11 +11,12 @@ use url::Url;
 
 use super::secret;
 use crate::api::setup::INBOX_NAME;
-use crate::app::tools;
+use crate::app::{channel_service, tools};
 use crate::config::StorageSettings;
 use crate::flows::self_test::PATIENCE;
-use crate::flows::set_up::{Wanted, WantedInbox, set_up};
+use crate::flows::set_up::{Wanted, WantedInbox, sender, set_up};
 use crate::store::audit_log::Actor;
+use crate::store::inbound_rules::ConversationPolicy;
 use crate::store::inboxes::InboxKey;
 use crate::webhooks::chatwoot::DEFAULT_INSTALLATION;
 
@@ -30,9 +31,12 @@ pub(super) struct ConnectCommand {
     /// The tenant
     #[arg(long)]
     tenant: TenantId,
-    /// The tenant's account in channel-service
+    /// The tenant's account in channel-service; without it, the only one, where CHANNEL_SERVICE_URL is set
     #[arg(long)]
-    account: AccountId,
+    account: Option<AccountId>,
+    /// In which conversation people's messages go: reopen, new, pending or single
+    #[arg(long)]
+    policy: Option<ConversationPolicy>,
     /// Our name for the Chatwoot server; its webhooks go to /webhook/<name>
     #[arg(long, default_value = DEFAULT_INSTALLATION)]
     installation: String,
@@ -57,8 +61,10 @@ pub(super) async fn run(settings: &StorageSettings, command: ConnectCommand) -> 
     let api_token = token
         .or_else(|| secret("CHATWOOT_API_TOKEN"))
         .context("neither --token nor CHATWOOT_API_TOKEN is given")?;
+    let scope = TenantScope::named_by_operator(command.tenant);
+    let channel = channel_service(settings)?;
     let wanted = Wanted {
-        account: command.account,
+        account: sender(channel.as_ref(), &scope, command.account).await?,
         chatwoot_url: command.url.as_str().trim_end_matches('/').to_owned(),
         api_token,
         installation: command.installation,
@@ -69,9 +75,9 @@ pub(super) async fn run(settings: &StorageSettings, command: ConnectCommand) -> 
                 name: command.inbox_name,
             },
         },
+        policy: command.policy,
         patience: PATIENCE,
     };
-    let scope = TenantScope::named_by_operator(command.tenant);
     let done = set_up(&tools(settings)?, &scope, &wanted, &Actor::command_line()).await?;
     process::print(&json!(done));
     anyhow::ensure!(

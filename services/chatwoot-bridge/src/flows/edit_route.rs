@@ -16,7 +16,7 @@ use super::target_url::{InvalidTarget, TargetUrl};
 use crate::outbound_url::OutboundPolicy;
 use crate::store::audit_log::{self, Act, Actor};
 use crate::store::routes::{self, MOST_SECRETS, OwnedRoute, PLACE_TAKEN, Route, Target, Wants};
-use crate::store::{contacts, drift_reports, inboxes, seen_inboxes};
+use crate::store::{contacts, drift_reports, inboxes};
 
 /// What edits.
 #[derive(Debug, Clone, Copy)]
@@ -186,7 +186,6 @@ pub async fn create(
     }
     audit_log::note(&mut tx, actor, &act("route.create", &stored)).await?;
     tx.commit().await?;
-    forget_seen(editor.tools, &stored).await;
     Ok(OwnedRoute {
         tenant: scope.tenant().clone(),
         route: stored,
@@ -235,7 +234,6 @@ pub async fn update(
     }
     audit_log::note(&mut tx, actor, &act("route.update", &stored)).await?;
     tx.commit().await?;
-    forget_seen(editor.tools, &stored).await;
     Ok(OwnedRoute {
         tenant: known.tenant,
         route: stored,
@@ -339,19 +337,6 @@ async fn link_of(tx: &mut TenantTransaction, route: &Route, account: AccountId) 
             "is not connected to this inbox; POST /admin/setup connects it",
         )
     })
-}
-
-/// It is no stranger any more. Best effort: it stays listed otherwise, and harms nobody.
-async fn forget_seen(tools: &Tools, route: &Route) {
-    let forget = async {
-        let platform = PlatformScope::for_purpose("forget unrouted inbox");
-        let mut tx = PlatformTransaction::begin(&tools.db, platform).await?;
-        seen_inboxes::forget(&mut tx, &route.installation, route.account_id, route.inbox_id).await?;
-        tx.commit().await
-    };
-    if let Err(error) = forget.await {
-        tracing::warn!(%error, "a routed inbox is still listed as one without a route");
-    }
 }
 
 impl RouteChange {

@@ -16,13 +16,14 @@ use super::drift::{leads_here, point_here, webhook_url};
 use super::self_test::{self, Tested, Warning};
 use super::target_url::shown_of;
 use super::{NotDone, Tools};
+use crate::channel::{ChannelAccount, ChannelError, ChannelService};
 use crate::chatwoot::inboxes::{AccountFound, InboxFound};
 use crate::chatwoot::probe::TokenRefusal;
 use crate::chatwoot::{ChatwootError, InboxAddress};
 use crate::store::audit_log::{self, Act, Actor};
+use crate::store::inbound_rules::{self, ConversationPolicy, InboundRules};
 use crate::store::inboxes::{self, Inbox, InboxKey};
 use crate::store::routes::{self, Route};
-use crate::store::seen_inboxes;
 
 /// What is wanted.
 #[derive(Clone)]
@@ -39,6 +40,8 @@ pub struct Wanted {
     pub chatwoot_account: Option<i64>,
     /// The inbox.
     pub inbox: WantedInbox,
+    /// In which conversation people's messages go; as it is, or as usual, where nobody says.
+    pub policy: Option<ConversationPolicy>,
     /// How long the test's webhook is waited for.
     pub patience: std::time::Duration,
 }
@@ -106,6 +109,12 @@ pub enum NotSetUp {
     /// The token is good for several accounts of Chatwoot's, or for none.
     #[error("the token is good for {} accounts of Chatwoot's; name one: {}", .0.len(), accounts_in(.0))]
     WhichAccount(Vec<AccountFound>),
+    /// Nobody named the tenant's account, and it has none or several, or nobody can be asked.
+    #[error("name the tenant's account on WhatsApp; {}", senders_in(.0))]
+    WhichSender(Vec<ChannelAccount>),
+    /// channel-service did not say which accounts there are.
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
     /// There is no such inbox.
     #[error("Chatwoot's account has no inbox {0}, or the token may not see it")]
     NoInbox(i64),
@@ -154,6 +163,8 @@ impl NotSetUp {
             Self::Token(TokenRefusal::NoRight) => "token_without_right",
             Self::Token(TokenRefusal::Wrong | TokenRefusal::Unclear) => "token_refused",
             Self::WhichAccount(_) => "which_account",
+            Self::WhichSender(_) => "which_whatsapp_account",
+            Self::Channel(_) => "channel_service",
             Self::NoInbox(_) => "no_such_inbox",
             Self::NotApi(_) => "not_an_api_inbox",
             Self::WhichInbox(_) => "which_inbox",
@@ -175,6 +186,45 @@ fn accounts_in(accounts: &[AccountFound]) -> String {
         )
     });
     named.collect::<Vec<_>>().join(", ")
+}
+
+fn senders_in(accounts: &[ChannelAccount]) -> String {
+    if accounts.is_empty() {
+        return "none is known of it, or CHANNEL_SERVICE_URL is not set".to_owned();
+    }
+    let named = accounts.iter().map(|account| {
+        format!(
+            "{} ({})",
+            account.id,
+            account.phone.as_deref().unwrap_or("no number")
+        )
+    });
+    format!("it has {}", named.collect::<Vec<_>>().join(", "))
+}
+
+/// The account that was named, else the only one that the tenant has.
+///
+/// # Errors
+/// [`NotSetUp::WhichSender`], [`NotSetUp::Channel`].
+pub async fn sender(
+    channel: Option<&ChannelService>,
+    scope: &TenantScope,
+    named: Option<AccountId>,
+) -> Result<AccountId, NotSetUp> {
+    if let Some(named) = named {
+        return Ok(named);
+    }
+    let mut accounts = match channel {
+        Some(channel) => channel.accounts(scope.tenant()).await?,
+        None => Vec::new(),
+    };
+    match accounts.pop() {
+        Some(only) if accounts.is_empty() => Ok(only.id),
+        last => {
+            accounts.extend(last);
+            Err(NotSetUp::WhichSender(accounts))
+        }
+    }
 }
 
 fn inboxes_in(inboxes: &[InboxFound]) -> String {
@@ -230,6 +280,12 @@ pub async fn set_up(
     // The route first: a webhook that comes before it would be nobody's.
     let link = connect_inbox(tools, scope, &connection).await?;
     let route = note(tools, scope, link, &key, actor).await?;
+    if let Some(policy) = wanted.policy {
+        let mut tx = TenantTransaction::begin(&tools.db, scope, "choose policy").await?;
+        let rules = inbound_rules::find(&mut tx, link).await?;
+        inbound_rules::put(&mut tx, link, &InboundRules { policy, ..rules }).await?;
+        tx.commit().await?;
+    }
     let is_right = |url: &str| leads_here(url, &ours, &route);
     let webhook_was = inbox.webhook_url().filter(|url| !is_right(url)).map(shown_of);
     if !inbox.webhook_url().is_some_and(is_right) {
@@ -378,7 +434,7 @@ async fn is_anothers(tools: &Tools, scope: &TenantScope, key: &InboxKey) -> Resu
 async fn is_routed(tools: &Tools, key: &InboxKey) -> Result<bool, DatabaseError> {
     let platform = PlatformScope::for_purpose("is inbox routed");
     let mut tx = PlatformTransaction::begin(&tools.db, platform).await?;
-    let routed = seen_inboxes::is_routed(&mut tx, key).await?;
+    let routed = routes::is_taken(&mut tx, key).await?;
     tx.commit().await?;
     Ok(routed)
 }

@@ -347,45 +347,98 @@ pub async fn let_go(
     outcomes: &[Outcome],
     window: Duration,
 ) -> Result<(), DatabaseError> {
+    // One after the other: joined in one statement, the planner expects one row where there are hundreds.
+    let gone = delete_ended(tx, outcomes).await?;
+    keep_failed(tx, outcomes).await?;
+    let size = |outcome: &Outcome| gone.get(&outcome.event).copied();
+    let count = |outcome: &Outcome, verdict: Verdict| {
+        i64::from(size(outcome).is_some() && outcome.verdict == verdict)
+    };
     database::sql(
-        "WITH o AS (SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) AS o (tenant_id, route_id, \
-                conversation, event, wait, ends, delivered, failed, held, reason, shown)), \
-              gone AS (DELETE FROM forward_events e USING o WHERE o.ends AND e.tenant_id = o.tenant_id \
-                    AND e.id = o.event RETURNING e.tenant_id, e.id, e.size), \
-              kept AS (UPDATE forward_events e SET failures = e.failures + 1, held = o.held, reason = o.reason, \
-                    shown_failed = e.shown_failed OR o.shown \
-                FROM o WHERE o.failed AND e.tenant_id = o.tenant_id AND e.id = o.event) \
-         UPDATE forward_lanes l SET in_hand = NULL, fence = l.fence + 1, \
+        "UPDATE forward_lanes l SET in_hand = NULL, fence = l.fence + 1, \
              ready_at = CASE WHEN o.wait IS NOT NULL THEN now() + o.wait * interval '1 second' ELSE \
                  (SELECT CASE WHEN e.ordered_by IS NULL THEN now() \
-                         ELSE greatest(now(), e.received_at + $12 * interval '1 second') END \
+                         ELSE greatest(now(), e.received_at + $8 * interval '1 second') END \
                     FROM forward_events e WHERE e.tenant_id = l.tenant_id AND e.route_id = l.route_id \
-                     AND e.conversation = l.conversation AND e.held IS NULL AND e.id <> o.event \
-                   ORDER BY e.seq LIMIT 1) END, \
-             delivered = l.delivered + CASE WHEN gone.id IS NOT NULL AND o.delivered THEN 1 ELSE 0 END, \
-             dropped = l.dropped + CASE WHEN gone.id IS NOT NULL AND NOT o.delivered THEN 1 ELSE 0 END, \
-             held = l.held - CASE WHEN gone.id IS NOT NULL THEN 1 ELSE 0 END, \
-             held_bytes = l.held_bytes - coalesce(gone.size, 0) \
-         FROM o LEFT JOIN gone ON gone.tenant_id = o.tenant_id AND gone.id = o.event \
+                     AND e.conversation = l.conversation AND e.held IS NULL ORDER BY e.seq LIMIT 1) END, \
+             delivered = l.delivered + o.delivered, dropped = l.dropped + o.dropped, \
+             held = l.held - o.delivered - o.dropped, held_bytes = l.held_bytes - o.size \
+         FROM unnest($1, $2, $3, $4, $5, $6, $7) AS o (tenant_id, route_id, conversation, wait, delivered, dropped, \
+             size) \
          WHERE l.tenant_id = o.tenant_id AND l.route_id = o.route_id AND l.conversation = o.conversation",
     )
     .bind::<Array<Text>, _>(outcomes.iter().map(|o| o.lane.tenant.as_str()).collect::<Vec<_>>())
     .bind::<Array<SqlUuid>, _>(outcomes.iter().map(|o| o.lane.route).collect::<Vec<_>>())
     .bind::<Array<BigInt>, _>(outcomes.iter().map(|o| o.lane.conversation).collect::<Vec<_>>())
-    .bind::<Array<SqlUuid>, _>(outcomes.iter().map(|o| o.event).collect::<Vec<_>>())
     .bind::<Array<Nullable<Double>>, _>(outcomes.iter().map(Outcome::wait).collect::<Vec<_>>())
-    .bind::<Array<Bool>, _>(outcomes.iter().map(Outcome::ends).collect::<Vec<_>>())
-    .bind::<Array<Bool>, _>(
+    .bind::<Array<BigInt>, _>(
         outcomes
             .iter()
-            .map(|o| o.verdict == Verdict::Delivered)
+            .map(|o| count(o, Verdict::Delivered))
             .collect::<Vec<_>>(),
     )
-    .bind::<Array<Bool>, _>(outcomes.iter().map(Outcome::failed).collect::<Vec<_>>())
-    .bind::<Array<Nullable<Text>>, _>(outcomes.iter().map(Outcome::held).collect::<Vec<_>>())
-    .bind::<Array<Nullable<Text>>, _>(outcomes.iter().map(Outcome::reason).collect::<Vec<_>>())
-    .bind::<Array<Bool>, _>(outcomes.iter().map(Outcome::shown).collect::<Vec<_>>())
+    .bind::<Array<BigInt>, _>(
+        outcomes
+            .iter()
+            .map(|o| count(o, Verdict::Dropped))
+            .collect::<Vec<_>>(),
+    )
+    .bind::<Array<BigInt>, _>(
+        outcomes
+            .iter()
+            .map(|o| size(o).unwrap_or_default())
+            .collect::<Vec<_>>(),
+    )
     .bind::<Double, _>(window.as_secs_f64())
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// Deletes the events that ended, and says how much each took.
+async fn delete_ended(
+    tx: &mut GroupTransaction,
+    outcomes: &[Outcome],
+) -> Result<HashMap<Uuid, i64>, DatabaseError> {
+    #[derive(QueryableByName)]
+    struct Gone {
+        #[diesel(sql_type = SqlUuid)]
+        id: Uuid,
+        #[diesel(sql_type = BigInt)]
+        size: i64,
+    }
+    let ended: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.ends()).collect();
+    if ended.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let gone: Vec<Gone> = database::sql(
+        "DELETE FROM forward_events e USING unnest($1, $2) AS o (tenant_id, event) \
+         WHERE e.tenant_id = o.tenant_id AND e.id = o.event RETURNING e.id, e.size",
+    )
+    .bind::<Array<Text>, _>(ended.iter().map(|o| o.lane.tenant.as_str()).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(ended.iter().map(|o| o.event).collect::<Vec<_>>())
+    .load(tx.connection())
+    .await?;
+    Ok(gone.into_iter().map(|gone| (gone.id, gone.size)).collect())
+}
+
+/// Notes failures on the events that stay, waiting or for people.
+async fn keep_failed(tx: &mut GroupTransaction, outcomes: &[Outcome]) -> Result<(), DatabaseError> {
+    let failed: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.failed()).collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    database::sql(
+        "UPDATE forward_events e SET failures = e.failures + 1, held = o.held, reason = o.reason, \
+             shown_failed = e.shown_failed OR o.shown \
+         FROM unnest($1, $2, $3, $4, $5) AS o (tenant_id, event, held, reason, shown) \
+         WHERE e.tenant_id = o.tenant_id AND e.id = o.event",
+    )
+    .bind::<Array<Text>, _>(failed.iter().map(|o| o.lane.tenant.as_str()).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(failed.iter().map(|o| o.event).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Text>>, _>(failed.iter().map(|o| o.held()).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Text>>, _>(failed.iter().map(|o| o.reason()).collect::<Vec<_>>())
+    .bind::<Array<Bool>, _>(failed.iter().map(|o| o.shown()).collect::<Vec<_>>())
     .execute(tx.connection())
     .await?;
     Ok(())

@@ -24,5 +24,4 @@ pub mod probes;
 pub mod quarantine;
 pub mod reconcile_marks;
 pub mod routes;
-pub mod seen_inboxes;
 pub mod unrouted_inboxes;

@@ -11,7 +11,7 @@ use domain::ids::TenantId;
 use tenant_isolation::{PlatformTransaction, TenantTransaction};
 use uuid::Uuid;
 
-use super::inboxes::{DIRECTORY_KIND, directory_name};
+use super::inboxes::{DIRECTORY_KIND, InboxKey, directory_name};
 use super::unrouted_inboxes;
 
 /// The constraint that holds when a place has a route already, somebody's.
@@ -494,6 +494,24 @@ pub async fn move_numbers_past(tx: &mut PlatformTransaction, number: i64) -> Res
     .execute(tx.connection())
     .await?;
     Ok(())
+}
+
+/// Has this inbox a route, whoever's, be it one for every account of the installation?
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn is_taken(tx: &mut PlatformTransaction, key: &InboxKey) -> Result<bool, DatabaseError> {
+    let query = format!(
+        "SELECT {COLUMNS} FROM routes r WHERE installation = $1 AND chatwoot_inbox_id = $2 \
+         AND (chatwoot_account_id IS NULL OR chatwoot_account_id = $3) LIMIT 1"
+    );
+    let rows: Vec<Row> = database::sql(query)
+        .bind::<Text, _>(&key.installation)
+        .bind::<BigInt, _>(key.inbox_id)
+        .bind::<BigInt, _>(key.account_id)
+        .load(tx.connection())
+        .await?;
+    Ok(!rows.is_empty())
 }
 
 /// Says when a route was made: elsewhere, before it came here.

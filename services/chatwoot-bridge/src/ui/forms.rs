@@ -120,12 +120,24 @@ pub(super) async fn test(
     admin: Data<Admin>,
 ) -> Result<HttpResponse, ApiError> {
     let owned = api::routes::find(&admin, &id).await?;
-    let tested = test_route(&admin.tools, &owned, &operator.0, admin.patience).await;
+    let tested = test_route(
+        (&admin.tools, &admin.targets),
+        &owned,
+        &operator.0,
+        admin.patience,
+    )
+    .await;
     let tested = tested.map_err(|error| not_done(&error))?;
     let mut lines = vec![format!(
         "Its events go to {} {}.",
         tested.target.kind, tested.target.who
     )];
+    if let Some(answer) = &tested.target.answer {
+        lines.push(match &answer.reason {
+            None => format!("It took a test event, after {} ms.", answer.took_ms),
+            Some(reason) => format!("It did not take a test event: {reason}."),
+        });
+    }
     if let Some(both) = &tested.chatwoot {
         lines.push(format!("A message into Chatwoot: {}", leg(&both.to_chatwoot)));
         lines.push(format!(
@@ -173,6 +185,39 @@ pub(super) async fn restore(
     }
 }
 
+pub(super) async fn replay(
+    operator: Operator,
+    id: web::Path<String>,
+    form: Fields,
+    admin: Data<Admin>,
+) -> Result<HttpResponse, ApiError> {
+    let back = match form.filled("routeId")? {
+        Some(route) => page_of(api::routes::number_of(route)?),
+        None => HOME.to_owned(),
+    };
+    match api::deliveries::again(&admin, form.filled("tenantId")?, &id, &operator.0).await {
+        Ok(done) => Ok(see_other(format!("{back}?said={}", replayed(done)))),
+        Err(error) => said(&error, back),
+    }
+}
+
+pub(super) async fn replay_all(
+    operator: Operator,
+    form: Fields,
+    admin: Data<Admin>,
+) -> Result<HttpResponse, ApiError> {
+    let route = form.filled("routeId")?.unwrap_or_default();
+    let back = page_of(api::routes::number_of(route)?);
+    match api::deliveries::all_again(&admin, route, &operator.0).await {
+        Ok(events) => Ok(see_other(format!("{back}?said={}", replayed(events > 0)))),
+        Err(error) => said(&error, back),
+    }
+}
+
+const fn replayed(something: bool) -> &'static str {
+    if something { "replayed" } else { "nothing" }
+}
+
 pub(super) async fn set_up_inbox(
     operator: Operator,
     form: Fields,
@@ -188,8 +233,9 @@ pub(super) async fn set_up_inbox(
         "inboxId",
         "inboxName",
         "installation",
+        "conversationPolicy",
     ];
-    let (scope, wanted) = match api::setup::read(Body::of(filled(&form, &names)), &admin) {
+    let (scope, wanted) = match api::setup::read(Body::of(filled(&form, &names)), &admin).await {
         Ok(read) => read,
         Err(error) => return said(&error, back),
     };

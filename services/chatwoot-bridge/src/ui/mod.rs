@@ -13,7 +13,7 @@ use actix_web::web::{self, Data};
 use askama::Template;
 use database::DatabaseError;
 
-use self::pages::{ActView, Home, Message, RoutePage, RouteView, SeenView, SetupPage};
+use self::pages::{ActView, DeliveryView, Home, Message, RoutePage, RouteView, SeenView, SetupPage};
 use crate::api::basic_auth::Operator;
 use crate::api::{self, Admin, group};
 use crate::error::answer;
@@ -71,6 +71,16 @@ pub(crate) fn routes(api: &mut Api) {
             forms::check,
         )
         .post(
+            "/panel/deliveries/{id}/replay",
+            form("Pass an event on again"),
+            forms::replay,
+        )
+        .post(
+            "/panel/deliveries/replay",
+            form("Pass on again what a route has put aside"),
+            forms::replay_all,
+        )
+        .post(
             "/panel/routes/{id}/restore",
             form("Make Chatwoot send a route's events here again"),
             forms::restore,
@@ -102,10 +112,11 @@ async fn home(_operator: Operator, query: Query, admin: Data<Admin>) -> Result<H
         let routes = edit_route::list(&admin.tools, after, PAGE).await?;
         let reports = api::routes::reports(&admin).await?;
         let seen = api::seen::seen(&admin, SOME).await?;
+        let aside = api::deliveries::anywhere(&admin, SOME).await?;
         let acts = api::log::newest(&admin, SOME).await?;
-        Ok::<_, DatabaseError>((routes, reports, seen, acts))
+        Ok::<_, DatabaseError>((routes, reports, seen, aside, acts))
     };
-    let (routes, reports, seen, acts) = found.await.map_err(|error| answer(&error))?;
+    let (routes, reports, seen, aside, acts) = found.await.map_err(|error| answer(&error))?;
     let full = i64::try_from(routes.len()).unwrap_or(i64::MAX) >= PAGE;
     let next = routes.last().filter(|_| full).map(|owned| owned.route.number);
     let of = |owned: &OwnedRoute| RouteView::new(owned, api::routes::report_of(&reports, owned));
@@ -116,7 +127,7 @@ async fn home(_operator: Operator, query: Query, admin: Data<Admin>) -> Result<H
             routes: routes.iter().map(of).collect(),
             next,
             seen: seen.iter().map(SeenView::from).collect(),
-            deliveries: Vec::new(),
+            deliveries: aside.iter().map(DeliveryView::from).collect(),
             acts: acts.iter().map(ActView::from).collect(),
             routes_tenant: admin.routes_tenant.to_string(),
         },
@@ -130,13 +141,17 @@ async fn route(
     admin: Data<Admin>,
 ) -> Result<HttpResponse, ApiError> {
     let owned = api::routes::find(&admin, &id).await?;
-    let reports = api::routes::reports(&admin)
-        .await
-        .map_err(|error| answer(&error))?;
+    let found = async {
+        let reports = api::routes::reports(&admin).await?;
+        let (aside, counts) = api::deliveries::of_route(&admin, &owned, SOME).await?;
+        Ok::<_, DatabaseError>((reports, aside, counts))
+    };
+    let (reports, aside, counts) = found.await.map_err(|error| answer(&error))?;
+    let aside = aside.iter().map(DeliveryView::from).collect();
     let report: Option<&DriftReport> = api::routes::report_of(&reports, &owned);
     page(
         StatusCode::OK,
-        &RoutePage::new(&owned, report, said(&query), Vec::new()),
+        &RoutePage::new((&owned, report), said(&query), (aside, counts.as_ref())),
     )
 }
 

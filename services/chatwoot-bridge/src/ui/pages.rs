@@ -3,10 +3,12 @@
 use ::web::wire_time;
 use askama::Template;
 
+use crate::api::seen::account_of;
+use crate::flows::forward::parked::{ForwardCounts, ParkedEvent};
 use crate::store::audit_log::ActRow;
 use crate::store::drift_reports::DriftReport;
 use crate::store::routes::{OwnedRoute, Target};
-use crate::store::seen_inboxes::SeenInbox;
+use crate::store::unrouted_inboxes::UnroutedInbox;
 
 #[derive(Template)]
 #[template(path = "home.html")]
@@ -37,6 +39,7 @@ pub(super) struct RoutePage {
     enabled: bool,
     auto_restore: bool,
     deliveries: Vec<DeliveryView>,
+    counts: Option<String>,
 }
 
 #[derive(Template)]
@@ -72,12 +75,13 @@ pub(super) struct SeenView {
 }
 
 pub(super) struct DeliveryView {
-    pub(super) id: String,
-    pub(super) at: String,
-    pub(super) route: i64,
-    pub(super) event: String,
-    pub(super) reason: String,
-    pub(super) tries: i64,
+    id: String,
+    tenant: String,
+    at: String,
+    route: String,
+    event: String,
+    reason: String,
+    tries: i32,
 }
 
 pub(super) struct ActView {
@@ -119,10 +123,9 @@ impl RouteView {
 
 impl RoutePage {
     pub(super) fn new(
-        owned: &OwnedRoute,
-        report: Option<&DriftReport>,
+        (owned, report): (&OwnedRoute, Option<&DriftReport>),
         said: Option<&'static str>,
-        deliveries: Vec<DeliveryView>,
+        (deliveries, counts): (Vec<DeliveryView>, Option<&ForwardCounts>),
     ) -> Self {
         let route = &owned.route;
         let (is_url, signs, retry) = match &route.target {
@@ -157,16 +160,41 @@ impl RoutePage {
             enabled: route.enabled,
             auto_restore: report.is_some_and(|report| report.auto_restore),
             deliveries,
+            counts: counts.map(|counts| {
+                format!(
+                    "{} taken from Chatwoot, {} delivered, {} waiting or put aside, {} dropped, {} expired",
+                    counts.accepted, counts.delivered, counts.held, counts.dropped, counts.expired
+                )
+            }),
         }
     }
 }
 
-impl From<&SeenInbox> for SeenView {
-    fn from(seen: &SeenInbox) -> Self {
+impl From<&ParkedEvent> for DeliveryView {
+    fn from(event: &ParkedEvent) -> Self {
+        let doubt = if event.unknown {
+            " (it may have arrived)"
+        } else {
+            ""
+        };
         Self {
-            place: place(&seen.installation, seen.account(), seen.chatwoot_inbox_id),
+            id: event.event_id.to_string(),
+            tenant: event.tenant_id.clone(),
+            at: wire_time(event.received_at),
+            route: event.route.map(|number| number.to_string()).unwrap_or_default(),
+            event: event.event.clone(),
+            reason: format!("{}{doubt}", event.reason.as_deref().unwrap_or_default()),
+            tries: event.failures,
+        }
+    }
+}
+
+impl From<&UnroutedInbox> for SeenView {
+    fn from(seen: &UnroutedInbox) -> Self {
+        Self {
+            place: place(&seen.installation, account_of(seen), seen.chatwoot_inbox_id),
             installation: seen.installation.clone(),
-            account: seen.account().map(|id| id.to_string()).unwrap_or_default(),
+            account: account_of(seen).map(|id| id.to_string()).unwrap_or_default(),
             inbox: seen.chatwoot_inbox_id,
             seen: seen.seen,
             last: wire_time(seen.last_seen),

@@ -9,7 +9,7 @@ use tenant_isolation::{PlatformScope, PlatformTransaction};
 
 use crate::config::Kept;
 use crate::store::{
-    agent_files, agent_messages, handled_events, history_jobs, message_links, notices, place_locks,
+    agent_files, agent_messages, handled_events, history_jobs, message_links, notices, place_locks, probes,
     quarantine, reconcile_marks, unrouted_inboxes,
 };
 
@@ -21,6 +21,8 @@ const FILES_DAYS: f64 = 8.0;
 const LANES_DAYS: f64 = 7.0;
 /// Long enough for somebody to look at it.
 const STRANGERS_DAYS: f64 = 30.0;
+/// Nobody waits that long for a test message.
+const PROBES_DAYS: f64 = 1.0;
 const BATCH: i64 = 2_000;
 const EVERY: Duration = Duration::from_secs(15 * 60);
 
@@ -39,6 +41,8 @@ pub enum Forgettable {
     Lanes,
     /// Bodies that were no webhooks.
     Quarantine,
+    /// Test messages.
+    Probes,
     /// Inboxes that nobody gave a route.
     UnroutedInboxes,
     /// Imports of history that ended.
@@ -60,6 +64,7 @@ impl Forgettable {
         Self::AgentFiles,
         Self::Lanes,
         Self::Quarantine,
+        Self::Probes,
         Self::UnroutedInboxes,
         Self::HistoryJobs,
         Self::ReconcileMarks,
@@ -99,6 +104,7 @@ pub async fn step(db: &Database, kept: Kept, what: Forgettable) -> Result<usize,
         Forgettable::AgentFiles => agent_files::forget_old(&mut tx, FILES_DAYS, BATCH).await?,
         Forgettable::Lanes => lanes::forget_idle(&mut tx, LANES_DAYS, BATCH).await?,
         Forgettable::Quarantine => quarantine::forget_old(&mut tx, STRANGERS_DAYS, BATCH).await?,
+        Forgettable::Probes => probes::forget_old(&mut tx, PROBES_DAYS, BATCH).await?,
         Forgettable::UnroutedInboxes => unrouted_inboxes::forget_old(&mut tx, STRANGERS_DAYS, BATCH).await?,
         Forgettable::HistoryJobs => history_jobs::forget_old(&mut tx, kept.links_days, BATCH).await?,
         Forgettable::ReconcileMarks => reconcile_marks::forget_gone(&mut tx, EVENTS_DAYS, BATCH).await?,

@@ -3,6 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use simulator::Simulator;
+use test_support::eventually;
 
 use crate::operator::{Office, PASSWORD};
 use crate::world::{Place, start_chatwoot};
@@ -416,7 +417,11 @@ async fn an_inbox_without_a_route_is_seen_until_it_has_one() {
         .send()
         .await
         .unwrap();
-    let seen = office.get("/admin/seen").await.ok();
+    let seen = eventually("both events are counted", || async {
+        let seen = office.get("/admin/seen").await.ok();
+        (seen["inboxes"][0]["seen"] == 2).then_some(seen)
+    })
+    .await;
     let inbox = &seen["inboxes"][0];
     assert_eq!(
         (

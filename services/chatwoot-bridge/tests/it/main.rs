@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has to fail loudly")]
 
 mod admin_auth;
+mod admin_deliveries;
 mod admin_routes;
 mod agent;
 mod api_document;

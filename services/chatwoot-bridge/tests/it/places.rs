@@ -1,13 +1,18 @@
 //! One contact and one conversation a person, whoever looks for them at the same time, and in which conversation
 //! messages go.
 
+use std::sync::Arc;
+
 use chatwoot_bridge::store::inbound_rules::{self, ConversationPolicy, InboundRules};
 use domain::ids::ChatId;
 use messaging::events::message_received::ChatMessage;
-use messaging::lanes::claim_and_work;
+use messaging::lanes::{WorkerSettings, Workers};
+use messaging::outbox::Signal;
 use serde_json::{Value, json};
 use simulator::{FaultKind, Simulator};
 use tenant_isolation::TenantTransaction;
+use test_support::eventually;
+use tokio_util::sync::CancellationToken;
 
 use crate::world::{LANES, Place, World, fault, message, received, start_chatwoot};
 
@@ -86,10 +91,14 @@ fn where_is(chatwoot: &Simulator, place: &Place, text: &str) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_replicas_make_one_contact_and_conversation() {
     let (world, chatwoot, place) = start().await;
-    // Long enough for both to see that there is nobody yet.
-    for path in ["/contacts", "/conversations"] {
-        let slow = fault(&place, "POST", path, FaultKind::SlowAnswer { ms: 150 }, 100);
-        chatwoot.add_fault(slow).unwrap();
+    // Long enough for all to see that there is nobody yet, and no conversation.
+    for (path, kind) in [
+        ("/contacts", FaultKind::SlowAnswer { ms: 100 }),
+        ("/conversations", FaultKind::Delay { ms: 600 }),
+    ] {
+        chatwoot
+            .add_fault(fault(&place, "POST", path, kind, 100))
+            .unwrap();
     }
     for n in 0..6 {
         // As many chats, and so lanes, of one person.
@@ -102,20 +111,31 @@ async fn two_replicas_make_one_contact_and_conversation() {
         );
         world.take(&received(&place, told)).await;
     }
-    let other = world.lanes.clone();
-    let (one, two) = tokio::join!(
-        claim_and_work(&world.database.db, &world.lanes, LANES),
-        claim_and_work(&world.database.db, &other, LANES),
-    );
-    assert!(one.is_ok() && two.is_ok());
-    world.work().await;
+    let stop = CancellationToken::new();
+    let replica = || {
+        let settings = WorkerSettings {
+            concurrency: 3,
+            ..LANES
+        };
+        let lanes = Arc::new(world.lanes.clone());
+        let workers = Workers::new(world.database.db.clone(), lanes, settings, Signal::default());
+        tokio::spawn(workers.run(stop.clone()))
+    };
+    let replicas = [replica(), replica()];
+    eventually("all lanes are done", || async {
+        let left = world.count("SELECT count(*) AS n FROM lane_tasks").await;
+        (left == 0).then_some(())
+    })
+    .await;
+    stop.cancel();
+    for replica in replicas {
+        replica.await.unwrap();
+    }
     assert_eq!(chatwoot.chatwoot_contacts(place.chatwoot_account).len(), 1);
     assert_eq!(chatwoot.chatwoot_conversations(place.chatwoot_account).len(), 1);
     assert_eq!(chatwoot.chatwoot_messages(place.chatwoot_account).len(), 6);
     let locks = "SELECT count(*) AS n FROM leases WHERE name LIKE 'place:%'";
     assert_eq!(world.count(locks).await, 0);
-    let parked = "SELECT count(*) AS n FROM lane_tasks WHERE parked OR failures > 0";
-    assert_eq!(world.count(parked).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

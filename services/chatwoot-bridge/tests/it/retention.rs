@@ -117,6 +117,8 @@ async fn old_rows_leave_and_young_ones_stay() {
     for insert in [
         "history_jobs (tenant_id, id, inbox_id, state, finished_at) \
          SELECT 'desa-a', gen_random_uuid(), gen_random_uuid(), 'done', now() - age",
+        "set_up_probes (tenant_id, nonce, route_id, created_at) \
+         SELECT 'desa-a', gen_random_uuid()::text, gen_random_uuid(), now() - age",
         "reconcile_marks (tenant_id, inbox_id, seen_until, updated_at) \
          SELECT 'desa-a', gen_random_uuid(), now(), now() - age",
         "notices (tenant_id, inbox_id, kind, id, created_at) \

@@ -4,7 +4,7 @@ use chatwoot_bridge::flows::drift;
 use domain::ids::AccountId;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use simulator::{FaultKind, FaultSpec, NewAccount, NewInbox, Simulator};
+use simulator::{ChatwootConfigChange, FaultKind, FaultSpec, NewAccount, NewInbox, Simulator};
 
 use crate::operator::{Office, Said};
 use crate::world::start_chatwoot;
@@ -119,6 +119,77 @@ async fn an_inbox_is_made_tested_both_ways_and_found_again() {
     );
     let acts = office.get("/admin/log").await.ok();
     assert_eq!(acts["acts"][0]["action"], "inbox.connect");
+
+    // What was chosen is kept, and shown.
+    let path = format!("/admin/inboxes/{}", done["inboxLinkId"].as_str().unwrap());
+    let mut wish = customer.wish(account);
+    wish["conversationPolicy"] = json!("new");
+    wished(&office, &wish).await.ok();
+    assert_eq!(office.get(&path).await.ok()["inbox"]["conversationPolicy"], "new");
+    let choice = json!({"signAgents": true, "ignored": ["@g.us"], "templates": "whatsapp"});
+    let chosen = office.put(&path, &choice).await.ok()["inbox"].clone();
+    for (key, value) in [
+        ("signAgents", json!(true)),
+        ("ignored", json!(["@g.us"])),
+        ("templates", json!("whatsapp")),
+        ("conversationPolicy", json!("new")),
+        ("sendAutomatic", json!(true)),
+    ] {
+        assert_eq!(chosen[key], value, "{key}");
+    }
+    assert_eq!(
+        office
+            .put(&path, &json!({"templates": "x"}))
+            .await
+            .status
+            .as_u16(),
+        422
+    );
+    // Whose account is meant cannot be asked of anybody here.
+    wish.as_object_mut().unwrap().remove("whatsappAccountId");
+    let said = wished(&office, &wish).await;
+    assert_eq!(
+        (said.status.as_u16(), &said.json()["code"]),
+        (409, &json!("which_whatsapp_account"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_that_chatwoot_shows_is_asked_for_from_then_on() {
+    let (office, customer) = (Office::open().await, Customer::start().await);
+    customer.chatwoot.configure_chatwoot(ChatwootConfigChange {
+        shows_secrets: Some(true),
+        ..ChatwootConfigChange::default()
+    });
+    // The token's only account need not be named.
+    let mut wish = customer.wish(AccountId::generate());
+    wish.as_object_mut().unwrap().remove("accountId");
+    let done = wished(&office, &wish).await.ok()["setUp"].clone();
+    assert_eq!(
+        (&done["signed"], &done["accountId"]),
+        (&json!(true), &json!(customer.account))
+    );
+    assert_eq!(done["test"]["fromChatwoot"]["works"], true, "{done}");
+    let event = json!({"event": "message_created", "id": 1, "message_type": "outgoing", "content": "x",
+        "account": {"id": customer.account}, "inbox": {"id": done["inboxId"]}, "conversation": {"id": 9}});
+    let hook = format!("{}/webhook", office.running.base);
+    let unsigned = office
+        .client
+        .post(hook)
+        .body(event.to_string())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(unsigned.status().as_u16(), 401);
+    // Again: the secret is the same, and so nothing that is under way is refused.
+    let again = wished(&office, &wish).await.ok()["setUp"].clone();
+    assert_eq!(
+        (&again["signed"], &again["test"]["fromChatwoot"]["works"]),
+        (&json!(true), &json!(true)),
+        "{again}"
+    );
+    let one = "SELECT count(*) AS n FROM inboxes WHERE cardinality(webhook_secrets_sealed) = 1";
+    assert_eq!(office.world.count(one).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
