@@ -93,9 +93,12 @@ async fn ids_ticks_and_failures_come_back() {
         .simulator
         .agent_reply(&reply("**Masih**, kak", vec![picture]))
         .unwrap();
-    shown(&world, &tenant, "sent").await;
-    let sent = world.simulator.gowa_sends();
-    assert_eq!(sent.len(), 1);
+    // Chatwoot shows a message as sent from the beginning.
+    let sent = eventually_within(PATIENCE, "it went out", || async {
+        let sent = world.simulator.gowa_sends();
+        (sent.len() == 1).then_some(sent)
+    })
+    .await;
     assert_eq!(
         (sent[0].path.as_str(), sent[0].message.as_str()),
         ("/send/image", "*Masih*, kak")
