@@ -122,14 +122,16 @@ impl Load {
         let posted = started.elapsed();
         let wanted: HashMap<u64, Instant> = accepted
             .iter()
-            .filter(|event| event.route >= self.first_route.max(HANGING_ROUTE + 1))
+            .filter(|event| event.route != HANGING_ROUTE || !sink.hangs())
             .map(|event| (event.number, event.sent))
             .collect();
-        let (mut seen, mut since) = (sink.count(), Instant::now());
-        while sink.count() < wanted.len() && since.elapsed() < PATIENCE {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            if sink.count() > seen {
-                (seen, since) = (sink.count(), Instant::now());
+        let arrived = || sink.count(|number| wanted.contains_key(&number));
+        let (mut seen, mut since) = (arrived(), Instant::now());
+        while seen < wanted.len() && since.elapsed() < PATIENCE {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let now = arrived();
+            if now > seen {
+                (seen, since) = (now, Instant::now());
             }
         }
         let came: Vec<(u64, Instant)> = sink.take();

@@ -79,9 +79,14 @@ impl Sink {
         self.0.hanging.store(NOBODY, Ordering::Relaxed);
     }
 
-    /// How many events came since the last look.
-    pub(crate) fn count(&self) -> usize {
-        self.0.came.lock().unwrap().len()
+    pub(crate) fn hangs(&self) -> bool {
+        self.0.hanging.load(Ordering::Relaxed) != NOBODY
+    }
+
+    /// How many of these events came since the last look.
+    pub(crate) fn count(&self, is_one: impl Fn(u64) -> bool) -> usize {
+        let came = self.0.came.lock().unwrap();
+        came.iter().filter(|(number, _)| is_one(*number)).count()
     }
 
     /// What came since the last look.
@@ -119,7 +124,7 @@ impl Sink {
                 break;
             }
         }
-        if may_hang && self.0.hanging.load(Ordering::Relaxed) != NOBODY {
+        if may_hang && self.hangs() {
             tokio::time::sleep(Duration::from_secs(600)).await;
         }
         if let Some(number) = number {
