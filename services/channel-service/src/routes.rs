@@ -130,6 +130,7 @@ fn internal() -> Api {
     api::conversations::routes(&mut api);
     api::takeovers::routes(&mut api);
     api::channel_accounts::routes(&mut api);
+    api::bridge::routes(&mut api);
     api::wa_support::routes(&mut api);
     api::dead_letters::routes(&mut api);
     api::retry::routes(&mut api);

@@ -1,6 +1,7 @@
 //! The command line: serve, or do one chore.
 
 mod connect;
+mod history;
 mod import;
 
 use std::process::ExitCode;
@@ -48,6 +49,8 @@ enum Command {
     Connect(connect::ConnectCommand),
     /// Take over the routes of the predecessor; may be repeated, prints a report as one JSON object
     Import(import::ImportCommand),
+    /// Bring what an account's chats held before its inbox was connected to Chatwoot
+    History(history::HistoryCommand),
     /// Chatwoot inboxes
     #[command(subcommand)]
     Inbox(InboxCommand),
@@ -131,6 +134,7 @@ pub async fn run() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Connect(command) => chore(async |settings| connect::run(settings, command).await).await,
+        Command::History(command) => chore(async |settings| history::run(settings, command).await).await,
         Command::Import(command) => chore(async |settings| import::run(settings, command).await).await,
         Command::Inbox(InboxCommand::Connect(connect)) => {
             chore(async |settings| connect_inbox_by_hand(settings, connect).await).await

@@ -80,6 +80,7 @@ pub fn admin() -> Api {
     api::inboxes::routes(&mut api);
     api::installations::routes(&mut api);
     api::setup::routes(&mut api);
+    api::history::routes(&mut api);
     api::log::routes(&mut api);
     ui::routes(&mut api);
     api

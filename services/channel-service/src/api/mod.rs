@@ -2,6 +2,7 @@
 //! signed in to the dashboard.
 
 pub(crate) mod auth;
+pub(crate) mod bridge;
 pub(crate) mod channel_accounts;
 pub(crate) mod conversations;
 pub(crate) mod dead_letters;

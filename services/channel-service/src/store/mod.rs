@@ -25,6 +25,7 @@ pub mod gate;
 pub mod gate_media;
 pub mod gate_subscriptions;
 pub mod gate_tokens;
+pub mod history;
 pub mod lease;
 pub mod media;
 pub mod message;

@@ -7,6 +7,7 @@ mod ai_handover;
 mod ai_reply;
 mod api_document;
 mod bad_input;
+mod bridge_history;
 mod channel_accounts;
 mod chat_callers;
 mod chat_isolation;

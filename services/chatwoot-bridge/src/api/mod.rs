@@ -5,6 +5,7 @@ pub(crate) mod checks;
 pub(crate) mod deliveries;
 pub(crate) mod fields;
 pub mod files;
+pub(crate) mod history;
 pub(crate) mod inboxes;
 pub(crate) mod installations;
 pub(crate) mod log;

@@ -8,13 +8,16 @@ use chrono::{TimeDelta, Utc};
 use database::{Database, DatabaseError};
 use domain::ids::AccountId;
 use domain::message::Direction;
-use messaging::lanes::{self, NewTask};
+use messaging::lanes::{self, Lease, NewTask, Task};
 use messaging::outbox::Signal;
 use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTransaction};
 use uuid::Uuid;
 
+use super::deliver_message::{Crossing, cross};
 use super::reference::Reference;
-use super::work::incoming_task;
+use super::render::Way;
+use super::work::HistoryWork;
+use super::{NotDone, Tools};
 use crate::channel::{ChannelError, ChannelService, HistoryMessage, HistoryPage};
 use crate::store::history_jobs::{self, HistoryJob, ReadyJob};
 use crate::store::{inboxes, message_links};
@@ -105,6 +108,29 @@ async fn change_state(
     to.clone_into(&mut job.state);
     history_jobs::put(tx, &job, 0.0).await?;
     Ok(Some(()))
+}
+
+/// Brings a message of before over and ends the task.
+///
+/// # Errors
+/// [`NotDone`]: nothing about the task was written.
+pub async fn bring_history(
+    tools: &Tools,
+    lease: &Lease,
+    task: &Task,
+    work: &HistoryWork,
+) -> Result<(), NotDone> {
+    let crossing = Crossing {
+        message: &work.message,
+        way: if work.is_own {
+            Way::FromPhone
+        } else {
+            Way::FromPerson
+        },
+        is_history: true,
+    };
+    cross(tools, lease, Some(task), crossing).await?;
+    Ok(())
 }
 
 /// Where the inbox's newest import stands.
@@ -271,17 +297,20 @@ const fn reason(error: ChannelError) -> &'static str {
     }
 }
 
-/// The message as a task; none for what an agent wrote here, and for what a bridge of today does not show.
+/// The message as a task; none for what an agent wrote here.
 fn task_of(entry: &HistoryMessage) -> Result<Option<NewTask>, DatabaseError> {
-    let (message, id) = (&entry.message, entry.message.message_id.as_uuid());
     let is_an_agents = entry
         .reference
         .as_deref()
         .is_some_and(|reference| reference.parse::<Reference>().is_ok());
-    if is_an_agents || message.place.is_some() || entry.direction != Direction::Inbound {
+    if is_an_agents || entry.message.place.is_some() {
         return Ok(None);
     }
-    incoming_task(message, id, None)
+    let work = HistoryWork {
+        is_own: entry.direction == Direction::Outbound,
+        message: entry.message.clone(),
+    };
+    work.task(entry.message.message_id.as_uuid())
         .map(Some)
         .map_err(|error| DatabaseError::Refused(Box::new(error)))
 }

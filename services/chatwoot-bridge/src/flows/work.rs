@@ -16,6 +16,7 @@ use super::reference::Reference;
 
 const INCOMING_MESSAGE: &str = "incoming_message";
 const PHONE_MESSAGE: &str = "phone_message";
+const HISTORY_MESSAGE: &str = "history_message";
 const LATE_FILE: &str = "late_file";
 const STATUS: &str = "status";
 const CHAT_MERGED: &str = "chat_merged";
@@ -40,6 +41,8 @@ pub enum Work {
     IncomingMessage(Box<ChatMessage>),
     /// What the tenant typed on the phone goes to Chatwoot, as the tenant's.
     PhoneMessage(Box<ChatMessage>),
+    /// A message of before the inbox was connected goes to Chatwoot.
+    History(Box<HistoryWork>),
     /// A file follows its message's words.
     LateFile(Box<LateFile>),
     /// An agent's message gets its tick, or its red mark.
@@ -52,6 +55,26 @@ pub enum Work {
     WriteBack(WriteBack),
     /// An agent may have asked for a reply that failed to be sent again.
     Retry(RetryWork),
+}
+
+/// A message that was written long ago.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct HistoryWork {
+    /// The tenant wrote it, not the person.
+    pub is_own: bool,
+    /// The message.
+    pub message: ChatMessage,
+}
+
+impl HistoryWork {
+    /// As a task, on the lane of the chat like what is written now.
+    ///
+    /// # Errors
+    /// Never, for this shape; the signature is serde's.
+    pub fn task(&self, id: Uuid) -> Result<NewTask, serde_json::Error> {
+        let lane = chat_lane(self.message.account_id, self.message.chat_id);
+        task(HISTORY_MESSAGE, lane, id, None, self)
+    }
 }
 
 /// A reply that was accepted.
@@ -308,6 +331,7 @@ pub fn read(task: &Task) -> Result<Errand, Unreadable> {
     let work = match task.kind.as_str() {
         INCOMING_MESSAGE => Work::IncomingMessage(Box::new(serde_json::from_str(work)?)),
         PHONE_MESSAGE => Work::PhoneMessage(Box::new(serde_json::from_str(work)?)),
+        HISTORY_MESSAGE => Work::History(Box::new(serde_json::from_str(work)?)),
         LATE_FILE => Work::LateFile(Box::new(serde_json::from_str(work)?)),
         STATUS => Work::Status(serde_json::from_str(work)?),
         REPLY => Work::Reply(serde_json::from_str(work)?),

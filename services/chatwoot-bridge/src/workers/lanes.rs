@@ -11,6 +11,7 @@ use tracing::Instrument as _;
 use crate::chatwoot::Wait;
 use crate::flows::deliver_message::deliver_message;
 use crate::flows::forward::write_back::write_back;
+use crate::flows::history::bring_history;
 use crate::flows::late_file::bring_late_file;
 use crate::flows::merge_contact::merge_contact;
 use crate::flows::order_replies::order_replies;
@@ -73,6 +74,7 @@ impl Lanes {
             Work::PhoneMessage(message) => {
                 deliver_message(&self.tools, lease, task, message, Way::FromPhone).await
             }
+            Work::History(work) => bring_history(&self.tools, lease, task, work).await,
             Work::LateFile(late) => bring_late_file(&self.tools, lease, task, late).await,
             Work::Merged(merged) => merge_contact(&self.tools, lease, task, merged).await,
             Work::Status(status) => {

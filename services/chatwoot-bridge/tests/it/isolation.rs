@@ -97,6 +97,10 @@ async fn without_any_where_a_tenant_sees_only_its_own_rows() {
         "INSERT INTO forward_seen (tenant_id, route_id, key) VALUES ('desa-a', gen_random_uuid(), '')",
         "INSERT INTO forward_counts (tenant_id, route_id, accepted, delivered, dropped, expired) \
          VALUES ('desa-a', gen_random_uuid(), 1, 1, 0, 0)",
+        "INSERT INTO history_jobs (tenant_id, id, inbox_id) VALUES ('desa-a', gen_random_uuid(), gen_random_uuid())",
+        "INSERT INTO reconcile_marks (tenant_id, inbox_id, seen_until) VALUES ('desa-a', gen_random_uuid(), now())",
+        "INSERT INTO notices (tenant_id, inbox_id, kind, id) \
+         VALUES ('desa-a', gen_random_uuid(), 'x', gen_random_uuid())",
     ] {
         world.sql(forwarded).await;
     }
@@ -134,6 +138,9 @@ async fn without_any_where_a_tenant_sees_only_its_own_rows() {
         "forward_lanes",
         "forward_seen",
         "forward_counts",
+        "history_jobs",
+        "reconcile_marks",
+        "notices",
         "tenant_directory",
     ] {
         for (tenant, sees) in [("desa-a", true), ("desa-b", false)] {
