@@ -344,7 +344,7 @@ impl Work {
             ..
         } = self;
         let channel = &settings.storage.channel;
-        workers::channel::start(channel, &tools, book.clone(), &signals, shutdown);
+        workers::channel::start(channel, settings.kept, &tools, book.clone(), &signals, shutdown);
         shutdown.spawn("route book", book.keep_up(shutdown.clone()));
 
         forward.spawn(shutdown);

@@ -114,6 +114,12 @@ impl Chatwoot {
         self.settles_in
     }
 
+    /// The same for a call that has so many bytes to carry.
+    #[must_use]
+    pub fn settles_with(&self, bytes: u64) -> Duration {
+        self.settles_in + Duration::from_secs(bytes / SLOWEST)
+    }
+
     /// A place at the inbox's server, for as long as the caller works with it.
     ///
     /// # Errors

@@ -87,6 +87,15 @@ impl Pace {
         self
     }
 
+    /// A conversation takes one more message after so long, once it had what it takes at once. For tests, which cannot wait
+    /// to see that it does not.
+    #[must_use]
+    pub fn taking_one_after(mut self, time: Duration) -> Self {
+        let at_once = NonZeroU32::new(MESSAGES_AT_ONCE).unwrap_or(NonZeroU32::MIN);
+        self.conversations = Buckets::over(None, time, at_once);
+        self
+    }
+
     /// May the server be asked once more?
     ///
     /// # Errors

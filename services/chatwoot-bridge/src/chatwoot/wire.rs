@@ -65,6 +65,14 @@ impl Contact {
         })
     }
 
+    /// A source id under which it is reached in this inbox.
+    #[must_use]
+    pub fn source_in(&self, inbox_id: i64) -> Option<&str> {
+        let is_here = |place: &&ContactInbox| place.inbox.as_ref().is_some_and(|inbox| inbox.id == inbox_id);
+        let here = self.contact_inboxes.iter().filter(is_here);
+        here.filter_map(|place| place.source_id.as_deref()).next()
+    }
+
     /// Is it reached in this inbox at all?
     #[must_use]
     pub fn is_in(&self, inbox_id: i64) -> bool {

@@ -80,6 +80,13 @@ pub async fn accept_reply(
         tx.commit().await?;
         return Ok(Acceptance::Ignored("automatic"));
     }
+    // Whoever wrote years ago is not told today that the office is closed.
+    let (conversation, id) = (reply.conversation_id, reply.message_id);
+    if reply.written.by_machine && message_links::follows_history(&mut tx, inbox.id, conversation, id).await?
+    {
+        tx.commit().await?;
+        return Ok(Acceptance::Ignored("answers_history"));
+    }
     let to = match &reply.to {
         // In a conversation that began under a hidden id, the number may be known by now.
         Some(to) if to.lid().is_some() => {

@@ -50,6 +50,8 @@ pub struct Written {
     pub template: Option<Value>,
     /// Chatwoot wrote it by itself: a greeting, an out-of-office message, a survey.
     pub automatic: bool,
+    /// No person wrote it: it is automatic, a bot's, or what an automation rule says.
+    pub by_machine: bool,
 }
 
 impl fmt::Debug for Written {
@@ -78,6 +80,15 @@ impl Written {
         let sender = message.get("sender").unwrap_or(&Value::Null);
         let text = |from: &Value, key: &str| from.get(key).and_then(Value::as_str).map(str::to_owned);
         let is_person = sender.get("type").and_then(Value::as_str) == Some("user");
+        // A word in webhooks, a number elsewhere.
+        let automatic = match message.get("message_type") {
+            Some(Value::String(word)) => word == "template",
+            Some(number) => number.as_i64() == Some(3),
+            None => false,
+        };
+        let by_rule = attributes
+            .get("automation_rule_id")
+            .is_some_and(|rule| !rule.is_null());
         Self {
             content: text(message, "content"),
             attachments: message
@@ -93,12 +104,8 @@ impl Written {
                 .and_then(|attributes| attributes.get("template_params"))
                 .filter(|template| template.is_object())
                 .cloned(),
-            // A word in webhooks, a number elsewhere.
-            automatic: match message.get("message_type") {
-                Some(Value::String(word)) => word == "template",
-                Some(number) => number.as_i64() == Some(3),
-                None => false,
-            },
+            automatic,
+            by_machine: automatic || by_rule || !is_person,
         }
     }
 }

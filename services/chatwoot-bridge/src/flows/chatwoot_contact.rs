@@ -188,6 +188,15 @@ impl Making<'_> {
             Ok(_) => Ok(address.to_owned()),
             Err(ChatwootError::Taken) => {
                 metrics::counter!("kanal_bridge_source_ids_taken_total").increment(1);
+                // Not one more with each conversation.
+                let before = self.before.filter(|before| before.chatwoot_contact_id == id);
+                if let Some(before) = before {
+                    return Ok(before.source_id.clone());
+                }
+                let given = contact.and_then(|contact| contact.source_in(self.api.inbox_id()));
+                if let Some(given) = given {
+                    return Ok(given.to_owned());
+                }
                 let chosen = self.api.link_contact(id, None).await?;
                 let unreadable = ChatwootError::NoAnswer {
                     what: "unreadable",

@@ -12,16 +12,16 @@ use tenant_isolation::TenantTransaction;
 use uuid::Uuid;
 
 use super::chatwoot_contact::person;
-use super::incoming_file::{Attached, attach, is_files_fault, post_with_file};
+use super::incoming_file::{Attached, attach, is_files_fault};
 use super::late_file::LateFile;
-use super::look_back::{Asked, look_back};
+use super::look_back::{Asked, is_settled, look_back};
 use super::place::PlaceFinder;
 use super::render::{Form, Shown, Way, render};
 use super::{NotDone, Tools};
 use crate::chatwoot::{Author, ChatwootApi, ChatwootError, Message, NewMessage};
 use crate::store::contacts::ContactLink;
 use crate::store::inboxes::Inbox;
-use crate::store::message_links::{MessageLink, WHOLE};
+use crate::store::message_links::{Intent, MessageLink, WHOLE};
 use crate::store::{contacts, inbound_rules, inboxes, message_links};
 
 /// A message that is older than this is shown with the time at which it was written.
@@ -131,6 +131,9 @@ pub async fn cross(
     };
     tx.commit().await?;
 
+    if let Some(link) = &link {
+        is_settled(link, ends)?;
+    }
     let at = tools.address(lease.scope(), &inbox)?;
     let _place = tools.chatwoot.place(&at).await?;
     let api = if crossing.is_history {
@@ -153,9 +156,10 @@ pub async fn cross(
         && let Some(found) = delivery.look_back(&link).await?
     {
         metrics::counter!("kanal_bridge_messages_total", "outcome" => "found_again").increment(1);
-        // With the file that it should have, or with words that promise it.
-        let is_late = delivery.shown.file.is_some() && message.media.is_some() && !found.has_files();
-        delivery.done(found.id, is_late).await?;
+        // With the file that it should have, with words that promise it, or with words that say why there is none.
+        delivery
+            .done(found.id, link.file_follows && !found.has_files())
+            .await?;
         return Ok(Crossed::Delivered);
     }
     let finder = PlaceFinder {
@@ -233,22 +237,31 @@ impl Delivery<'_> {
         // Before the intent: while a file is waited for, Chatwoot was not asked.
         let attached = attach(&self.tools.files, &self.shown, message.media.as_ref(), since).await?;
         let mut tx = self.begin("intend message").await?;
-        let (account, id) = (message.account_id, &message.provider_message_id);
-        message_links::intend(&mut tx, account, id, WHOLE, self.inbox.id, conversation).await?;
+        let intent = Intent {
+            account: message.account_id,
+            message: &message.provider_message_id,
+            part: WHOLE,
+            inbox: self.inbox.id,
+            conversation,
+            from_history: self.crossing.is_history,
+            file_follows: attached.is_late(),
+            settles_in: self.tools.chatwoot.settles_with(attached.bytes()),
+        };
+        message_links::intend(&mut tx, &intent).await?;
         tx.commit().await?;
 
         let (words, is_late) = match attached {
             Attached::File(file) => {
                 let new = self.new_message(&self.shown.words);
-                match post_with_file(self.tools, self.lease, self.api, conversation, new, file).await {
+                match self.api.create_message_with_file(conversation, new, file).await {
                     Ok(made) => return self.done(made.id, false).await,
                     // Chatwoot has its own opinion of sizes and kinds: the words go all the same.
-                    Err(error) if is_files_fault(&error) => {
+                    Err(error) if is_files_fault(error) => {
                         metrics::counter!("kanal_bridge_files_refused_total").increment(1);
                         let why = "Chatwoot does not take this file; it is in WhatsApp.";
                         (self.shown.words_without_file(why), false)
                     }
-                    Err(error) => return Err(error),
+                    Err(error) => return Err(error.into()),
                 }
             }
             Attached::Words { words, is_late } => (words, is_late),

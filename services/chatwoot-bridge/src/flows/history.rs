@@ -4,9 +4,12 @@
 //! come: so it meets the same intents and links as every other one, and what is in Chatwoot already is left alone however
 //! often an import is begun anew. The next page is read when the one in hand is done.
 
-use chrono::{TimeDelta, Utc};
+use std::collections::HashMap;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use database::{Database, DatabaseError};
-use domain::ids::AccountId;
+use domain::ids::{AccountId, ChatId};
 use domain::message::Direction;
 use messaging::lanes::{self, Lease, NewTask, Task};
 use messaging::outbox::Signal;
@@ -24,6 +27,8 @@ use crate::store::{inboxes, message_links};
 
 /// Messages of one page.
 const PAGE: i64 = 50;
+/// Of these, so many of one chat at once: what is written there now waits behind no more of them.
+const OF_ONE_CHAT: usize = 5;
 /// Between two looks at a page in hand, in seconds.
 const LOOK_AGAIN: f64 = 1.0;
 /// Between two questions to a channel-service that is away, in seconds.
@@ -159,6 +164,8 @@ pub struct Importer {
     pub signal: Signal,
     /// Messages of one inbox in a minute.
     pub per_minute: u32,
+    /// For how many days it is remembered what came by itself.
+    pub links_days: f64,
 }
 
 impl Importer {
@@ -252,19 +259,37 @@ impl Importer {
         let Some(mut job) = job.filter(as_seen) else {
             return tx.commit().await;
         };
-        job.seen += i64::try_from(page.messages.len()).unwrap_or(i64::MAX);
         job.is_read = page.next.is_none();
-        job.cursor = page.next;
         job.reason = None;
-        for message in &page.messages {
-            match task_of(message)? {
-                Some(task) if !is_linked(&mut tx, message).await? => {
+        let forgotten = inboxes::connected_at(&mut tx, job.inbox_id)
+            .await?
+            .map(|connected| connected..days_ago(self.links_days));
+        let mut of_chat: HashMap<ChatId, usize> = HashMap::new();
+        let mut next = page.next;
+        for entry in &page.messages {
+            // It came by itself while the inbox was connected, and that is no longer remembered.
+            let came = forgotten
+                .as_ref()
+                .is_some_and(|times| times.contains(&entry.message.sent_at));
+            match task_of(entry)? {
+                Some(task) if !came && !is_linked(&mut tx, entry).await? => {
+                    let taken = of_chat.entry(entry.message.chat_id).or_default();
+                    if *taken == OF_ONE_CHAT {
+                        // This one and what follows it comes with the next page.
+                        next = job.cursor;
+                        job.is_read = false;
+                        break;
+                    }
+                    *taken += 1;
                     lanes::enqueue(&mut tx, &task).await?;
                     job.page.push(task.id);
                 }
                 _ => job.known += 1,
             }
+            job.seen += 1;
+            job.cursor = Some(entry.message.message_id.as_uuid());
         }
+        job.cursor = next;
         // A page that costs Chatwoot nothing need not be waited for.
         let wait = job.page.len() as f64 * 60.0 / f64::from(self.per_minute);
         history_jobs::put(&mut tx, &job, wait).await?;
@@ -283,6 +308,15 @@ impl Importer {
         }
         tx.commit().await
     }
+}
+
+/// So many days ago, or before all times.
+fn days_ago(days: f64) -> DateTime<Utc> {
+    Duration::try_from_secs_f64(days * 86_400.0)
+        .ok()
+        .and_then(|time| TimeDelta::from_std(time).ok())
+        .and_then(|time| Utc::now().checked_sub_signed(time))
+        .unwrap_or(DateTime::<Utc>::MIN_UTC)
 }
 
 fn is_running(job: &HistoryJob) -> bool {

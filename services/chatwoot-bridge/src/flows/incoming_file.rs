@@ -4,13 +4,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use messaging::events::message_received::MediaLink;
-use messaging::lanes::Lease;
-use tenant_isolation::TenantTransaction;
 
+use super::NotDone;
 use super::render::{Shown, ShownFile, readable_size};
-use super::{NotDone, Tools};
 use crate::channel_files::{ChannelFiles, Fetched, OpenFile};
-use crate::chatwoot::{ChatwootApi, ChatwootError, Message, MessageFile, NewMessage};
+use crate::chatwoot::{ChatwootError, MessageFile};
 
 /// The pause before a file that is not there is asked for again.
 const AGAIN_IN: Duration = Duration::from_secs(1);
@@ -23,6 +21,21 @@ pub(super) enum Attached {
     File(MessageFile),
     /// Words alone. `is_late`: the file follows when it is there.
     Words { words: String, is_late: bool },
+}
+
+impl Attached {
+    /// Do the words promise a file that comes later?
+    pub(super) const fn is_late(&self) -> bool {
+        matches!(self, Self::Words { is_late: true, .. })
+    }
+
+    /// Bytes to carry besides the words.
+    pub(super) const fn bytes(&self) -> u64 {
+        match self {
+            Self::File(file) => file.size,
+            Self::Words { .. } => 0,
+        }
+    }
 }
 
 /// Asks for the message's file. `since`: when the message came, from which it is waited for; without, nothing is.
@@ -101,47 +114,13 @@ fn safe_name(name: &str) -> Option<String> {
     (!name.trim_matches('.').is_empty()).then(|| name.to_owned())
 }
 
-/// Posts a message with its file. A large file takes longer than a lane's lease lasts, so that is kept alive meanwhile.
-///
-/// # Errors
-/// [`NotDone`].
-pub(super) async fn post_with_file(
-    tools: &Tools,
-    lease: &Lease,
-    api: ChatwootApi<'_>,
-    conversation: i64,
-    new: NewMessage<'_>,
-    file: MessageFile,
-) -> Result<Message, NotDone> {
-    tokio::select! {
-        made = api.create_message_with_file(conversation, new, file) => Ok(made?),
-        lost = keep(tools, lease) => Err(lost),
-    }
-}
-
-/// Ends only when the lease cannot be kept.
-async fn keep(tools: &Tools, lease: &Lease) -> NotDone {
-    loop {
-        tokio::time::sleep(lease.length() / 3).await;
-        if let Err(lost) = renew(tools, lease).await {
-            return lost;
-        }
-    }
-}
-
-async fn renew(tools: &Tools, lease: &Lease) -> Result<(), NotDone> {
-    let mut tx = TenantTransaction::begin(&tools.db, lease.scope(), "keep lane").await?;
-    lease.guard(&mut tx).await?;
-    Ok(tx.commit().await?)
-}
-
 /// Was it the file that Chatwoot refused, and not the message?
-pub(super) const fn is_files_fault(error: &NotDone) -> bool {
+pub(super) const fn is_files_fault(error: ChatwootError) -> bool {
     matches!(
         error,
-        NotDone::Chatwoot(ChatwootError::Refused {
+        ChatwootError::Refused {
             status: 400 | 413 | 415 | 422
-        })
+        }
     )
 }
 

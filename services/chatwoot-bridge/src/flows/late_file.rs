@@ -10,15 +10,15 @@ use tenant_isolation::TenantTransaction;
 use uuid::Uuid;
 
 use super::deliver_message::mark;
-use super::incoming_file::{is_files_fault, message_file, post_with_file, too_large};
-use super::look_back::{Asked, look_back};
+use super::incoming_file::{is_files_fault, message_file, too_large};
+use super::look_back::{Asked, is_settled, look_back};
 use super::render::{Way, render};
 use super::work::late_file_task;
 use super::{NotDone, Tools};
 use crate::channel_files::Fetched;
 use crate::chatwoot::{Author, ChatwootApi, ChatwootError, NewMessage};
 use crate::store::inboxes;
-use crate::store::message_links::{self, LATE_FILE, WHOLE};
+use crate::store::message_links::{self, Intent, LATE_FILE, WHOLE};
 
 /// How many times a message's own patience a late file is waited for: six hours of twenty seconds.
 const GIVEN_UP_AFTER: u32 = 1_080;
@@ -124,6 +124,7 @@ impl Bringing<'_> {
             if asked.chatwoot_message_id.is_some() {
                 return self.done(None, "repeated").await;
             }
+            is_settled(&asked, Some(self.task))?;
             let asked = Asked {
                 conversation: asked.chatwoot_conversation_id,
                 at: asked.created_at,
@@ -153,20 +154,30 @@ impl Bringing<'_> {
         let new = self.new_message(&marks);
         let mut tx = TenantTransaction::begin(&self.tools.db, self.lease.scope(), "intend file").await?;
         self.lease.guard(&mut tx).await?;
-        message_links::intend(&mut tx, account, id, LATE_FILE, inbox.id, conversation).await?;
+        let intent = Intent {
+            account,
+            message: id,
+            part: LATE_FILE,
+            inbox: inbox.id,
+            conversation,
+            from_history: words.from_history,
+            file_follows: false,
+            settles_in: self
+                .tools
+                .chatwoot
+                .settles_with(file.as_ref().map_or(0, |file| file.size)),
+        };
+        message_links::intend(&mut tx, &intent).await?;
         tx.commit().await?;
         let posted = match file {
-            Ok(file) => {
-                let posted = post_with_file(self.tools, self.lease, api, conversation, new, file).await;
-                match posted {
-                    Err(error) if is_files_fault(&error) => {
-                        let label = shown.file.as_ref().map_or("", |file| file.label.as_str());
-                        let words = format!("{label} Chatwoot does not take this file; it is in WhatsApp.");
-                        post_words(api, conversation, new, &words).await
-                    }
-                    posted => posted.map(|made| made.id),
+            Ok(file) => match api.create_message_with_file(conversation, new, file).await {
+                Err(error) if is_files_fault(error) => {
+                    let label = shown.file.as_ref().map_or("", |file| file.label.as_str());
+                    let words = format!("{label} Chatwoot does not take this file; it is in WhatsApp.");
+                    post_words(api, conversation, new, &words).await
                 }
-            }
+                posted => posted.map(|made| made.id).map_err(NotDone::from),
+            },
             Err(words) => post_words(api, conversation, new, &words).await,
         };
         match posted {

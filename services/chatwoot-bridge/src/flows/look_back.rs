@@ -1,9 +1,11 @@
 //! Is the message there already? Asked before it is ever posted a second time.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use messaging::lanes::Task;
 
 use super::NotDone;
 use crate::chatwoot::{ChatwootApi, ChatwootError, Message};
+use crate::store::message_links::MessageLink;
 
 /// How far Chatwoot's clock may be behind ours.
 const CLOCK_SLACK: TimeDelta = TimeDelta::minutes(10);
@@ -15,6 +17,22 @@ const MOST_PAGES: usize = 50;
 pub(super) struct Asked {
     pub(super) conversation: i64,
     pub(super) at: DateTime<Utc>,
+}
+
+/// Makes sure that nobody is at it any more. Whoever lost the lane in the middle, because it became another one or was away
+/// for too long, may still be asking: what is not there now may be there in a moment.
+///
+/// # Errors
+/// [`NotDone::Unsettled`].
+pub(super) fn is_settled(link: &MessageLink, task: Option<&Task>) -> Result<(), NotDone> {
+    let is_answered = task.is_some_and(|task| task.begun <= task.failures);
+    if is_answered || link.chatwoot_message_id.is_some() {
+        return Ok(());
+    }
+    match (link.settled_at - Utc::now()).to_std() {
+        Ok(wait) if !wait.is_zero() => Err(NotDone::Unsettled { wait }),
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// Looks for the message with our mark among those that are as new as the question. A conversation that is gone has none.

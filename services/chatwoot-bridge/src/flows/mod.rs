@@ -136,6 +136,12 @@ pub enum NotDone {
     /// There were more messages to look through than anybody should.
     #[error("the conversation is too busy to look back in")]
     TooBusy,
+    /// Whoever asked last may still be at it.
+    #[error("what Chatwoot was asked last may still be under way")]
+    Unsettled {
+        /// Until it is settled.
+        wait: Duration,
+    },
     /// Somebody else finds or makes the person's contact and conversation just now.
     #[error("somebody else is at this person's place")]
     PlaceHeld,
@@ -168,7 +174,7 @@ impl NotDone {
             // A missing key is an operator's mistake that is mended while messages wait.
             Self::Secret(_) => Some(Wait::Failed(None)),
             Self::PlaceHeld => Some(Wait::Brief(PLACE_HELD)),
-            Self::FileNotYet { wait } => Some(Wait::Brief(*wait)),
+            Self::FileNotYet { wait } | Self::Unsettled { wait } => Some(Wait::Brief(*wait)),
             Self::TooBusy | Self::FileNeverCame | Self::Lane(_) => None,
         }
     }
@@ -181,6 +187,7 @@ impl NotDone {
             Self::Secret(EncryptionError::UnknownKey) => "api_token_key_unknown".to_owned(),
             Self::Secret(EncryptionError::DoesNotOpen) => "api_token_does_not_open".to_owned(),
             Self::TooBusy => "conversation_too_busy".to_owned(),
+            Self::Unsettled { .. } => "unsettled".to_owned(),
             Self::PlaceHeld => "place_held".to_owned(),
             Self::FileNotYet { .. } => "file_not_there_yet".to_owned(),
             Self::FileNeverCame => "file_never_came".to_owned(),

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
+use chrono::{DateTime, Utc};
 use database::DatabaseError;
 use diesel::QueryableByName;
-use diesel::sql_types::{Array, BigInt, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::ids::AccountId;
 use tenant_isolation::{PlatformTransaction, TenantTransaction};
@@ -143,6 +144,30 @@ pub async fn find_by_account(
         .load(tx.connection())
         .await?;
     Ok(rows.into_iter().next())
+}
+
+#[derive(QueryableByName)]
+struct Connected {
+    #[diesel(sql_type = Timestamptz)]
+    created_at: DateTime<Utc>,
+}
+
+/// Since when the inbox speaks for its account.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn connected_at(
+    tx: &mut TenantTransaction,
+    id: Uuid,
+) -> Result<Option<DateTime<Utc>>, DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    let rows: Vec<Connected> =
+        database::sql("SELECT created_at FROM inboxes WHERE tenant_id = $1 AND id = $2")
+            .bind::<Text, _>(tenant)
+            .bind::<SqlUuid, _>(id)
+            .load(tx.connection())
+            .await?;
+    Ok(rows.into_iter().next().map(|row| row.created_at))
 }
 
 #[derive(QueryableByName)]

@@ -4,9 +4,11 @@
 //! `direction` is the way over the bridge: what a person wrote, and what the tenant typed on the phone, came in; what an
 //! agent wrote went out. A message is several parts where the other side needs several messages for it.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use database::DatabaseError;
-use diesel::sql_types::{BigInt, Double, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bool, Double, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::ids::{AccountId, ProviderMessageId};
 use domain::message::Direction;
@@ -35,6 +37,36 @@ pub struct MessageLink {
     /// When Chatwoot was first going to be asked.
     #[diesel(sql_type = Timestamptz)]
     pub created_at: DateTime<Utc>,
+    /// Until when whoever asked last may still be at it.
+    #[diesel(sql_type = Timestamptz)]
+    pub settled_at: DateTime<Utc>,
+    /// It was imported.
+    #[diesel(sql_type = Bool)]
+    pub from_history: bool,
+    /// The words promise a file that comes later.
+    #[diesel(sql_type = Bool)]
+    pub file_follows: bool,
+}
+
+/// What Chatwoot is about to be asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Intent<'a> {
+    /// The message's account.
+    pub account: AccountId,
+    /// The message.
+    pub message: &'a ProviderMessageId,
+    /// Which part of it.
+    pub part: i16,
+    /// The inbox it goes to.
+    pub inbox: Uuid,
+    /// The conversation that is asked to take it.
+    pub conversation: i64,
+    /// It is imported.
+    pub from_history: bool,
+    /// The words promise a file that comes later.
+    pub file_follows: bool,
+    /// After how long Chatwoot has made up its mind.
+    pub settles_in: Duration,
 }
 
 /// The link of a WhatsApp message; of its first part, where it has several.
@@ -48,7 +80,9 @@ pub async fn find(
 ) -> Result<Option<MessageLink>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
     let rows: Vec<MessageLink> = database::sql(
-        "SELECT inbox_id, chatwoot_message_id, chatwoot_conversation_id, created_at FROM message_links \
+        "SELECT inbox_id, chatwoot_message_id, chatwoot_conversation_id, created_at, settled_at, \
+             from_history, file_follows \
+         FROM message_links \
          WHERE tenant_id = $1 AND account_id = $2 AND provider_message_id = $3 ORDER BY part LIMIT 1",
     )
     .bind::<Text, _>(tenant)
@@ -71,7 +105,9 @@ pub async fn find_part(
 ) -> Result<Option<MessageLink>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
     let rows: Vec<MessageLink> = database::sql(
-        "SELECT inbox_id, chatwoot_message_id, chatwoot_conversation_id, created_at FROM message_links \
+        "SELECT inbox_id, chatwoot_message_id, chatwoot_conversation_id, created_at, settled_at, \
+             from_history, file_follows \
+         FROM message_links \
          WHERE tenant_id = $1 AND account_id = $2 AND provider_message_id = $3 AND part = $4",
     )
     .bind::<Text, _>(tenant)
@@ -87,28 +123,27 @@ pub async fn find_part(
 ///
 /// # Errors
 /// [`DatabaseError`].
-pub async fn intend(
-    tx: &mut TenantTransaction,
-    account: AccountId,
-    message: &ProviderMessageId,
-    part: i16,
-    inbox: Uuid,
-    conversation: i64,
-) -> Result<(), DatabaseError> {
+pub async fn intend(tx: &mut TenantTransaction, intent: &Intent<'_>) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
     database::sql(
         "INSERT INTO message_links (tenant_id, account_id, provider_message_id, inbox_id, chatwoot_conversation_id, \
-             direction, part) VALUES ($1, $2, $3, $4, $5, $6, $7) \
+             direction, part, from_history, file_follows, settled_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, now() + $10 * interval '1 second') \
          ON CONFLICT (tenant_id, account_id, provider_message_id, part) DO UPDATE \
-         SET inbox_id = excluded.inbox_id, chatwoot_conversation_id = excluded.chatwoot_conversation_id",
+         SET inbox_id = excluded.inbox_id, chatwoot_conversation_id = excluded.chatwoot_conversation_id, \
+             from_history = excluded.from_history, file_follows = excluded.file_follows, \
+             settled_at = excluded.settled_at",
     )
     .bind::<Text, _>(tenant)
-    .bind::<SqlUuid, _>(account.as_uuid())
-    .bind::<Text, _>(message.as_str())
-    .bind::<SqlUuid, _>(inbox)
-    .bind::<BigInt, _>(conversation)
+    .bind::<SqlUuid, _>(intent.account.as_uuid())
+    .bind::<Text, _>(intent.message.as_str())
+    .bind::<SqlUuid, _>(intent.inbox)
+    .bind::<BigInt, _>(intent.conversation)
     .bind::<Text, _>(Direction::Inbound.as_str())
-    .bind::<SmallInt, _>(part)
+    .bind::<SmallInt, _>(intent.part)
+    .bind::<Bool, _>(intent.from_history)
+    .bind::<Bool, _>(intent.file_follows)
+    .bind::<Double, _>(intent.settles_in.as_secs_f64())
     .execute(tx.connection())
     .await?;
     Ok(())
@@ -212,14 +247,47 @@ pub async fn is_ours(
     Ok(rows.iter().any(|row| row.one > 0))
 }
 
-/// Forgets up to `most` links, of whatever tenants, that are older than `days`. Returns how many.
+#[derive(diesel::QueryableByName)]
+struct Origin {
+    #[diesel(sql_type = Bool)]
+    from_history: bool,
+}
+
+/// Was the newest message that came into this conversation before this one of Chatwoot's an imported one? One that nobody
+/// has seen in Chatwoot yet may be what is answered.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn follows_history(
+    tx: &mut TenantTransaction,
+    inbox: Uuid,
+    conversation: i64,
+    chatwoot_message: i64,
+) -> Result<bool, DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    let rows: Vec<Origin> = database::sql(
+        "SELECT from_history FROM message_links \
+         WHERE tenant_id = $1 AND inbox_id = $2 AND chatwoot_conversation_id = $3 AND direction = 'inbound' \
+           AND (chatwoot_message_id IS NULL OR chatwoot_message_id < $4) ORDER BY created_at DESC LIMIT 1",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(inbox)
+    .bind::<BigInt, _>(conversation)
+    .bind::<BigInt, _>(chatwoot_message)
+    .load(tx.connection())
+    .await?;
+    Ok(rows.iter().any(|row| row.from_history))
+}
+
+/// Forgets up to `most` links, of whatever tenants, that are older than `days`. Returns how many. Those of imported
+/// messages stay: another import could not tell what the first one brought.
 ///
 /// # Errors
 /// [`DatabaseError`].
 pub async fn forget_old(tx: &mut PlatformTransaction, days: f64, most: i64) -> Result<usize, DatabaseError> {
     let forgotten = database::sql(
         "DELETE FROM message_links m USING (SELECT tenant_id, account_id, provider_message_id, part FROM message_links \
-              WHERE created_at < now() - $1 * interval '1 day' ORDER BY created_at LIMIT $2) old \
+              WHERE created_at < now() - $1 * interval '1 day' AND NOT from_history ORDER BY created_at LIMIT $2) old \
          WHERE m.tenant_id = old.tenant_id AND m.account_id = old.account_id \
            AND m.provider_message_id = old.provider_message_id AND m.part = old.part",
     )

@@ -4,7 +4,7 @@ use runtime::shutdown::Shutdown;
 
 use super::{history, notices, reconcile};
 use crate::channel::ChannelService;
-use crate::config::ChannelSettings;
+use crate::config::{ChannelSettings, Kept};
 use crate::flows::Tools;
 use crate::flows::accept_reply::Signals;
 use crate::flows::history::Importer;
@@ -15,6 +15,7 @@ use crate::webhooks::book::RouteBook;
 /// Starts all of it, as far as it is set up.
 pub fn start(
     settings: &ChannelSettings,
+    kept: Kept,
     tools: &Tools,
     book: RouteBook,
     signals: &Signals,
@@ -40,6 +41,7 @@ pub fn start(
         channel: channel.clone(),
         signal: signals.lanes.clone(),
         per_minute: settings.history_per_minute,
+        links_days: kept.links_days,
     };
     shutdown.spawn("history", history::run(importer, shutdown.clone()));
     let notices = Notices {

@@ -1,10 +1,16 @@
 //! What chats held before the inbox was connected: brought once, page by page, and with what was said on both sides.
 
+use chatwoot_bridge::config::Kept;
+use chatwoot_bridge::flows::accept_reply::{Acceptance, Signals};
+use chatwoot_bridge::flows::agent_event::take_body;
 use chatwoot_bridge::flows::history::{Importer, NotMet, Wish, report, wish};
 use chatwoot_bridge::store::history_jobs::HistoryJob;
+use chatwoot_bridge::store::inboxes;
+use chatwoot_bridge::workers::retention::{Forgettable, step};
 use domain::ids::ChatId;
 use messaging::outbox::Signal;
 use serde_json::{Value, json};
+use tenant_isolation::TenantTransaction;
 use test_support::eventually;
 
 use crate::channel_service::ChannelStub;
@@ -30,6 +36,7 @@ fn importer(world: &World, stub: &ChannelStub) -> Importer {
         channel: stub.service.clone(),
         signal: Signal::default(),
         per_minute: 600_000,
+        links_days: 90.0,
     }
 }
 
@@ -159,4 +166,145 @@ async fn it_is_stopped_goes_on_and_waits_for_a_service_that_is_away() {
         .collect();
     let expected: Vec<String> = (0..60).map(|number| format!("WAID:3EB0H{number:04}")).collect();
     assert_eq!(texts, expected, "each once, in order");
+}
+
+/// What Chatwoot tells of a message that is not a person's.
+async fn told(world: &World, place: &Place, id: i64, changes: &Value) -> Acceptance {
+    let db = &world.database.db;
+    let mut tx = TenantTransaction::begin(db, &place.scope, "test").await.unwrap();
+    let inbox = inboxes::find(&mut tx, place.link).await.unwrap().unwrap();
+    tx.commit().await.unwrap();
+    let mut event = json!({
+        "event": "message_created", "id": id, "message_type": "outgoing", "content": "Kantor tutup.",
+        "account": {"id": place.chatwoot_account}, "inbox": {"id": place.inbox},
+        "sender": {"id": 1, "name": "Budi", "type": "user"},
+        "conversation": {"id": 1, "contact_inbox": {"source_id": format!("{PHONE}@s.whatsapp.net")}},
+    });
+    for (key, value) in changes.as_object().unwrap() {
+        event[key] = value.clone();
+    }
+    let body = event.to_string();
+    let signals = Signals::default();
+    take_body(
+        &world.tools,
+        &place.scope,
+        &inbox,
+        body.as_bytes(),
+        None,
+        &signals,
+    )
+    .await
+    .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_chatwoot_says_to_imported_messages_by_itself_is_not_sent() {
+    let (world, chatwoot, stub) = (World::start().await, start_chatwoot().await, ChannelStub::start());
+    let place = world.connect(&chatwoot, "desa-a", "default", "").await;
+    let chat = ChatId::generate();
+    stub.history_is(vec![
+        entry(&place, chat, 1, "inbound"),
+        entry(&place, chat, 2, "outbound"),
+    ]);
+    asks(&world, &place, Wish::Start { days: None }).await.unwrap();
+    ends(&world, &place, &importer(&world, &stub)).await;
+    let newest = || {
+        let messages = chatwoot.chatwoot_messages(place.chatwoot_account);
+        i64::try_from(messages.iter().map(|it| it.id).max().unwrap()).unwrap()
+    };
+    let by_itself = [
+        json!({"message_type": "template", "sender": null}),
+        json!({"sender": null}),
+        json!({"sender": {"id": 1, "name": "Bot", "type": "agent_bot"}}),
+        json!({"content_attributes": {"automation_rule_id": 7}}),
+    ];
+    let imported = newest();
+    for (n, changes) in (1..).zip(&by_itself) {
+        let taken = told(&world, &place, imported + n, changes).await;
+        assert_eq!(taken, Acceptance::Ignored("answers_history"), "{changes}");
+    }
+    assert_eq!(world.accepted_replies().await, 0);
+    // An agent may write, and who writes now is answered.
+    let agents = told(&world, &place, imported + 5, &json!({})).await;
+    assert_eq!(agents, Acceptance::Forwarded);
+    world
+        .take(&received(&place, message(&place, chat, PHONE, "3EB0NOW", "halo")))
+        .await;
+    world.work().await;
+    let live = newest();
+    for (n, changes) in (10..).zip(&by_itself) {
+        let taken = told(&world, &place, live + n, changes).await;
+        assert_eq!(taken, Acceptance::Forwarded, "{changes}");
+    }
+    // What was said before that is none the better for it, when it is looked through once more.
+    let again = told(&world, &place, imported, &by_itself[0]).await;
+    assert!(
+        matches!(again, Acceptance::Echo | Acceptance::Ignored("answers_history")),
+        "{again:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_longer_remembered_is_not_brought_again() {
+    let (world, chatwoot, stub) = (World::start().await, start_chatwoot().await, ChannelStub::start());
+    let place = world.connect(&chatwoot, "desa-a", "default", "").await;
+    world
+        .sql("UPDATE inboxes SET created_at = now() - interval '200 days'")
+        .await;
+    let chat = ChatId::generate();
+    let aged = |number: usize, days: i64| {
+        let mut entry = entry(&place, chat, number, "inbound");
+        entry["message"]["sent_at"] = json!(chrono::Utc::now() - chrono::TimeDelta::days(days));
+        entry
+    };
+    // Before the connection, long ago and by itself, and lately.
+    stub.history_is(vec![aged(1, 300), aged(2, 150), aged(3, 10)]);
+    let importer = importer(&world, &stub);
+    asks(&world, &place, Wish::Start { days: None }).await.unwrap();
+    let first = ends(&world, &place, &importer).await;
+    assert_eq!((first.seen, first.imported, first.known), (3, 2, 1));
+    world
+        .sql("UPDATE message_links SET created_at = now() - interval '100 days'")
+        .await;
+    let kept = Kept { links_days: 90.0 };
+    step(&world.database.db, kept, Forgettable::MessageLinks)
+        .await
+        .unwrap();
+    asks(&world, &place, Wish::Start { days: None }).await.unwrap();
+    let second = ends(&world, &place, &importer).await;
+    assert_eq!((second.imported, second.known), (0, 3));
+    let marks: Vec<String> = chatwoot
+        .chatwoot_messages(place.chatwoot_account)
+        .into_iter()
+        .filter_map(|it| it.source_id)
+        .collect();
+    assert_eq!(marks, ["WAID:3EB0H0001", "WAID:3EB0H0003"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_now_waits_for_few_of_its_chat() {
+    let (world, chatwoot, stub) = (World::start().await, start_chatwoot().await, ChannelStub::start());
+    let place = world.connect(&chatwoot, "desa-a", "default", "").await;
+    let chat = ChatId::generate();
+    stub.history_is(
+        (0..12)
+            .map(|number| entry(&place, chat, number, "inbound"))
+            .collect(),
+    );
+    let importer = importer(&world, &stub);
+    asks(&world, &place, Wish::Start { days: None }).await.unwrap();
+    importer.round().await.unwrap();
+    world
+        .take(&received(&place, message(&place, chat, PHONE, "3EB0NOW", "halo")))
+        .await;
+    let done = ends(&world, &place, &importer).await;
+    assert_eq!((done.seen, done.imported, done.known), (12, 12, 0));
+    let mut expected: Vec<String> = (0..12).map(|number| format!("WAID:3EB0H{number:04}")).collect();
+    expected.insert(5, "WAID:3EB0NOW".to_owned());
+    let marks: Vec<String> = chatwoot
+        .chatwoot_messages(place.chatwoot_account)
+        .into_iter()
+        .filter_map(|it| it.source_id)
+        .collect();
+    assert_eq!(marks, expected);
 }

@@ -407,3 +407,23 @@ async fn what_chatwoot_is_not_given_is_said_in_words() {
     assert!(files.messages().iter().all(|it| it.attachments.is_empty()));
     assert_eq!(files.world.count("SELECT count(*) AS n FROM lane_tasks").await, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_to_words_without_a_file_makes_no_second_notice() {
+    let files = Files::start(Duration::from_secs(20)).await;
+    files.put("3EB0BIG", "video/mp4", "video.mp4", vec![1; 400_000]);
+    let path = "/conversations/1/messages";
+    let lost = fault(&files.place, "POST", path, FaultKind::LostAnswer, 1);
+    files.chatwoot.add_fault(lost).unwrap();
+    let film = json!({"kind": "media", "media_kind": "video", "caption": "banjir"});
+    files
+        .takes(files.media(ChatId::generate(), "3EB0BIG", &film))
+        .await;
+    files.world.work().await;
+    assert_eq!(files.chatwoot.faults()[0].hits, 1);
+    let words: Vec<String> = files.messages().into_iter().filter_map(|it| it.content).collect();
+    assert_eq!(
+        words,
+        ["banjir\n[video] 391 KB: too large for here; it is in WhatsApp."]
+    );
+}

@@ -1,15 +1,22 @@
 //! Two chats turn out to be one person: one conversation goes on, and what agents write in the other one arrives, too.
 
+use std::time::Duration;
+
+use chatwoot_bridge::flows::Tools;
 use chatwoot_bridge::flows::accept_reply::{Acceptance, Reply, Signals, accept_reply};
 use chatwoot_bridge::flows::agent_parts::Written;
 use chatwoot_bridge::store::inboxes;
+use chatwoot_bridge::workers::lanes::Lanes;
 use domain::address::ChatAddress;
 use domain::ids::ChatId;
 use messaging::Envelope;
 use messaging::events::chat_merged::ChatMerged;
+use messaging::lanes::claim_and_work;
+use simulator::FaultKind;
 use tenant_isolation::TenantTransaction;
+use test_support::eventually;
 
-use crate::world::{Place, World, envelope, message, received, start_chatwoot};
+use crate::world::{LANES, Place, World, envelope, fault, message, received, start_chatwoot};
 
 const PHONE: &str = "628123450001";
 const BY_PHONE: &str = "628123450001@s.whatsapp.net";
@@ -174,4 +181,46 @@ async fn a_merge_of_a_chat_that_chatwoot_never_saw_is_nothing() {
     world.work().await;
     assert_eq!(world.count("SELECT count(*) AS n FROM contacts").await, 0);
     assert_eq!(reply_to_lid(&world, &place, 9001).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_on_its_way_when_its_chat_is_merged_comes_once() {
+    let (world, chatwoot) = (World::start().await, start_chatwoot().await);
+    let place = world.connect(&chatwoot, "desa-a", "default", "").await;
+    let (gone, into) = (ChatId::generate(), ChatId::generate());
+    let settling = world.tools.chatwoot.clone().settling_in(Duration::from_secs(2));
+    let tools = Tools {
+        chatwoot: settling,
+        ..world.tools.clone()
+    };
+    let lanes = Lanes {
+        tools: tools.clone(),
+        ..world.lanes.clone()
+    };
+    let world = World {
+        tools,
+        lanes,
+        ..world
+    };
+    world.take(&by_lid(&place, gone, "3EB0L1")).await;
+    world.work().await;
+    let slow = FaultKind::Delay { ms: 300 };
+    let path = "/conversations/1/messages";
+    chatwoot.add_fault(fault(&place, "POST", path, slow, 1)).unwrap();
+    world.take(&by_lid(&place, gone, "3EB0L2")).await;
+    let (db, lanes) = (world.database.db.clone(), world.lanes.clone());
+    let first = tokio::spawn(async move { claim_and_work(&db, &lanes, LANES).await });
+    eventually("Chatwoot is asked", || async {
+        (chatwoot.faults()[0].hits == 1).then_some(())
+    })
+    .await;
+    world.take(&merged(&place, gone, into)).await;
+    world.work().await;
+    first.await.unwrap().unwrap();
+    let marks: Vec<String> = chatwoot
+        .chatwoot_messages(place.chatwoot_account)
+        .into_iter()
+        .filter_map(|it| it.source_id)
+        .collect();
+    assert_eq!(marks, ["WAID:3EB0L1", "WAID:3EB0L2"]);
 }

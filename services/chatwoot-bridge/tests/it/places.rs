@@ -357,3 +357,32 @@ async fn without_a_memory_of_it_the_newest_open_conversation_goes_on_and_a_resol
         assert_eq!(where_is(&chatwoot, &place, "tiga"), expected, "{policy:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_address_somebody_else_has_in_the_inbox_gets_one_place_there_and_no_more() {
+    let (world, chatwoot, place) = start().await;
+    world.follow(&place, ConversationPolicy::New).await;
+    let stranger = json!({
+        "inbox_id": place.inbox, "name": "Lain", "identifier": "lain",
+        "source_id": format!("{PHONE}@s.whatsapp.net"),
+    });
+    at_chatwoot(&world, &chatwoot, &place, "/contacts", &stranger).await;
+    let chat = ChatId::generate();
+    for (number, is_forgotten) in [(1, false), (2, false), (3, true)] {
+        if is_forgotten {
+            world.sql("DELETE FROM contacts").await;
+        }
+        let told = message(&place, chat, PHONE, &format!("3EB0{number}"), "halo");
+        world.says(&place, told).await;
+        let path = format!("/conversations/{number}/toggle_status");
+        at_chatwoot(&world, &chatwoot, &place, &path, &json!({"status": "resolved"})).await;
+    }
+    let mut sources: Vec<String> = chatwoot
+        .chatwoot_conversations(place.chatwoot_account)
+        .into_iter()
+        .map(|it| it.source_id)
+        .collect();
+    assert_eq!(sources.len(), 3);
+    sources.dedup();
+    assert_eq!(sources.len(), 1, "{sources:?}");
+}
