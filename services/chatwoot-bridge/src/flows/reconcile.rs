@@ -1,11 +1,12 @@
 //! Chatwoot tells of a reply once and never again (contract 2.4): what it told while nobody listened would be lost. So every
 //! inbox is looked through now and then, and what its agents wrote and nobody heard of goes the way of every webhook.
 //!
-//! That way bears a second telling, so nothing here need be exact about what was heard: it only has to miss nothing. What
-//! was written before the inbox was connected is none of ours.
+//! That way bears a second telling for as long as the first is remembered, so nothing here need be exact about what was
+//! heard. It must be exact about where looking begins: what was written before the inbox was connected, while its route was
+//! off or led elsewhere, or so long ago that we may have forgotten it, is none of ours and would go out once more.
 
 use bytes::Bytes;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use database::DatabaseError;
 use domain::delivery::DeliveryStatus;
 use tenant_isolation::{PlatformScope, PlatformTransaction, TenantTransaction};
@@ -15,14 +16,15 @@ use super::{NotDone, Tools, agent_event};
 use crate::chatwoot::{ChatwootApi, ShownConversation, ShownMessage};
 use crate::store::agent_messages::Shown;
 use crate::store::inboxes::Inbox;
+use crate::store::reconcile_marks::SLACK;
 use crate::store::{agent_messages, message_links, reconcile_marks, routes};
 use crate::webhooks::book::{KnownRoute, RouteBook};
 use crate::webhooks::event::{Event, Incoming, OUR_MARK};
 
 /// A webhook may still be under way for so long.
 const UNDER_WAY: TimeDelta = TimeDelta::minutes(1);
-/// How far Chatwoot's clock may be off, and how far before the mark is looked.
-const SLACK: TimeDelta = TimeDelta::minutes(10);
+/// Nothing older is looked for. What we know of messages is kept for a week at least (`MESSAGE_LINKS_KEPT_DAYS`).
+const LONGEST_BACK: TimeDelta = TimeDelta::days(2);
 /// Conversations in which something happened since the mark: pages of 25.
 const MOST_PAGES: usize = 40;
 /// Messages of one conversation that are looked through: pages of about 20.
@@ -93,10 +95,23 @@ impl Reconciler {
     pub async fn look_through(&self, known: &KnownRoute, inbox: &Inbox) -> Result<usize, NotDone> {
         let began = Utc::now();
         let mut tx = TenantTransaction::begin(&self.tools.db, &known.scope, "find reconcile mark").await?;
-        let mark = reconcile_marks::find(&mut tx, inbox.id).await?;
+        let Some(mark) = reconcile_marks::find(&mut tx, inbox.id).await? else {
+            tx.commit().await?;
+            return Ok(0);
+        };
+        let Some(seen_until) = mark.seen_until else {
+            // Nobody knows since when its agents write to WhatsApp by us: since now, at the latest.
+            reconcile_marks::begin(&mut tx, inbox.id).await?;
+            tx.commit().await?;
+            return Ok(0);
+        };
         tx.commit().await?;
-        let connected = known.route.created_at;
-        let from = mark.map_or(connected, |mark| (mark - SLACK).max(connected));
+        let from = (seen_until - SLACK)
+            .max(mark.connected_at)
+            .max(known.route.created_at)
+            .max(began - LONGEST_BACK)
+            // Chatwoot tells whole seconds.
+            .trunc_subsecs(0);
 
         let at = self.tools.address(&known.scope, inbox)?;
         let _place = self.tools.chatwoot.place(&at).await?;
@@ -191,10 +206,8 @@ impl Reconciler {
         let (Some(id), Some(_)) = (message.id(), message.outgoing()) else {
             return Ok(None);
         };
-        let in_time = message.created_at().is_some_and(|at| {
-            at >= through.known.route.created_at - TimeDelta::seconds(1) && at <= through.until
-        });
-        if !in_time || message.source_id().starts_with(OUR_MARK) {
+        let at = message.created_at();
+        if at.is_none_or(|at| at > through.until) || message.source_id().starts_with(OUR_MARK) {
             return Ok(None);
         }
         let name = "compare with what was told";
@@ -204,6 +217,8 @@ impl Reconciler {
         tx.commit().await?;
         Ok(match standing {
             None if is_ours || message.is_deleted() => None,
+            // That we know nothing of it says nothing: it was another's to send, or we have forgotten it.
+            None if at.is_none_or(|at| at < through.from) => None,
             None => Some("message_created"),
             // A press of the retry button.
             Some(standing) if standing.deleted => None,
