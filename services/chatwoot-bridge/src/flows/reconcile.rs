@@ -223,7 +223,9 @@ impl Reconciler {
             // A press of the retry button.
             Some(standing) if standing.deleted => None,
             Some(_) if message.is_deleted() => Some("message_updated"),
-            Some(standing) if is_failed(&standing.shown) && message.is_sent() => Some("message_updated"),
+            Some(standing) if standing.marked_failed && is_failed(&standing.shown) && message.is_sent() => {
+                Some("message_updated")
+            }
             Some(_) => None,
         })
     }

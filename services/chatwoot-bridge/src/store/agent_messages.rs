@@ -38,6 +38,8 @@ pub struct Standing {
     pub request_id: Uuid,
     /// What the agent was shown last.
     pub shown: Shown,
+    /// Chatwoot took it that the message failed: one that it shows as sent after that was asked for again.
+    pub marked_failed: bool,
     /// To whom it goes; messages of before do not tell.
     pub recipient: Option<String>,
     /// The agent has deleted it.
@@ -60,6 +62,8 @@ struct Row {
     recipient: Option<String>,
     #[diesel(sql_type = Bool)]
     deleted: bool,
+    #[diesel(sql_type = Bool)]
+    marked_failed: bool,
 }
 
 /// Adds a message as queued under `request`. False when it is known already.
@@ -123,8 +127,8 @@ async fn read(
 ) -> Result<Option<Standing>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
     let rows: Vec<Row> = database::sql(format!(
-        "SELECT chatwoot_conversation_id, request_id, status, reason, put_aside, recipient, deleted \
-         FROM agent_messages WHERE tenant_id = $1 AND inbox_id = $2 AND chatwoot_message_id = $3 {how}"
+        "SELECT chatwoot_conversation_id, request_id, status, reason, put_aside, recipient, deleted, \
+             marked_failed FROM agent_messages WHERE tenant_id = $1 AND inbox_id = $2 AND chatwoot_message_id = $3 {how}"
     ))
     .bind::<Text, _>(tenant)
     .bind::<SqlUuid, _>(inbox)
@@ -146,6 +150,7 @@ async fn read(
             reason: row.reason,
             put_aside: row.put_aside,
         },
+        marked_failed: row.marked_failed,
         recipient: row.recipient,
         deleted: row.deleted,
     }))
@@ -172,6 +177,30 @@ pub async fn show(
     .bind::<Text, _>(shown.status.as_str())
     .bind::<Nullable<Text>, _>(shown.reason.as_deref())
     .bind::<Bool, _>(shown.put_aside)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// Notes whether Chatwoot took it that the message failed.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn mark_failed(
+    tx: &mut TenantTransaction,
+    inbox: Uuid,
+    message: i64,
+    marked: bool,
+) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    database::sql(
+        "UPDATE agent_messages SET marked_failed = $4, updated_at = now() WHERE tenant_id = $1 AND inbox_id = $2 \
+             AND chatwoot_message_id = $3 AND marked_failed <> $4",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(inbox)
+    .bind::<BigInt, _>(message)
+    .bind::<Bool, _>(marked)
     .execute(tx.connection())
     .await?;
     Ok(())

@@ -11,10 +11,10 @@ use chatwoot_bridge::webhooks::book::RouteBook;
 use chrono::TimeDelta;
 use domain::delivery::DeliveryStatus;
 use secrecy::SecretString;
-use simulator::Reply;
+use simulator::{FaultKind, Reply};
 
-use crate::desk::{Desk, Tells};
-use crate::world::{key, open_policy};
+use crate::desk::{Desk, Tells, reference};
+use crate::world::{fault, key, open_policy};
 
 fn reconciler(desk: &Desk) -> Reconciler {
     let tools = desk.world.tools.clone();
@@ -249,4 +249,39 @@ async fn what_we_may_have_forgotten_is_not_sent_again() {
     desk.sql("UPDATE reconcile_marks SET seen_until = now() - interval '90 days'")
         .await;
     assert_eq!(reconciler.round().await.unwrap(), 1, "this one is younger");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_that_chatwoot_does_not_show_is_no_wish_to_send_again() {
+    let desk = Desk::start().await;
+    let reconciler = reconciler(&desk);
+    for code in [403, 404] {
+        let before = desk.orders().await.len();
+        let id = desk.written("jawab");
+        assert_eq!(reconciler.round().await.unwrap(), 1);
+        desk.world.work().await;
+        let refused = FaultKind::Status {
+            status: code,
+            body: None,
+            retry_after: None,
+        };
+        desk.chatwoot
+            .add_fault(fault(&desk.place, "PATCH", "", refused, 1))
+            .unwrap();
+        let failed = Tells {
+            reason: Some("not_on_whatsapp"),
+            ..Tells::that(DeliveryStatus::Failed, "3EB0A")
+        };
+        desk.told(&reference(&desk.orders().await[before]), failed).await;
+        assert!(desk.shown().is_empty(), "{code}");
+        for _ in 0..3 {
+            assert_eq!(reconciler.round().await.unwrap(), 0, "{code}");
+            desk.world.work().await;
+        }
+        let mut changed = desk.event(id, "jawab");
+        changed["event"] = "message_updated".into();
+        desk.take(&changed).await;
+        desk.world.work().await;
+        assert_eq!(desk.orders().await.len(), before + 1, "{code}");
+    }
 }

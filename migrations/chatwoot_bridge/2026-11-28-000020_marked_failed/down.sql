@@ -1,0 +1,1 @@
+ALTER TABLE agent_messages DROP COLUMN marked_failed;
