@@ -19,6 +19,12 @@ pub struct Mark {
     /// Up to when it was looked through. `None`: never.
     #[diesel(sql_type = Nullable<Timestamptz>)]
     pub seen_until: Option<DateTime<Utc>>,
+    /// When the look began that is not at its end.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub look_began: Option<DateTime<Utc>>,
+    /// Pages of conversations that it has behind it.
+    #[diesel(sql_type = BigInt)]
+    pub look_pages: i64,
 }
 
 #[derive(diesel::QueryableByName)]
@@ -34,7 +40,8 @@ struct Address {
 pub async fn find(tx: &mut TenantTransaction, inbox: Uuid) -> Result<Option<Mark>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
     let rows: Vec<Mark> = database::sql(
-        "SELECT i.created_at AS connected_at, m.seen_until FROM inboxes i \
+        "SELECT i.created_at AS connected_at, m.seen_until, m.look_began, \
+             coalesce(m.look_pages, 0) AS look_pages FROM inboxes i \
          LEFT JOIN reconcile_marks m ON m.tenant_id = i.tenant_id AND m.inbox_id = i.id \
          WHERE i.tenant_id = $1 AND i.id = $2",
     )
@@ -54,6 +61,30 @@ pub async fn begin(tx: &mut TenantTransaction, inbox: Uuid) -> Result<(), Databa
     put(tx, inbox, Utc::now() + SLACK).await
 }
 
+/// Notes how far a look came that goes on another time.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn pause(
+    tx: &mut TenantTransaction,
+    inbox: Uuid,
+    began: DateTime<Utc>,
+    pages: i64,
+) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    database::sql(
+        "UPDATE reconcile_marks SET look_began = $3, look_pages = $4, updated_at = now() \
+         WHERE tenant_id = $1 AND inbox_id = $2",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(inbox)
+    .bind::<Timestamptz, _>(began)
+    .bind::<BigInt, _>(pages)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
 /// Notes that the inbox was looked through up to then. It never goes back.
 ///
 /// # Errors
@@ -63,7 +94,8 @@ pub async fn put(tx: &mut TenantTransaction, inbox: Uuid, until: DateTime<Utc>) 
     database::sql(
         "INSERT INTO reconcile_marks AS m (tenant_id, inbox_id, seen_until) VALUES ($1, $2, $3) \
          ON CONFLICT (tenant_id, inbox_id) DO UPDATE \
-         SET seen_until = greatest(m.seen_until, excluded.seen_until), updated_at = now()",
+         SET seen_until = greatest(m.seen_until, excluded.seen_until), look_began = NULL, look_pages = 0, \
+             updated_at = now()",
     )
     .bind::<Text, _>(tenant)
     .bind::<SqlUuid, _>(inbox)

@@ -61,9 +61,14 @@ impl Desk {
 
     /// A message of an agent's in Chatwoot itself; the bridge is not told.
     pub(crate) fn written(&self, content: &str) -> i64 {
+        self.written_in(1, content)
+    }
+
+    /// The same in another conversation.
+    pub(crate) fn written_in(&self, conversation_id: u64, content: &str) -> i64 {
         let reply = simulator::Reply {
             account_id: self.place.chatwoot_account,
-            conversation_id: 1,
+            conversation_id,
             content: content.into(),
             ..simulator::Reply::default()
         };

@@ -10,11 +10,12 @@ use chatwoot_bridge::store::audit_log::Actor;
 use chatwoot_bridge::webhooks::book::RouteBook;
 use chrono::TimeDelta;
 use domain::delivery::DeliveryStatus;
+use domain::ids::ChatId;
 use secrecy::SecretString;
 use simulator::{FaultKind, Reply};
 
 use crate::desk::{Desk, Tells, reference};
-use crate::world::{fault, key, open_policy};
+use crate::world::{fault, key, message, open_policy, received};
 
 fn reconciler(desk: &Desk) -> Reconciler {
     let tools = desk.world.tools.clone();
@@ -284,4 +285,55 @@ async fn a_failure_that_chatwoot_does_not_show_is_no_wish_to_send_again() {
         desk.world.work().await;
         assert_eq!(desk.orders().await.len(), before + 1, "{code}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_odd_conversation_holds_up_no_other() {
+    let desk = Desk::start().await;
+    let question = message(&desk.place, ChatId::generate(), "628123450002", "3EB02", "tanya");
+    desk.world.take(&received(&desk.place, question)).await;
+    desk.world.work().await;
+    desk.written_in(1, "di sini");
+    desk.written_in(2, "di sana");
+    let gone = FaultKind::Status {
+        status: 404,
+        body: None,
+        retry_after: None,
+    };
+    // The newest is asked first.
+    desk.chatwoot
+        .add_fault(fault(&desk.place, "GET", "/conversations/2/messages", gone, 1))
+        .unwrap();
+    let reconciler = reconciler(&desk);
+    assert_eq!(reconciler.round().await.unwrap(), 1);
+    desk.world.work().await;
+    assert_eq!(desk.world.ordered_texts().await, ["di sini"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_inbox_of_many_conversations_is_looked_through_in_several_rounds() {
+    let desk = Desk::start().await;
+    desk.written("jawab");
+    next_second().await;
+    for n in 10..35 {
+        let (phone, id) = (format!("6281234500{n}"), format!("3EB1{n}"));
+        let question = message(&desk.place, ChatId::generate(), &phone, &id, "tanya");
+        desk.world.take(&received(&desk.place, question)).await;
+    }
+    desk.world.work().await;
+    let reconciler = Reconciler {
+        most_pages: 1,
+        ..reconciler(&desk)
+    };
+    desk.sql("UPDATE reconcile_marks SET seen_until = now() - interval '1 hour'")
+        .await;
+    let under_way = "SELECT count(*) AS n FROM reconcile_marks WHERE look_began IS NOT NULL";
+    assert_eq!(reconciler.round().await.unwrap(), 0, "it is on the second page");
+    assert_eq!(desk.world.count(under_way).await, 1);
+    assert_eq!(reconciler.round().await.unwrap(), 1);
+    for _ in 0..2 {
+        assert_eq!(reconciler.round().await.unwrap(), 0);
+    }
+    let moved = "SELECT count(*) AS n FROM reconcile_marks WHERE seen_until > now() - interval '30 minutes'";
+    assert_eq!(desk.world.count(moved).await, 1, "and it comes to an end");
 }
