@@ -136,7 +136,7 @@ impl ChatwootApi<'_> {
     /// The inbox's conversations in whatever state, those first in which something happened last: a page of 25, from 1.
     pub async fn conversations_by_activity(
         &self,
-        page: usize,
+        page: i64,
     ) -> Result<Vec<ShownConversation>, ChatwootError> {
         let path = format!(
             "/conversations?inbox_id={}&status=all&assignee_type=all&sort_by=last_activity_at_desc&page={page}",

@@ -11,9 +11,9 @@ use tenant_isolation::{TenantScope, TenantTransaction};
 use uuid::Uuid;
 
 use super::Tools;
-use crate::store::contacts;
 use crate::store::inboxes::{self, Inbox, InboxKey};
 use crate::store::routes::{self, Route, Target, Wants};
+use crate::store::{contacts, reconcile_marks};
 
 /// Most secrets an inbox's webhooks may be signed with.
 pub const MOST_SECRETS: usize = 2;
@@ -94,9 +94,9 @@ pub async fn connect_inbox(
             .collect::<Result<_, _>>()?,
         (None, _) => return Err(NotConnected::NoSecrets),
     };
-    let same = stored
-        .as_ref()
-        .filter(|inbox| inbox.key() == new.key && inbox.chatwoot_url == new.chatwoot_url);
+    // Under another address it is the same inbox still: what is under way to it and from it goes by its id.
+    let same = stored.as_ref().filter(|inbox| inbox.key() == new.key);
+    let has_moved = same.is_some_and(|inbox| inbox.chatwoot_url != new.chatwoot_url);
     routes::lock_place(&mut tx, &new.key.installation, new.key.inbox_id).await?;
     let at_place = routes::find_at(
         &mut tx,
@@ -106,7 +106,14 @@ pub async fn connect_inbox(
     )
     .await?;
     let id = match (same, &stored) {
-        (Some(same), _) => same.id,
+        (Some(same), _) => {
+            // They are found again where it is the same server. Where somebody put another in its place, an old number would
+            // lead into somebody else's conversation.
+            if has_moved {
+                contacts::forget_all(&mut tx, same.id).await?;
+            }
+            same.id
+        }
         (None, Some(old)) => {
             // Contacts and conversations of the old place mean nothing in the new one.
             contacts::forget_all(&mut tx, old.id).await?;
@@ -132,19 +139,22 @@ pub async fn connect_inbox(
         webhook_secrets_sealed,
     };
     inboxes::put(&mut tx, &row).await?;
-    lead(&mut tx, &row, at_place, stored.map(|inbox| inbox.id)).await?;
+    let is_new = lead(&mut tx, &row, at_place, stored.map(|inbox| inbox.id)).await?;
+    if is_new || has_moved {
+        reconcile_marks::begin(&mut tx, id).await?;
+    }
     tx.commit().await?;
     Ok(id)
 }
 
 /// Makes the route of the inbox's place lead to it: the one that is there already, with its number and its secrets,
-/// or a new one. The route to the account's `old` inbox goes with that.
+/// or a new one. The route to the account's `old` inbox goes with that. False: it led there already.
 async fn lead(
     tx: &mut TenantTransaction,
     inbox: &Inbox,
     at_place: Option<Route>,
     old: Option<Uuid>,
-) -> Result<(), NotConnected> {
+) -> Result<bool, NotConnected> {
     let before = match old {
         Some(old) => routes::find_by_link(tx, old).await?,
         None => None,
@@ -156,7 +166,7 @@ async fn lead(
     }
     let target = Target::Account { link: inbox.id };
     let route = match at_place {
-        Some(route) if route.target == target => return Ok(()),
+        Some(route) if route.target == target => return Ok(false),
         // Another account of this tenant has the inbox.
         Some(route) if route.link().is_some() && route.link() != old => return Err(NotConnected::Taken),
         Some(route) => Route { target, ..route },
@@ -178,7 +188,7 @@ async fn lead(
         },
     };
     match routes::put(tx, &route).await {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(true),
         Err(DatabaseError::Conflict { constraint }) if constraint == routes::PLACE_TAKEN => {
             Err(NotConnected::Taken)
         }

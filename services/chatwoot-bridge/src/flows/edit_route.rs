@@ -16,7 +16,7 @@ use super::target_url::{InvalidTarget, TargetUrl};
 use crate::outbound_url::OutboundPolicy;
 use crate::store::audit_log::{self, Act, Actor};
 use crate::store::routes::{self, MOST_SECRETS, OwnedRoute, PLACE_TAKEN, Route, Target, Wants};
-use crate::store::{contacts, drift_reports, inboxes};
+use crate::store::{contacts, drift_reports, inboxes, reconcile_marks};
 
 /// What edits.
 #[derive(Debug, Clone, Copy)]
@@ -181,6 +181,7 @@ pub async fn create(
         (route.id, route.target) = (link, Target::Account { link });
     }
     let stored = routes::put(&mut tx, &route).await.map_err(NotEdited::of_put)?;
+    begin(&mut tx, None, &stored).await?;
     if let Some(allowed) = change.auto_restore {
         drift_reports::allow_restore(&mut tx, stored.id, allowed).await?;
     }
@@ -229,6 +230,7 @@ pub async fn update(
         ));
     }
     let stored = routes::put(&mut tx, &route).await.map_err(NotEdited::of_put)?;
+    begin(&mut tx, Some(&before), &stored).await?;
     if let Some(allowed) = change.auto_restore {
         drift_reports::allow_restore(&mut tx, stored.id, allowed).await?;
     }
@@ -262,6 +264,15 @@ pub async fn delete(tools: &Tools, number: i64, actor: &Actor) -> Result<(), Not
     audit_log::note(&mut tx, actor, &act("route.delete", &known.route)).await?;
     tx.commit().await?;
     Ok(())
+}
+
+/// Where a route leads to an account from now on, what agents wrote before is none of its.
+async fn begin(tx: &mut TenantTransaction, before: Option<&Route>, now: &Route) -> Result<(), DatabaseError> {
+    let live = |route: &Route| route.link().filter(|_| route.enabled);
+    match live(now) {
+        Some(link) if before.and_then(live) != Some(link) => reconcile_marks::begin(tx, link).await,
+        _ => Ok(()),
+    }
 }
 
 /// What an act on a route says in the audit log.

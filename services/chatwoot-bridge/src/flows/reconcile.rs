@@ -1,32 +1,39 @@
 //! Chatwoot tells of a reply once and never again (contract 2.4): what it told while nobody listened would be lost. So every
 //! inbox is looked through now and then, and what its agents wrote and nobody heard of goes the way of every webhook.
 //!
-//! That way bears a second telling, so nothing here need be exact about what was heard: it only has to miss nothing. What
-//! was written before the inbox was connected is none of ours.
+//! That way bears a second telling for as long as the first is remembered, so nothing here need be exact about what was
+//! heard. It must be exact about where looking begins: what was written before the inbox was connected, while its route was
+//! off or led elsewhere, or so long ago that we may have forgotten it, is none of ours and would go out once more.
+
+use std::time::Duration;
 
 use bytes::Bytes;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use database::DatabaseError;
 use domain::delivery::DeliveryStatus;
 use tenant_isolation::{PlatformScope, PlatformTransaction, TenantTransaction};
 
 use super::accept_reply::{Acceptance, Signals};
 use super::{NotDone, Tools, agent_event};
-use crate::chatwoot::{ChatwootApi, ShownConversation, ShownMessage};
-use crate::store::agent_messages::Shown;
+use crate::chatwoot::{ChatwootApi, ChatwootError, InboxAddress, ShownConversation, ShownMessage, Wait};
+use crate::store::agent_messages::{Shown, Standing};
 use crate::store::inboxes::Inbox;
+use crate::store::reconcile_marks::SLACK;
 use crate::store::{agent_messages, message_links, reconcile_marks, routes};
 use crate::webhooks::book::{KnownRoute, RouteBook};
 use crate::webhooks::event::{Event, Incoming, OUR_MARK};
 
 /// A webhook may still be under way for so long.
 const UNDER_WAY: TimeDelta = TimeDelta::minutes(1);
-/// How far Chatwoot's clock may be off, and how far before the mark is looked.
-const SLACK: TimeDelta = TimeDelta::minutes(10);
-/// Conversations in which something happened since the mark: pages of 25.
-const MOST_PAGES: usize = 40;
+/// Nothing older is looked for. What we know of messages is kept for a week at least (`MESSAGE_LINKS_KEPT_DAYS`).
+const LONGEST_BACK: TimeDelta = TimeDelta::days(2);
+/// Conversations that are looked through at once, in pages of 25; the others wait for the next time.
+const MOST_PAGES: i64 = 20;
 /// Messages of one conversation that are looked through: pages of about 20.
 const MOST_MESSAGE_PAGES: usize = 20;
+/// How often a call waits for its turn, and how long at most.
+const MOST_WAITS: usize = 10;
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// What looks for what nobody told.
 #[derive(Debug, Clone)]
@@ -39,6 +46,8 @@ pub struct Reconciler {
     pub signals: Signals,
     /// Webhooks of messages younger than that may still come. Tests are not that patient.
     pub under_way: TimeDelta,
+    /// Pages of conversations at once.
+    pub most_pages: i64,
 }
 
 impl Reconciler {
@@ -50,6 +59,7 @@ impl Reconciler {
             book,
             signals,
             under_way: UNDER_WAY,
+            most_pages: MOST_PAGES,
         }
     }
 
@@ -86,55 +96,112 @@ impl Reconciler {
         Ok(found)
     }
 
-    /// Looks through one inbox. Returns how many replies were found that nobody had told of.
+    /// Looks through one inbox, or goes on with it. Returns how many replies were found that nobody had told of.
+    ///
+    /// Conversations come in pages, those first in which something happened last. One of a later page in which something
+    /// happens meanwhile goes to the front, and is seen by the next look; the others only move down, so a look may pause
+    /// between pages for as long as it likes.
     ///
     /// # Errors
-    /// [`NotDone`]: it is looked through again from where it was before.
+    /// [`NotDone`]: it is looked through again from the page where it was.
     pub async fn look_through(&self, known: &KnownRoute, inbox: &Inbox) -> Result<usize, NotDone> {
-        let began = Utc::now();
+        let now = Utc::now();
         let mut tx = TenantTransaction::begin(&self.tools.db, &known.scope, "find reconcile mark").await?;
-        let mark = reconcile_marks::find(&mut tx, inbox.id).await?;
+        let Some(mark) = reconcile_marks::find(&mut tx, inbox.id).await? else {
+            tx.commit().await?;
+            return Ok(0);
+        };
+        let Some(seen_until) = mark.seen_until else {
+            // Nobody knows since when its agents write to WhatsApp by us: since now, at the latest.
+            reconcile_marks::begin(&mut tx, inbox.id).await?;
+            tx.commit().await?;
+            return Ok(0);
+        };
         tx.commit().await?;
-        let connected = known.route.created_at;
-        let from = mark.map_or(connected, |mark| (mark - SLACK).max(connected));
-
+        let from = (seen_until - SLACK)
+            .max(mark.connected_at)
+            .max(known.route.created_at)
+            .max(now - LONGEST_BACK)
+            // Chatwoot tells whole seconds.
+            .trunc_subsecs(0);
         let at = self.tools.address(&known.scope, inbox)?;
-        let _place = self.tools.chatwoot.place(&at).await?;
-        let api = self.tools.chatwoot.at(&at);
+        let through = Through {
+            api: self.tools.chatwoot.at_leisure(&at),
+            at: &at,
+            known,
+            inbox,
+            from,
+            until: now - self.under_way,
+        };
+        let began = mark.look_began.unwrap_or(now);
         let mut found = 0;
-        let mut is_whole = false;
-        for page in 1..=MOST_PAGES {
-            let conversations = api.conversations_by_activity(page).await?;
-            // Chatwoot's clock is not ours, and a conversation without a time may be any.
-            let is_new = |conversation: &ShownConversation| {
-                conversation
-                    .last_activity_at()
-                    .is_none_or(|at| at >= from - SLACK)
-            };
-            is_whole = conversations.is_empty() || !conversations.iter().any(is_new);
-            for conversation in conversations.into_iter().filter(is_new) {
-                let through = Through {
-                    api,
-                    known,
-                    inbox,
-                    from,
-                    until: began - self.under_way,
-                };
-                found += self.conversation(&through, conversation).await?;
-            }
-            if is_whole {
-                break;
-            }
-        }
-        if is_whole {
+        // The last page once more: a conversation that is gone moves all behind it up.
+        for page in mark.look_pages.max(1)..=mark.look_pages + self.most_pages {
+            let (more, is_last) = self.page(&through, page).await?;
+            found += more;
             let mut tx =
                 TenantTransaction::begin(&self.tools.db, &known.scope, "move reconcile mark").await?;
-            reconcile_marks::put(&mut tx, inbox.id, began).await?;
+            if is_last {
+                reconcile_marks::put(&mut tx, inbox.id, began).await?;
+                tx.commit().await?;
+                return Ok(found);
+            }
+            reconcile_marks::pause(&mut tx, inbox.id, began, page).await?;
             tx.commit().await?;
-        } else {
-            tracing::warn!(inbox = %inbox.id, "an inbox has more conversations than are looked through at once");
         }
+        tracing::info!(inbox = %inbox.id, "an inbox is looked through in several rounds");
         Ok(found)
+    }
+
+    /// Looks through a page of conversations. True: there is nothing new on the pages after it.
+    async fn page(&self, through: &Through<'_>, page: i64) -> Result<(usize, bool), NotDone> {
+        let api = through.api;
+        let list = || api.conversations_by_activity(page);
+        let conversations = self.ask(through.at, list).await?;
+        // Chatwoot's clock is not ours, and a conversation without a time may be any.
+        let is_new = |conversation: &ShownConversation| {
+            conversation
+                .last_activity_at()
+                .is_none_or(|at| at >= through.from - SLACK)
+        };
+        let is_last = !conversations.iter().any(is_new);
+        let mut found = 0;
+        for conversation in conversations.into_iter().filter(is_new) {
+            let id = conversation.id();
+            match self.conversation(through, conversation).await {
+                Ok(more) => found += more,
+                // One that is odd holds up no other.
+                Err(NotDone::Chatwoot(error)) if is_of_the_conversation(&error) => {
+                    let inbox = through.inbox.id;
+                    tracing::warn!(%inbox, conversation = id, %error, "a conversation cannot be looked through");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((found, is_last))
+    }
+
+    /// One call, with a place at the server for no longer than that. It waits for its turn; people do not wait for it.
+    async fn ask<T, F>(&self, at: &InboxAddress, call: impl Fn() -> F) -> Result<T, ChatwootError>
+    where
+        F: Future<Output = Result<T, ChatwootError>>,
+    {
+        let mut waits = 0;
+        loop {
+            let answer = match self.tools.chatwoot.place(at).await {
+                Ok(_place) => call().await,
+                Err(error) => Err(error),
+            };
+            match answer {
+                Err(error @ (ChatwootError::Busy | ChatwootError::Paced { .. })) if waits < MOST_WAITS => {
+                    waits += 1;
+                    if let Some(Wait::Brief(wait)) = error.wait() {
+                        tokio::time::sleep(wait.min(LONGEST_WAIT)).await;
+                    }
+                }
+                answer => return answer,
+            }
+        }
     }
 
     async fn conversation(
@@ -145,20 +212,16 @@ impl Reconciler {
         let Some(id) = conversation.id() else {
             return Ok(0);
         };
-        let (known, inbox) = (through.known, through.inbox);
+        let (known, inbox, api) = (through.known, through.inbox, through.api);
         let mut untold = Vec::new();
         let mut before = None;
         for _ in 0..MOST_MESSAGE_PAGES {
-            let page = through.api.shown_messages(id, before).await?;
+            let page = self.ask(through.at, || api.shown_messages(id, before)).await?;
             let oldest = page.iter().filter_map(ShownMessage::id).min();
             let is_past =
                 |message: &ShownMessage| message.created_at().is_some_and(|at| at < through.from - SLACK);
             let ends = page.iter().any(is_past);
-            for message in page {
-                if let Some(event) = self.untold(through, &message).await? {
-                    untold.push((event, message));
-                }
-            }
+            untold.extend(self.untold(through, page).await?);
             let Some(oldest) = oldest.filter(|_| !ends) else {
                 break;
             };
@@ -182,35 +245,33 @@ impl Reconciler {
         Ok(found)
     }
 
-    /// Which event is missing about this message, if any.
+    /// Of which of these messages an event is missing, and which.
     async fn untold(
         &self,
         through: &Through<'_>,
-        message: &ShownMessage,
-    ) -> Result<Option<&'static str>, DatabaseError> {
-        let (Some(id), Some(_)) = (message.id(), message.outgoing()) else {
-            return Ok(None);
+        page: Vec<ShownMessage>,
+    ) -> Result<Vec<(&'static str, ShownMessage)>, DatabaseError> {
+        let is_agents = |message: &ShownMessage| {
+            message.outgoing().is_some()
+                && !message.source_id().starts_with(OUR_MARK)
+                && message.created_at().is_some_and(|at| at <= through.until)
         };
-        let in_time = message.created_at().is_some_and(|at| {
-            at >= through.known.route.created_at - TimeDelta::seconds(1) && at <= through.until
-        });
-        if !in_time || message.source_id().starts_with(OUR_MARK) {
-            return Ok(None);
+        let page: Vec<_> = page.into_iter().filter(is_agents).collect();
+        let ids: Vec<i64> = page.iter().filter_map(ShownMessage::id).collect();
+        if ids.is_empty() {
+            return Ok(Vec::new());
         }
         let name = "compare with what was told";
         let mut tx = TenantTransaction::begin(&self.tools.db, &through.known.scope, name).await?;
-        let standing = agent_messages::find(&mut tx, through.inbox.id, id).await?;
-        let is_ours = message_links::is_ours(&mut tx, through.inbox.id, id).await?;
+        let standings = agent_messages::find_all(&mut tx, through.inbox.id, &ids).await?;
+        let ours = message_links::ours_of(&mut tx, through.inbox.id, &ids).await?;
         tx.commit().await?;
-        Ok(match standing {
-            None if is_ours || message.is_deleted() => None,
-            None => Some("message_created"),
-            // A press of the retry button.
-            Some(standing) if standing.deleted => None,
-            Some(_) if message.is_deleted() => Some("message_updated"),
-            Some(standing) if is_failed(&standing.shown) && message.is_sent() => Some("message_updated"),
-            Some(_) => None,
-        })
+        let missing = |message: ShownMessage| {
+            let id = message.id()?;
+            let event = missing_of(&message, standings.get(&id), ours.contains(&id), through.from)?;
+            Some((event, message))
+        };
+        Ok(page.into_iter().filter_map(missing).collect())
     }
 
     /// Takes a webhook that never came. True when something came of it.
@@ -233,6 +294,37 @@ impl Reconciler {
     }
 }
 
+/// Which event is missing about an agent's message, if any.
+fn missing_of(
+    message: &ShownMessage,
+    standing: Option<&Standing>,
+    is_ours: bool,
+    from: DateTime<Utc>,
+) -> Option<&'static str> {
+    let Some(standing) = standing else {
+        // That we know nothing of an older one says nothing: it was another's to send, or we have forgotten it.
+        let is_new = message.created_at().is_some_and(|at| at >= from);
+        return (is_new && !is_ours && !message.is_deleted()).then_some("message_created");
+    };
+    if standing.deleted {
+        return None;
+    }
+    // Or a press of the retry button.
+    let is_pressed = standing.marked_failed && is_failed(&standing.shown) && message.is_sent();
+    (message.is_deleted() || is_pressed).then_some("message_updated")
+}
+
+/// It is the conversation that cannot be read, and not its server.
+fn is_of_the_conversation(error: &ChatwootError) -> bool {
+    match error {
+        ChatwootError::NotFound | ChatwootError::Refused { .. } => true,
+        ChatwootError::NoAnswer { what, outage, .. } => {
+            !outage && ["unreadable", "too_long", "status_5xx"].contains(what)
+        }
+        _ => false,
+    }
+}
+
 /// An agent was shown a red mark.
 fn is_failed(shown: &Shown) -> bool {
     matches!(shown.status, DeliveryStatus::Failed | DeliveryStatus::Parked) || shown.put_aside
@@ -241,9 +333,10 @@ fn is_failed(shown: &Shown) -> bool {
 /// An inbox that is looked through.
 struct Through<'a> {
     api: ChatwootApi<'a>,
+    at: &'a InboxAddress,
     known: &'a KnownRoute,
     inbox: &'a Inbox,
-    /// Nothing older.
+    /// What is older was told or is none of ours.
     from: DateTime<Utc>,
     /// Nothing younger.
     until: DateTime<Utc>,

@@ -144,8 +144,8 @@ impl Reflection<'_> {
     /// Shows the message as it stands until nothing has changed meanwhile, and ends the task.
     async fn show(&self, conversation: i64, mut whole: Whole) -> Result<(), NotDone> {
         for _ in 0..MOST_LOOKS {
-            self.tell(conversation, &whole).await?;
-            match self.written(whole).await? {
+            let marked = self.tell(conversation, &whole).await?;
+            match self.written(whole, marked).await? {
                 Some(now) => whole = now,
                 None => return Ok(()),
             }
@@ -153,30 +153,32 @@ impl Reflection<'_> {
         Err(ChatwootError::Busy.into())
     }
 
-    async fn tell(&self, conversation: i64, whole: &Whole) -> Result<(), NotDone> {
+    /// Whether Chatwoot shows a failure now. `None`: as it did.
+    async fn tell(&self, conversation: i64, whole: &Whole) -> Result<Option<bool>, NotDone> {
         let Some(status) = shown_as(&whole.shown) else {
             count("not_shown");
-            return Ok(());
+            return Ok(None);
         };
         let at = self.tools.address(self.lease.scope(), self.inbox)?;
         let text = (status == ShownStatus::Failed).then(|| whole.explanation());
         let _place = self.tools.chatwoot.place(&at).await?;
         let api = self.tools.chatwoot.at(&at);
-        match api
+        let taken = match api
             .set_status(conversation, self.work.message_id, status, text.as_deref())
             .await
         {
-            Ok(()) => count("shown"),
+            Ok(()) => "shown",
             // The message was deleted, or the inbox is none that has statuses: there is nobody to tell.
-            Err(ChatwootError::NotFound) => count("message_gone"),
-            Err(ChatwootError::Refused { status: 403 }) => count("not_an_api_inbox"),
+            Err(ChatwootError::NotFound) => "message_gone",
+            Err(ChatwootError::Refused { status: 403 }) => "not_an_api_inbox",
             Err(error) => return Err(error.into()),
-        }
-        Ok(())
+        };
+        count(taken);
+        Ok(Some(status == ShownStatus::Failed && taken == "shown"))
     }
 
     /// Writes down what was shown. `None`: it is still so, and the task is done.
-    async fn written(&self, whole: Whole) -> Result<Option<Whole>, NotDone> {
+    async fn written(&self, whole: Whole, marked: Option<bool>) -> Result<Option<Whole>, NotDone> {
         let message = self.work.message_id;
         let mut tx =
             TenantTransaction::begin(&self.tools.db, self.lease.scope(), "agent message shown").await?;
@@ -185,6 +187,9 @@ impl Reflection<'_> {
         let now = match &standing {
             Some(standing) => {
                 agent_messages::show(&mut tx, self.inbox.id, message, &whole.shown).await?;
+                if let Some(marked) = marked {
+                    agent_messages::mark_failed(&mut tx, self.inbox.id, message, marked).await?;
+                }
                 let parts = agent_parts::of(&mut tx, self.inbox.id, message, standing).await?;
                 Whole::of(&parts).filter(|now| now.shown != whole.shown)
             }

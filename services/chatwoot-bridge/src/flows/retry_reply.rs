@@ -1,7 +1,7 @@
 //! The button under a message that failed (contract 2.6).
 //!
 //! Chatwoot tells of it by a change like any other, which does not say what changed and may come late. So whoever hears
-//! that nothing is wrong with a message of which we showed a failure looks at the message itself, and only when Chatwoot shows it
+//! that nothing is wrong with a message of which Chatwoot took our word that it failed (before that it stands as sent, too) looks at the message itself, and only when Chatwoot shows it
 //! as sent and without an error, the parts that failed are ordered once more. What they say is read back, too: nothing of it
 //! is kept here.
 
@@ -75,14 +75,15 @@ fn id_of(work: &RetryWork, parts: &[Part]) -> Uuid {
     Uuid::from_slice(half).unwrap_or_default()
 }
 
-/// The parts of a message that is there and of which some failed. `None`: there is nothing to be sent again.
+/// The parts of a message that is there, of which some failed, and of which Chatwoot says so. `None`: there is nothing to be
+/// sent again, or nobody can have asked for it.
 async fn failed_parts(
     tx: &mut TenantTransaction,
     inbox: Uuid,
     message: i64,
     standing: Option<&Standing>,
 ) -> Result<Option<Vec<Part>>, DatabaseError> {
-    let Some(standing) = standing.filter(|standing| !standing.deleted) else {
+    let Some(standing) = standing.filter(|standing| standing.marked_failed && !standing.deleted) else {
         return Ok(None);
     };
     let parts = agent_parts::of(tx, inbox, message, standing).await?;
@@ -149,8 +150,14 @@ pub async fn retry_reply(
         .await;
     drop(place);
     match shown {
-        Ok(()) | Err(ChatwootError::NotFound | ChatwootError::Refused { status: 403 }) => {
-            done(tools, lease, task).await
+        Ok(()) => done(tools, lease, task).await,
+        // It stands as sent for good, which is no wish.
+        Err(ChatwootError::NotFound | ChatwootError::Refused { status: 403 }) => {
+            let mut tx = TenantTransaction::begin(&tools.db, lease.scope(), "retry cannot be shown").await?;
+            lease.guard(&mut tx).await?;
+            agent_messages::mark_failed(&mut tx, work.inbox_id, work.message_id, false).await?;
+            lease.done(&mut tx, task).await?;
+            Ok(tx.commit().await?)
         }
         Err(error) => Err(error.into()),
     }
@@ -207,6 +214,7 @@ impl Again<'_> {
         if let Some((shown, _)) = outcome(&parts) {
             agent_messages::show(&mut tx, inbox, message, &shown).await?;
         }
+        agent_messages::mark_failed(&mut tx, inbox, message, false).await?;
         self.lease.done(&mut tx, self.task).await?;
         tx.commit().await?;
         Ok(None)

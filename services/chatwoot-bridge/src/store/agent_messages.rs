@@ -1,7 +1,9 @@
 //! Messages of agents and what became of them.
 
+use std::collections::HashMap;
+
 use database::DatabaseError;
-use diesel::sql_types::{BigInt, Bool, Double, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Double, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::delivery::DeliveryStatus;
 use tenant_isolation::{PlatformTransaction, TenantTransaction};
@@ -38,6 +40,8 @@ pub struct Standing {
     pub request_id: Uuid,
     /// What the agent was shown last.
     pub shown: Shown,
+    /// Chatwoot took it that the message failed: one that it shows as sent after that was asked for again.
+    pub marked_failed: bool,
     /// To whom it goes; messages of before do not tell.
     pub recipient: Option<String>,
     /// The agent has deleted it.
@@ -46,6 +50,8 @@ pub struct Standing {
 
 #[derive(diesel::QueryableByName)]
 struct Row {
+    #[diesel(sql_type = BigInt)]
+    chatwoot_message_id: i64,
     #[diesel(sql_type = BigInt)]
     chatwoot_conversation_id: i64,
     #[diesel(sql_type = SqlUuid)]
@@ -60,6 +66,34 @@ struct Row {
     recipient: Option<String>,
     #[diesel(sql_type = Bool)]
     deleted: bool,
+    #[diesel(sql_type = Bool)]
+    marked_failed: bool,
+}
+
+const COLUMNS: &str = "chatwoot_message_id, chatwoot_conversation_id, request_id, status, reason, put_aside, recipient, \
+                       deleted, marked_failed";
+
+impl TryFrom<Row> for Standing {
+    type Error = DatabaseError;
+
+    fn try_from(row: Row) -> Result<Self, DatabaseError> {
+        let status = row
+            .status
+            .parse()
+            .map_err(|error| DatabaseError::Refused(Box::new(error)))?;
+        Ok(Self {
+            conversation_id: row.chatwoot_conversation_id,
+            request_id: row.request_id,
+            shown: Shown {
+                status,
+                reason: row.reason,
+                put_aside: row.put_aside,
+            },
+            marked_failed: row.marked_failed,
+            recipient: row.recipient,
+            deleted: row.deleted,
+        })
+    }
 }
 
 /// Adds a message as queued under `request`. False when it is known already.
@@ -123,32 +157,38 @@ async fn read(
 ) -> Result<Option<Standing>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
     let rows: Vec<Row> = database::sql(format!(
-        "SELECT chatwoot_conversation_id, request_id, status, reason, put_aside, recipient, deleted \
-         FROM agent_messages WHERE tenant_id = $1 AND inbox_id = $2 AND chatwoot_message_id = $3 {how}"
+        "SELECT {COLUMNS} FROM agent_messages WHERE tenant_id = $1 AND inbox_id = $2 AND chatwoot_message_id = $3 {how}"
     ))
     .bind::<Text, _>(tenant)
     .bind::<SqlUuid, _>(inbox)
     .bind::<BigInt, _>(message)
     .load(tx.connection())
     .await?;
-    let Some(row) = rows.into_iter().next() else {
-        return Ok(None);
-    };
-    let status = row
-        .status
-        .parse()
-        .map_err(|error| DatabaseError::Refused(Box::new(error)))?;
-    Ok(Some(Standing {
-        conversation_id: row.chatwoot_conversation_id,
-        request_id: row.request_id,
-        shown: Shown {
-            status,
-            reason: row.reason,
-            put_aside: row.put_aside,
-        },
-        recipient: row.recipient,
-        deleted: row.deleted,
-    }))
+    rows.into_iter().next().map(Standing::try_from).transpose()
+}
+
+/// Where those of these messages stand that agents of this inbox wrote.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn find_all(
+    tx: &mut TenantTransaction,
+    inbox: Uuid,
+    messages: &[i64],
+) -> Result<HashMap<i64, Standing>, DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    let rows: Vec<Row> = database::sql(format!(
+        "SELECT {COLUMNS} FROM agent_messages \
+         WHERE tenant_id = $1 AND inbox_id = $2 AND chatwoot_message_id = ANY($3)"
+    ))
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(inbox)
+    .bind::<Array<BigInt>, _>(messages)
+    .load(tx.connection())
+    .await?;
+    rows.into_iter()
+        .map(|row| Ok((row.chatwoot_message_id, row.try_into()?)))
+        .collect()
 }
 
 /// Notes what the agent is shown.
@@ -172,6 +212,30 @@ pub async fn show(
     .bind::<Text, _>(shown.status.as_str())
     .bind::<Nullable<Text>, _>(shown.reason.as_deref())
     .bind::<Bool, _>(shown.put_aside)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// Notes whether Chatwoot took it that the message failed.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn mark_failed(
+    tx: &mut TenantTransaction,
+    inbox: Uuid,
+    message: i64,
+    marked: bool,
+) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    database::sql(
+        "UPDATE agent_messages SET marked_failed = $4, updated_at = now() WHERE tenant_id = $1 AND inbox_id = $2 \
+             AND chatwoot_message_id = $3 AND marked_failed <> $4",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(inbox)
+    .bind::<BigInt, _>(message)
+    .bind::<Bool, _>(marked)
     .execute(tx.connection())
     .await?;
     Ok(())

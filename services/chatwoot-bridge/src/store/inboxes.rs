@@ -50,7 +50,7 @@ pub(super) fn directory_name(installation: &str, account: Option<i64>, inbox: i6
 /// A row of `inboxes`.
 #[derive(Clone, QueryableByName)]
 pub struct Inbox {
-    /// Ours; a connection to another inbox has another one.
+    /// Ours; a connection to another inbox has another one, and one under another address the same.
     #[diesel(sql_type = SqlUuid)]
     pub id: Uuid,
     /// Our name for the Chatwoot server.
@@ -189,7 +189,7 @@ pub async fn all(tx: &mut PlatformTransaction) -> Result<Vec<(String, Inbox)>, D
     Ok(rows.into_iter().map(|row| (row.tenant_id, row.inbox)).collect())
 }
 
-/// Writes the whole row.
+/// Writes the whole row. Of one that is there its address, its token and its secrets change, and its place never does.
 ///
 /// # Errors
 /// [`DatabaseError::Conflict`] when the account has an inbox with another id.
@@ -198,8 +198,8 @@ pub async fn put(tx: &mut TenantTransaction, inbox: &Inbox) -> Result<(), Databa
     database::sql(
         "INSERT INTO inboxes (tenant_id, id, installation, chatwoot_url, chatwoot_account_id, chatwoot_inbox_id, \
              account_id, api_token_sealed, webhook_secrets_sealed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
-         ON CONFLICT (tenant_id, id) DO UPDATE SET api_token_sealed = excluded.api_token_sealed, \
-             webhook_secrets_sealed = excluded.webhook_secrets_sealed, updated_at = now()",
+         ON CONFLICT (tenant_id, id) DO UPDATE SET chatwoot_url = excluded.chatwoot_url, \
+             api_token_sealed = excluded.api_token_sealed, webhook_secrets_sealed = excluded.webhook_secrets_sealed, updated_at = now()",
     )
     .bind::<Text, _>(tenant)
     .bind::<SqlUuid, _>(inbox.id)

@@ -4,11 +4,14 @@
 //! `direction` is the way over the bridge: what a person wrote, and what the tenant typed on the phone, came in; what an
 //! agent wrote went out. A message is several parts where the other side needs several messages for it.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use database::DatabaseError;
-use diesel::sql_types::{BigInt, Bool, Double, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{
+    Array, BigInt, Bool, Double, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
+};
 use diesel_async::RunQueryDsl;
 use domain::ids::{AccountId, ProviderMessageId};
 use domain::message::Direction;
@@ -245,6 +248,29 @@ pub async fn is_ours(
     .load(tx.connection())
     .await?;
     Ok(rows.iter().any(|row| row.one > 0))
+}
+
+/// Which of these messages did we make in Chatwoot?
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn ours_of(
+    tx: &mut TenantTransaction,
+    inbox: Uuid,
+    chatwoot_messages: &[i64],
+) -> Result<HashSet<i64>, DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    let rows: Vec<One> = database::sql(
+        "SELECT DISTINCT chatwoot_message_id AS one FROM message_links \
+         WHERE tenant_id = $1 AND inbox_id = $2 AND chatwoot_message_id = ANY($3) AND direction = $4",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(inbox)
+    .bind::<Array<BigInt>, _>(chatwoot_messages)
+    .bind::<Text, _>(Direction::Inbound.as_str())
+    .load(tx.connection())
+    .await?;
+    Ok(rows.into_iter().map(|row| row.one).collect())
 }
 
 #[derive(diesel::QueryableByName)]

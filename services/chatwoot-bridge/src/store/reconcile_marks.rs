@@ -1,16 +1,30 @@
 //! Up to when inboxes were looked through for replies that nobody told us of.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use database::DatabaseError;
-use diesel::sql_types::{BigInt, Double, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Double, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use tenant_isolation::{PlatformTransaction, TenantTransaction};
 use uuid::Uuid;
 
-#[derive(diesel::QueryableByName)]
-struct Mark {
+/// How far Chatwoot's clock may be off, and how far before a mark is looked.
+pub const SLACK: TimeDelta = TimeDelta::minutes(10);
+
+/// How far an inbox was looked through.
+#[derive(Debug, Clone, Copy, diesel::QueryableByName)]
+pub struct Mark {
+    /// When the inbox was connected.
     #[diesel(sql_type = Timestamptz)]
-    seen_until: DateTime<Utc>,
+    pub connected_at: DateTime<Utc>,
+    /// Up to when it was looked through. `None`: never.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub seen_until: Option<DateTime<Utc>>,
+    /// When the look began that is not at its end.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub look_began: Option<DateTime<Utc>>,
+    /// Pages of conversations that it has behind it.
+    #[diesel(sql_type = BigInt)]
+    pub look_pages: i64,
 }
 
 #[derive(diesel::QueryableByName)]
@@ -19,19 +33,56 @@ struct Address {
     address: String,
 }
 
-/// Up to when the inbox was looked through. `None`: never.
+/// How far the inbox was looked through. `None`: there is no such inbox.
 ///
 /// # Errors
 /// [`DatabaseError`].
-pub async fn find(tx: &mut TenantTransaction, inbox: Uuid) -> Result<Option<DateTime<Utc>>, DatabaseError> {
+pub async fn find(tx: &mut TenantTransaction, inbox: Uuid) -> Result<Option<Mark>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let query = "SELECT seen_until FROM reconcile_marks WHERE tenant_id = $1 AND inbox_id = $2";
-    let rows: Vec<Mark> = database::sql(query)
-        .bind::<Text, _>(tenant)
-        .bind::<SqlUuid, _>(inbox)
-        .load(tx.connection())
-        .await?;
-    Ok(rows.into_iter().next().map(|mark| mark.seen_until))
+    let rows: Vec<Mark> = database::sql(
+        "SELECT i.created_at AS connected_at, m.seen_until, m.look_began, \
+             coalesce(m.look_pages, 0) AS look_pages FROM inboxes i \
+         LEFT JOIN reconcile_marks m ON m.tenant_id = i.tenant_id AND m.inbox_id = i.id \
+         WHERE i.tenant_id = $1 AND i.id = $2",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(inbox)
+    .load(tx.connection())
+    .await?;
+    Ok(rows.into_iter().next())
+}
+
+/// Notes that from now on an inbox's agents write to WhatsApp by us. What they wrote before went another way or nowhere, and
+/// must never be taken for something that nobody told: the mark stands so far ahead that looking back from it ends now.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn begin(tx: &mut TenantTransaction, inbox: Uuid) -> Result<(), DatabaseError> {
+    put(tx, inbox, Utc::now() + SLACK).await
+}
+
+/// Notes how far a look came that goes on another time.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn pause(
+    tx: &mut TenantTransaction,
+    inbox: Uuid,
+    began: DateTime<Utc>,
+    pages: i64,
+) -> Result<(), DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    database::sql(
+        "UPDATE reconcile_marks SET look_began = $3, look_pages = $4, updated_at = now() \
+         WHERE tenant_id = $1 AND inbox_id = $2",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(inbox)
+    .bind::<Timestamptz, _>(began)
+    .bind::<BigInt, _>(pages)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
 }
 
 /// Notes that the inbox was looked through up to then. It never goes back.
@@ -43,7 +94,8 @@ pub async fn put(tx: &mut TenantTransaction, inbox: Uuid, until: DateTime<Utc>) 
     database::sql(
         "INSERT INTO reconcile_marks AS m (tenant_id, inbox_id, seen_until) VALUES ($1, $2, $3) \
          ON CONFLICT (tenant_id, inbox_id) DO UPDATE \
-         SET seen_until = greatest(m.seen_until, excluded.seen_until), updated_at = now()",
+         SET seen_until = greatest(m.seen_until, excluded.seen_until), look_began = NULL, look_pages = 0, \
+             updated_at = now()",
     )
     .bind::<Text, _>(tenant)
     .bind::<SqlUuid, _>(inbox)

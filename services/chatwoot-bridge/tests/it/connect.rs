@@ -54,11 +54,14 @@ async fn silence_opens_no_inbox() {
     let first = connect_inbox(&world.tools, &tenant, &silent("https://chat.example", 42)).await;
     assert!(matches!(first, Err(NotConnected::NoSecrets)));
     let signed = connection(account, "https://chat.example", 42);
-    connect_inbox(&world.tools, &tenant, &signed).await.unwrap();
+    let first = connect_inbox(&world.tools, &tenant, &signed).await.unwrap();
     // Another address of the same inbox: its secret is still asked for, and still opens.
     let moved = connect_inbox(&world.tools, &tenant, &silent("https://new.example", 42))
         .await
         .unwrap();
+    let at_new = "SELECT count(*) AS n FROM inboxes WHERE chatwoot_url = 'https://new.example'";
+    assert_eq!(world.count(at_new).await, 1);
+    assert_eq!(moved, first, "what is under way goes by its id");
     let signs = "SELECT count(*) AS n FROM inboxes WHERE cardinality(webhook_secrets_sealed) = 1";
     assert_eq!(world.count(signs).await, 1);
     let mut tx = TenantTransaction::begin(&world.database.db, &tenant, "test")
@@ -121,7 +124,7 @@ async fn a_new_chatwoot_gets_new_contacts() {
     let moved = Connection {
         account: place.account,
         chatwoot_url: format!("{}/chatwoot", new.base_url()),
-        key: key("default", account.id, inbox.id),
+        key: key("second", account.id, inbox.id),
         api_token: SecretString::from(account.api_access_token),
         webhook_secrets: Some(Vec::new()),
     };

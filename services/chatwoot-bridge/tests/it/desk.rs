@@ -2,12 +2,13 @@
 
 use chatwoot_bridge::flows::accept_reply::{Acceptance, Signals};
 use chatwoot_bridge::flows::agent_event::take_body;
-use chatwoot_bridge::store::inboxes;
+use chatwoot_bridge::store::inboxes::{self, Inbox};
 use diesel::QueryableByName;
 use diesel_async::RunQueryDsl as _;
 use domain::delivery::DeliveryStatus;
 use domain::ids::{ChatId, MessageId, ProviderMessageId};
 use messaging::events::message_status_changed::MessageStatusChanged;
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use simulator::Simulator;
 use tenant_isolation::TenantTransaction;
@@ -60,9 +61,14 @@ impl Desk {
 
     /// A message of an agent's in Chatwoot itself; the bridge is not told.
     pub(crate) fn written(&self, content: &str) -> i64 {
+        self.written_in(1, content)
+    }
+
+    /// The same in another conversation.
+    pub(crate) fn written_in(&self, conversation_id: u64, content: &str) -> i64 {
         let reply = simulator::Reply {
             account_id: self.place.chatwoot_account,
-            conversation_id: 1,
+            conversation_id,
             content: content.into(),
             ..simulator::Reply::default()
         };
@@ -135,6 +141,22 @@ impl Desk {
     /// What stood under the last red mark.
     pub(crate) fn last_error(&self) -> Option<String> {
         self.chatwoot.status_updates().pop()?.external_error
+    }
+
+    /// What opens Chatwoot's API.
+    pub(crate) async fn token(&self) -> String {
+        let (db, scope) = (&self.world.database.db, &self.place.scope);
+        let mut tx = TenantTransaction::begin(db, scope, "test").await.unwrap();
+        let inbox = inboxes::find(&mut tx, self.place.link).await.unwrap().unwrap();
+        tx.commit().await.unwrap();
+        let place = Inbox::token_place(scope.tenant().as_str(), inbox.id);
+        let token = self
+            .world
+            .tools
+            .keys
+            .open(&inbox.api_token_sealed, &place)
+            .unwrap();
+        token.expose_secret().to_owned()
     }
 
     pub(crate) async fn sql(&self, statement: &str) {

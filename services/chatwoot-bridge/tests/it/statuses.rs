@@ -11,6 +11,7 @@ use domain::ids::ChatId;
 use simulator::{FaultKind, Simulator};
 use tenant_isolation::TenantTransaction;
 
+use crate::desk::{Desk, Tells, reference};
 use crate::world::{Place, World, fault, given_up, message, received, server_error, start_chatwoot, status};
 
 struct Answered {
@@ -300,4 +301,48 @@ async fn a_quote_of_an_agents_message_finds_it() {
     assert_eq!(made.content_attributes["in_reply_to"], answered.message_id);
     // It was made by an agent, so it is no echo.
     assert_eq!(answered.accept(Some("jawab"), false).await, Acceptance::Repeated);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_comes_before_the_red_mark_is_no_press_of_the_button() {
+    let desk = Desk::start().await;
+    let id = desk.written("jawab");
+    let event = desk.event(id, "jawab");
+    desk.take(&event).await;
+    desk.world.work().await;
+    let order = reference(&desk.orders().await[0]);
+    // Chatwoot does not take the red mark until somebody sees to it.
+    let refused = FaultKind::Status {
+        status: 402,
+        body: None,
+        retry_after: None,
+    };
+    desk.chatwoot
+        .add_fault(fault(&desk.place, "PATCH", "", refused.clone(), 1))
+        .unwrap();
+    desk.told(&order, Tells::that(Failed, "3EB0A")).await;
+    assert!(desk.shown().is_empty());
+    let mut changed = event.clone();
+    changed["event"] = "message_updated".into();
+    assert_eq!(desk.take(&changed).await, Acceptance::Ignored("nothing_failed"));
+    desk.world.work().await;
+    assert_eq!(desk.orders().await.len(), 1);
+
+    let (db, scope) = (&desk.world.database.db, &desk.place.scope);
+    assert_eq!(parked_tasks::replay_all(db, scope).await.unwrap(), 1);
+    desk.world.work().await;
+    assert_eq!(desk.shown(), ["failed"]);
+    desk.chatwoot.press_retry(id.try_into().unwrap()).unwrap();
+    assert_eq!(desk.take(&changed).await, Acceptance::Forwarded);
+    desk.world.work().await;
+    assert_eq!(desk.orders().await.len(), 2, "and now it is one");
+    // The new attempt failed, and Chatwoot does not know that yet either.
+    desk.chatwoot
+        .add_fault(fault(&desk.place, "PATCH", "", refused, 1))
+        .unwrap();
+    let again = reference(&desk.orders().await[1]);
+    desk.told(&again, Tells::that(Failed, "3EB0B")).await;
+    assert_eq!(desk.take(&changed).await, Acceptance::Ignored("nothing_failed"));
+    desk.world.work().await;
+    assert_eq!(desk.orders().await.len(), 2);
 }
