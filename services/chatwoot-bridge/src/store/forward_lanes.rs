@@ -247,6 +247,8 @@ pub struct Outcome {
     pub event: Uuid,
     /// What becomes of it.
     pub verdict: Verdict,
+    /// It was in somebody's hand before and nobody knows yet what came of that: should it wait, the next one is told, too.
+    pub keeps_hand: bool,
 }
 
 impl Outcome {
@@ -255,6 +257,11 @@ impl Outcome {
             Verdict::Retry { wait, .. } | Verdict::PutOff { wait } => Some(wait.as_secs_f64()),
             _ => None,
         }
+    }
+
+    /// The event that stays in hand.
+    fn kept(&self) -> Option<Uuid> {
+        (self.keeps_hand && self.wait().is_some()).then_some(self.event)
     }
 
     const fn ends(&self) -> bool {
@@ -355,7 +362,7 @@ pub async fn let_go(
         i64::from(size(outcome).is_some() && outcome.verdict == verdict)
     };
     database::sql(
-        "UPDATE forward_lanes l SET in_hand = NULL, fence = l.fence + 1, \
+        "UPDATE forward_lanes l SET in_hand = o.kept, fence = l.fence + 1, \
              ready_at = CASE WHEN o.wait IS NOT NULL THEN now() + o.wait * interval '1 second' ELSE \
                  (SELECT CASE WHEN e.ordered_by IS NULL THEN now() \
                          ELSE greatest(now(), e.received_at + $8 * interval '1 second') END \
@@ -363,8 +370,8 @@ pub async fn let_go(
                      AND e.conversation = l.conversation AND e.held IS NULL ORDER BY e.seq LIMIT 1) END, \
              delivered = l.delivered + o.delivered, dropped = l.dropped + o.dropped, \
              held = l.held - o.delivered - o.dropped, held_bytes = l.held_bytes - o.size \
-         FROM unnest($1, $2, $3, $4, $5, $6, $7) AS o (tenant_id, route_id, conversation, wait, delivered, dropped, \
-             size) \
+         FROM unnest($1, $2, $3, $4, $5, $6, $7, $9) AS o (tenant_id, route_id, conversation, wait, delivered, \
+             dropped, size, kept) \
          WHERE l.tenant_id = o.tenant_id AND l.route_id = o.route_id AND l.conversation = o.conversation",
     )
     .bind::<Array<Text>, _>(outcomes.iter().map(|o| o.lane.tenant.as_str()).collect::<Vec<_>>())
@@ -390,6 +397,7 @@ pub async fn let_go(
             .collect::<Vec<_>>(),
     )
     .bind::<Double, _>(window.as_secs_f64())
+    .bind::<Array<Nullable<SqlUuid>>, _>(outcomes.iter().map(Outcome::kept).collect::<Vec<_>>())
     .execute(tx.connection())
     .await?;
     Ok(())

@@ -5,9 +5,12 @@ use std::process::Stdio;
 
 use chatwoot_bridge::app::tools;
 use chatwoot_bridge::config::StorageSettings;
+use chatwoot_bridge::flows::Tools;
 use chatwoot_bridge::flows::forward::parked;
+use chatwoot_bridge::store::routes::{Route, Target};
 use futures_util::future::join_all;
 use runtime::config::SettingsReader;
+use secrecy::SecretString;
 use test_support::{
     ENCRYPTION_KEYS, TestProcessDatabase, eventually, install_crypto_provider, unique_prefix,
 };
@@ -44,6 +47,87 @@ async fn two_processes_pass_each_event_on_once() {
     );
     assert!(other.stop().await && side.running.stop().await);
     settled(&side.world).await;
+}
+
+/// An agent's message of inbox 42 as a process leaves it that died while it posted it.
+async fn leave_in_hand(side: &Forwarding) {
+    side.world
+        .sql(&format!(
+            "WITH event AS (INSERT INTO forward_events (tenant_id, id, route_id, conversation, event, class, account, \
+                    message, headers, body, size) \
+                VALUES ('desa-a', gen_random_uuid(), '{}', 1, 'message_created', 'agent_message', 3, 1, '[]', \
+                    convert_to('{{\"id\":1}}', 'UTF8'), 1024) RETURNING tenant_id, route_id, conversation, id, size) \
+             INSERT INTO forward_lanes (tenant_id, route_id, conversation, ready_at, in_hand, accepted, held, held_bytes) \
+             SELECT tenant_id, route_id, conversation, now(), id, 1, 1, size FROM event",
+            side.route.id
+        ))
+        .await;
+}
+
+/// The one event that nobody knows of.
+async fn unknown(side: &Forwarding) -> parked::ParkedEvent {
+    let db = &side.world.tools.db;
+    let event = eventually("what nobody knows of is held", || async {
+        let (held, _) = parked::parked(db, &scope("desa-a"), None, 10).await.unwrap();
+        held.into_iter().next()
+    })
+    .await;
+    side.until_settled().await;
+    assert!(event.unknown, "{event:?}");
+    assert_eq!(side.target.received().len(), 0, "it was posted once more");
+    event
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_begun_is_not_begun_anew_because_its_route_was_off_meanwhile() {
+    let off = |mut route: Route, _: &Tools| {
+        route.enabled = false;
+        route
+    };
+    let side = Forwarding::start_with(|_| {}, off).await;
+    leave_in_hand(&side).await;
+    assert_eq!(unknown(&side).await.reason.as_deref(), Some("interrupted"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_begun_is_not_begun_anew_because_its_target_did_not_open_meanwhile() {
+    let mut right = None;
+    let unopenable = |mut route: Route, tools: &Tools| {
+        right = Some(route.clone());
+        if let Target::Url { url_sealed, .. } = &mut route.target {
+            *url_sealed = tools
+                .keys
+                .seal(&SecretString::from("http://x"), "elsewhere")
+                .unwrap();
+        }
+        route
+    };
+    let side = Forwarding::start_with(|settings| settings.forward.retry = tries(1_000), unopenable).await;
+    leave_in_hand(&side).await;
+    eventually("it was tried to open it", || async {
+        let tried = "SELECT coalesce(max(failures), 0)::bigint AS n FROM forward_events";
+        (side.world.count(tried).await >= 2).then_some(())
+    })
+    .await;
+    put(&side.world.tools, &right.unwrap()).await;
+    assert_eq!(unknown(&side).await.reason.as_deref(), Some("interrupted"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_begun_and_cannot_be_posted_any_more_is_not_known_either() {
+    let unopenable = |mut route: Route, tools: &Tools| {
+        if let Target::Url { url_sealed, .. } = &mut route.target {
+            *url_sealed = tools
+                .keys
+                .seal(&SecretString::from("http://x"), "elsewhere")
+                .unwrap();
+        }
+        route
+    };
+    let side = Forwarding::start_with(|settings| settings.forward.retry = tries(1), unopenable).await;
+    leave_in_hand(&side).await;
+    let reason = unknown(&side).await.reason;
+    assert_eq!(reason.as_deref(), Some("secret_does_not_open"));
 }
 
 /// A bridge as a process of its own.

@@ -167,13 +167,16 @@ impl Deliveries {
     pub async fn deliver(&self, scope: TenantScope, mut taken: Taken) -> Finished {
         let (body, headers) = (taken.body.take(), taken.headers.take());
         let known = self.known(&scope, &taken).await;
-        let (route, verdict) = match (taken.id, body, known) {
-            (None, ..) | (_, None, _) => (String::new(), Verdict::Nothing),
-            (Some(event), Some(body), Ok(known)) => {
+        // Whether a message that may be on its way can be posted again is for its target to say: until that is known, the
+        // next one to have it in hand has to know that it was begun.
+        let keeps_hand = known.is_err() && taken.interrupted && is_agents(&taken);
+        let (route, verdict) = match (taken.id, known) {
+            (None, _) => (String::new(), Verdict::Nothing),
+            (Some(event), Ok(known)) => {
                 let verdict = self.attempt(&known.target, &taken, event, body, headers).await;
                 (known.route, verdict)
             }
-            (.., Err(why)) => ("other".to_owned(), self.without_target(&taken, why)),
+            (Some(_), Err(why)) => ("other".to_owned(), self.without_target(&taken, why)),
         };
         let age = taken.received_at.map(|at| Utc::now() - at).unwrap_or_default();
         Finished {
@@ -189,6 +192,7 @@ impl Deliveries {
                 fence: taken.fence,
                 event: taken.id.unwrap_or_default(),
                 verdict,
+                keeps_hand,
             },
             scope,
             request_id: taken.request_id,
@@ -200,15 +204,18 @@ impl Deliveries {
         target: &Target,
         taken: &Taken,
         event: Uuid,
-        body: Vec<u8>,
+        body: Option<Vec<u8>>,
         headers: Option<String>,
     ) -> Verdict {
-        if taken.route_enabled == Some(false) {
-            return Verdict::PutOff { wait: SWITCHED_OFF };
-        }
         if taken.interrupted && must_not_repeat(taken, target) {
             return self.unsure(taken, target, "interrupted");
         }
+        if taken.route_enabled == Some(false) {
+            return Verdict::PutOff { wait: SWITCHED_OFF };
+        }
+        let Some(body) = body else {
+            return Verdict::Nothing;
+        };
         let Some(_place) = self.places.take(taken.route_id, target.origin()).await else {
             return Verdict::PutOff {
                 wait: CROWDED.mul_f64(0.5 + rand::random::<f64>()),
@@ -331,8 +338,14 @@ fn must_not_repeat(taken: &Taken, target: &Target) -> bool {
 }
 
 fn parked(taken: &Taken, reason: String) -> Verdict {
+    // What was begun before may have arrived then, whatever came of it later.
+    let how = if taken.interrupted && is_agents(taken) {
+        Hold::Unknown
+    } else {
+        Hold::Parked
+    };
     Verdict::Hold {
-        how: Hold::Parked,
+        how,
         reason,
         shown: is_shown(taken),
     }
