@@ -130,6 +130,44 @@ async fn what_was_begun_and_cannot_be_posted_any_more_is_not_known_either() {
     assert_eq!(reason.as_deref(), Some("secret_does_not_open"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_delivered_while_postgres_was_away_is_not_unknown_afterwards() {
+    let side = Forwarding::start(|_| {}).await;
+    // Nothing can be written down of what was in hand; a sequence counts the tries, they are not taken back.
+    for statement in [
+        "CREATE SEQUENCE tries",
+        "CREATE FUNCTION away() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN \
+             PERFORM nextval('tries'); RAISE EXCEPTION 'the database system is away'; END $$",
+        "CREATE TRIGGER away BEFORE UPDATE ON forward_lanes FOR EACH ROW \
+             WHEN (OLD.in_hand IS NOT NULL AND NEW.in_hand IS NULL) EXECUTE FUNCTION away()",
+    ] {
+        side.world.sql(statement).await;
+    }
+    side.post(&message(42, 1, 1)).await;
+    assert_eq!(side.target.until_taken(1).await, [1]);
+    let tries = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS n FROM tries";
+    let until_tried = async |often: i64| {
+        eventually("it is tried to write it down", || async {
+            (side.world.count(tries).await >= often).then_some(())
+        })
+        .await;
+    };
+    until_tried(2).await;
+    // The lease ends, and somebody could take it over.
+    side.world
+        .sql("UPDATE forward_lanes SET ready_at = now() WHERE in_hand IS NOT NULL")
+        .await;
+    until_tried(6).await;
+    side.world.sql("DROP TRIGGER away ON forward_lanes").await;
+    side.until_settled().await;
+    assert_eq!(side.target.received().len(), 1);
+    let (held, counts) = parked::parked(&side.world.tools.db, &scope("desa-a"), None, 10)
+        .await
+        .unwrap();
+    assert!(held.is_empty(), "{held:?}");
+    assert_eq!(counts[0].delivered, 1);
+}
+
 /// A bridge as a process of its own.
 struct Process<'a> {
     database: &'a TestProcessDatabase,

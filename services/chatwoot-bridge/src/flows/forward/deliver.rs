@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -50,6 +50,15 @@ struct Known {
     changed: DateTime<Utc>,
     route: String,
     target: Arc<Target>,
+}
+
+/// An event in hand.
+#[derive(Debug)]
+pub struct InHand {
+    scope: TenantScope,
+    taken: Taken,
+    /// The lease began no earlier.
+    since: Instant,
 }
 
 /// An event that was in hand: what becomes of it, and what follows from that.
@@ -133,22 +142,24 @@ impl Deliveries {
     ///
     /// # Errors
     /// [`DatabaseError`]: nothing is in hand.
-    pub async fn take(&self, most: usize) -> Result<Vec<(TenantScope, Taken)>, DatabaseError> {
+    pub async fn take(&self, most: usize) -> Result<Vec<InHand>, DatabaseError> {
         let full = {
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             self.places
                 .full(known.iter().map(|(id, known)| (*id, known.target.origin())))
         };
         let platform = PlatformScope::for_purpose("take events in hand");
+        let since = Instant::now();
         let mut tx = PlatformTransaction::begin(&self.db, platform).await?;
         let taken = forward_lanes::take(&mut tx, most, &full, self.lease, self.window).await?;
         tx.commit().await?;
-        let scope = |taken: Taken| {
+        let in_hand = |taken: Taken| {
             let tenant = TenantId::parse(taken.tenant_id.as_str())
                 .map_err(|error| DatabaseError::Refused(Box::new(error)))?;
-            Ok((TenantScope::of_swept_row(&platform, tenant), taken))
+            let scope = TenantScope::of_swept_row(&platform, tenant);
+            Ok(InHand { scope, taken, since })
         };
-        taken.into_iter().map(scope).collect()
+        taken.into_iter().map(in_hand).collect()
     }
 
     /// How long until the next event has its turn.
@@ -164,7 +175,12 @@ impl Deliveries {
     }
 
     /// Passes on an event that is in hand, at most once.
-    pub async fn deliver(&self, scope: TenantScope, mut taken: Taken) -> Finished {
+    pub async fn deliver(&self, in_hand: InHand) -> Finished {
+        let InHand {
+            scope,
+            mut taken,
+            since,
+        } = in_hand;
         let (body, headers) = (taken.body.take(), taken.headers.take());
         let known = self.known(&scope, &taken).await;
         // Whether a message that may be on its way can be posted again is for its target to say: until that is known, the
@@ -173,7 +189,9 @@ impl Deliveries {
         let (route, verdict) = match (taken.id, known) {
             (None, _) => (String::new(), Verdict::Nothing),
             (Some(event), Ok(known)) => {
-                let verdict = self.attempt(&known.target, &taken, event, body, headers).await;
+                let verdict = self
+                    .attempt(&known.target, &taken, since, event, body, headers)
+                    .await;
                 (known.route, verdict)
             }
             (Some(_), Err(why)) => ("other".to_owned(), self.without_target(&taken, why)),
@@ -203,6 +221,7 @@ impl Deliveries {
         &self,
         target: &Target,
         taken: &Taken,
+        since: Instant,
         event: Uuid,
         body: Option<Vec<u8>>,
         headers: Option<String>,
@@ -221,6 +240,10 @@ impl Deliveries {
                 wait: CROWDED.mul_f64(0.5 + rand::random::<f64>()),
             };
         };
+        // Somebody else would have it in hand before the answer comes.
+        if since.elapsed() + self.targets.timeout() > self.lease {
+            return Verdict::PutOff { wait: Duration::ZERO };
+        }
         let post = Post {
             event,
             attempt: times(taken.failures).saturating_add(u32::from(taken.interrupted)),
