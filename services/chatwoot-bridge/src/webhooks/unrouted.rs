@@ -16,6 +16,9 @@ use crate::store::unrouted_inboxes::{self, NO_ACCOUNT};
 /// Most inboxes that wait to be noted.
 const MOST_WAITING: usize = 1_000;
 
+/// How often the request that notes what it brought does so for others, too.
+const ROUNDS: usize = 2;
+
 /// What counts them. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Unrouted {
@@ -48,17 +51,27 @@ impl Unrouted {
         if !self.wait(key) {
             return metrics::counter!("kanal_bridge_unrouted_not_noted_total").increment(1);
         }
-        while let Ok(writing) = self.writing.try_lock() {
-            let waiting = std::mem::take(&mut *self.waiting());
-            if let Err(error) = self.write(&waiting).await {
-                tracing::warn!(%error, "unknown inboxes could not be noted");
-            }
-            drop(writing);
-            // Whoever came meanwhile found the lock taken and went on.
-            if self.waiting().is_empty() {
+        for _ in 0..ROUNDS {
+            if !self.write_waiting().await {
                 return;
             }
         }
+        // Chatwoot waits for the answer to this one.
+        let rest = self.clone();
+        tokio::spawn(async move { while rest.write_waiting().await {} });
+    }
+
+    /// Writes down what waits. True when more came meanwhile: whoever brought it found the lock taken and went on.
+    async fn write_waiting(&self) -> bool {
+        let Ok(writing) = self.writing.try_lock() else {
+            return false;
+        };
+        let waiting = std::mem::take(&mut *self.waiting());
+        if let Err(error) = self.write(&waiting).await {
+            tracing::warn!(%error, "unknown inboxes could not be noted");
+        }
+        drop(writing);
+        !self.waiting().is_empty()
     }
 
     fn waiting(&self) -> MutexGuard<'_, HashMap<InboxKey, i64>> {
