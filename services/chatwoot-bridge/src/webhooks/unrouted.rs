@@ -102,3 +102,51 @@ impl Unrouted {
         tx.commit().await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use database::{PoolSettings, SchemaNames};
+
+    use super::*;
+    use crate::webhooks::event::Class;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_request_does_not_note_for_others_without_end() {
+        // Nobody listens there: each round fails, and takes its time.
+        let url = "postgres://u:p@127.0.0.1:1/d".parse().unwrap();
+        let pool = PoolSettings {
+            size: 1,
+            wait: Duration::from_secs(1),
+        };
+        let unrouted = Unrouted::new(Database::new(&url, SchemaNames::of_service("x"), pool).unwrap());
+        let done = Arc::new(AtomicBool::new(false));
+        let (others, is_done) = (unrouted.clone(), Arc::clone(&done));
+        let others = std::thread::spawn(move || {
+            let key = InboxKey {
+                installation: "default".to_owned(),
+                account_id: 1,
+                inbox_id: 2,
+            };
+            while !is_done.load(Ordering::Relaxed) {
+                others.wait(key.clone());
+                std::thread::yield_now();
+            }
+        });
+        let event = Event {
+            name: String::new(),
+            account_id: Some(1),
+            inbox_id: Some(1),
+            conversation_id: None,
+            message_id: None,
+            class: Class::Other,
+            key: None,
+        };
+        let noted = tokio::time::timeout(Duration::from_secs(20), unrouted.note("default", &event)).await;
+        done.store(true, Ordering::Relaxed);
+        others.join().unwrap();
+        assert!(noted.is_ok());
+    }
+}

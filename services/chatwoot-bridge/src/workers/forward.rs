@@ -22,6 +22,11 @@ use crate::targets::Targets;
 
 /// Events that are taken in hand at once, and written down at once.
 const BATCH: usize = 256;
+/// Of all events in hand the share that one look takes for one route, within these bounds: what hangs must not fill all
+/// places, and what is quick needs a few that wait.
+const OF_ROUTE_SHARE: usize = 4;
+const LEAST_OF_ROUTE: usize = 8;
+const MOST_OF_ROUTE: usize = 64;
 /// Pause between two looks, so that events gather.
 const GATHER: Duration = Duration::from_millis(4);
 /// Longest pause between two looks: another process may have accepted something.
@@ -156,6 +161,7 @@ async fn hand_out(
     shutdown: Shutdown,
 ) {
     let places = Arc::new(Semaphore::new(concurrency));
+    let most_of_route = (concurrency / OF_ROUTE_SHARE).clamp(LEAST_OF_ROUTE, MOST_OF_ROUTE);
     while !shutdown.has_begun() {
         if behind.is_so() {
             if !shutdown.sleep(SETTLE_AGAIN).await {
@@ -170,7 +176,7 @@ async fn hand_out(
         let free = places.available_permits() + 1;
         drop(first);
         let most = free.min(BATCH);
-        let taken = match deliveries.take(most).await {
+        let taken = match deliveries.take(most, most_of_route).await {
             Ok(taken) => taken,
             Err(error) => {
                 tracing::warn!(%error, "events could not be taken in hand");

@@ -2,24 +2,28 @@
 
 use std::collections::BTreeSet;
 use std::process::Stdio;
+use std::time::Duration;
 
 use chatwoot_bridge::app::tools;
 use chatwoot_bridge::config::StorageSettings;
 use chatwoot_bridge::flows::Tools;
 use chatwoot_bridge::flows::forward::parked;
+use chatwoot_bridge::store::forward_lanes::{self, Room};
 use chatwoot_bridge::store::routes::{Route, Target};
 use futures_util::future::join_all;
 use runtime::config::SettingsReader;
 use secrecy::SecretString;
+use tenant_isolation::{PlatformScope, PlatformTransaction};
 use test_support::{
     ENCRYPTION_KEYS, TestProcessDatabase, eventually, install_crypto_provider, unique_prefix,
 };
 use tokio::process::{Child, Command};
+use uuid::Uuid;
 
 use crate::target::{
     Forwarding, Receiver, change, forwarded, message, post_with, put, quick, route, settled, tries,
 };
-use crate::world::{Running, scope};
+use crate::world::{Running, World, scope};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_pass_each_event_on_once() {
@@ -47,6 +51,50 @@ async fn two_processes_pass_each_event_on_once() {
     );
     assert!(other.stop().await && side.running.stop().await);
     settled(&side.world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_route_is_a_part_of_what_is_taken_in_hand() {
+    let world = World::start().await;
+    let (crowded, other) = (Uuid::now_v7(), Uuid::now_v7());
+    for (route, lanes) in [(crowded, 150), (other, 3)] {
+        world
+            .sql(&format!(
+                "INSERT INTO forward_lanes (tenant_id, route_id, conversation, ready_at) \
+                 SELECT 'desa-a', '{route}', n, now() - interval '1 minute' + n * interval '1 ms' \
+                 FROM generate_series(1, {lanes}) n"
+            ))
+            .await;
+    }
+    let take = async |not_of: &[Uuid]| {
+        let platform = PlatformScope::for_purpose("test");
+        let mut tx = PlatformTransaction::begin(&world.database.db, platform)
+            .await
+            .unwrap();
+        let room = Room {
+            most: 50,
+            most_of_route: 8,
+            not_of,
+        };
+        let lease = Duration::from_secs(600);
+        let taken = forward_lanes::take(&mut tx, room, lease, Duration::ZERO)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        let of = |route| taken.iter().filter(|one| one.route_id == route).count();
+        (of(crowded), of(other))
+    };
+    assert_eq!(take(&[]).await, (8, 3));
+    assert_eq!(take(&[crowded]).await, (0, 0));
+    // What is too much for a full route is out of the way for a while.
+    let mut tx = PlatformTransaction::begin(&world.database.db, PlatformScope::for_purpose("test"))
+        .await
+        .unwrap();
+    let put_off = forward_lanes::put_off(&mut tx, &[crowded], 10, 1_000)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(put_off, 150 - 8 - 10);
 }
 
 /// An agent's message of inbox 42 as a process leaves it that died while it posted it.

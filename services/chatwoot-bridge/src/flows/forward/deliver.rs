@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::route_label;
 use super::write_back::WriteBack;
-use crate::store::forward_lanes::{self, Hold, LaneKey, Outcome, Taken, Verdict};
+use crate::store::forward_lanes::{self, Hold, LaneKey, Outcome, Room, Taken, Verdict};
 use crate::store::routes::{self, Route, Target as RouteTarget};
 use crate::targets::places::Places;
 use crate::targets::{Answer, InvalidTarget, Post, Target, Targets};
@@ -28,6 +28,10 @@ const CACHED: usize = 10_000;
 const CROWDED: Duration = Duration::from_secs(2);
 /// How often it is looked whether a route is on again.
 const SWITCHED_OFF: Duration = Duration::from_secs(15);
+/// How often surplus lanes of full routes are put off, how many of each route are not, and how many are at once.
+const PUT_OFF_EACH: Duration = Duration::from_millis(250);
+const NOT_PUT_OFF: usize = 64;
+const PUT_OFF: usize = 2_000;
 /// The wait when our own database does not answer.
 const DATABASE_AWAY: Duration = Duration::from_secs(1);
 
@@ -42,6 +46,8 @@ pub struct Deliveries {
     window: Duration,
     lease: Duration,
     known: Arc<Mutex<HashMap<Uuid, Known>>>,
+    /// When surplus lanes were put off last.
+    put_off: Arc<Mutex<Option<Instant>>>,
 }
 
 /// A route's target, as it was at a time.
@@ -123,6 +129,7 @@ impl Deliveries {
             window,
             lease,
             known: Arc::default(),
+            put_off: Arc::default(),
         }
     }
 
@@ -138,11 +145,12 @@ impl Deliveries {
         self.lease
     }
 
-    /// Takes up to `most` events in hand whose turn has come, and of no route that has enough under way.
+    /// Takes up to `most` events in hand whose turn has come, up to `most_of_route` of one route, and of none that has enough
+    /// under way.
     ///
     /// # Errors
     /// [`DatabaseError`]: nothing is in hand.
-    pub async fn take(&self, most: usize) -> Result<Vec<InHand>, DatabaseError> {
+    pub async fn take(&self, most: usize, most_of_route: usize) -> Result<Vec<InHand>, DatabaseError> {
         let full = {
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             self.places
@@ -151,7 +159,15 @@ impl Deliveries {
         let platform = PlatformScope::for_purpose("take events in hand");
         let since = Instant::now();
         let mut tx = PlatformTransaction::begin(&self.db, platform).await?;
-        let taken = forward_lanes::take(&mut tx, most, &full, self.lease, self.window).await?;
+        if !full.is_empty() && self.may_put_off(since) {
+            forward_lanes::put_off(&mut tx, &full, NOT_PUT_OFF, PUT_OFF).await?;
+        }
+        let room = Room {
+            most,
+            most_of_route,
+            not_of: &full,
+        };
+        let taken = forward_lanes::take(&mut tx, room, self.lease, self.window).await?;
         tx.commit().await?;
         let in_hand = |taken: Taken| {
             let tenant = TenantId::parse(taken.tenant_id.as_str())
@@ -160,6 +176,15 @@ impl Deliveries {
             Ok(InHand { scope, taken, since })
         };
         taken.into_iter().map(in_hand).collect()
+    }
+
+    fn may_put_off(&self, now: Instant) -> bool {
+        let mut last = self.put_off.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = last.is_none_or(|last| now.saturating_duration_since(last) >= PUT_OFF_EACH);
+        if is_due {
+            *last = Some(now);
+        }
+        is_due
     }
 
     /// How long until the next event has its turn.
