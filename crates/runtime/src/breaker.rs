@@ -181,6 +181,15 @@ impl Breakers {
         }
     }
 
+    /// As [`Breaker::look`].
+    ///
+    /// # Errors
+    /// How long nobody may.
+    pub fn look(&self, name: &str, now: Instant) -> Result<(), Duration> {
+        let troubled = self.troubled.lock().unwrap_or_else(PoisonError::into_inner);
+        troubled.get(name).map_or(Ok(()), |known| known.breaker.look(now))
+    }
+
     /// As [`Breaker::ask`].
     ///
     /// # Errors

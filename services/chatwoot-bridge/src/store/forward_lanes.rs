@@ -63,7 +63,7 @@ pub struct Taken {
     /// Names and values as JSON.
     #[diesel(sql_type = Nullable<Text>)]
     pub headers: Option<String>,
-    /// As it came.
+    /// As it came; `None` while the route is switched off.
     #[diesel(sql_type = Nullable<Binary>)]
     pub body: Option<Vec<u8>>,
     /// The request that brought it.
@@ -112,25 +112,45 @@ const HEAD: &str = "SELECT w.id FROM (SELECT e.id, e.ordered_by, e.received_at, 
          AND w.received_at <= w.first_time + $6 * interval '1 second') \
      ORDER BY w.ordered_by, w.n LIMIT 1";
 
-/// Takes the heads of up to `most` lanes in hand whose turn has come, longest waiting first, of whatever routes but those
-/// of `not_of`. Whoever does not say within `lease` what became of an event loses it.
+/// Ready lanes that are looked at, to each that is taken: those of one route may be too many for it.
+const LOOKED_AT_EACH: usize = 4;
+
+/// What may be taken in hand at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Room<'a> {
+    /// Lanes in all.
+    pub most: usize,
+    /// Lanes of one route.
+    pub most_of_route: usize,
+    /// None of these routes.
+    pub not_of: &'a [Uuid],
+}
+
+/// Takes the heads of lanes in hand whose turn has come, longest waiting first, as far as there is `room`. Whoever does not
+/// say within `lease` what became of an event loses it. Bodies of routes that are switched off stay where they are.
 ///
 /// # Errors
 /// [`DatabaseError`]; the whole transaction is void then.
 pub async fn take(
     tx: &mut PlatformTransaction,
-    most: usize,
-    not_of: &[Uuid],
+    room: Room<'_>,
     lease: Duration,
     window: Duration,
 ) -> Result<Vec<Taken>, DatabaseError> {
     // First the locks, then a look: an event that another worker has just let go of is gone by then.
     let free: Vec<Free> = database::sql(
-        "SELECT tenant_id, route_id, conversation, in_hand FROM forward_lanes \
-         WHERE ready_at <= now() AND route_id <> ALL ($2) ORDER BY ready_at LIMIT $1 FOR UPDATE SKIP LOCKED",
+        "WITH ready AS (SELECT r.*, row_number() OVER (PARTITION BY route_id ORDER BY ready_at) AS n \
+                FROM (SELECT tenant_id, route_id, conversation, ready_at FROM forward_lanes \
+                      WHERE ready_at <= now() AND route_id <> ALL ($2) ORDER BY ready_at LIMIT $4) r) \
+         SELECT l.tenant_id, l.route_id, l.conversation, l.in_hand FROM ready r \
+         JOIN forward_lanes l ON l.tenant_id = r.tenant_id AND l.route_id = r.route_id \
+             AND l.conversation = r.conversation \
+         WHERE r.n <= $3 AND l.ready_at <= now() ORDER BY r.ready_at LIMIT $1 FOR UPDATE OF l SKIP LOCKED",
     )
-    .bind::<BigInt, _>(i64::try_from(most).unwrap_or(i64::MAX))
-    .bind::<Array<SqlUuid>, _>(not_of)
+    .bind::<BigInt, _>(number(room.most))
+    .bind::<Array<SqlUuid>, _>(room.not_of)
+    .bind::<BigInt, _>(number(room.most_of_route))
+    .bind::<BigInt, _>(number(room.most.saturating_mul(LOOKED_AT_EACH)))
     .load(tx.connection())
     .await?;
     if free.is_empty() {
@@ -146,8 +166,8 @@ pub async fn take(
                 RETURNING l.tenant_id, l.route_id, l.conversation, l.fence, l.in_hand, \
                     coalesce(l.in_hand = m.before, false) AS interrupted) \
          SELECT t.tenant_id, t.route_id, t.conversation, t.fence, t.interrupted, r.updated_at AS route_changed, \
-             r.enabled AS route_enabled, e.id, e.class, e.account, e.message, e.headers, e.body, e.request_id, \
-             e.failures, e.shown_failed, e.received_at \
+             r.enabled AS route_enabled, e.id, e.class, e.account, e.message, e.headers, \
+             CASE WHEN r.enabled IS NOT FALSE THEN e.body END AS body, e.request_id, e.failures, e.shown_failed, e.received_at \
          FROM taken t \
          LEFT JOIN routes r ON r.tenant_id = t.tenant_id AND r.id = t.route_id \
          LEFT JOIN forward_events e ON e.tenant_id = t.tenant_id AND e.id = t.in_hand"
@@ -161,6 +181,41 @@ pub async fn take(
     .load(tx.connection())
     .await?;
     Ok(taken)
+}
+
+fn number(many: usize) -> i64 {
+    i64::try_from(many).unwrap_or(i64::MAX)
+}
+
+/// Lets lanes of full routes wait that have waited for long already, so that not everybody who looks for lanes has to look
+/// through them: all but the first `keep` of each route, at most `most`. Returns how many.
+///
+/// # Errors
+/// [`DatabaseError`]; the whole transaction is void then.
+pub async fn put_off(
+    tx: &mut PlatformTransaction,
+    full: &[Uuid],
+    keep: usize,
+    most: usize,
+) -> Result<usize, DatabaseError> {
+    // Without waiting for a lock, and at different times, so that they do not all come back at once.
+    Ok(database::sql(
+        "WITH late AS (SELECT r.*, row_number() OVER (PARTITION BY route_id ORDER BY ready_at) AS n \
+                FROM (SELECT tenant_id, route_id, conversation, ready_at FROM forward_lanes \
+                      WHERE ready_at <= now() - interval '1 second' AND route_id = ANY ($1) \
+                      ORDER BY ready_at LIMIT $3) r), \
+              surplus AS (SELECT l.tenant_id, l.route_id, l.conversation FROM late r \
+                JOIN forward_lanes l ON l.tenant_id = r.tenant_id AND l.route_id = r.route_id \
+                    AND l.conversation = r.conversation \
+                WHERE r.n > $2 AND l.ready_at <= now() FOR UPDATE OF l SKIP LOCKED) \
+         UPDATE forward_lanes l SET ready_at = now() + (2 + 2 * random()) * interval '1 second' FROM surplus s \
+         WHERE l.tenant_id = s.tenant_id AND l.route_id = s.route_id AND l.conversation = s.conversation",
+    )
+    .bind::<Array<SqlUuid>, _>(full)
+    .bind::<BigInt, _>(number(keep))
+    .bind::<BigInt, _>(number(most))
+    .execute(tx.connection())
+    .await?)
 }
 
 #[derive(QueryableByName)]
@@ -247,6 +302,8 @@ pub struct Outcome {
     pub event: Uuid,
     /// What becomes of it.
     pub verdict: Verdict,
+    /// It was in somebody's hand before and nobody knows yet what came of that: should it wait, the next one is told, too.
+    pub keeps_hand: bool,
 }
 
 impl Outcome {
@@ -255,6 +312,11 @@ impl Outcome {
             Verdict::Retry { wait, .. } | Verdict::PutOff { wait } => Some(wait.as_secs_f64()),
             _ => None,
         }
+    }
+
+    /// The event that stays in hand.
+    fn kept(&self) -> Option<Uuid> {
+        (self.keeps_hand && self.wait().is_some()).then_some(self.event)
     }
 
     const fn ends(&self) -> bool {
@@ -355,7 +417,7 @@ pub async fn let_go(
         i64::from(size(outcome).is_some() && outcome.verdict == verdict)
     };
     database::sql(
-        "UPDATE forward_lanes l SET in_hand = NULL, fence = l.fence + 1, \
+        "UPDATE forward_lanes l SET in_hand = o.kept, fence = l.fence + 1, \
              ready_at = CASE WHEN o.wait IS NOT NULL THEN now() + o.wait * interval '1 second' ELSE \
                  (SELECT CASE WHEN e.ordered_by IS NULL THEN now() \
                          ELSE greatest(now(), e.received_at + $8 * interval '1 second') END \
@@ -363,8 +425,8 @@ pub async fn let_go(
                      AND e.conversation = l.conversation AND e.held IS NULL ORDER BY e.seq LIMIT 1) END, \
              delivered = l.delivered + o.delivered, dropped = l.dropped + o.dropped, \
              held = l.held - o.delivered - o.dropped, held_bytes = l.held_bytes - o.size \
-         FROM unnest($1, $2, $3, $4, $5, $6, $7) AS o (tenant_id, route_id, conversation, wait, delivered, dropped, \
-             size) \
+         FROM unnest($1, $2, $3, $4, $5, $6, $7, $9) AS o (tenant_id, route_id, conversation, wait, delivered, \
+             dropped, size, kept) \
          WHERE l.tenant_id = o.tenant_id AND l.route_id = o.route_id AND l.conversation = o.conversation",
     )
     .bind::<Array<Text>, _>(outcomes.iter().map(|o| o.lane.tenant.as_str()).collect::<Vec<_>>())
@@ -390,6 +452,7 @@ pub async fn let_go(
             .collect::<Vec<_>>(),
     )
     .bind::<Double, _>(window.as_secs_f64())
+    .bind::<Array<Nullable<SqlUuid>>, _>(outcomes.iter().map(Outcome::kept).collect::<Vec<_>>())
     .execute(tx.connection())
     .await?;
     Ok(())

@@ -191,7 +191,7 @@ impl Targets {
             .no_proxy()
             .redirect(Policy::none())
             .dns_resolver(Arc::new(CheckedResolver::new(policy.clone())))
-            .connect_timeout(timeout.min(CONNECT_TIMEOUT))
+            .connect_timeout(connect_timeout(timeout))
             .timeout(timeout)
             .pool_idle_timeout(Duration::from_secs(30))
             .pool_max_idle_per_host(per_target)
@@ -218,13 +218,14 @@ impl Targets {
             tracing::warn!(%refusal, "a route's URL is not dialled");
             return Answer::never("refused_url");
         }
+        // Whoever asks may be the one that tries for all others: it does so with a request that can be sent.
+        let Some(request) = self.request(target, post) else {
+            return Answer::never("invalid_header");
+        };
         let (origin, route) = (target.origin.as_str(), target.route);
         if let Err(wait) = self.rests.ask(origin, route, self.timeout) {
             return Answer::Resting(wait);
         }
-        let Some(request) = self.request(target, post) else {
-            return Answer::never("invalid_header");
-        };
         match request.send().await {
             Ok(response) => {
                 let answer = judge(response).await;
@@ -233,6 +234,8 @@ impl Targets {
             }
             Err(error) if is_refused(&error) => {
                 tracing::warn!("a route's URL leads to a private address and is not dialled");
+                // Nobody was kept waiting, and the next one need not wait for a word of this one.
+                self.rests.answered(origin, route);
                 Answer::never("refused_url")
             }
             Err(error) if error.is_connect() => {
@@ -272,6 +275,11 @@ impl Targets {
             .header(ATTEMPT, post.attempt);
         Some(request.body(post.body))
     }
+}
+
+/// Less than a post has in all: what was not connected has certainly not arrived, what took too long may have.
+fn connect_timeout(timeout: Duration) -> Duration {
+    (timeout / 2).min(CONNECT_TIMEOUT)
 }
 
 fn sign(secret: &SecretString, body: &[u8]) -> Option<String> {
@@ -344,6 +352,15 @@ mod tests {
         );
         assert_eq!(target.origin, "http://gowa.example:3000");
         assert!(Target::new(Uuid::nil(), &SecretString::from("not a url"), None, false).is_err());
+    }
+
+    #[test]
+    fn there_is_time_to_see_that_no_connection_was_made() {
+        for ms in [100, 500, 5_000, 20_000] {
+            let timeout = Duration::from_millis(ms);
+            assert!(connect_timeout(timeout) <= timeout / 2);
+        }
+        assert_eq!(connect_timeout(Duration::from_secs(20)), CONNECT_TIMEOUT);
     }
 
     #[test]

@@ -42,9 +42,16 @@ impl Rests {
     /// # Errors
     /// How long it rests.
     pub(super) fn ask(&self, host: &str, route: Uuid, attempt: Duration) -> Result<(), Duration> {
-        let (now, attempt) = (Instant::now(), attempt.min(RULES.longest_rest));
+        self.ask_at(Instant::now(), host, route, attempt.min(RULES.longest_rest))
+    }
+
+    fn ask_at(&self, now: Instant, host: &str, route: Uuid, attempt: Duration) -> Result<(), Duration> {
+        let route = route.to_string();
+        // A host's only try is not for a route that rests by itself.
+        self.hosts.look(host, now)?;
+        self.routes.look(&route, now)?;
         self.hosts.ask(host, now, attempt)?;
-        self.routes.ask(&route.to_string(), now, attempt)
+        self.routes.ask(&route, now, attempt)
     }
 
     /// It answered, whatever it said.
@@ -92,5 +99,28 @@ mod tests {
         }
         assert!(rests.ask("http://a", two, attempt).is_err());
         assert!(rests.ask("http://b", two, attempt).is_ok());
+    }
+
+    #[test]
+    fn a_route_that_rests_does_not_use_up_the_try_of_its_host() {
+        let rests = Rests::default();
+        let (one, two, attempt) = (Uuid::now_v7(), Uuid::now_v7(), Duration::from_secs(30));
+        for _ in 0..RULES.patience {
+            rests.silent("http://a", one);
+        }
+        // Its try fails, and it rests for twice as long; then its host does, too.
+        let after_one = Instant::now() + RULES.first_rest.mul_f64(1.3);
+        rests.ask_at(after_one, "http://a", one, attempt).unwrap();
+        rests.silent("http://a", one);
+        for _ in 0..RULES.patience {
+            rests.unreachable("http://a");
+        }
+        let host_is_over = Instant::now() + RULES.first_rest.mul_f64(1.3);
+        assert!(rests.ask_at(host_is_over, "http://a", one, attempt).is_err());
+        assert!(rests.ask_at(host_is_over, "http://a", two, attempt).is_ok());
+        assert!(
+            rests.ask_at(host_is_over, "http://a", two, attempt).is_err(),
+            "one tries"
+        );
     }
 }

@@ -16,6 +16,9 @@ use crate::store::unrouted_inboxes::{self, NO_ACCOUNT};
 /// Most inboxes that wait to be noted.
 const MOST_WAITING: usize = 1_000;
 
+/// How often the request that notes what it brought does so for others, too.
+const ROUNDS: usize = 2;
+
 /// What counts them. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Unrouted {
@@ -48,17 +51,27 @@ impl Unrouted {
         if !self.wait(key) {
             return metrics::counter!("kanal_bridge_unrouted_not_noted_total").increment(1);
         }
-        while let Ok(writing) = self.writing.try_lock() {
-            let waiting = std::mem::take(&mut *self.waiting());
-            if let Err(error) = self.write(&waiting).await {
-                tracing::warn!(%error, "unknown inboxes could not be noted");
-            }
-            drop(writing);
-            // Whoever came meanwhile found the lock taken and went on.
-            if self.waiting().is_empty() {
+        for _ in 0..ROUNDS {
+            if !self.write_waiting().await {
                 return;
             }
         }
+        // Chatwoot waits for the answer to this one.
+        let rest = self.clone();
+        tokio::spawn(async move { while rest.write_waiting().await {} });
+    }
+
+    /// Writes down what waits. True when more came meanwhile: whoever brought it found the lock taken and went on.
+    async fn write_waiting(&self) -> bool {
+        let Ok(writing) = self.writing.try_lock() else {
+            return false;
+        };
+        let waiting = std::mem::take(&mut *self.waiting());
+        if let Err(error) = self.write(&waiting).await {
+            tracing::warn!(%error, "unknown inboxes could not be noted");
+        }
+        drop(writing);
+        !self.waiting().is_empty()
     }
 
     fn waiting(&self) -> MutexGuard<'_, HashMap<InboxKey, i64>> {
@@ -87,5 +100,53 @@ impl Unrouted {
             unrouted_inboxes::note(&mut tx, key, *events).await?;
         }
         tx.commit().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use database::{PoolSettings, SchemaNames};
+
+    use super::*;
+    use crate::webhooks::event::Class;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_request_does_not_note_for_others_without_end() {
+        // Nobody listens there: each round fails, and takes its time.
+        let url = "postgres://u:p@127.0.0.1:1/d".parse().unwrap();
+        let pool = PoolSettings {
+            size: 1,
+            wait: Duration::from_secs(1),
+        };
+        let unrouted = Unrouted::new(Database::new(&url, SchemaNames::of_service("x"), pool).unwrap());
+        let done = Arc::new(AtomicBool::new(false));
+        let (others, is_done) = (unrouted.clone(), Arc::clone(&done));
+        let others = std::thread::spawn(move || {
+            let key = InboxKey {
+                installation: "default".to_owned(),
+                account_id: 1,
+                inbox_id: 2,
+            };
+            while !is_done.load(Ordering::Relaxed) {
+                others.wait(key.clone());
+                std::thread::yield_now();
+            }
+        });
+        let event = Event {
+            name: String::new(),
+            account_id: Some(1),
+            inbox_id: Some(1),
+            conversation_id: None,
+            message_id: None,
+            class: Class::Other,
+            key: None,
+        };
+        let noted = tokio::time::timeout(Duration::from_secs(20), unrouted.note("default", &event)).await;
+        done.store(true, Ordering::Relaxed);
+        others.join().unwrap();
+        assert!(noted.is_ok());
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use database::Database;
@@ -21,18 +22,41 @@ use crate::targets::Targets;
 
 /// Events that are taken in hand at once, and written down at once.
 const BATCH: usize = 256;
+/// Of all events in hand the share that one look takes for one route, within these bounds: what hangs must not fill all
+/// places, and what is quick needs a few that wait.
+const OF_ROUTE_SHARE: usize = 4;
+const LEAST_OF_ROUTE: usize = 8;
+const MOST_OF_ROUTE: usize = 64;
 /// Pause between two looks, so that events gather.
 const GATHER: Duration = Duration::from_millis(4);
 /// Longest pause between two looks: another process may have accepted something.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// The pause when the database does not answer.
 const DATABASE_AWAY: Duration = Duration::from_secs(1);
-/// How often it is looked how much waits, and at least how many times as long as a look takes.
+/// How often it is looked how much waits: the pause is so many times as long as a look takes, between these two.
 const WEIGH: Duration = Duration::from_secs(1);
+const WEIGH_SELDOM: Duration = Duration::from_secs(5);
 const WEIGH_SHARE: u32 = 50;
 /// What is left of the time to end, for writing down what became of events.
 const SETTLING: Duration = Duration::from_millis(1_500);
+/// Pause between two tries to write down what became of events.
+const SETTLE_AGAIN: Duration = Duration::from_millis(250);
 const SHOW_AGES: Duration = Duration::from_secs(10);
+
+/// Is there something that could not be written down yet? Then nothing is taken in hand: lanes whose lease ended meanwhile
+/// would look as if nobody knew what became of their events.
+#[derive(Debug, Clone, Default)]
+struct Behind(Arc<AtomicBool>);
+
+impl Behind {
+    fn set(&self, is_so: bool) {
+        self.0.store(is_so, Ordering::Release);
+    }
+
+    fn is_so(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
 
 /// The side of forwarding that has no port.
 #[derive(Debug)]
@@ -89,6 +113,7 @@ impl ForwardWork {
     /// Begins, and works until the end; what is in hand then is finished.
     pub fn spawn(self, shutdown: &Shutdown) {
         let (finished, done) = mpsc::channel(BATCH * 4);
+        let behind = Behind::default();
         let window = self.deliveries.window();
         for jobs in self.jobs {
             let committing = forward_committer::run(self.db.clone(), self.bell.clone(), window, jobs);
@@ -101,14 +126,20 @@ impl ForwardWork {
                 self.bell.clone(),
                 self.settings.concurrency,
                 finished,
+                behind.clone(),
                 shutdown.clone(),
             ),
         );
-        let lease = self.deliveries.lease();
-        shutdown.spawn(
-            "settled events",
-            write_down(self.db.clone(), window, lease, self.lanes, self.bell, done),
-        );
+        let settling = Settling {
+            db: self.db.clone(),
+            window,
+            lease: self.deliveries.lease(),
+            lanes: self.lanes,
+            bell: self.bell,
+            behind,
+            shutdown: shutdown.clone(),
+        };
+        shutdown.spawn("settled events", settling.run(done));
         shutdown.spawn(
             "weight of events",
             weigh(self.db.clone(), self.loads, shutdown.clone()),
@@ -126,10 +157,18 @@ async fn hand_out(
     bell: Bell,
     concurrency: usize,
     finished: mpsc::Sender<Finished>,
+    behind: Behind,
     shutdown: Shutdown,
 ) {
     let places = Arc::new(Semaphore::new(concurrency));
+    let most_of_route = (concurrency / OF_ROUTE_SHARE).clamp(LEAST_OF_ROUTE, MOST_OF_ROUTE);
     while !shutdown.has_begun() {
+        if behind.is_so() {
+            if !shutdown.sleep(SETTLE_AGAIN).await {
+                return;
+            }
+            continue;
+        }
         // At least one place, and then as many as there are.
         let Ok(first) = Arc::clone(&places).acquire_owned().await else {
             return;
@@ -137,7 +176,7 @@ async fn hand_out(
         let free = places.available_permits() + 1;
         drop(first);
         let most = free.min(BATCH);
-        let taken = match deliveries.take(most).await {
+        let taken = match deliveries.take(most, most_of_route).await {
             Ok(taken) => taken,
             Err(error) => {
                 tracing::warn!(%error, "events could not be taken in hand");
@@ -148,7 +187,7 @@ async fn hand_out(
             }
         };
         let number = taken.len();
-        for (scope, event) in taken {
+        for event in taken {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else {
                 return;
             };
@@ -156,7 +195,7 @@ async fn hand_out(
             let ending = shutdown.clone();
             tokio::spawn(async move {
                 let one = tokio::select! {
-                    one = deliveries.deliver(scope, event) => one,
+                    one = deliveries.deliver(event) => one,
                     () = too_late(&ending) => return,
                 };
                 drop(place);
@@ -194,42 +233,80 @@ async fn rest(deliveries: &Deliveries, bell: &Bell, taken: usize, shutdown: &Shu
     }
 }
 
-async fn write_down(
+/// Writes down what became of events.
+struct Settling {
     db: Database,
     window: Duration,
     lease: Duration,
     lanes: Signal,
     bell: Bell,
-    mut done: mpsc::Receiver<Finished>,
-) {
-    let mut group = Vec::with_capacity(BATCH);
-    while done.recv_many(&mut group, BATCH).await > 0 {
+    behind: Behind,
+    shutdown: Shutdown,
+}
+
+impl Settling {
+    async fn run(self, mut done: mpsc::Receiver<Finished>) {
+        let mut group = Vec::with_capacity(BATCH);
+        while done.recv_many(&mut group, BATCH).await > 0 {
+            self.write_down(&mut group).await;
+            group.clear();
+            // The next ones of these lanes have their turn, and the places of their targets are free.
+            self.bell.ring();
+        }
+    }
+
+    /// While Postgres is away it is tried as long as the process lives, beyond the lease: what somebody else took over by
+    /// then is left to them, and whatever nobody did is not delivered a second time.
+    async fn write_down(&self, group: &mut Vec<Finished>) {
         let began = Instant::now();
-        // Later somebody else has them in hand.
-        while began.elapsed() < lease {
-            match settle(&db, window, &lanes, &group).await {
-                Ok(()) => break,
-                Err(error) => {
-                    tracing::warn!(%error, events = group.len(), "it could not be written down what became of events");
-                    tokio::time::sleep(DATABASE_AWAY / 4).await;
-                }
+        while let Err(error) = settle(&self.db, self.window, &self.lanes, group).await {
+            let is_transient = error.is_transient();
+            tracing::warn!(%error, events = group.len(), "it could not be written down what became of events");
+            if !is_transient {
+                self.write_down_alone(group).await;
+            }
+            let is_given_up = !is_transient && began.elapsed() >= self.lease;
+            if group.is_empty() || is_given_up || self.shutdown.left_of(GRACE).is_zero() {
+                break;
+            }
+            self.behind.set(is_transient);
+            tokio::time::sleep(SETTLE_AGAIN).await;
+        }
+        self.behind.set(false);
+    }
+
+    /// One that Postgres does not like harms no other. Those that could not be written down stay in the group.
+    async fn write_down_alone(&self, group: &mut Vec<Finished>) {
+        let mut left = Vec::new();
+        for one in group.drain(..) {
+            let alone = settle(&self.db, self.window, &self.lanes, std::slice::from_ref(&one)).await;
+            if alone.is_err() {
+                left.push(one);
             }
         }
-        group.clear();
-        // The next ones of these lanes have their turn, and the places of their targets are free.
-        bell.ring();
+        *group = left;
     }
 }
 
 async fn weigh(db: Database, loads: Loads, shutdown: Shutdown) {
     loop {
         let began = Instant::now();
-        if let Err(error) = loads.refresh(&db).await {
+        let looked = loads.refresh(&db).await;
+        if let Err(error) = &looked {
             tracing::debug!(%error, "it is not known how much waits");
         }
-        if !shutdown.sleep(WEIGH.max(began.elapsed() * WEIGH_SHARE)).await {
+        if !shutdown.sleep(weigh_pause(looked.is_ok(), began.elapsed())).await {
             return;
         }
+    }
+}
+
+/// What a look costs is a reason to look less often, what a failure took is none: routes may count as full meanwhile.
+fn weigh_pause(looked: bool, took: Duration) -> Duration {
+    if looked {
+        took.saturating_mul(WEIGH_SHARE).clamp(WEIGH, WEIGH_SELDOM)
+    } else {
+        WEIGH
     }
 }
 
@@ -240,5 +317,19 @@ async fn watch_ages(db: Database, shutdown: Shutdown) {
             Ok(now) => shown = now,
             Err(error) => tracing::debug!(%error, "it is not known how old events are"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_that_failed_is_soon_followed_by_another() {
+        let ms = Duration::from_millis;
+        assert_eq!(weigh_pause(true, ms(3)), WEIGH);
+        assert_eq!(weigh_pause(true, ms(40)), ms(2_000));
+        assert_eq!(weigh_pause(true, ms(5_000)), WEIGH_SELDOM);
+        assert_eq!(weigh_pause(false, ms(5_000)), WEIGH);
     }
 }

@@ -158,3 +158,15 @@ async fn what_nobody_wants_is_received_and_goes_nowhere() {
     side.until_settled().await;
     assert_eq!(side.target.taken(), [3]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_told_again_takes_no_room() {
+    // Room for three of them.
+    let side = Forwarding::start(|settings| settings.forward.queue_bytes = 5_000).await;
+    for _ in 0..40 {
+        side.post(&message(42, 1, 1)).await;
+    }
+    side.post(&message(42, 1, 2)).await;
+    side.until_settled().await;
+    assert_eq!(side.target.taken(), [1, 2]);
+}

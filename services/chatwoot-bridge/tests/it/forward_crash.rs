@@ -2,21 +2,28 @@
 
 use std::collections::BTreeSet;
 use std::process::Stdio;
+use std::time::Duration;
 
 use chatwoot_bridge::app::tools;
 use chatwoot_bridge::config::StorageSettings;
+use chatwoot_bridge::flows::Tools;
 use chatwoot_bridge::flows::forward::parked;
+use chatwoot_bridge::store::forward_lanes::{self, Room};
+use chatwoot_bridge::store::routes::{Route, Target};
 use futures_util::future::join_all;
 use runtime::config::SettingsReader;
+use secrecy::SecretString;
+use tenant_isolation::{PlatformScope, PlatformTransaction};
 use test_support::{
     ENCRYPTION_KEYS, TestProcessDatabase, eventually, install_crypto_provider, unique_prefix,
 };
 use tokio::process::{Child, Command};
+use uuid::Uuid;
 
 use crate::target::{
     Forwarding, Receiver, change, forwarded, message, post_with, put, quick, route, settled, tries,
 };
-use crate::world::{Running, scope};
+use crate::world::{Running, World, scope};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_pass_each_event_on_once() {
@@ -44,6 +51,169 @@ async fn two_processes_pass_each_event_on_once() {
     );
     assert!(other.stop().await && side.running.stop().await);
     settled(&side.world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_route_is_a_part_of_what_is_taken_in_hand() {
+    let world = World::start().await;
+    let (crowded, other) = (Uuid::now_v7(), Uuid::now_v7());
+    for (route, lanes) in [(crowded, 150), (other, 3)] {
+        world
+            .sql(&format!(
+                "INSERT INTO forward_lanes (tenant_id, route_id, conversation, ready_at) \
+                 SELECT 'desa-a', '{route}', n, now() - interval '1 minute' + n * interval '1 ms' \
+                 FROM generate_series(1, {lanes}) n"
+            ))
+            .await;
+    }
+    let take = async |not_of: &[Uuid]| {
+        let platform = PlatformScope::for_purpose("test");
+        let mut tx = PlatformTransaction::begin(&world.database.db, platform)
+            .await
+            .unwrap();
+        let room = Room {
+            most: 50,
+            most_of_route: 8,
+            not_of,
+        };
+        let lease = Duration::from_secs(600);
+        let taken = forward_lanes::take(&mut tx, room, lease, Duration::ZERO)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        let of = |route| taken.iter().filter(|one| one.route_id == route).count();
+        (of(crowded), of(other))
+    };
+    assert_eq!(take(&[]).await, (8, 3));
+    assert_eq!(take(&[crowded]).await, (0, 0));
+    // What is too much for a full route is out of the way for a while.
+    let mut tx = PlatformTransaction::begin(&world.database.db, PlatformScope::for_purpose("test"))
+        .await
+        .unwrap();
+    let put_off = forward_lanes::put_off(&mut tx, &[crowded], 10, 1_000)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(put_off, 150 - 8 - 10);
+}
+
+/// An agent's message of inbox 42 as a process leaves it that died while it posted it.
+async fn leave_in_hand(side: &Forwarding) {
+    side.world
+        .sql(&format!(
+            "WITH event AS (INSERT INTO forward_events (tenant_id, id, route_id, conversation, event, class, account, \
+                    message, headers, body, size) \
+                VALUES ('desa-a', gen_random_uuid(), '{}', 1, 'message_created', 'agent_message', 3, 1, '[]', \
+                    convert_to('{{\"id\":1}}', 'UTF8'), 1024) RETURNING tenant_id, route_id, conversation, id, size) \
+             INSERT INTO forward_lanes (tenant_id, route_id, conversation, ready_at, in_hand, accepted, held, held_bytes) \
+             SELECT tenant_id, route_id, conversation, now(), id, 1, 1, size FROM event",
+            side.route.id
+        ))
+        .await;
+}
+
+/// The one event that nobody knows of.
+async fn unknown(side: &Forwarding) -> parked::ParkedEvent {
+    let db = &side.world.tools.db;
+    let event = eventually("what nobody knows of is held", || async {
+        let (held, _) = parked::parked(db, &scope("desa-a"), None, 10).await.unwrap();
+        held.into_iter().next()
+    })
+    .await;
+    side.until_settled().await;
+    assert!(event.unknown, "{event:?}");
+    assert_eq!(side.target.received().len(), 0, "it was posted once more");
+    event
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_begun_is_not_begun_anew_because_its_route_was_off_meanwhile() {
+    let off = |mut route: Route, _: &Tools| {
+        route.enabled = false;
+        route
+    };
+    let side = Forwarding::start_with(|_| {}, off).await;
+    leave_in_hand(&side).await;
+    assert_eq!(unknown(&side).await.reason.as_deref(), Some("interrupted"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_begun_is_not_begun_anew_because_its_target_did_not_open_meanwhile() {
+    let mut right = None;
+    let unopenable = |mut route: Route, tools: &Tools| {
+        right = Some(route.clone());
+        if let Target::Url { url_sealed, .. } = &mut route.target {
+            *url_sealed = tools
+                .keys
+                .seal(&SecretString::from("http://x"), "elsewhere")
+                .unwrap();
+        }
+        route
+    };
+    let side = Forwarding::start_with(|settings| settings.forward.retry = tries(1_000), unopenable).await;
+    leave_in_hand(&side).await;
+    eventually("it was tried to open it", || async {
+        let tried = "SELECT coalesce(max(failures), 0)::bigint AS n FROM forward_events";
+        (side.world.count(tried).await >= 2).then_some(())
+    })
+    .await;
+    put(&side.world.tools, &right.unwrap()).await;
+    assert_eq!(unknown(&side).await.reason.as_deref(), Some("interrupted"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_begun_and_cannot_be_posted_any_more_is_not_known_either() {
+    let unopenable = |mut route: Route, tools: &Tools| {
+        if let Target::Url { url_sealed, .. } = &mut route.target {
+            *url_sealed = tools
+                .keys
+                .seal(&SecretString::from("http://x"), "elsewhere")
+                .unwrap();
+        }
+        route
+    };
+    let side = Forwarding::start_with(|settings| settings.forward.retry = tries(1), unopenable).await;
+    leave_in_hand(&side).await;
+    let reason = unknown(&side).await.reason;
+    assert_eq!(reason.as_deref(), Some("secret_does_not_open"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_delivered_while_postgres_was_away_is_not_unknown_afterwards() {
+    let side = Forwarding::start(|_| {}).await;
+    // Nothing can be written down of what was in hand; a sequence counts the tries, they are not taken back.
+    for statement in [
+        "CREATE SEQUENCE tries",
+        "CREATE FUNCTION away() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN \
+             PERFORM nextval('tries'); RAISE EXCEPTION 'the database system is away'; END $$",
+        "CREATE TRIGGER away BEFORE UPDATE ON forward_lanes FOR EACH ROW \
+             WHEN (OLD.in_hand IS NOT NULL AND NEW.in_hand IS NULL) EXECUTE FUNCTION away()",
+    ] {
+        side.world.sql(statement).await;
+    }
+    side.post(&message(42, 1, 1)).await;
+    assert_eq!(side.target.until_taken(1).await, [1]);
+    let tries = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS n FROM tries";
+    let until_tried = async |often: i64| {
+        eventually("it is tried to write it down", || async {
+            (side.world.count(tries).await >= often).then_some(())
+        })
+        .await;
+    };
+    until_tried(2).await;
+    // The lease ends, and somebody could take it over.
+    side.world
+        .sql("UPDATE forward_lanes SET ready_at = now() WHERE in_hand IS NOT NULL")
+        .await;
+    until_tried(6).await;
+    side.world.sql("DROP TRIGGER away ON forward_lanes").await;
+    side.until_settled().await;
+    assert_eq!(side.target.received().len(), 1);
+    let (held, counts) = parked::parked(&side.world.tools.db, &scope("desa-a"), None, 10)
+        .await
+        .unwrap();
+    assert!(held.is_empty(), "{held:?}");
+    assert_eq!(counts[0].delivered, 1);
 }
 
 /// A bridge as a process of its own.

@@ -122,9 +122,10 @@ async fn an_operator_migrates_and_connects_twice() {
 }
 
 /// What takes the migrations back, the newest first.
-pub(crate) const DOWNS: [&str; 12] = [
+pub(crate) const DOWNS: [&str; 13] = [
     include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000021_from_history/down.sql"),
     include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000020_marked_failed/down.sql"),
+    include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000019_forward_load/down.sql"),
     include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000018_history/down.sql"),
     include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000017_outbound/down.sql"),
     include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000016_inbound/down.sql"),

@@ -65,11 +65,22 @@ impl ForwardQueue {
             return Ok(Forwarding::Unwanted);
         }
         let event = new_event(to, incoming)?;
-        if !self.loads.add(to.route.id, event.size()) {
+        let Some(room) = self.loads.add(to.route.id, event.size()) else {
             metrics::counter!("kanal_bridge_route_full_total", "route" => route_label(to.route.number))
                 .increment(1);
             return Err(NotForwarded::Full);
+        };
+        let outcome = self.queue(to, event).await;
+        if matches!(outcome, Ok(Forwarding::Queued)) {
+            let route = route_label(to.route.number);
+            metrics::counter!("kanal_bridge_route_accepted_total", "route" => route).increment(1);
+        } else {
+            self.loads.give_back(&room);
         }
+        outcome
+    }
+
+    async fn queue(&self, to: &KnownRoute, event: NewEvent) -> Result<Forwarding, NotForwarded> {
         let (answer, answered) = oneshot::channel();
         let waiting = Waiting {
             scope: to.scope.clone(),
@@ -84,12 +95,7 @@ impl ForwardQueue {
             Ok(Err(_)) | Err(_) => return Err(NotForwarded::Full),
         }
         // Without an answer the committers are gone: the process ends.
-        let outcome = answered.await.map_err(|_| NotForwarded::Full)??;
-        if outcome == Forwarding::Queued {
-            let route = route_label(to.route.number);
-            metrics::counter!("kanal_bridge_route_accepted_total", "route" => route).increment(1);
-        }
-        Ok(outcome)
+        Ok(answered.await.map_err(|_| NotForwarded::Full)??)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::route_label;
 use super::write_back::WriteBack;
-use crate::store::forward_lanes::{self, Hold, LaneKey, Outcome, Taken, Verdict};
+use crate::store::forward_lanes::{self, Hold, LaneKey, Outcome, Room, Taken, Verdict};
 use crate::store::routes::{self, Route, Target as RouteTarget};
 use crate::targets::places::Places;
 use crate::targets::{Answer, InvalidTarget, Post, Target, Targets};
@@ -28,6 +28,10 @@ const CACHED: usize = 10_000;
 const CROWDED: Duration = Duration::from_secs(2);
 /// How often it is looked whether a route is on again.
 const SWITCHED_OFF: Duration = Duration::from_secs(15);
+/// How often surplus lanes of full routes are put off, how many of each route are not, and how many are at once.
+const PUT_OFF_EACH: Duration = Duration::from_millis(250);
+const NOT_PUT_OFF: usize = 64;
+const PUT_OFF: usize = 2_000;
 /// The wait when our own database does not answer.
 const DATABASE_AWAY: Duration = Duration::from_secs(1);
 
@@ -42,6 +46,8 @@ pub struct Deliveries {
     window: Duration,
     lease: Duration,
     known: Arc<Mutex<HashMap<Uuid, Known>>>,
+    /// When surplus lanes were put off last.
+    put_off: Arc<Mutex<Option<Instant>>>,
 }
 
 /// A route's target, as it was at a time.
@@ -50,6 +56,15 @@ struct Known {
     changed: DateTime<Utc>,
     route: String,
     target: Arc<Target>,
+}
+
+/// An event in hand.
+#[derive(Debug)]
+pub struct InHand {
+    scope: TenantScope,
+    taken: Taken,
+    /// The lease began no earlier.
+    since: Instant,
 }
 
 /// An event that was in hand: what becomes of it, and what follows from that.
@@ -114,6 +129,7 @@ impl Deliveries {
             window,
             lease,
             known: Arc::default(),
+            put_off: Arc::default(),
         }
     }
 
@@ -129,26 +145,46 @@ impl Deliveries {
         self.lease
     }
 
-    /// Takes up to `most` events in hand whose turn has come, and of no route that has enough under way.
+    /// Takes up to `most` events in hand whose turn has come, up to `most_of_route` of one route, and of none that has enough
+    /// under way.
     ///
     /// # Errors
     /// [`DatabaseError`]: nothing is in hand.
-    pub async fn take(&self, most: usize) -> Result<Vec<(TenantScope, Taken)>, DatabaseError> {
+    pub async fn take(&self, most: usize, most_of_route: usize) -> Result<Vec<InHand>, DatabaseError> {
         let full = {
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             self.places
                 .full(known.iter().map(|(id, known)| (*id, known.target.origin())))
         };
         let platform = PlatformScope::for_purpose("take events in hand");
+        let since = Instant::now();
         let mut tx = PlatformTransaction::begin(&self.db, platform).await?;
-        let taken = forward_lanes::take(&mut tx, most, &full, self.lease, self.window).await?;
+        if !full.is_empty() && self.may_put_off(since) {
+            forward_lanes::put_off(&mut tx, &full, NOT_PUT_OFF, PUT_OFF).await?;
+        }
+        let room = Room {
+            most,
+            most_of_route,
+            not_of: &full,
+        };
+        let taken = forward_lanes::take(&mut tx, room, self.lease, self.window).await?;
         tx.commit().await?;
-        let scope = |taken: Taken| {
+        let in_hand = |taken: Taken| {
             let tenant = TenantId::parse(taken.tenant_id.as_str())
                 .map_err(|error| DatabaseError::Refused(Box::new(error)))?;
-            Ok((TenantScope::of_swept_row(&platform, tenant), taken))
+            let scope = TenantScope::of_swept_row(&platform, tenant);
+            Ok(InHand { scope, taken, since })
         };
-        taken.into_iter().map(scope).collect()
+        taken.into_iter().map(in_hand).collect()
+    }
+
+    fn may_put_off(&self, now: Instant) -> bool {
+        let mut last = self.put_off.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = last.is_none_or(|last| now.saturating_duration_since(last) >= PUT_OFF_EACH);
+        if is_due {
+            *last = Some(now);
+        }
+        is_due
     }
 
     /// How long until the next event has its turn.
@@ -164,16 +200,26 @@ impl Deliveries {
     }
 
     /// Passes on an event that is in hand, at most once.
-    pub async fn deliver(&self, scope: TenantScope, mut taken: Taken) -> Finished {
+    pub async fn deliver(&self, in_hand: InHand) -> Finished {
+        let InHand {
+            scope,
+            mut taken,
+            since,
+        } = in_hand;
         let (body, headers) = (taken.body.take(), taken.headers.take());
         let known = self.known(&scope, &taken).await;
-        let (route, verdict) = match (taken.id, body, known) {
-            (None, ..) | (_, None, _) => (String::new(), Verdict::Nothing),
-            (Some(event), Some(body), Ok(known)) => {
-                let verdict = self.attempt(&known.target, &taken, event, body, headers).await;
+        // Whether a message that may be on its way can be posted again is for its target to say: until that is known, the
+        // next one to have it in hand has to know that it was begun.
+        let keeps_hand = known.is_err() && taken.interrupted && is_agents(&taken);
+        let (route, verdict) = match (taken.id, known) {
+            (None, _) => (String::new(), Verdict::Nothing),
+            (Some(event), Ok(known)) => {
+                let verdict = self
+                    .attempt(&known.target, &taken, since, event, body, headers)
+                    .await;
                 (known.route, verdict)
             }
-            (.., Err(why)) => ("other".to_owned(), self.without_target(&taken, why)),
+            (Some(_), Err(why)) => ("other".to_owned(), self.without_target(&taken, why)),
         };
         let age = taken.received_at.map(|at| Utc::now() - at).unwrap_or_default();
         Finished {
@@ -189,6 +235,7 @@ impl Deliveries {
                 fence: taken.fence,
                 event: taken.id.unwrap_or_default(),
                 verdict,
+                keeps_hand,
             },
             scope,
             request_id: taken.request_id,
@@ -199,21 +246,29 @@ impl Deliveries {
         &self,
         target: &Target,
         taken: &Taken,
+        since: Instant,
         event: Uuid,
-        body: Vec<u8>,
+        body: Option<Vec<u8>>,
         headers: Option<String>,
     ) -> Verdict {
-        if taken.route_enabled == Some(false) {
-            return Verdict::PutOff { wait: SWITCHED_OFF };
-        }
         if taken.interrupted && must_not_repeat(taken, target) {
             return self.unsure(taken, target, "interrupted");
         }
+        if taken.route_enabled == Some(false) {
+            return Verdict::PutOff { wait: SWITCHED_OFF };
+        }
+        let Some(body) = body else {
+            return Verdict::Nothing;
+        };
         let Some(_place) = self.places.take(taken.route_id, target.origin()).await else {
             return Verdict::PutOff {
                 wait: CROWDED.mul_f64(0.5 + rand::random::<f64>()),
             };
         };
+        // Somebody else would have it in hand before the answer comes.
+        if since.elapsed() + self.targets.timeout() > self.lease {
+            return Verdict::PutOff { wait: Duration::ZERO };
+        }
         let post = Post {
             event,
             attempt: times(taken.failures).saturating_add(u32::from(taken.interrupted)),
@@ -331,8 +386,14 @@ fn must_not_repeat(taken: &Taken, target: &Target) -> bool {
 }
 
 fn parked(taken: &Taken, reason: String) -> Verdict {
+    // What was begun before may have arrived then, whatever came of it later.
+    let how = if taken.interrupted && is_agents(taken) {
+        Hold::Unknown
+    } else {
+        Hold::Parked
+    };
     Verdict::Hold {
-        how: Hold::Parked,
+        how,
         reason,
         shown: is_shown(taken),
     }

@@ -39,7 +39,23 @@ impl Bell {
 #[derive(Debug, Clone)]
 pub struct Loads {
     most: i64,
-    bytes: Arc<Mutex<HashMap<Uuid, i64>>>,
+    weighed: Arc<Mutex<Weighed>>,
+}
+
+#[derive(Debug, Default)]
+struct Weighed {
+    /// How often it was looked.
+    looks: u64,
+    bytes: HashMap<Uuid, i64>,
+}
+
+/// Room that was made for an event.
+#[derive(Debug)]
+pub(super) struct Room {
+    route: Uuid,
+    bytes: i64,
+    /// After how many looks.
+    looks: u64,
 }
 
 impl Loads {
@@ -48,19 +64,37 @@ impl Loads {
     pub fn new(most: i64) -> Self {
         Self {
             most,
-            bytes: Arc::default(),
+            weighed: Arc::default(),
         }
     }
 
-    /// Makes room for an event. False when its route has none.
-    pub(super) fn add(&self, route: Uuid, bytes: i64) -> bool {
-        let mut loads = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
-        let load = loads.entry(route).or_default();
+    /// Makes room for an event. `None` when its route has none.
+    pub(super) fn add(&self, route: Uuid, bytes: i64) -> Option<Room> {
+        let mut weighed = self.weighed.lock().unwrap_or_else(PoisonError::into_inner);
+        let looks = weighed.looks;
+        let load = weighed.bytes.entry(route).or_default();
         if load.saturating_add(bytes) > self.most {
-            return false;
+            return None;
         }
         *load += bytes;
-        true
+        Some(Room { route, bytes, looks })
+    }
+
+    /// Takes the room back of an event that was not kept.
+    pub(super) fn give_back(&self, room: &Room) {
+        let mut weighed = self.weighed.lock().unwrap_or_else(PoisonError::into_inner);
+        // What was seen since then is without it.
+        if weighed.looks == room.looks
+            && let Some(load) = weighed.bytes.get_mut(&room.route)
+        {
+            *load = load.saturating_sub(room.bytes).max(0);
+        }
+    }
+
+    fn seen(&self, bytes: HashMap<Uuid, i64>) {
+        let mut weighed = self.weighed.lock().unwrap_or_else(PoisonError::into_inner);
+        weighed.looks += 1;
+        weighed.bytes = bytes;
     }
 
     /// Looks at what really waits.
@@ -72,11 +106,12 @@ impl Loads {
         let mut tx = PlatformTransaction::begin(db, platform).await?;
         let loads = forward_counts::loads(&mut tx).await?;
         tx.commit().await?;
-        let loads = loads
-            .into_iter()
-            .map(|load| (load.route_id, load.bytes))
-            .collect();
-        *self.bytes.lock().unwrap_or_else(PoisonError::into_inner) = loads;
+        self.seen(
+            loads
+                .into_iter()
+                .map(|load| (load.route_id, load.bytes))
+                .collect(),
+        );
         Ok(())
     }
 }
@@ -125,8 +160,23 @@ mod tests {
     fn a_route_has_room_for_so_much_and_no_more() {
         let loads = Loads::new(100);
         let (one, two) = (Uuid::now_v7(), Uuid::now_v7());
-        assert!(loads.add(one, 60) && loads.add(one, 40));
-        assert!(!loads.add(one, 1));
-        assert!(loads.add(two, 100) && !loads.add(two, 1));
+        assert!(loads.add(one, 60).is_some() && loads.add(one, 40).is_some());
+        assert!(loads.add(one, 1).is_none());
+        assert!(loads.add(two, 100).is_some() && loads.add(two, 1).is_none());
+    }
+
+    #[test]
+    fn room_that_was_not_needed_is_given_back_once() {
+        let (loads, route) = (Loads::new(100), Uuid::now_v7());
+        for _ in 0..3 {
+            let room = loads.add(route, 100).unwrap();
+            loads.give_back(&room);
+        }
+        // What is looked at is without what was not kept.
+        let room = loads.add(route, 60).unwrap();
+        loads.seen(HashMap::from([(route, 50)]));
+        loads.give_back(&room);
+        assert!(loads.add(route, 60).is_none());
+        assert!(loads.add(route, 50).is_some());
     }
 }

@@ -56,6 +56,16 @@ impl WriteBack {
             None => "not passed on to WhatsApp".to_owned(),
         }
     }
+
+    /// What all agents of the conversation read.
+    fn note(&self) -> String {
+        if self.unknown {
+            return "It is not known whether a message of this conversation reached WhatsApp: look at the phone before \
+                    sending it again"
+                .to_owned();
+        }
+        format!("A message of this conversation was {}", self.explanation())
+    }
 }
 
 /// Shows it, where an API token is known.
@@ -98,9 +108,9 @@ async fn show(tools: &Tools, lease: &Lease, work: &WriteBack) -> Result<&'static
         Err(ChatwootError::Refused { status: 403 }) => {}
         Err(error) => return Err(error.into()),
     }
-    let Some(text) = text else {
+    if !work.failed {
         return Ok("sent");
-    };
+    }
     // Noted before it is written: a note that is lost does less harm than one that comes with every try.
     let mut tx = TenantTransaction::begin(&tools.db, scope, "agents are told").await?;
     let is_due = forward_lanes::note_told(&mut tx, work.route, work.conversation, NOTE_PAUSE).await?;
@@ -108,8 +118,7 @@ async fn show(tools: &Tools, lease: &Lease, work: &WriteBack) -> Result<&'static
     if !is_due {
         return Ok("failed");
     }
-    let note = format!("A message of this conversation was {text}");
-    match chatwoot.create_note(work.conversation, &note).await {
+    match chatwoot.create_note(work.conversation, &work.note()).await {
         Ok(()) => Ok("failed_with_note"),
         Err(error) => {
             tracing::warn!(reason = error.reason(), "agents could not be told of a message");
@@ -134,7 +143,19 @@ mod tests {
             reason: Some("http_404".into()),
         };
         assert_eq!(work.explanation(), "not passed on to WhatsApp: http 404");
+        assert_eq!(
+            work.note(),
+            "A message of this conversation was not passed on to WhatsApp: http 404"
+        );
         work.unknown = true;
-        assert!(work.explanation().contains("not known"));
+        assert_eq!(
+            work.explanation(),
+            "it is not known whether this reached WhatsApp: look at the phone before sending it again"
+        );
+        assert_eq!(
+            work.note(),
+            "It is not known whether a message of this conversation reached WhatsApp: look at the phone before sending \
+             it again"
+        );
     }
 }

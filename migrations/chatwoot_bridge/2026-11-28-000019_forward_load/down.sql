@@ -1,0 +1,1 @@
+DROP INDEX forward_lanes_load;
