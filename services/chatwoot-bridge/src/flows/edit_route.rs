@@ -149,7 +149,7 @@ pub async fn create(
     actor: &Actor,
 ) -> Result<OwnedRoute, NotEdited> {
     let now = chrono::Utc::now();
-    let blank = Route {
+    let mut route = Route {
         id: Uuid::now_v7(),
         number: 0,
         installation: crate::webhooks::chatwoot::DEFAULT_INSTALLATION.to_owned(),
@@ -172,15 +172,21 @@ pub async fn create(
     };
     let prepared = prepare(editor, change, None).await?;
     let mut tx = TenantTransaction::begin(&editor.tools.db, scope, "create route").await?;
-    let mut route = change.applied(editor.tools, scope, blank, prepared)?;
+    inboxes::lock_connecting(&mut tx).await?;
+    change.move_to_place(&mut route);
     if let Some(NewTarget::Account(account)) = &change.target {
         let link = link_of(&mut tx, &route, *account).await?;
         if routes::find(&mut tx, link).await?.is_some() {
             return Err(NotEdited::Taken);
         }
+        // Before anything is sealed: secrets are bound to the route's id.
         (route.id, route.target) = (link, Target::Account { link });
     }
+    let route = change.applied(editor.tools, scope, route, prepared)?;
     let stored = routes::put(&mut tx, &route).await.map_err(NotEdited::of_put)?;
+    if stored.link().is_none() {
+        disconnect(&mut tx, &stored).await?;
+    }
     if let Some(allowed) = change.auto_restore {
         drift_reports::allow_restore(&mut tx, stored.id, allowed).await?;
     }
@@ -192,7 +198,8 @@ pub async fn create(
     })
 }
 
-/// Changes a route. Where nothing is given, nothing is written, and it keeps its times.
+/// Changes a route. Where nothing is given, nothing is written, and it keeps its times. A route that leads to a URL now
+/// takes the connection of its inbox with it, as [`delete`] does.
 ///
 /// # Errors
 /// [`NotEdited`].
@@ -206,6 +213,7 @@ pub async fn update(
     let scope = TenantScope::named_by_operator(known.tenant.clone());
     let prepared = prepare(editor, change, Some(&known)).await?;
     let mut tx = TenantTransaction::begin(&editor.tools.db, &scope, "update route").await?;
+    inboxes::lock_connecting(&mut tx).await?;
     routes::lock_place(&mut tx, &known.route.installation, known.route.inbox_id).await?;
     let before = routes::find(&mut tx, known.route.id)
         .await?
@@ -229,6 +237,10 @@ pub async fn update(
         ));
     }
     let stored = routes::put(&mut tx, &route).await.map_err(NotEdited::of_put)?;
+    if stored.link().is_none() {
+        disconnect(&mut tx, &before).await?;
+        disconnect(&mut tx, &stored).await?;
+    }
     if let Some(allowed) = change.auto_restore {
         drift_reports::allow_restore(&mut tx, stored.id, allowed).await?;
     }
@@ -240,27 +252,36 @@ pub async fn update(
     })
 }
 
-/// Takes a route away and, where it leads to an account, the connection with it: what people write would still come to
-/// an inbox whose answers go nowhere.
+/// Takes a route away and, where an inbox is connected at its place, the connection with it: what people write would still
+/// come to an inbox whose answers go nowhere.
 ///
 /// # Errors
 /// [`NotEdited`].
 pub async fn delete(tools: &Tools, number: i64, actor: &Actor) -> Result<(), NotEdited> {
     let known = find(tools, number).await?.ok_or(NotEdited::NotFound)?;
-    let scope = TenantScope::named_by_operator(known.tenant.clone());
+    let scope = TenantScope::named_by_operator(known.tenant);
     let mut tx = TenantTransaction::begin(&tools.db, &scope, "delete route").await?;
-    if known.route.link().is_some() {
-        inboxes::lock_connecting(&mut tx).await?;
-    }
-    if !routes::remove(&mut tx, known.route.id).await? {
-        return Err(NotEdited::NotFound);
-    }
-    if let Some(link) = known.route.link() {
-        contacts::forget_all(&mut tx, link).await?;
-        inboxes::remove(&mut tx, link).await?;
-    }
-    audit_log::note(&mut tx, actor, &act("route.delete", &known.route)).await?;
+    inboxes::lock_connecting(&mut tx).await?;
+    let place = (&known.route.installation, known.route.inbox_id);
+    routes::lock_place(&mut tx, place.0, place.1).await?;
+    // As it is now: somebody may have connected its inbox meanwhile.
+    let route = routes::find(&mut tx, known.route.id)
+        .await?
+        .ok_or(NotEdited::NotFound)?;
+    routes::remove(&mut tx, route.id).await?;
+    disconnect(&mut tx, &route).await?;
+    audit_log::note(&mut tx, actor, &act("route.delete", &route)).await?;
     tx.commit().await?;
+    Ok(())
+}
+
+/// Takes the connection at a route's place away. A place has one route, so where that leads elsewhere, or is gone, nothing
+/// else answers for what people write into the inbox.
+async fn disconnect(tx: &mut TenantTransaction, route: &Route) -> Result<(), DatabaseError> {
+    for inbox in inboxes::ids_at(tx, &route.installation, route.account_id, route.inbox_id).await? {
+        contacts::forget_all(tx, inbox).await?;
+        inboxes::remove(tx, inbox).await?;
+    }
     Ok(())
 }
 
@@ -359,14 +380,7 @@ impl RouteChange {
             || self.auto_restore.is_some()
     }
 
-    fn applied(
-        &self,
-        tools: &Tools,
-        scope: &TenantScope,
-        mut route: Route,
-        url: Option<TargetUrl>,
-    ) -> Result<Route, NotEdited> {
-        let (tenant, id) = (scope.tenant().as_str(), route.id);
+    fn move_to_place(&self, route: &mut Route) {
         if let Some(installation) = &self.installation {
             route.installation.clone_from(installation);
         }
@@ -376,6 +390,17 @@ impl RouteChange {
         if let Some(inbox) = self.inbox {
             route.inbox_id = inbox;
         }
+    }
+
+    fn applied(
+        &self,
+        tools: &Tools,
+        scope: &TenantScope,
+        mut route: Route,
+        url: Option<TargetUrl>,
+    ) -> Result<Route, NotEdited> {
+        let (tenant, id) = (scope.tenant().as_str(), route.id);
+        self.move_to_place(&mut route);
         if let Some(name) = &self.name {
             route.name.clone_from(name);
         }
