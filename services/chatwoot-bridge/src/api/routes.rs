@@ -269,6 +269,7 @@ pub(crate) fn read_change(body: &mut Body) -> Result<RouteChange, ApiError> {
         path_token: body.secret_or_nothing("pathToken", 16),
         retry_unknown: body.flag("retryUnknown"),
         auto_restore: body.flag("autoRestore"),
+        rotates: false,
     })
 }
 

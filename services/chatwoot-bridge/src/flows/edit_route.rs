@@ -60,6 +60,8 @@ pub struct RouteChange {
     pub retry_unknown: Option<bool>,
     /// May an overwritten webhook be put right by itself?
     pub auto_restore: Option<bool>,
+    /// Does a single new secret of a webhook leave the newest one that is stored beside it? Else it takes the place of all.
+    pub rotates: bool,
 }
 
 /// Where events are to go.
@@ -360,6 +362,22 @@ async fn link_of(tx: &mut TenantTransaction, route: &Route, account: AccountId) 
     })
 }
 
+/// What is stored, newest first, without the `new` one: that may have been given twice.
+fn older_than(
+    tools: &Tools,
+    new: &SecretString,
+    stored: &[String],
+    place: &str,
+) -> Result<Vec<String>, EncryptionError> {
+    let mut older = Vec::new();
+    for sealed in stored {
+        if tools.keys.open(sealed, place)?.expose_secret() != new.expose_secret() {
+            older.push(sealed.clone());
+        }
+    }
+    Ok(older)
+}
+
 impl RouteChange {
     /// Is anything given?
     fn is_something(&self) -> bool {
@@ -413,20 +431,27 @@ impl RouteChange {
         if let Some(private) = self.private {
             route.wants.private = private;
         }
-        let seal_all = |secrets: &[SecretString], place: &str, field| {
+        let seal_all = |secrets: &[SecretString], stored: &[String], place: &str, field| {
             if secrets.len() > MOST_SECRETS {
                 return Err(NotEdited::field(field, "must be at most two"));
             }
             let sealed = secrets.iter().map(|secret| tools.keys.seal(secret, place));
-            Ok(sealed.collect::<Result<Vec<_>, _>>()?)
+            let mut sealed = sealed.collect::<Result<Vec<_>, _>>()?;
+            if let ([new], true) = (secrets, self.rotates) {
+                sealed.extend(older_than(tools, new, stored, place)?);
+                sealed.truncate(MOST_SECRETS);
+            }
+            Ok(sealed)
         };
         if let Some(secrets) = &self.inbox_secrets {
             let place = Route::inbox_secret_place(tenant, id);
-            route.inbox_secrets_sealed = seal_all(secrets, &place, "webhookSecrets")?;
+            let stored = &route.inbox_secrets_sealed;
+            route.inbox_secrets_sealed = seal_all(secrets, stored, &place, "webhookSecrets")?;
         }
         if let Some(secrets) = &self.account_secrets {
             let place = Route::account_secret_place(tenant, id);
-            route.account_secrets_sealed = seal_all(secrets, &place, "webhookSecrets")?;
+            let stored = &route.account_secrets_sealed;
+            route.account_secrets_sealed = seal_all(secrets, stored, &place, "webhookSecrets")?;
         }
         if let Some(token) = &self.path_token {
             let digest = |token: &SecretString| Sha256::digest(token.expose_secret().as_bytes()).to_vec();
