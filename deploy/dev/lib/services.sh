@@ -62,6 +62,7 @@ chatwoot_bridge_env() {
     printf 'ENCRYPTION_KEYS=%s\n' "$ENCRYPTION_KEYS"
     printf 'FILES_URL=%s\n' "$CHATWOOT_BRIDGE_URL"
     printf 'CHANNEL_FILES_URL=%s/uploads\n' "$CHANNEL_URL"
+    printf 'CHANNEL_SERVICE_URL=%s\nCHANNEL_SERVICE_KEY=%s\n' "$CHANNEL_URL" "$INTERNAL_API_KEY"
     printf 'PUBLIC_BRIDGE_URL=%s\n' "$CHATWOOT_BRIDGE_URL"
     printf 'BASIC_AUTH_PASS=%s\n' "$BRIDGE_ADMIN_PASSWORD"
     # The simulator's Chatwoot is on the loopback, where outbound calls are otherwise refused.

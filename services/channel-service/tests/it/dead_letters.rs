@@ -1,10 +1,11 @@
 //! Messages that are not tried again by themselves: listed, shown, and replayed, one or many.
 
+use messaging::events::send_requested::SendRequested;
 use reqwest::Method;
 use serde_json::{Value, json};
 use test_support::eventually;
 
-use crate::harness::{LIMITED_KEY, Tenant, TestApp, Wishes, refusal};
+use crate::harness::{LIMITED_KEY, Tenant, TestApp, Wishes, order, refusal};
 
 const RARA: &str = "6281290000011";
 const PATH: &str = "/dead-letters";
@@ -246,6 +247,50 @@ async fn an_outcome_nobody_knows_is_a_dead_letter_too() {
     // The person sees it once.
     let phone = app.simulator.phone(RARA);
     assert_eq!((phone.len(), phone[0].arrivals), (1, 2));
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_another_takes_the_place_of_is_never_sent_beside_it() {
+    let app = with_one_attempt().await;
+    let (satu, dua) = (app.tenant("desa-satu").await, app.tenant("desa-dua").await);
+    app.sends_fail(refusal(NO_SESSION.0, NO_SESSION.1, None), 1);
+    let first = app.order(&satu, RARA, "gagal").await;
+    app.until_status("gagal", "parked").await;
+    let letters = listed(&app, "").await;
+    let letter = ids(&letters)[0].to_owned();
+    let in_place_of_it = |tenant: &Tenant, words: &str| SendRequested {
+        replaces: Some(first),
+        ..order(tenant.account, RARA, words)
+    };
+    // Another tenant's order takes the place of nothing here.
+    app.publish(&dua.id, &in_place_of_it(&dua, "tetangga")).await;
+    app.until_status("tetangga", "sent").await;
+    assert_eq!(listed(&app, "").await, letters);
+
+    let again = in_place_of_it(&satu, "lagi");
+    app.publish(&satu.id, &again).await;
+    app.until_status("lagi", "sent").await;
+    assert_eq!(listed(&app, "").await, [json!(null); 0], "it is over");
+    let reason = app
+        .values("SELECT reason AS value FROM messages WHERE reference = 'gagal'")
+        .await;
+    assert_eq!(reason, [json!("replaced")]);
+    let body = json!({"village_id": "desa-satu"});
+    let replayed = app
+        .internal(Method::POST, &format!("{PATH}/{letter}/replay"), Some(&body))
+        .await;
+    replayed.assert_error(404, "dead_letter_not_found");
+    let replayed = app
+        .internal(Method::POST, &format!("{PATH}/replay"), Some(&body))
+        .await;
+    assert_eq!((replayed.status, &replayed.json()["replayed"]), (200, &json!(0)));
+    // What is told twice is done once, and what comes behind it in the chat is not held up.
+    app.publish(&satu.id, &again).await;
+    app.order(&satu, RARA, "sesudahnya").await;
+    app.until_status("sesudahnya", "sent").await;
+    let texts = app.texts_on(RARA);
+    assert_eq!(texts, ["tetangga", "lagi", "sesudahnya"]);
     app.finish().await;
 }
 

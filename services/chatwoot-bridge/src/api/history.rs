@@ -53,7 +53,7 @@ pub(crate) fn routes(api: &mut Api) {
                 (404, "No such inbox"),
                 (
                     409,
-                    "An import is under way, or none that could be stopped or resumed",
+                    "An import is under way, or none that could be stopped or resumed, or `CHANNEL_SERVICE_URL` is not set",
                 ),
                 (422, "A field is not what it has to be; `fields` names each"),
             ]);
@@ -114,6 +114,13 @@ async fn change(
     body.finish()?;
     let inbox = inbox_in(&inbox)?;
     note_tenant(&scope);
+    if admin.channel.is_none() && !matches!(wish, Wish::Stop) {
+        return Err(ApiError::new(
+            StatusCode::CONFLICT,
+            "no_channel_service",
+            "CHANNEL_SERVICE_URL is not set: there is nowhere to read history from",
+        ));
+    }
     let job = history::wish(&admin.tools.db, &scope, inbox, wish)
         .await
         .map_err(|error| not_met(&error))?;

@@ -1,12 +1,15 @@
 //! `/admin/routes` (contract 1.3): the predecessor's paths, keys and words, and what ours has beyond them.
 
+use std::collections::HashMap;
+
 use ::web::openapi::{Api, Doc, Schema, fields, flag, list, nullable, object, one_of, text, time, whole};
 use ::web::{ApiError, Query, note_tenant, wire_time};
 use actix_web::web::{self, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use database::DatabaseError;
 use serde_json::{Value, json};
-use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope};
+use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTransaction};
+use uuid::Uuid;
 
 use super::basic_auth::Operator;
 use super::fields::Body;
@@ -133,7 +136,7 @@ async fn list_all(_operator: Operator, query: Query, admin: Data<Admin>) -> Resu
     let (routes, reports) = found.await.map_err(|error| answer(&error))?;
     let routes: Vec<Value> = routes
         .iter()
-        .map(|owned| wire(owned, report_of(&reports, owned)))
+        .map(|owned| wire(owned, reports.get(&owned.route.id)))
         .collect();
     Ok(HttpResponse::Ok().json(json!({"routes": routes})))
 }
@@ -266,6 +269,7 @@ pub(crate) fn read_change(body: &mut Body) -> Result<RouteChange, ApiError> {
         path_token: body.secret_or_nothing("pathToken", 16),
         retry_unknown: body.flag("retryUnknown"),
         auto_restore: body.flag("autoRestore"),
+        rotates: false,
     })
 }
 
@@ -288,22 +292,28 @@ async fn answered(
     status: actix_web::http::StatusCode,
     owned: &OwnedRoute,
 ) -> Result<HttpResponse, ApiError> {
-    let reports = reports(admin).await.map_err(|error| answer(&error))?;
-    let route = wire(owned, report_of(&reports, owned));
+    let report = report(admin, owned).await.map_err(|error| answer(&error))?;
+    let route = wire(owned, report.as_ref());
     Ok(HttpResponse::build(status).json(json!({"route": route})))
 }
 
-/// What is known of every route's webhook.
-pub(crate) async fn reports(admin: &Admin) -> Result<Vec<DriftReport>, DatabaseError> {
+/// What is known of every route's webhook, by the route's id.
+pub(crate) async fn reports(admin: &Admin) -> Result<HashMap<Uuid, DriftReport>, DatabaseError> {
     let platform = PlatformScope::for_purpose("list drift reports");
     let mut tx = PlatformTransaction::begin(&admin.tools.db, platform).await?;
     let reports = drift_reports::all(&mut tx).await?;
     tx.commit().await?;
-    Ok(reports)
+    let reports = reports.into_iter();
+    Ok(reports.map(|report| (report.route_id, report)).collect())
 }
 
-pub(crate) fn report_of<'a>(reports: &'a [DriftReport], owned: &OwnedRoute) -> Option<&'a DriftReport> {
-    reports.iter().find(|report| report.route_id == owned.route.id)
+/// What is known of a route's webhook.
+pub(crate) async fn report(admin: &Admin, owned: &OwnedRoute) -> Result<Option<DriftReport>, DatabaseError> {
+    let scope = TenantScope::named_by_operator(owned.tenant.clone());
+    let mut tx = TenantTransaction::begin(&admin.tools.db, &scope, "show drift report").await?;
+    let report = drift_reports::find(&mut tx, owned.route.id).await?;
+    tx.commit().await?;
+    Ok(report)
 }
 
 /// A route as it is answered: no secret, sealed or not, is in it.

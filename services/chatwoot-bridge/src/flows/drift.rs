@@ -166,7 +166,8 @@ pub async fn restore(tools: &Tools, owned: &OwnedRoute, actor: &Actor) -> Result
 }
 
 /// Tells Chatwoot our address. Where the route asks for a token, it gets a new one: the old one is not kept in a form
-/// that could be told.
+/// that could be told. It is the old one again where Chatwoot does not take the new one: the account's webhooks may still
+/// come with that.
 ///
 /// # Errors
 /// [`NotDone`].
@@ -178,19 +179,20 @@ pub(super) async fn point_here(
     ours: &str,
     actor: &Actor,
 ) -> Result<(), NotDone> {
-    let token = route
-        .path_token_sha256
+    let mut tx = TenantTransaction::begin(&tools.db, scope, "restore webhook").await?;
+    let Some(known) = locked(&mut tx, route).await? else {
+        return Ok(());
+    };
+    let old = known.path_token_sha256.clone();
+    let token = old
         .is_some()
         .then(|| SecretString::from(Alphanumeric.sample_string(&mut rand::rng(), TOKEN_LENGTH)));
-    let mut tx = TenantTransaction::begin(&tools.db, scope, "restore webhook").await?;
-    if let Some(token) = &token
-        && let Some(known) = routes::find(&mut tx, route.id).await?
-    {
-        let digest = Sha256::digest(token.expose_secret().as_bytes()).to_vec();
-        let changed = Route {
-            path_token_sha256: Some(digest),
-            ..known
-        };
+    let digest = |token: &SecretString| Sha256::digest(token.expose_secret().as_bytes()).to_vec();
+    let changed = Route {
+        path_token_sha256: token.as_ref().map(digest),
+        ..known
+    };
+    if token.is_some() {
         routes::put(&mut tx, &changed).await?;
     }
     audit_log::note(&mut tx, actor, &act("route.restore", route)).await?;
@@ -199,8 +201,44 @@ pub(super) async fn point_here(
         Some(token) => format!("{ours}?token={}", token.expose_secret()),
         None => ours.to_owned(),
     };
-    tools.chatwoot.at(at).set_webhook(at.inbox_id, &address).await?;
-    Ok(())
+    let api = tools.chatwoot.at(at);
+    let Err(error) = api.set_webhook(at.inbox_id, &address).await else {
+        return Ok(());
+    };
+    // An answer that was lost may have been a yes.
+    let found = api.inbox().await;
+    if found.is_ok_and(|inbox| judge(&inbox, ours, &changed).state == DriftState::Right) {
+        return Ok(());
+    }
+    if token.is_some() {
+        take_back_token(tools, scope, &changed, old).await?;
+    }
+    Err(error.into())
+}
+
+/// The route as it is now, and for nobody else to write until the transaction ends.
+async fn locked(tx: &mut TenantTransaction, route: &Route) -> Result<Option<Route>, DatabaseError> {
+    routes::lock_place(tx, &route.installation, route.inbox_id).await?;
+    routes::find(tx, route.id).await
+}
+
+/// Gives the route its `old` token back, unless somebody chose another one meanwhile.
+async fn take_back_token(
+    tools: &Tools,
+    scope: &TenantScope,
+    changed: &Route,
+    old: Option<Vec<u8>>,
+) -> Result<(), DatabaseError> {
+    let mut tx = TenantTransaction::begin(&tools.db, scope, "keep webhook token").await?;
+    let known = locked(&mut tx, changed).await?;
+    if let Some(known) = known.filter(|known| known.path_token_sha256 == changed.path_token_sha256) {
+        let back = Route {
+            path_token_sha256: old,
+            ..known
+        };
+        routes::put(&mut tx, &back).await?;
+    }
+    tx.commit().await
 }
 
 /// Looks at every route that is on, and puts right what may be.

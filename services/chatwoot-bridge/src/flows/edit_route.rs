@@ -60,6 +60,8 @@ pub struct RouteChange {
     pub retry_unknown: Option<bool>,
     /// May an overwritten webhook be put right by itself?
     pub auto_restore: Option<bool>,
+    /// Does a single new secret of a webhook leave the newest one that is stored beside it? Else it takes the place of all.
+    pub rotates: bool,
 }
 
 /// Where events are to go.
@@ -149,7 +151,7 @@ pub async fn create(
     actor: &Actor,
 ) -> Result<OwnedRoute, NotEdited> {
     let now = chrono::Utc::now();
-    let blank = Route {
+    let mut route = Route {
         id: Uuid::now_v7(),
         number: 0,
         installation: crate::webhooks::chatwoot::DEFAULT_INSTALLATION.to_owned(),
@@ -172,15 +174,21 @@ pub async fn create(
     };
     let prepared = prepare(editor, change, None).await?;
     let mut tx = TenantTransaction::begin(&editor.tools.db, scope, "create route").await?;
-    let mut route = change.applied(editor.tools, scope, blank, prepared)?;
+    inboxes::lock_connecting(&mut tx).await?;
+    change.move_to_place(&mut route);
     if let Some(NewTarget::Account(account)) = &change.target {
         let link = link_of(&mut tx, &route, *account).await?;
         if routes::find(&mut tx, link).await?.is_some() {
             return Err(NotEdited::Taken);
         }
+        // Before anything is sealed: secrets are bound to the route's id.
         (route.id, route.target) = (link, Target::Account { link });
     }
+    let route = change.applied(editor.tools, scope, route, prepared)?;
     let stored = routes::put(&mut tx, &route).await.map_err(NotEdited::of_put)?;
+    if stored.link().is_none() {
+        disconnect(&mut tx, &stored).await?;
+    }
     begin(&mut tx, None, &stored).await?;
     if let Some(allowed) = change.auto_restore {
         drift_reports::allow_restore(&mut tx, stored.id, allowed).await?;
@@ -193,7 +201,8 @@ pub async fn create(
     })
 }
 
-/// Changes a route. Where nothing is given, nothing is written, and it keeps its times.
+/// Changes a route. Where nothing is given, nothing is written, and it keeps its times. A route that leads to a URL now
+/// takes the connection of its inbox with it, as [`delete`] does.
 ///
 /// # Errors
 /// [`NotEdited`].
@@ -207,6 +216,7 @@ pub async fn update(
     let scope = TenantScope::named_by_operator(known.tenant.clone());
     let prepared = prepare(editor, change, Some(&known)).await?;
     let mut tx = TenantTransaction::begin(&editor.tools.db, &scope, "update route").await?;
+    inboxes::lock_connecting(&mut tx).await?;
     routes::lock_place(&mut tx, &known.route.installation, known.route.inbox_id).await?;
     let before = routes::find(&mut tx, known.route.id)
         .await?
@@ -230,6 +240,10 @@ pub async fn update(
         ));
     }
     let stored = routes::put(&mut tx, &route).await.map_err(NotEdited::of_put)?;
+    if stored.link().is_none() {
+        disconnect(&mut tx, &before).await?;
+        disconnect(&mut tx, &stored).await?;
+    }
     begin(&mut tx, Some(&before), &stored).await?;
     if let Some(allowed) = change.auto_restore {
         drift_reports::allow_restore(&mut tx, stored.id, allowed).await?;
@@ -242,26 +256,25 @@ pub async fn update(
     })
 }
 
-/// Takes a route away and, where it leads to an account, the connection with it: what people write would still come to
-/// an inbox whose answers go nowhere.
+/// Takes a route away and, where an inbox is connected at its place, the connection with it: what people write would still
+/// come to an inbox whose answers go nowhere.
 ///
 /// # Errors
 /// [`NotEdited`].
 pub async fn delete(tools: &Tools, number: i64, actor: &Actor) -> Result<(), NotEdited> {
     let known = find(tools, number).await?.ok_or(NotEdited::NotFound)?;
-    let scope = TenantScope::named_by_operator(known.tenant.clone());
+    let scope = TenantScope::named_by_operator(known.tenant);
     let mut tx = TenantTransaction::begin(&tools.db, &scope, "delete route").await?;
-    if known.route.link().is_some() {
-        inboxes::lock_connecting(&mut tx).await?;
-    }
-    if !routes::remove(&mut tx, known.route.id).await? {
-        return Err(NotEdited::NotFound);
-    }
-    if let Some(link) = known.route.link() {
-        contacts::forget_all(&mut tx, link).await?;
-        inboxes::remove(&mut tx, link).await?;
-    }
-    audit_log::note(&mut tx, actor, &act("route.delete", &known.route)).await?;
+    inboxes::lock_connecting(&mut tx).await?;
+    let place = (&known.route.installation, known.route.inbox_id);
+    routes::lock_place(&mut tx, place.0, place.1).await?;
+    // As it is now: somebody may have connected its inbox meanwhile.
+    let route = routes::find(&mut tx, known.route.id)
+        .await?
+        .ok_or(NotEdited::NotFound)?;
+    routes::remove(&mut tx, route.id).await?;
+    disconnect(&mut tx, &route).await?;
+    audit_log::note(&mut tx, actor, &act("route.delete", &route)).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -273,6 +286,16 @@ async fn begin(tx: &mut TenantTransaction, before: Option<&Route>, now: &Route) 
         Some(link) if before.and_then(live) != Some(link) => reconcile_marks::begin(tx, link).await,
         _ => Ok(()),
     }
+}
+
+/// Takes the connection at a route's place away. A place has one route, so where that leads elsewhere, or is gone, nothing
+/// else answers for what people write into the inbox.
+async fn disconnect(tx: &mut TenantTransaction, route: &Route) -> Result<(), DatabaseError> {
+    for inbox in inboxes::ids_at(tx, &route.installation, route.account_id, route.inbox_id).await? {
+        contacts::forget_all(tx, inbox).await?;
+        inboxes::remove(tx, inbox).await?;
+    }
+    Ok(())
 }
 
 /// What an act on a route says in the audit log.
@@ -350,6 +373,22 @@ async fn link_of(tx: &mut TenantTransaction, route: &Route, account: AccountId) 
     })
 }
 
+/// What is stored, newest first, without the `new` one: that may have been given twice.
+fn older_than(
+    tools: &Tools,
+    new: &SecretString,
+    stored: &[String],
+    place: &str,
+) -> Result<Vec<String>, EncryptionError> {
+    let mut older = Vec::new();
+    for sealed in stored {
+        if tools.keys.open(sealed, place)?.expose_secret() != new.expose_secret() {
+            older.push(sealed.clone());
+        }
+    }
+    Ok(older)
+}
+
 impl RouteChange {
     /// Is anything given?
     fn is_something(&self) -> bool {
@@ -370,14 +409,7 @@ impl RouteChange {
             || self.auto_restore.is_some()
     }
 
-    fn applied(
-        &self,
-        tools: &Tools,
-        scope: &TenantScope,
-        mut route: Route,
-        url: Option<TargetUrl>,
-    ) -> Result<Route, NotEdited> {
-        let (tenant, id) = (scope.tenant().as_str(), route.id);
+    fn move_to_place(&self, route: &mut Route) {
         if let Some(installation) = &self.installation {
             route.installation.clone_from(installation);
         }
@@ -387,6 +419,17 @@ impl RouteChange {
         if let Some(inbox) = self.inbox {
             route.inbox_id = inbox;
         }
+    }
+
+    fn applied(
+        &self,
+        tools: &Tools,
+        scope: &TenantScope,
+        mut route: Route,
+        url: Option<TargetUrl>,
+    ) -> Result<Route, NotEdited> {
+        let (tenant, id) = (scope.tenant().as_str(), route.id);
+        self.move_to_place(&mut route);
         if let Some(name) = &self.name {
             route.name.clone_from(name);
         }
@@ -399,20 +442,27 @@ impl RouteChange {
         if let Some(private) = self.private {
             route.wants.private = private;
         }
-        let seal_all = |secrets: &[SecretString], place: &str, field| {
+        let seal_all = |secrets: &[SecretString], stored: &[String], place: &str, field| {
             if secrets.len() > MOST_SECRETS {
                 return Err(NotEdited::field(field, "must be at most two"));
             }
             let sealed = secrets.iter().map(|secret| tools.keys.seal(secret, place));
-            Ok(sealed.collect::<Result<Vec<_>, _>>()?)
+            let mut sealed = sealed.collect::<Result<Vec<_>, _>>()?;
+            if let ([new], true) = (secrets, self.rotates) {
+                sealed.extend(older_than(tools, new, stored, place)?);
+                sealed.truncate(MOST_SECRETS);
+            }
+            Ok(sealed)
         };
         if let Some(secrets) = &self.inbox_secrets {
             let place = Route::inbox_secret_place(tenant, id);
-            route.inbox_secrets_sealed = seal_all(secrets, &place, "webhookSecrets")?;
+            let stored = &route.inbox_secrets_sealed;
+            route.inbox_secrets_sealed = seal_all(secrets, stored, &place, "webhookSecrets")?;
         }
         if let Some(secrets) = &self.account_secrets {
             let place = Route::account_secret_place(tenant, id);
-            route.account_secrets_sealed = seal_all(secrets, &place, "webhookSecrets")?;
+            let stored = &route.account_secrets_sealed;
+            route.account_secrets_sealed = seal_all(secrets, stored, &place, "webhookSecrets")?;
         }
         if let Some(token) = &self.path_token {
             let digest = |token: &SecretString| Sha256::digest(token.expose_secret().as_bytes()).to_vec();

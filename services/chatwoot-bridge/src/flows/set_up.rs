@@ -196,7 +196,7 @@ fn senders_in(accounts: &[ChannelAccount]) -> String {
         format!(
             "{} ({})",
             account.id,
-            account.phone.as_deref().unwrap_or("no number")
+            account.name.as_deref().unwrap_or("no name")
         )
     });
     format!("it has {}", named.collect::<Vec<_>>().join(", "))

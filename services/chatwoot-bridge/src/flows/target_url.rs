@@ -57,12 +57,14 @@ impl TargetUrl {
         }
         // Stays with whoever asks; nobody is ever sent it.
         url.set_fragment(None);
-        let target = Self(url);
-        let whole = target.0.as_str();
-        if whole.contains(&format!(":{HIDDEN}@")) || whole.contains(&format!("={HIDDEN}")) {
+        let is_hidden = |pair: &str| pair.split_once('=').map_or(pair, |(_, value)| value) == HIDDEN;
+        if url.username() == HIDDEN
+            || url.password() == Some(HIDDEN)
+            || url.query().is_some_and(|query| query.split('&').any(is_hidden))
+        {
             return Err(InvalidTarget::Hidden);
         }
-        Ok(target)
+        Ok(Self(url))
     }
 
     /// The same with these credentials in place of whatever it carries.
@@ -185,7 +187,15 @@ mod tests {
         ] {
             assert!(TargetUrl::parse(wrong).is_err(), "{wrong}");
         }
-        for hidden in ["https://u:***@h/x", "https://h/x?secret=***"] {
+        for hidden in [
+            "https://u:***@h/x",
+            "https://h/x?secret=***",
+            "https://token@h/x?a=b&c",
+            "https://h/?abc",
+            "https://u:p@h/?a=b=c",
+        ] {
+            let hidden = shown_of(hidden);
+            let hidden = hidden.as_str();
             assert_eq!(
                 TargetUrl::parse(hidden).unwrap_err(),
                 InvalidTarget::Hidden,

@@ -5,7 +5,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use database::DatabaseError;
 use diesel::QueryableByName;
-use diesel::sql_types::{Array, BigInt, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::ids::AccountId;
 use tenant_isolation::{PlatformTransaction, TenantTransaction};
@@ -144,6 +144,31 @@ pub async fn find_by_account(
         .load(tx.connection())
         .await?;
     Ok(rows.into_iter().next())
+}
+
+/// Our ids of the tenant's inboxes at this place; of any account where none is named.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn ids_at(
+    tx: &mut TenantTransaction,
+    installation: &str,
+    account: Option<i64>,
+    inbox: i64,
+) -> Result<Vec<Uuid>, DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    let query = format!(
+        "SELECT {COLUMNS} FROM inboxes WHERE tenant_id = $1 AND installation = $2 AND chatwoot_inbox_id = $3 \
+         AND ($4::bigint IS NULL OR chatwoot_account_id = $4)"
+    );
+    let rows: Vec<Inbox> = database::sql(query)
+        .bind::<Text, _>(tenant)
+        .bind::<Text, _>(installation)
+        .bind::<BigInt, _>(inbox)
+        .bind::<Nullable<BigInt>, _>(account)
+        .load(tx.connection())
+        .await?;
+    Ok(rows.into_iter().map(|row| row.id).collect())
 }
 
 #[derive(QueryableByName)]

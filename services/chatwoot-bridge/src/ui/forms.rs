@@ -11,7 +11,7 @@ use crate::api::basic_auth::Operator;
 use crate::api::fields::Body;
 use crate::api::{self, Admin, not_done, not_edited};
 use crate::flows::drift;
-use crate::flows::edit_route::{self, NotEdited};
+use crate::flows::edit_route::{self, NotEdited, RouteChange};
 use crate::flows::self_test::{Leg, Warning};
 use crate::flows::set_up::set_up;
 use crate::flows::test_route::test_route;
@@ -93,7 +93,11 @@ pub(super) async fn update(
     let mut body = Body::of(fields);
     let read = api::routes::read_change(&mut body);
     let change = match read.and_then(|change| body.finish().map(|()| change)) {
-        Ok(change) => change,
+        // Nobody can change a secret here and in Chatwoot in the same moment.
+        Ok(change) => RouteChange {
+            rotates: true,
+            ..change
+        },
         Err(error) => return said(&error, back),
     };
     match edit_route::update(admin.editor(), number, &change, &operator.0).await {

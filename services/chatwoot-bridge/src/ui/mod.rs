@@ -18,7 +18,6 @@ use crate::api::basic_auth::Operator;
 use crate::api::{self, Admin, group};
 use crate::error::answer;
 use crate::flows::edit_route;
-use crate::store::drift_reports::DriftReport;
 use crate::store::routes::OwnedRoute;
 
 /// Routes of one page.
@@ -119,7 +118,7 @@ async fn home(_operator: Operator, query: Query, admin: Data<Admin>) -> Result<H
     let (routes, reports, seen, aside, acts) = found.await.map_err(|error| answer(&error))?;
     let full = i64::try_from(routes.len()).unwrap_or(i64::MAX) >= PAGE;
     let next = routes.last().filter(|_| full).map(|owned| owned.route.number);
-    let of = |owned: &OwnedRoute| RouteView::new(owned, api::routes::report_of(&reports, owned));
+    let of = |owned: &OwnedRoute| RouteView::new(owned, reports.get(&owned.route.id));
     page(
         StatusCode::OK,
         &Home {
@@ -142,16 +141,15 @@ async fn route(
 ) -> Result<HttpResponse, ApiError> {
     let owned = api::routes::find(&admin, &id).await?;
     let found = async {
-        let reports = api::routes::reports(&admin).await?;
+        let report = api::routes::report(&admin, &owned).await?;
         let (aside, counts) = api::deliveries::of_route(&admin, &owned, SOME).await?;
-        Ok::<_, DatabaseError>((reports, aside, counts))
+        Ok::<_, DatabaseError>((report, aside, counts))
     };
-    let (reports, aside, counts) = found.await.map_err(|error| answer(&error))?;
+    let (report, aside, counts) = found.await.map_err(|error| answer(&error))?;
     let aside = aside.iter().map(DeliveryView::from).collect();
-    let report: Option<&DriftReport> = api::routes::report_of(&reports, &owned);
     page(
         StatusCode::OK,
-        &RoutePage::new((&owned, report), said(&query), (aside, counts.as_ref())),
+        &RoutePage::new((&owned, report.as_ref()), said(&query), (aside, counts.as_ref())),
     )
 }
 

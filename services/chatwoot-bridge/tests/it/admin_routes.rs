@@ -2,11 +2,9 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use simulator::Simulator;
 use test_support::eventually;
 
 use crate::operator::{Office, PASSWORD};
-use crate::world::{Place, start_chatwoot};
 
 const URL: &str = "https://gowa.example/chatwoot/webhook?secret=s3cret-in-query";
 
@@ -353,44 +351,6 @@ async fn whoever_changes_something_stands_in_the_log_for_good() {
         use diesel_async::SimpleAsyncConnection as _;
         assert!(connection.batch_execute(statement).await.is_err(), "{statement}");
     }
-}
-
-/// An inbox that is connected, behind an office.
-async fn connected(office: &Office, chatwoot: &Simulator) -> Place {
-    let webhook = format!("{}/webhook", office.running.base);
-    office
-        .world
-        .connect(chatwoot, "desa-a", "default", &webhook)
-        .await
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_route_to_an_account_becomes_one_to_a_url_and_comes_back() {
-    let (office, chatwoot) = (Office::open().await, start_chatwoot().await);
-    let place = connected(&office, &chatwoot).await;
-    let listed = office.get("/admin/routes").await.ok();
-    let route = &listed["routes"][0];
-    assert_eq!(
-        (&route["target"], &route["webhookUrl"], &route["tenantId"]),
-        (&json!("account"), &Value::Null, &json!("desa-a"))
-    );
-    assert_eq!(route["accountId"], place.chatwoot_account);
-    let path = format!("/admin/routes/{}", route["id"]);
-    let moved = office.put(&path, &json!({"inboxId": 99})).await;
-    assert_eq!(moved.status.as_u16(), 422, "{moved:?}");
-    let to_url = office.put(&path, &json!({"webhookUrl": URL})).await.ok();
-    assert_eq!(to_url["route"]["target"], "url");
-    let stranger = json!({"target": "account", "whatsappAccountId": "0190a1b2-0000-7000-8000-000000000001"});
-    assert_eq!(office.put(&path, &stranger).await.status.as_u16(), 422);
-    let back = json!({"target": "account", "whatsappAccountId": place.account});
-    let back = office.put(&path, &back).await.ok();
-    assert_eq!(
-        (&back["route"]["target"], &back["route"]["id"]),
-        (&json!("account"), &route["id"])
-    );
-    // Without its route, nothing of the connection is left.
-    office.call(Method::DELETE, &path, None).await.ok();
-    assert_eq!(office.world.count("SELECT count(*) AS n FROM inboxes").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

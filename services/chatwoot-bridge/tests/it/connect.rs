@@ -1,12 +1,15 @@
 //! Connecting inboxes: repeatable, never at another tenant's cost, and never with the old place's contacts.
 
 use chatwoot_bridge::flows::connect_inbox::{Connection, NotConnected, connect_inbox};
+use chatwoot_bridge::flows::set_up::{NotSetUp, sender};
 use chatwoot_bridge::store::inboxes::{self, Inbox};
 use domain::ids::{AccountId, ChatId};
 use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::json;
 use tenant_isolation::TenantTransaction;
 use uuid::Uuid;
 
+use crate::channel_service::ChannelStub;
 use crate::world::{Place, World, key, message, received, scope, start_chatwoot};
 
 fn connection(account: AccountId, url: &str, inbox: u64) -> Connection {
@@ -144,4 +147,32 @@ async fn a_new_chatwoot_gets_new_contacts() {
     let messages = new.chatwoot_messages(account.id);
     assert_eq!(messages.len(), 1);
     assert_eq!(messages[0].content.as_deref(), Some("baru"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_only_account_of_a_tenant_need_not_be_named() {
+    let (stub, tenant) = (ChannelStub::start(), scope("desa-a"));
+    let [one, two] = [AccountId::generate(), AccountId::generate()];
+    let told = |id: AccountId, name: &str| json!({"id": id, "provider": "gowa", "name": name, "phone": "628111222333", "status": "connected"});
+    stub.accounts_are(json!([told(one, "Loket")]));
+    assert_eq!(sender(Some(&stub.service), &tenant, None).await.unwrap(), one);
+    assert_eq!(
+        sender(Some(&stub.service), &tenant, Some(two)).await.unwrap(),
+        two
+    );
+    stub.accounts_are(json!([told(one, "Loket"), told(two, "Pak Lurah")]));
+    let refused = sender(Some(&stub.service), &tenant, None).await.unwrap_err();
+    let words = refused.to_string();
+    for account in [format!("{one} (Loket)"), format!("{two} (Pak Lurah)")] {
+        assert!(words.contains(&account), "{words}");
+    }
+    assert!(!words.contains("628111222333"), "{words}");
+    // None at all, nobody to ask, and nobody who answers.
+    stub.accounts_are(json!([]));
+    for channel in [Some(&stub.service), None] {
+        let refused = sender(channel, &tenant, None).await;
+        assert!(matches!(refused, Err(NotSetUp::WhichSender(accounts)) if accounts.is_empty()));
+    }
+    let refused = sender(Some(&stub.service), &scope("desa-b"), None).await;
+    assert!(matches!(refused, Err(NotSetUp::Channel(_))));
 }

@@ -14,6 +14,7 @@ use tenant_isolation::TenantTransaction;
 use test_support::eventually;
 
 use crate::channel_service::ChannelStub;
+use crate::operator::Office;
 use crate::world::{Place, World, message, received, start_chatwoot};
 
 const PHONE: &str = "628123450001";
@@ -307,4 +308,21 @@ async fn what_is_written_now_waits_for_few_of_its_chat() {
         .filter_map(|it| it.source_id)
         .collect();
     assert_eq!(marks, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_begun_that_has_nowhere_to_read_from() {
+    let (office, chatwoot) = (Office::open().await, start_chatwoot().await);
+    let place = office.world.connect(&chatwoot, "desa-a", "default", "").await;
+    let path = format!("/admin/inboxes/{}/history", place.link);
+    for action in ["start", "resume"] {
+        let wanted = json!({"tenantId": "desa-a", "action": action});
+        let said = office.post(&path, &wanted).await;
+        assert_eq!(
+            (said.status.as_u16(), &said.json()["code"]),
+            (409, &json!("no_channel_service"))
+        );
+    }
+    let begun = "SELECT count(*) AS n FROM history_jobs";
+    assert_eq!(office.world.count(begun).await, 0);
 }

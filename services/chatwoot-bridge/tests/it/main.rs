@@ -4,6 +4,7 @@
 
 mod admin_auth;
 mod admin_deliveries;
+mod admin_places;
 mod admin_routes;
 mod agent;
 mod api_document;

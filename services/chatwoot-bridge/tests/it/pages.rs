@@ -4,6 +4,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 use crate::operator::{Office, Said, said};
+use crate::router::signed;
 use crate::world::start_chatwoot;
 
 async fn posted(office: &Office, path: &str, fields: &[(&str, &str)]) -> (StatusCode, String, Said) {
@@ -91,6 +92,33 @@ async fn a_route_is_made_changed_and_taken_away_with_forms_alone() {
         status.as_u16() == 422 && page.text.contains("webhookUrl must be a whole URL"),
         "{page:?}"
     );
+    // A new secret leaves the one before it, until the webhook is signed with the new one.
+    for (secret, stored) in [("s3cret-second", 2), ("s3cret-second", 2), ("s3cret-third", 2)] {
+        let mut fields = fields.to_vec();
+        fields.retain(|(name, _)| *name != "inboxSecret");
+        fields.extend([("inboxSecret", secret), ("enabled", "on")]);
+        assert_eq!(posted(&office, &path, &fields).await.0.as_u16(), 303);
+        let route = office.get(&format!("/admin/routes/{id}")).await.ok()["route"].clone();
+        assert_eq!(route["webhookSecrets"], json!({"inbox": stored, "account": 0}));
+    }
+    let event = json!({"event": "message_created", "id": 1, "account": {"id": 3}, "inbox": {"id": 8},
+        "message_type": "outgoing", "conversation": {"id": 9}, "content": "x"})
+    .to_string();
+    for (secret, opens) in [
+        ("s3cret-third", true),
+        ("s3cret-second", true),
+        ("s3cret-of-the-inbox", false),
+    ] {
+        let mut request = office
+            .client
+            .post(format!("{}/webhook", office.running.base))
+            .body(event.clone());
+        for (name, value) in signed(secret, &event) {
+            request = request.header(name, value);
+        }
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status().as_u16() != 401, opens, "{secret}");
+    }
     let (status, to, _) = posted(&office, &format!("{path}/delete"), &[]).await;
     assert_eq!((status.as_u16(), to.as_str()), (303, "/admin?said=deleted"));
     assert_eq!(office.get("/admin/routes").await.ok(), json!({"routes": []}));

@@ -363,6 +363,31 @@ async fn an_overwritten_webhook_is_told_and_restored() {
         .to_owned();
     assert!(shown.starts_with(&format!("{ours}?token=")), "{shown}");
 
+    // Chatwoot does not take another one: what comes with the old one is still believed.
+    customer.point(inbox, "").await;
+    let token = json!({"pathToken": "an-old-token-that-is-in-use"});
+    office.put(&path, &token).await.ok();
+    let kind = FaultKind::Status {
+        status: 422,
+        body: None,
+        retry_after: None,
+    };
+    let at_inbox = format!("/chatwoot/api/v1/accounts/{}/inboxes/{inbox}", customer.account);
+    customer
+        .chatwoot
+        .add_fault(FaultSpec {
+            method: Some("PATCH".into()),
+            ..FaultSpec::on_path(at_inbox, kind).times(1)
+        })
+        .unwrap();
+    let refused = office.post(&format!("{path}/restore"), &json!({})).await;
+    assert_eq!(refused.status.as_u16(), 502, "{refused:?}");
+    let event = json!({"event": "message_created", "id": 1, "message_type": "outgoing", "content": "x",
+        "account": {"id": customer.account}, "inbox": {"id": inbox}, "conversation": {"id": 9}});
+    let hook = format!("{ours}?token=an-old-token-that-is-in-use");
+    let answer = office.client.post(hook).body(event.to_string()).send().await;
+    assert_eq!(answer.unwrap().status().as_u16(), 200);
+
     let kind = FaultKind::Status {
         status: 401,
         body: None,
