@@ -373,7 +373,11 @@ mod tests {
         assert!(
             Written::read(&listed).automatic && Written::read(&json!({"message_type": "template"})).automatic
         );
-        assert_eq!(Written::read(&json!(null)), Written::default());
+        let nobodys = Written {
+            by_machine: true,
+            ..Written::default()
+        };
+        assert_eq!(Written::read(&json!(null)), nobodys);
     }
 
     #[test]
