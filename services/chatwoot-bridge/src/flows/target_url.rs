@@ -190,7 +190,8 @@ mod tests {
         for hidden in [
             "https://u:***@h/x",
             "https://h/x?secret=***",
-            "https://token@h/x?a=b&c",
+            "https://token@h/x",
+            "https://h/x?a=b&c",
             "https://h/?abc",
             "https://u:p@h/?a=b=c",
         ] {
