@@ -72,10 +72,11 @@ impl ForwardQueue {
         };
         let outcome = self.queue(to, event).await;
         if matches!(outcome, Ok(Forwarding::Queued)) {
+            drop(room);
             let route = route_label(to.route.number);
             metrics::counter!("kanal_bridge_route_accepted_total", "route" => route).increment(1);
         } else {
-            self.loads.give_back(&room);
+            room.give_back();
         }
         outcome
     }

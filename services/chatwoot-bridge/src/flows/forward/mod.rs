@@ -7,7 +7,7 @@ pub mod settle;
 pub mod write_back;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use database::{Database, DatabaseError};
 use tenant_isolation::{PlatformScope, PlatformTransaction};
@@ -44,18 +44,44 @@ pub struct Loads {
 
 #[derive(Debug, Default)]
 struct Weighed {
-    /// How often it was looked.
-    looks: u64,
-    bytes: HashMap<Uuid, i64>,
+    /// What the last look saw, and what was kept since it began.
+    waits: HashMap<Uuid, i64>,
+    /// What was kept since the look began that is under way, or was the last one. It may have come too late to be seen.
+    kept: HashMap<Uuid, i64>,
+    /// What is about to be kept.
+    in_hand: HashMap<Uuid, i64>,
 }
 
-/// Room that was made for an event.
+/// Room that was made for an event; the event counts as kept when this is dropped.
 #[derive(Debug)]
 pub(super) struct Room {
+    loads: Loads,
     route: Uuid,
     bytes: i64,
-    /// After how many looks.
-    looks: u64,
+    kept: bool,
+}
+
+impl Room {
+    /// Gives the room back of an event that was not kept.
+    pub(super) fn give_back(mut self) {
+        self.kept = false;
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let mut weighed = self.loads.weighed();
+        if let Some(bytes) = weighed.in_hand.get_mut(&self.route) {
+            *bytes -= self.bytes;
+            if *bytes <= 0 {
+                weighed.in_hand.remove(&self.route);
+            }
+        }
+        if self.kept {
+            *weighed.waits.entry(self.route).or_default() += self.bytes;
+            *weighed.kept.entry(self.route).or_default() += self.bytes;
+        }
+    }
 }
 
 impl Loads {
@@ -68,33 +94,40 @@ impl Loads {
         }
     }
 
+    fn weighed(&self) -> MutexGuard<'_, Weighed> {
+        self.weighed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Makes room for an event. `None` when its route has none.
     pub(super) fn add(&self, route: Uuid, bytes: i64) -> Option<Room> {
-        let mut weighed = self.weighed.lock().unwrap_or_else(PoisonError::into_inner);
-        let looks = weighed.looks;
-        let load = weighed.bytes.entry(route).or_default();
-        if load.saturating_add(bytes) > self.most {
+        let mut weighed = self.weighed();
+        let waits = weighed.waits.get(&route).copied().unwrap_or_default();
+        let in_hand = weighed.in_hand.get(&route).copied().unwrap_or_default();
+        if waits.saturating_add(in_hand).saturating_add(bytes) > self.most {
             return None;
         }
-        *load += bytes;
-        Some(Room { route, bytes, looks })
+        weighed.in_hand.insert(route, in_hand + bytes);
+        drop(weighed);
+        Some(Room {
+            loads: self.clone(),
+            route,
+            bytes,
+            kept: true,
+        })
     }
 
-    /// Takes the room back of an event that was not kept.
-    pub(super) fn give_back(&self, room: &Room) {
-        let mut weighed = self.weighed.lock().unwrap_or_else(PoisonError::into_inner);
-        // What was seen since then is without it.
-        if weighed.looks == room.looks
-            && let Some(load) = weighed.bytes.get_mut(&room.route)
-        {
-            *load = load.saturating_sub(room.bytes).max(0);
-        }
+    fn look(&self) {
+        self.weighed().kept.clear();
     }
 
+    /// What was kept while it was looked counts twice when it was seen, until the next look.
     fn seen(&self, bytes: HashMap<Uuid, i64>) {
-        let mut weighed = self.weighed.lock().unwrap_or_else(PoisonError::into_inner);
-        weighed.looks += 1;
-        weighed.bytes = bytes;
+        let mut weighed = self.weighed();
+        let mut waits = bytes;
+        for (route, bytes) in &weighed.kept {
+            *waits.entry(*route).or_default() += bytes;
+        }
+        weighed.waits = waits;
     }
 
     /// Looks at what really waits.
@@ -103,6 +136,7 @@ impl Loads {
     /// [`DatabaseError`]: what was known before still is.
     pub async fn refresh(&self, db: &Database) -> Result<(), DatabaseError> {
         let platform = PlatformScope::for_purpose("weigh waiting events");
+        self.look();
         let mut tx = PlatformTransaction::begin(db, platform).await?;
         let loads = forward_counts::loads(&mut tx).await?;
         tx.commit().await?;
@@ -160,7 +194,9 @@ mod tests {
     fn a_route_has_room_for_so_much_and_no_more() {
         let loads = Loads::new(100);
         let (one, two) = (Uuid::now_v7(), Uuid::now_v7());
-        assert!(loads.add(one, 60).is_some() && loads.add(one, 40).is_some());
+        let held = [loads.add(one, 60), loads.add(one, 40)];
+        assert!(held.iter().all(Option::is_some) && loads.add(one, 1).is_none());
+        drop(held);
         assert!(loads.add(one, 1).is_none());
         assert!(loads.add(two, 100).is_some() && loads.add(two, 1).is_none());
     }
@@ -169,14 +205,28 @@ mod tests {
     fn room_that_was_not_needed_is_given_back_once() {
         let (loads, route) = (Loads::new(100), Uuid::now_v7());
         for _ in 0..3 {
-            let room = loads.add(route, 100).unwrap();
-            loads.give_back(&room);
+            loads.add(route, 100).unwrap().give_back();
         }
-        // What is looked at is without what was not kept.
         let room = loads.add(route, 60).unwrap();
         loads.seen(HashMap::from([(route, 50)]));
-        loads.give_back(&room);
+        room.give_back();
         assert!(loads.add(route, 60).is_none());
         assert!(loads.add(route, 50).is_some());
+    }
+
+    #[test]
+    fn a_look_does_not_forget_what_it_came_too_early_for() {
+        let (loads, route) = (Loads::new(100), Uuid::now_v7());
+        let begun_before = loads.add(route, 40).unwrap();
+        loads.look();
+        drop(begun_before);
+        let room = loads.add(route, 40).unwrap();
+        loads.seen(HashMap::new());
+        assert!(loads.add(route, 30).is_none());
+        drop(room);
+        assert!(loads.add(route, 30).is_none());
+        loads.look();
+        loads.seen(HashMap::new());
+        assert!(loads.add(route, 100).is_some());
     }
 }
