@@ -18,6 +18,7 @@ use super::visit::{TenantPosted, TenantVisit, Visit};
 use crate::app::State;
 use crate::flows::erase_tenant::{self, EraseError};
 use crate::flows::tenant;
+use crate::store::tenant::TenantRow;
 
 /// Small tenants are gone within this time, and nobody sees a page in between.
 const AT_ONCE: Duration = Duration::from_secs(2);
@@ -116,7 +117,12 @@ async fn erasing(
 ) -> Result<HttpResponse, PageError> {
     visit.superadmin()?;
     let scope = visit.tenant(&path)?;
-    let gone = tenant::find(&state.db, &scope).await?.is_none();
+    let left = tenant::find(&state.db, &scope).await?;
+    // Whatever is erased is suspended first.
+    if left.as_ref().is_some_and(TenantRow::is_active) {
+        return Ok(see_other(format!("{HERE}/{}/erase", scope.tenant())));
+    }
+    let gone = left.is_none();
     Ok(page(
         StatusCode::OK,
         &Erasing {
