@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-pub use self::scale::{Span, Unit};
+pub use self::scale::{Span, Unit, duration, number};
 use self::scale::{exact, heights};
 use crate::Language;
 

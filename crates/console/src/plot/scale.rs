@@ -1,6 +1,6 @@
 //! Where things stand in a plot, and how numbers and times are written at its edges.
 
-use chrono::{DateTime, Datelike as _, FixedOffset, Timelike as _, Utc};
+use chrono::{DateTime, Datelike as _, FixedOffset, Offset as _, Timelike as _, Utc};
 
 use crate::Language;
 
@@ -63,7 +63,20 @@ const LONG_STEPS: [f64; 14] = [
 /// Most lines that cross a plot above its ground.
 const MOST_LINES: f64 = 4.0;
 
+/// By how much western Indonesia is ahead of UTC, all year round.
+const JAKARTA: i32 = 7 * 60 * 60;
+
 impl Span {
+    /// From one moment to another, written by the clock of western Indonesia.
+    #[must_use]
+    pub fn in_jakarta(from: DateTime<Utc>, until: DateTime<Utc>) -> Self {
+        Self {
+            from,
+            until,
+            zone: FixedOffset::east_opt(JAKARTA).unwrap_or_else(|| Utc.fix()),
+        }
+    }
+
     /// Its length in seconds, at least one.
     pub(super) fn seconds(&self) -> i64 {
         (self.until - self.from).num_seconds().max(1)
@@ -210,6 +223,22 @@ impl Unit {
     }
 }
 
+/// A length of time in milliseconds, in few letters: `250 ms`, `2.5 s`.
+#[must_use]
+pub fn duration(l: Language, milliseconds: f64) -> String {
+    Unit::Milliseconds.write(l, milliseconds)
+}
+
+/// A count as a plot takes it.
+#[must_use]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "the last digits of such numbers are not seen in a plot"
+)]
+pub const fn number(count: u64) -> f64 {
+    count as f64
+}
+
 /// A whole number for arithmetic in a plot, where the last digits of very large ones are not seen.
 #[expect(
     clippy::cast_precision_loss,
@@ -223,17 +252,11 @@ pub(super) const fn exact(number: i64) -> f64 {
 mod tests {
     use super::*;
 
-    const JAKARTA: i32 = 7 * 60 * 60;
-
     fn span(seconds: i64) -> Span {
         let from = DateTime::parse_from_rfc3339("2026-11-28T16:43:00Z")
             .unwrap()
             .to_utc();
-        Span {
-            from,
-            until: from + chrono::Duration::seconds(seconds),
-            zone: FixedOffset::east_opt(JAKARTA).unwrap(),
-        }
+        Span::in_jakarta(from, from + chrono::Duration::seconds(seconds))
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! What a plot looks like, and what it does with numbers that are none.
 
-use chrono::FixedOffset;
-
 use super::*;
 
 fn at(text: &str) -> DateTime<Utc> {
@@ -9,11 +7,7 @@ fn at(text: &str) -> DateTime<Utc> {
 }
 
 fn hour() -> Span {
-    Span {
-        from: at("2026-11-28T05:00:00Z"),
-        until: at("2026-11-28T06:00:00Z"),
-        zone: FixedOffset::east_opt(7 * 60 * 60).unwrap(),
-    }
+    Span::in_jakarta(at("2026-11-28T05:00:00Z"), at("2026-11-28T06:00:00Z"))
 }
 
 const WORDS: Words<'_> = Words {

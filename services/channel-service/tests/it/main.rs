@@ -86,6 +86,7 @@ mod tenant_administration;
 mod tenant_config;
 mod tenant_limits;
 mod tenants;
+mod traffic;
 mod upload;
 mod village;
 mod wa_support;
