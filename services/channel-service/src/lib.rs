@@ -18,4 +18,16 @@ mod looking_after;
 pub mod media;
 pub mod routes;
 pub mod store;
+pub mod traffic;
 mod ui;
+mod webhooks;
+mod wiring;
+pub mod workers;
+
+use diesel_migrations::{EmbeddedMigrations, embed_migrations};
+
+/// The migrations of the schema `channel`.
+pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/channel");
+
+/// The schema this service owns.
+pub const SCHEMA: &str = "channel";
