@@ -208,7 +208,7 @@ pub async fn tenants(
     }
     let rows: Vec<Row> = database::sql(
         "SELECT e.endpoint, c.many FROM unnest($1) AS e (endpoint) CROSS JOIN LATERAL (SELECT count(*) AS many FROM \
-             (SELECT 1 FROM tenant_whatsapp_config WHERE endpoint_name = e.endpoint LIMIT $2) some) c",
+             (SELECT 1 FROM tenant_whatsapp_config WHERE endpoint_name = e.endpoint LIMIT $2) counted) c",
     )
     .bind::<Array<Text>, _>(endpoints)
     .bind::<BigInt, _>(COUNTED + 1)

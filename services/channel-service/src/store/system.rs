@@ -40,7 +40,7 @@ pub struct Backlogs {
 
 async fn count(tx: &mut PlatformTransaction, rows: &'static str) -> Result<Backlog, DatabaseError> {
     let backlog = database::sql(format!(
-        "SELECT count(*) AS many, min(at) AS oldest FROM ({rows} LIMIT $1) some"
+        "SELECT count(*) AS many, min(at) AS oldest FROM ({rows} LIMIT $1) counted"
     ))
     .bind::<BigInt, _>(COUNTED + 1)
     .get_result(tx.connection())
