@@ -46,15 +46,18 @@ use crate::flows::tenant_config::TenantConfigs;
 use crate::gate::{self, Gate};
 use crate::looking_after::LookingAfter;
 use crate::routes::routes;
+use crate::traffic::Traffic;
 use crate::webhooks::body::{BodyLimits, LONG_AT_ONCE};
 use crate::wiring;
 use crate::workers::ai_events::AiEvents;
 use crate::workers::ai_handover::AiHandover;
 use crate::workers::commands::Commands;
 use crate::workers::lanes::LaneWork;
+use crate::workers::replicas::ThisProcess;
 use crate::workers::sessions_to_unlink::UnlinkWorker;
 use crate::workers::{
-    committer, endpoint_tenants, media as media_workers, retention, session_intents, templates,
+    committer, endpoint_tenants, media as media_workers, replicas, retention, session_intents, templates,
+    traffic,
 };
 
 /// What request handlers share.
@@ -95,6 +98,12 @@ pub(crate) struct State {
     pub(crate) configs: TenantConfigs,
     /// Approved texts.
     pub(crate) templates: Templates,
+    /// Counts what goes through.
+    pub(crate) traffic: Traffic,
+    /// This process, as operators see it.
+    pub(crate) process: ThisProcess,
+    /// Somebody looks after the endpoints.
+    pub(crate) endpoints_are_checked: bool,
     /// The gate in the shape of Meta's Cloud API.
     pub(crate) gate: Gate,
     open: Arc<AtomicBool>,
@@ -134,6 +143,8 @@ pub struct Application {
     reread: Option<(Hangups, reload::ReadSettings)>,
     configs: TenantConfigs,
     looking_after: Option<LookingAfter>,
+    traffic: Traffic,
+    process: ThisProcess,
     open: Arc<AtomicBool>,
 }
 
@@ -176,6 +187,7 @@ impl Application {
         let endpoints = Endpoints::build(&settings.endpoints, calls)?;
         let configs = TenantConfigs::new(db.clone(), redis.clone());
         let relay = Signal::default();
+        let traffic = Traffic::default();
         let routes = AccountRoutes::new(db.clone(), redis.clone());
         let files = FileClient::new(settings.media.outbound.clone())?;
         let sessions = Arc::new(wiring::sessions(
@@ -198,6 +210,7 @@ impl Application {
             configs: configs.clone(),
             relay: relay.clone(),
             hearing: sessions.hearing().clone(),
+            traffic: traffic.clone(),
         };
         Ok(Self {
             settings,
@@ -217,6 +230,8 @@ impl Application {
             reread: None,
             configs,
             looking_after: Some(looking_after),
+            traffic,
+            process: ThisProcess::begins(),
             open: Arc::default(),
         })
     }
@@ -298,6 +313,9 @@ impl Application {
             qr_streams: QrStreams::new(self.settings.devices, shutdown.token()),
             configs: self.configs.clone(),
             templates: self.templates(),
+            traffic: self.traffic.clone(),
+            process: self.process.clone(),
+            endpoints_are_checked: self.settings.health.checks.is_some() && !self.settings.sessions.dry_run,
             gate: gate.clone(),
             open: Arc::clone(&self.open),
         });
@@ -382,6 +400,7 @@ impl Application {
                 self.db.clone(),
                 self.media.links.clone(),
                 self.relay.clone(),
+                self.traffic.clone(),
                 jobs,
                 batch,
             );
@@ -441,6 +460,16 @@ impl Application {
             let renewing = templates::run(self.db.clone(), self.templates(), age, shutdown.clone());
             shutdown.spawn("templates", renewing);
         }
+
+        let counting = traffic::run(
+            self.db.clone(),
+            self.traffic.clone(),
+            self.settings.traffic_write,
+            shutdown.clone(),
+        );
+        shutdown.spawn("traffic", counting);
+        let noting = replicas::run(self.db.clone(), self.process.clone(), shutdown.clone());
+        shutdown.spawn("replicas", noting);
 
         let sweeping = retention::run(self.db.clone(), self.settings.ledger_retention, shutdown.clone());
         shutdown.spawn("retention", sweeping);

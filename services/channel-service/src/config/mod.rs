@@ -12,6 +12,7 @@ mod media;
 mod outage;
 mod sessions;
 mod spam_guard;
+mod traffic;
 mod webhook;
 
 use std::num::NonZeroU32;
@@ -94,6 +95,8 @@ pub struct Settings {
     pub ledger_retention: Duration,
     /// How endpoints and sessions are looked after.
     pub health: HealthSettings,
+    /// How often what went through is written down.
+    pub traffic_write: Duration,
 }
 
 /// Bounds of receiving.
@@ -181,6 +184,7 @@ impl Settings {
         let outage = OutageSettings::take(reader);
         let media = MediaSettings::take(reader);
         let health = HealthSettings::take(reader);
+        let traffic_write = traffic::take(reader);
         let retention: Option<u64> = reader.with_default(
             "LEDGER_RETENTION_DAYS",
             "14",
@@ -218,6 +222,7 @@ impl Settings {
             media: media?,
             ledger_retention: Duration::from_secs(retention? * 24 * 60 * 60),
             health: health?,
+            traffic_write: traffic_write?,
         })
     }
 }

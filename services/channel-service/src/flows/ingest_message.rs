@@ -32,6 +32,7 @@ use crate::store::media::NewMedia;
 use crate::store::message::{LedgerEntry, NewMessage};
 use crate::store::message_change::{self, MessageChange};
 use crate::store::{chat, media, message};
+use crate::traffic::{Counted, Traffic};
 
 /// One message that wants to be kept.
 #[derive(Debug, Clone)]
@@ -157,13 +158,19 @@ impl Submitted {
 
 /// Commits a group. When the group fails for another reason than Postgres being away, each message is tried alone,
 /// so that one that Postgres does not like harms no other.
-pub async fn commit(db: &Database, links: &MediaLinks, signal: &Signal, mut group: Vec<Waiting>) {
+pub async fn commit(
+    db: &Database,
+    links: &MediaLinks,
+    signal: &Signal,
+    traffic: &Traffic,
+    mut group: Vec<Waiting>,
+) {
     // What came over several connections at once may have overtaken its neighbour. Those of one second stay as they came.
     group.sort_by_key(|(job, _)| job.message.sent_at);
     let (jobs, answers): (Vec<_>, Vec<_>) = group.into_iter().unzip();
     metrics::histogram!("kanal_ingest_group_size")
         .record(f64::from(u32::try_from(jobs.len()).unwrap_or(u32::MAX)));
-    match commit_group(db, links, &jobs).await {
+    match commit_group(db, links, traffic, &jobs).await {
         Ok(outcomes) => {
             signal.ring();
             for (answer, outcome) in answers.into_iter().zip(outcomes) {
@@ -187,7 +194,7 @@ pub async fn commit(db: &Database, links: &MediaLinks, signal: &Signal, mut grou
         }
         Err(_) => {
             for (job, answer) in jobs.into_iter().zip(answers) {
-                let outcome = commit_group(db, links, std::slice::from_ref(&job)).await;
+                let outcome = commit_group(db, links, traffic, std::slice::from_ref(&job)).await;
                 let outcome = outcome.and_then(|one| one.into_iter().next().ok_or(DatabaseError::NotFound));
                 drop(answer.send(outcome));
             }
@@ -200,6 +207,7 @@ pub async fn commit(db: &Database, links: &MediaLinks, signal: &Signal, mut grou
 async fn commit_group(
     db: &Database,
     links: &MediaLinks,
+    traffic: &Traffic,
     jobs: &[IngestJob],
 ) -> Result<Vec<Ingested>, DatabaseError> {
     let scopes: ScopeSet = jobs.iter().map(|job| &job.scope).collect();
@@ -251,6 +259,11 @@ async fn commit_group(
     }
     tx.commit().await?;
 
+    for (job, id) in jobs.iter().zip(&ids) {
+        if job.message.direction == Direction::Inbound && kept.contains(id) {
+            traffic.count(job.scope.tenant(), Counted::Received, 1);
+        }
+    }
     metrics::counter!("kanal_messages_received_total").increment(kept.len() as u64);
     metrics::counter!("kanal_messages_duplicate_total").increment((jobs.len() - kept.len()) as u64);
     Ok(ids

@@ -25,7 +25,7 @@ const LONGEST_WORD: usize = 64;
 /// The longest id of a conversation that is kept.
 const LONGEST_ID: usize = 128;
 
-/// Records reports about messages of one account. Returns how many messages moved.
+/// Records reports about messages of one account. Returns where those stand that moved.
 ///
 /// # Errors
 /// [`DatabaseError`]; nothing of it is recorded then, or so much that a repetition completes it.
@@ -35,12 +35,12 @@ pub async fn record(
     scope: &TenantScope,
     account: AccountId,
     reports: &[StatusUpdate],
-) -> Result<usize, DatabaseError> {
+) -> Result<Vec<DeliveryStatus>, DatabaseError> {
     let mut known: BTreeMap<&ProviderMessageId, Merged> = BTreeMap::new();
     for report in reports {
         known.entry(&report.id).or_default().add(report);
     }
-    settle(db, signal, scope, account, &known).await?;
+    let mut reached_now = settle(db, signal, scope, account, &known).await?;
     let ids: Vec<&ProviderMessageId> = known.keys().copied().collect();
     let reached: Vec<Reached> = known.iter().map(|(id, merged)| merged.reached(id)).collect();
     let details: Vec<StatusDetails> = known.iter().map(|(id, merged)| merged.details(id)).collect();
@@ -50,15 +50,16 @@ pub async fn record(
     cloud_status::keep_early(&mut tx, account, &reached).await?;
     message_chat::lock_all_by_provider_id(&mut tx, account, &ids).await?;
     let moved = cloud_status::advance(&mut tx, account, &reached).await?;
-    let count = moved.len();
-    announce_each(&mut tx, told(&moved)?).await?;
+    let told = told(&moved)?;
+    reached_now.extend(told.iter().map(|one| one.status));
+    announce_each(&mut tx, told).await?;
     let ids: Vec<ProviderMessageId> = ids.into_iter().cloned().collect();
     early_receipt::forget_known(&mut tx, account, &ids).await?;
     tx.commit().await?;
-    if count > 0 {
+    if !moved.is_empty() {
         signal.ring();
     }
-    Ok(count)
+    Ok(reached_now)
 }
 
 /// The stable code of a failure that Meta reported.
@@ -77,29 +78,30 @@ async fn settle(
     scope: &TenantScope,
     account: AccountId,
     known: &BTreeMap<&ProviderMessageId, Merged>,
-) -> Result<(), DatabaseError> {
+) -> Result<Vec<DeliveryStatus>, DatabaseError> {
     let ours: BTreeMap<&ProviderMessageId, &ProviderMessageId> = known
         .iter()
         .filter_map(|(theirs, merged)| Some((merged.ours.as_ref()?, *theirs)))
         .collect();
     if ours.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let asked: Vec<&ProviderMessageId> = ours.keys().copied().collect();
     let mut tx = TenantTransaction::begin(db, scope, "look for unsettled sends").await?;
     let unsettled = cloud_status::unsettled(&mut tx, account, &asked).await?;
     tx.commit().await?;
+    let mut settled = Vec::new();
     for row in unsettled {
         let theirs = ProviderMessageId::parse(row.provider_message_id.as_str())
             .ok()
             .and_then(|own| ours.get(&own).copied());
         if let Some(theirs) = theirs {
-            settle_one(db, scope, account, row.message(), theirs).await?;
+            settled.extend(settle_one(db, scope, account, row.message(), theirs).await?);
             metrics::counter!("kanal_sends_settled_by_report_total").increment(1);
             signal.ring();
         }
     }
-    Ok(())
+    Ok(settled)
 }
 
 async fn settle_one(
@@ -108,13 +110,14 @@ async fn settle_one(
     account: AccountId,
     message: MessageId,
     theirs: &ProviderMessageId,
-) -> Result<(), DatabaseError> {
+) -> Result<Option<DeliveryStatus>, DatabaseError> {
     let mut tx = TenantTransaction::begin(db, scope, "settle send by report").await?;
     let learned = early::learn(&mut tx, account, message, theirs).await?;
     message_chat::lock(&mut tx, message).await?;
     learned.adopt(&mut tx, message).await?;
-    learned.confirm(&mut tx, message).await?;
-    tx.commit().await
+    let confirmed = learned.confirm(&mut tx, message).await?;
+    tx.commit().await?;
+    Ok(confirmed)
 }
 
 fn told(moved: &[MovedTo]) -> Result<Vec<Told<'_>>, DatabaseError> {

@@ -24,6 +24,7 @@ mod system;
 mod tenants;
 mod users;
 pub(crate) mod visit;
+mod wording;
 
 use actix_web::http::header::ACCEPT;
 use actix_web::middleware::from_fn;

@@ -403,7 +403,10 @@ async fn record_reports(
     let (db, relay) = (&state.db, &state.relay);
     let together = record_status::record(db, relay, scope, account, reports).await;
     let error = match together {
-        Ok(_) => return (reports.len(), 0),
+        Ok(reached) => {
+            state.traffic.moved(scope.tenant(), reached);
+            return (reports.len(), 0);
+        }
         Err(error) => error,
     };
     tracing::warn!(error = %crate::error::chain(&error), reports = reports.len(), "reports were not recorded together");
@@ -413,7 +416,10 @@ async fn record_reports(
     let (mut done, mut left) = (0, 0);
     for report in reports {
         match record_status::record(db, relay, scope, account, std::slice::from_ref(report)).await {
-            Ok(_) => done += 1,
+            Ok(reached) => {
+                state.traffic.moved(scope.tenant(), reached);
+                done += 1;
+            }
             Err(error) if error.is_transient() => left += 1,
             Err(error) => {
                 // It is refused as often as it comes.

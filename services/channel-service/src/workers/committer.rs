@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 
 use crate::flows::ingest_message::{Waiting, commit};
 use crate::media::MediaLinks;
+use crate::traffic::Traffic;
 
 /// Commits groups of at most `batch` messages until the queue is closed and empty: a group gathers while the one before
 /// it is committed. The queue closes when the last request handler is gone, so nothing that was taken in is left behind.
@@ -13,6 +14,7 @@ pub async fn run(
     db: Database,
     links: MediaLinks,
     relay: Signal,
+    traffic: Traffic,
     mut jobs: mpsc::Receiver<Waiting>,
     batch: usize,
 ) {
@@ -22,6 +24,6 @@ pub async fn run(
         if taken == 0 {
             return;
         }
-        commit(&db, &links, &relay, std::mem::take(&mut group)).await;
+        commit(&db, &links, &relay, &traffic, std::mem::take(&mut group)).await;
     }
 }
