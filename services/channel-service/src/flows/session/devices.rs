@@ -21,6 +21,7 @@ use super::work::Work;
 use super::{SessionError, Sessions, StatusView, Which};
 use crate::flows::tenant::Actor;
 use crate::store::device::{self, DeviceRow};
+use crate::store::session_watch::{self, OutageRow};
 use crate::store::{audit, tenant};
 
 /// Most devices that are shown at once.
@@ -112,6 +113,17 @@ impl Sessions {
     pub async fn device(&self, scope: &TenantScope, id: AccountId) -> Result<DeviceView, SessionError> {
         let row = self.device_row(scope, id).await?;
         Ok(self.view(scope, row, Instant::now() + PATIENCE).await)
+    }
+
+    /// What is done about a device that is off the network. What is no device has nothing done about it.
+    ///
+    /// # Errors
+    /// [`SessionError::Database`].
+    pub async fn outage(&self, scope: &TenantScope, id: AccountId) -> Result<OutageRow, SessionError> {
+        let mut tx = TenantTransaction::begin(&self.db, scope, "find outage").await?;
+        let outage = session_watch::outage_of(&mut tx, id).await?;
+        tx.commit().await?;
+        Ok(outage.unwrap_or_default())
     }
 
     /// Makes another device for the tenant and begins to connect it.
