@@ -79,6 +79,11 @@ impl QrStreams {
         }
     }
 
+    /// How long one may watch.
+    pub(crate) const fn lasting(&self) -> Duration {
+        self.settings.stream
+    }
+
     fn take_place(&self, tenant: &TenantId) -> Result<Place, ApiError> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry(tenant.clone()).or_default();

@@ -12,6 +12,7 @@ mod device;
 mod endpoints;
 pub(crate) mod errors;
 mod frame;
+pub(crate) mod live;
 mod log_in;
 mod look;
 mod pictures;

@@ -86,6 +86,8 @@ mod tenant_administration;
 mod tenant_config;
 mod tenant_limits;
 mod tenants;
+mod ui_device;
+mod ui_settings;
 mod upload;
 mod village;
 mod wa_support;

@@ -54,7 +54,7 @@ use crate::store::{account, audit, device};
 pub use assign::{AssignError, Assignment, ENDPOINT_CHANGED, Moved};
 pub use create::Created;
 pub use customer::{CustomerView, PAGE, SummaryItem, plain_status};
-pub use devices::{DeviceView, Devices, MOST_DEVICES, Removed, Standing};
+pub use devices::{Background, DeviceView, Devices, MOST_DEVICES, Removed, Standing};
 pub use duplicate::Duplicate;
 pub use hearing::Hearing;
 pub use keep::Keeper;
