@@ -45,6 +45,11 @@ impl Simulator {
         wa::scan(&self.hub, session, jid)
     }
 
+    /// The code of a session that waits to be scanned runs out, and another one is shown.
+    pub fn renew_qr(&self, session: &str) -> Result<(), ControlError> {
+        wa::renew_code(&self.hub, session)
+    }
+
     /// Something happens to a session that runs.
     pub fn trouble(&self, session: &str, kind: TroubleKind) -> Result<(), ControlError> {
         let session = session.to_owned();

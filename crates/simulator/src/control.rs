@@ -55,6 +55,11 @@ fn wa_route(hub: &Arc<Hub>, call: &Call, path: &[&str]) -> Controlled {
             wa::scan(hub, &scan.session, scan.jid)?;
             Answer::ok(&json!({"scanned": true}))
         }
+        ("POST", ["renew"]) => {
+            let scan: Scan = call.json()?;
+            wa::renew_code(hub, &scan.session)?;
+            Answer::ok(&json!({"renewed": true}))
+        }
         ("POST", ["restart"]) => {
             wa::restart(hub);
             Answer::ok(&json!({"restarted": true}))

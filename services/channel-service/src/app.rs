@@ -47,6 +47,7 @@ use crate::gate::{self, Gate};
 use crate::looking_after::LookingAfter;
 use crate::routes::routes;
 use crate::traffic::Traffic;
+use crate::ui::live::LivePages;
 use crate::webhooks::body::{BodyLimits, LONG_AT_ONCE};
 use crate::wiring;
 use crate::workers::ai_events::AiEvents;
@@ -94,6 +95,8 @@ pub(crate) struct State {
     pub(crate) endpoints: Endpoints,
     /// Who watches devices being paired.
     pub(crate) qr_streams: QrStreams,
+    /// Who looks at pages that show news by themselves.
+    pub(crate) live: LivePages,
     /// Which of them a tenant was given.
     pub(crate) configs: TenantConfigs,
     /// Approved texts.
@@ -311,6 +314,7 @@ impl Application {
             chats,
             endpoints: self.endpoints.clone(),
             qr_streams: QrStreams::new(self.settings.devices, shutdown.token()),
+            live: LivePages::new(self.settings.pages, shutdown.token()),
             configs: self.configs.clone(),
             templates: self.templates(),
             traffic: self.traffic.clone(),

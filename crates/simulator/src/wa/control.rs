@@ -226,6 +226,7 @@ pub(crate) fn create_session(hub: &Arc<Hub>, new: NewSession) -> Result<WaUser, 
         connected: true,
         logged_in: true,
         deaf: false,
+        code_until: None,
     };
     state.clients.insert(row.id.clone(), client);
     state.users.push(row.clone());
@@ -237,6 +238,17 @@ pub(crate) fn scan(hub: &Arc<Hub>, session: &str, jid: Option<String>) -> Result
     let mut state = lock(&hub.wa);
     let id = user_id(&state, session)?;
     if session::log_in(hub, &mut state, &id, jid) {
+        Ok(())
+    } else {
+        Err(ControlError::NotConnected)
+    }
+}
+
+/// The code of a session that waits to be scanned runs out, and another one is shown.
+pub(crate) fn renew_code(hub: &Hub, session: &str) -> Result<(), ControlError> {
+    let mut state = lock(&hub.wa);
+    let id = user_id(&state, session)?;
+    if session::renew_code(&mut state, &id) {
         Ok(())
     } else {
         Err(ControlError::NotConnected)

@@ -10,6 +10,7 @@ mod health;
 mod internal;
 mod media;
 mod outage;
+mod pages;
 mod sessions;
 mod spam_guard;
 mod traffic;
@@ -39,6 +40,7 @@ pub use health::{AlertSettings, AlertUrl, CheckSettings, HealthSettings, WatchSe
 pub use internal::InternalSettings;
 pub use media::{MediaSettings, S3Settings, StorageSettings};
 pub use outage::OutageSettings;
+pub use pages::PageSettings;
 pub use sessions::SessionSettings;
 pub use webhook::WebhookSettings;
 
@@ -67,6 +69,8 @@ pub struct Settings {
     pub dashboard: DashboardSettings,
     /// Devices of the dashboard's people.
     pub devices: DeviceSettings,
+    /// The dashboard's pages.
+    pub pages: PageSettings,
     /// The gate in the shape of Meta's Cloud API.
     pub gate: GateSettings,
     /// Where the AI service is.
@@ -167,6 +171,7 @@ impl Settings {
         let internal = InternalSettings::take(reader);
         let dashboard = DashboardSettings::take(reader);
         let devices = DeviceSettings::take(reader);
+        let pages = PageSettings::take(reader);
         let gate = GateSettings::take(reader);
         let ai_service = AiServiceSettings::take(reader);
         let webhook = WebhookSettings::take(reader);
@@ -208,6 +213,7 @@ impl Settings {
             internal: internal?,
             dashboard: dashboard?,
             devices: devices?,
+            pages: pages?,
             gate: gate?,
             ai_service,
             sessions: sessions?,

@@ -14,6 +14,7 @@ mod endpoints;
 mod erase;
 pub(crate) mod errors;
 mod frame;
+pub(crate) mod live;
 mod log_in;
 mod look;
 mod pictures;

@@ -97,6 +97,8 @@ mod ui_operator;
 mod ui_pictures;
 mod ui_setup;
 mod ui_system;
+mod ui_device;
+mod ui_settings;
 mod upload;
 mod village;
 mod wa_support;
