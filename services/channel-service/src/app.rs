@@ -46,6 +46,7 @@ use crate::flows::tenant_config::TenantConfigs;
 use crate::gate::{self, Gate};
 use crate::looking_after::LookingAfter;
 use crate::routes::routes;
+use crate::ui::chats::live::ChatStreams;
 use crate::webhooks::body::{BodyLimits, LONG_AT_ONCE};
 use crate::wiring;
 use crate::workers::ai_events::AiEvents;
@@ -91,6 +92,8 @@ pub(crate) struct State {
     pub(crate) endpoints: Endpoints,
     /// Who watches devices being paired.
     pub(crate) qr_streams: QrStreams,
+    /// Who watches chats in the dashboard.
+    pub(crate) chat_streams: ChatStreams,
     /// Which of them a tenant was given.
     pub(crate) configs: TenantConfigs,
     /// Approved texts.
@@ -296,6 +299,7 @@ impl Application {
             chats,
             endpoints: self.endpoints.clone(),
             qr_streams: QrStreams::new(self.settings.devices, shutdown.token()),
+            chat_streams: ChatStreams::new(shutdown.token()),
             configs: self.configs.clone(),
             templates: self.templates(),
             gate: gate.clone(),

@@ -6,7 +6,7 @@
 //! call the flows that the API calls, and answer with [`console::page`] or [`console::see_other`].
 
 mod audit;
-mod chats;
+pub(crate) mod chats;
 mod deliveries;
 mod device;
 mod endpoints;

@@ -87,6 +87,7 @@ mod tenant_administration;
 mod tenant_config;
 mod tenant_limits;
 mod tenants;
+mod ui_chats;
 mod upload;
 mod village;
 mod wa_support;
