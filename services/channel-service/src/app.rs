@@ -48,6 +48,7 @@ use crate::looking_after::LookingAfter;
 use crate::routes::routes;
 use crate::traffic::Traffic;
 use crate::ui::live::LivePages;
+use crate::ui::chats::live::ChatStreams;
 use crate::webhooks::body::{BodyLimits, LONG_AT_ONCE};
 use crate::wiring;
 use crate::workers::ai_events::AiEvents;
@@ -97,6 +98,8 @@ pub(crate) struct State {
     pub(crate) qr_streams: QrStreams,
     /// Who looks at pages that show news by themselves.
     pub(crate) live: LivePages,
+    /// Who watches chats in the dashboard.
+    pub(crate) chat_streams: ChatStreams,
     /// Which of them a tenant was given.
     pub(crate) configs: TenantConfigs,
     /// Approved texts.
@@ -315,6 +318,7 @@ impl Application {
             endpoints: self.endpoints.clone(),
             qr_streams: QrStreams::new(self.settings.devices, shutdown.token()),
             live: LivePages::new(self.settings.pages, shutdown.token()),
+            chat_streams: ChatStreams::new(shutdown.token()),
             configs: self.configs.clone(),
             templates: self.templates(),
             traffic: self.traffic.clone(),

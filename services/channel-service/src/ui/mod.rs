@@ -7,7 +7,7 @@
 
 mod account;
 mod audit;
-mod chats;
+pub(crate) mod chats;
 mod deliveries;
 mod device;
 mod endpoints;
