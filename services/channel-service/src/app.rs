@@ -51,6 +51,7 @@ use crate::workers::ai_events::AiEvents;
 use crate::workers::ai_handover::AiHandover;
 use crate::workers::commands::Commands;
 use crate::workers::lanes::LaneWork;
+use crate::workers::replay_jobs::ReplayWorker;
 use crate::workers::sessions_to_unlink::UnlinkWorker;
 use crate::workers::{
     committer, endpoint_tenants, media as media_workers, retention, session_intents, templates,
@@ -432,6 +433,14 @@ impl Application {
             let renewing = templates::run(self.db.clone(), self.templates(), age, shutdown.clone());
             shutdown.spawn("templates", renewing);
         }
+
+        let replaying = ReplayWorker {
+            db: self.db.clone(),
+            relay: self.relay.clone(),
+            senders: self.workers.clone(),
+            settings: self.settings.replay,
+        };
+        shutdown.spawn("replays", replaying.run(shutdown.clone()));
 
         let sweeping = retention::run(self.db.clone(), self.settings.ledger_retention, shutdown.clone());
         shutdown.spawn("retention", sweeping);

@@ -150,6 +150,7 @@ fn dashboard() -> Api {
     api::templates::routes(&mut api);
     api::tenant_config::routes(&mut api);
     api::gate::routes(&mut api);
+    api::replay_jobs::routes(&mut api);
     api
 }
 

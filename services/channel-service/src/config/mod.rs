@@ -10,6 +10,7 @@ mod health;
 mod internal;
 mod media;
 mod outage;
+mod replay;
 mod sessions;
 mod spam_guard;
 mod webhook;
@@ -38,6 +39,7 @@ pub use health::{AlertSettings, AlertUrl, CheckSettings, HealthSettings, WatchSe
 pub use internal::InternalSettings;
 pub use media::{MediaSettings, S3Settings, StorageSettings};
 pub use outage::OutageSettings;
+pub use replay::ReplaySettings;
 pub use sessions::SessionSettings;
 pub use webhook::WebhookSettings;
 
@@ -94,6 +96,8 @@ pub struct Settings {
     pub ledger_retention: Duration,
     /// How endpoints and sessions are looked after.
     pub health: HealthSettings,
+    /// Taking many messages up again.
+    pub replay: ReplaySettings,
 }
 
 /// Bounds of receiving.
@@ -181,6 +185,7 @@ impl Settings {
         let outage = OutageSettings::take(reader);
         let media = MediaSettings::take(reader);
         let health = HealthSettings::take(reader);
+        let replay = ReplaySettings::take(reader);
         let retention: Option<u64> = reader.with_default(
             "LEDGER_RETENTION_DAYS",
             "14",
@@ -218,6 +223,7 @@ impl Settings {
             media: media?,
             ledger_retention: Duration::from_secs(retention? * 24 * 60 * 60),
             health: health?,
+            replay: replay?,
         })
     }
 }

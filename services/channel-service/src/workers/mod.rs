@@ -9,6 +9,7 @@ pub mod endpoint_tenants;
 pub mod gate;
 pub mod lanes;
 pub mod media;
+pub mod replay_jobs;
 pub mod retention;
 pub mod session_intents;
 pub mod session_watch;
