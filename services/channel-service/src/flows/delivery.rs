@@ -5,6 +5,7 @@ use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTr
 use uuid::Uuid;
 
 use crate::store::delivery::{self, DeliveryCounts, DeliveryFilter, DeliveryPage, DeliveryState};
+use crate::store::device;
 
 /// How many of one page.
 pub const PAGE: i64 = 50;
@@ -43,4 +44,19 @@ pub async fn list_all(
     let counts = delivery::counts_of_all(&mut tx).await?;
     tx.commit().await?;
     Ok((page, counts))
+}
+
+/// The tenant's accounts and what people call them, for a choice.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn accounts(db: &Database, scope: &TenantScope) -> Result<Vec<(Uuid, String)>, DatabaseError> {
+    let mut tx = TenantTransaction::begin(db, scope, "list accounts").await?;
+    let rows = device::list(&mut tx, PAGE).await?;
+    tx.commit().await?;
+    let named = rows.into_iter().map(|row| {
+        let name = row.display_name.unwrap_or(row.instance_name);
+        (row.id, name)
+    });
+    Ok(named.collect())
 }

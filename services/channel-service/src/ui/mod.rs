@@ -14,7 +14,10 @@ pub(crate) mod errors;
 mod frame;
 mod log_in;
 mod look;
+mod messages;
 mod pictures;
+mod reasons;
+mod replays;
 mod settings;
 mod setup;
 mod start;
@@ -22,6 +25,7 @@ mod system;
 mod tenants;
 mod users;
 pub(crate) mod visit;
+mod words;
 
 use actix_web::http::header::ACCEPT;
 use actix_web::middleware::from_fn;
@@ -61,6 +65,8 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
                 .configure(settings::routes)
                 .configure(chats::routes)
                 .configure(deliveries::routes)
+                .configure(messages::routes)
+                .configure(replays::routes)
                 .configure(pictures::routes)
                 .configure(users::routes)
                 .configure(audit::routes)

@@ -88,6 +88,7 @@ mod tenant_administration;
 mod tenant_config;
 mod tenant_limits;
 mod tenants;
+mod ui_deliveries;
 mod upload;
 mod village;
 mod wa_support;
