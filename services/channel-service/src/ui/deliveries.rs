@@ -6,7 +6,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, ServiceConfig};
 use askama::Template;
 use chrono::{DateTime, TimeDelta, Utc};
-use console::{Frame, Language, page, see_other};
+use console::{Frame, Language, address, page, see_other};
 use domain::ids::TenantId;
 use domain::message::MessageKind;
 use uuid::Uuid;
@@ -76,21 +76,19 @@ impl Wish {
 
     /// The address of another state or another page of the same.
     fn address(&self, base: &str, state: DeliveryState, after: Option<Uuid>) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("state", state.as_str());
+        let text = |id: Option<Uuid>| id.map(|id| id.to_string()).unwrap_or_default();
         let filter = &self.filter;
-        for (name, value) in [
-            ("account", filter.account.map(|id| id.to_string())),
-            ("kind", filter.kind.clone()),
-            ("reason", filter.reason.clone()),
-            ("age", Some(self.age.clone()).filter(|age| !age.is_empty())),
-            ("after", after.map(|id| id.to_string())),
-        ] {
-            if let Some(value) = value {
-                query.append_pair(name, &value);
-            }
-        }
-        format!("{base}?{}", query.finish())
+        address(
+            base,
+            &[
+                ("state", state.as_str()),
+                ("account", &text(filter.account)),
+                ("kind", filter.kind.as_deref().unwrap_or_default()),
+                ("reason", filter.reason.as_deref().unwrap_or_default()),
+                ("age", &self.age),
+                ("after", &text(after)),
+            ],
+        )
     }
 }
 

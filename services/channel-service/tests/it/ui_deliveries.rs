@@ -1,77 +1,13 @@
 //! Pages about deliveries, as a browser without scripts uses them: listed, followed, found by id, replayed.
 
 use domain::user::Role;
-use reqwest::redirect::Policy;
 use test_support::eventually;
 use uuid::Uuid;
 
-use crate::harness::{Answer, Tenant, TestApp, Wishes, refusal};
-use crate::signing_in::bearer_of;
+use crate::browser::{Browser, sent_to};
+use crate::harness::{Tenant, TestApp, Wishes, refusal};
 
 const RARA: &str = "6281290000011";
-
-/// A browser of somebody who is signed in.
-struct Visitor {
-    url: String,
-    http: reqwest::Client,
-    cookie: String,
-    language: &'static str,
-}
-
-impl Visitor {
-    async fn of(app: &TestApp, email: &str, role: Role, tenant: Option<&str>) -> Self {
-        let bearer = bearer_of(app, email, role, tenant).await;
-        Self {
-            url: app.url.clone(),
-            http: reqwest::Client::builder()
-                .no_proxy()
-                .redirect(Policy::none())
-                .build()
-                .unwrap(),
-            cookie: bearer.replace("Bearer ", "kanal_session="),
-            language: "en",
-        }
-    }
-
-    async fn get(&self, path: &str) -> Answer {
-        let request = self.http.get(format!("{}{path}", self.url));
-        let request = request
-            .header("cookie", &self.cookie)
-            .header("accept-language", self.language)
-            .header("accept", "text/html");
-        Answer::of(request.send().await.unwrap()).await
-    }
-
-    /// A page that is there.
-    async fn page(&self, path: &str) -> String {
-        let answer = self.get(path).await;
-        assert_eq!(answer.status, 200, "{path}: {}", answer.text);
-        answer.text
-    }
-
-    async fn send(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
-        let body = form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(fields)
-            .finish();
-        let request = self.http.post(format!("{}{path}", self.url));
-        let request = request
-            .header("cookie", &self.cookie)
-            .header("accept-language", self.language)
-            .header("content-type", "application/x-www-form-urlencoded")
-            .body(body);
-        Answer::of(request.send().await.unwrap()).await
-    }
-
-    /// Sends a form that stands on `page`.
-    async fn post(&self, page: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
-        let csrf = value_of(page, "csrf");
-        let fields: Vec<(&str, &str)> = [("csrf", csrf.as_str())]
-            .into_iter()
-            .chain(fields.iter().copied())
-            .collect();
-        self.send(path, &fields).await
-    }
-}
 
 /// The value of the first field of this name on a page, as a browser reads it.
 fn value_of(page: &str, name: &str) -> String {
@@ -86,11 +22,6 @@ fn value_of(page: &str, name: &str) -> String {
         .replace("&#60;", "<")
         .replace("&amp;", "&")
         .replace("&#38;", "&")
-}
-
-fn leads_to(answer: &Answer) -> String {
-    assert_eq!(answer.status, 303, "{}", answer.text);
-    answer.headers["location"].to_str().unwrap().to_owned()
 }
 
 async fn spawn() -> TestApp {
@@ -125,8 +56,8 @@ async fn what_needs_somebody_is_listed_with_words_and_only_to_whom_it_belongs() 
     let other = park(&app, &dua, "rahasia-dua").await;
     app.run_sql("UPDATE accounts SET display_name = '<script>alert(1)</script>'")
         .await;
-    let mut admin = Visitor::of(&app, "rara@desa.id", Role::TenantAdmin, Some("desa-satu")).await;
-    let root = Visitor::of(&app, "super@kanal.id", Role::Superadmin, None).await;
+    let admin = Browser::of(&app, "rara@desa.id", Role::TenantAdmin, Some("desa-satu")).await;
+    let root = Browser::of(&app, "super@kanal.id", Role::Superadmin, None).await;
 
     let own = "/dashboard/t/desa-satu/deliveries";
     let list = admin.page(own).await;
@@ -143,10 +74,10 @@ async fn what_needs_somebody_is_listed_with_words_and_only_to_whom_it_belongs() 
     for shown in ["rahasia", RARA, "<script>alert"] {
         assert!(!list.contains(shown), "{shown}");
     }
-    admin.language = "id";
-    let list = admin.page(own).await;
+    let indonesian = Browser::new(&app).in_indonesian();
+    indonesian.set_cookie("kanal_session", &admin.cookie("kanal_session").unwrap());
+    let list = indonesian.page(own).await;
     assert!(list.contains("WhatsApp tidak terhubung") && list.contains("Disisihkan"));
-    admin.language = "en";
 
     for (query, is_there) in [
         ("?state=unknown", false),
@@ -177,7 +108,7 @@ async fn what_needs_somebody_is_listed_with_words_and_only_to_whom_it_belongs() 
     ] {
         assert_eq!(admin.get(&path).await.status, 404, "{path}");
     }
-    assert_eq!(leads_to(&admin.get("/dashboard/deliveries").await), own);
+    assert_eq!(sent_to(&admin.get("/dashboard/deliveries").await), own);
     let all = root.page("/dashboard/deliveries").await;
     assert!(
         all.contains(&mine) && all.contains(&other) && all.contains("desa-dua"),
@@ -187,7 +118,7 @@ async fn what_needs_somebody_is_listed_with_words_and_only_to_whom_it_belongs() 
         .get("/dashboard/deliveries?tenant=desa-dua&state=parked")
         .await;
     assert_eq!(
-        leads_to(&narrowed),
+        sent_to(&narrowed),
         "/dashboard/t/desa-dua/deliveries?state=parked"
     );
     assert_eq!(
@@ -198,15 +129,9 @@ async fn what_needs_somebody_is_listed_with_words_and_only_to_whom_it_belongs() 
         403
     );
 
-    let stranger = Visitor {
-        cookie: String::new(),
-        ..admin
-    };
+    let stranger = Browser::new(&app);
     for path in [own, "/dashboard/deliveries", "/dashboard/find"] {
-        assert!(
-            leads_to(&stranger.get(path).await).starts_with("/login"),
-            "{path}"
-        );
+        assert!(sent_to(&stranger.get(path).await).starts_with("/login"), "{path}");
     }
     app.finish().await;
 }
@@ -217,8 +142,8 @@ async fn any_id_leads_to_the_journey_from_which_the_message_is_replayed() {
     let (satu, dua) = (app.tenant("desa-satu").await, app.tenant("desa-dua").await);
     let mine = park(&app, &satu, "rahasia-satu").await;
     let other = park(&app, &dua, "rahasia-dua").await;
-    let admin = Visitor::of(&app, "rara@desa.id", Role::TenantAdmin, Some("desa-satu")).await;
-    let root = Visitor::of(&app, "super@kanal.id", Role::Superadmin, None).await;
+    let admin = Browser::of(&app, "rara@desa.id", Role::TenantAdmin, Some("desa-satu")).await;
+    let root = Browser::of(&app, "super@kanal.id", Role::Superadmin, None).await;
     let provider_id = app
         .values(&format!(
             "SELECT provider_message_id AS value FROM messages WHERE id = '{mine}'"
@@ -232,13 +157,12 @@ async fn any_id_leads_to_the_journey_from_which_the_message_is_replayed() {
     assert!(start.contains("action=\"/dashboard/find\""), "{start}");
     for id in [mine.as_str(), provider_id] {
         for visitor in [&admin, &root] {
-            let start = visitor.page("/dashboard").await;
-            let found = visitor.post(&start, "/dashboard/find", &[("id", id)]).await;
-            assert_eq!(leads_to(&found), path, "{id}");
+            let found = visitor.post("/dashboard/find", &[("id", id)]).await;
+            assert_eq!(sent_to(&found), path, "{id}");
         }
     }
     for id in [other.as_str(), "<script>alert(1)</script>", "tiada"] {
-        let nothing = admin.post(&start, "/dashboard/find", &[("id", id)]).await;
+        let nothing = admin.post("/dashboard/find", &[("id", id)]).await;
         assert_eq!(nothing.status, 404);
         assert!(nothing.text.contains("No message here has this id"));
         assert!(nothing.text.contains("chatwoot-bridge"));
@@ -268,16 +192,16 @@ async fn any_id_leads_to_the_journey_from_which_the_message_is_replayed() {
     assert!(!journey.contains("/settle"), "nothing is unknown");
 
     let theirs = format!("/dashboard/t/desa-satu/messages/{other}/replay");
-    assert_eq!(admin.post(&journey, &theirs, &[]).await.status, 404);
+    assert_eq!(admin.post(&theirs, &[]).await.status, 404);
     let replay = format!("{path}/replay");
     assert_eq!(admin.send(&replay, &[]).await.status, 403, "without its token");
-    let done = admin.post(&journey, &replay, &[]).await;
-    assert_eq!(leads_to(&done), format!("{path}?said=queued"));
+    let done = admin.post(&replay, &[]).await;
+    assert_eq!(sent_to(&done), format!("{path}?said=queued"));
     let queued = admin.page(&format!("{path}?said=queued")).await;
     assert!(queued.contains("queued again"), "{queued}");
     app.until_status("rahasia-satu", "sent").await;
-    let again = admin.post(&journey, &replay, &[]).await;
-    let said = leads_to(&again);
+    let again = admin.post(&replay, &[]).await;
+    let said = sent_to(&again);
     assert!(
         said.ends_with("said=went_out") || said.ends_with("said=not_there"),
         "{said}"
@@ -297,18 +221,17 @@ async fn many_are_looked_at_confirmed_and_followed_to_the_end() {
     let (satu, dua) = (app.tenant("desa-satu").await, app.tenant("desa-dua").await);
     let (first, second) = (park(&app, &satu, "satu").await, park(&app, &satu, "dua").await);
     park(&app, &dua, "tetangga").await;
-    let admin = Visitor::of(&app, "rara@desa.id", Role::TenantAdmin, Some("desa-satu")).await;
+    let admin = Browser::of(&app, "rara@desa.id", Role::TenantAdmin, Some("desa-satu")).await;
     let list = admin.page("/dashboard/t/desa-satu/deliveries").await;
+    assert!(list.contains(&format!("name=\"pick.{first}\"")), "{list}");
     let look = "/dashboard/t/desa-satu/replays/look";
-    let none = admin.post(&list, look, &[("what", "ticked")]).await;
+    let none = admin.post(look, &[("what", "ticked")]).await;
     assert_eq!(none.status, 400);
     assert!(none.text.contains("No message is ticked"), "{}", none.text);
     assert_eq!(admin.send(look, &[("what", "fitting")]).await.status, 403);
 
     let ticked = format!("pick.{first}");
-    let shown = admin
-        .post(&list, look, &[("what", "ticked"), (&ticked, "yes")])
-        .await;
+    let shown = admin.post(look, &[("what", "ticked"), (&ticked, "yes")]).await;
     assert_eq!(shown.status, 200, "{}", shown.text);
     assert!(
         shown.text.contains("1 message would be replayed"),
@@ -316,7 +239,7 @@ async fn many_are_looked_at_confirmed_and_followed_to_the_end() {
         shown.text
     );
     let fitting = [("what", "fitting"), ("state", "parked"), ("reason", "no_session")];
-    let shown = admin.post(&list, look, &fitting).await;
+    let shown = admin.post(look, &fitting).await;
     assert!(
         shown.text.contains("2 messages would be replayed"),
         "{}",
@@ -333,12 +256,12 @@ async fn many_are_looked_at_confirmed_and_followed_to_the_end() {
         &[("id", id.as_str()), ("which", "{")][..],
         &[("id", "x"), ("which", &which)],
     ] {
-        assert_eq!(admin.post(&list, begin, broken).await.status, 400);
+        assert_eq!(admin.post(begin, broken).await.status, 400);
     }
     // The button pressed twice begins one order.
     for _ in 0..2 {
-        let begun = admin.post(&list, begin, &order).await;
-        assert_eq!(leads_to(&begun), format!("{begin}/{id}"));
+        let begun = admin.post(begin, &order).await;
+        assert_eq!(sent_to(&begun), format!("{begin}/{id}"));
     }
     let over = eventually("the order is done", || async {
         let page = admin.page(&format!("{begin}/{id}")).await;
@@ -365,22 +288,15 @@ async fn many_are_looked_at_confirmed_and_followed_to_the_end() {
         404
     );
     let gone = admin
-        .post(
-            &list,
-            begin,
-            &[("id", &Uuid::now_v7().to_string()), ("which", &which)],
-        )
+        .post(begin, &[("id", &Uuid::now_v7().to_string()), ("which", &which)])
         .await;
     assert_eq!(gone.status, 409, "{}", gone.text);
 
     // A superadmin does the same over all tenants, and may stop.
-    let root = Visitor::of(&app, "super@kanal.id", Role::Superadmin, None).await;
-    let all = root.page("/dashboard/deliveries").await;
+    let root = Browser::of(&app, "super@kanal.id", Role::Superadmin, None).await;
     app.run_sql("ALTER TABLE replay_jobs ALTER COLUMN leased_until SET DEFAULT now() + interval '1 hour'")
         .await;
-    let shown = root
-        .post(&all, "/dashboard/replays/look", &[("what", "fitting")])
-        .await;
+    let shown = root.post("/dashboard/replays/look", &[("what", "fitting")]).await;
     assert!(
         shown.text.contains("desa-dua") && !shown.text.contains(&second),
         "{}",
@@ -389,17 +305,17 @@ async fn many_are_looked_at_confirmed_and_followed_to_the_end() {
     let (_, form) = shown.text.split_once("id=\"confirm\"").unwrap();
     let (id, which) = (value_of(form, "id"), value_of(form, "which"));
     let begun = root
-        .post(&all, "/dashboard/replays", &[("id", &id), ("which", &which)])
+        .post("/dashboard/replays", &[("id", &id), ("which", &which)])
         .await;
-    let path = leads_to(&begun);
-    let running = root.page(&path).await;
+    let path = sent_to(&begun);
+    let running = root.page(path).await;
     assert!(
         running.contains("hx-trigger=\"every 2s\"") && running.contains("Refresh"),
         "{running}"
     );
-    let stopped = root.post(&running, &format!("{path}/cancel"), &[]).await;
-    assert_eq!(leads_to(&stopped), path);
-    assert!(root.page(&path).await.contains("<h2>Cancelled</h2>"));
+    let stopped = root.post(&format!("{path}/cancel"), &[]).await;
+    assert_eq!(sent_to(&stopped), path);
+    assert!(root.page(path).await.contains("<h2>Cancelled</h2>"));
     app.finish().await;
 }
 
@@ -417,7 +333,7 @@ async fn a_message_seen_on_the_phone_is_settled_from_its_page() {
         (rows.len() == 1).then_some(())
     })
     .await;
-    let admin = Visitor::of(&app, "rara@desa.id", Role::TenantAdmin, Some("desa-satu")).await;
+    let admin = Browser::of(&app, "rara@desa.id", Role::TenantAdmin, Some("desa-satu")).await;
     let id = id_of(&app, "entah").await;
     let list = admin
         .page("/dashboard/t/desa-satu/deliveries?state=unknown")
@@ -425,11 +341,12 @@ async fn a_message_seen_on_the_phone_is_settled_from_its_page() {
     assert!(list.contains(&id) && list.contains("Look on the phone"), "{list}");
     let path = format!("/dashboard/t/desa-satu/messages/{id}");
     let page = admin.page(&path).await;
-    let settled = admin.post(&page, &format!("{path}/settle"), &[]).await;
-    assert_eq!(leads_to(&settled), format!("{path}?said=settled"));
+    assert!(page.contains("mark as sent"), "{page}");
+    let settled = admin.post(&format!("{path}/settle"), &[]).await;
+    assert_eq!(sent_to(&settled), format!("{path}?said=settled"));
     app.until_status("entah", "sent").await;
-    let again = admin.post(&page, &format!("{path}/settle"), &[]).await;
-    assert_eq!(leads_to(&again), format!("{path}?said=not_there"));
+    let again = admin.post(&format!("{path}/settle"), &[]).await;
+    assert_eq!(sent_to(&again), format!("{path}?said=not_there"));
     assert_eq!(app.simulator.phone(RARA).len(), 1);
     app.finish().await;
 }
