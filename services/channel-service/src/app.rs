@@ -56,6 +56,7 @@ use crate::workers::ai_handover::AiHandover;
 use crate::workers::commands::Commands;
 use crate::workers::lanes::LaneWork;
 use crate::workers::replicas::ThisProcess;
+use crate::workers::replay_jobs::ReplayWorker;
 use crate::workers::sessions_to_unlink::UnlinkWorker;
 use crate::workers::{
     committer, endpoint_tenants, media as media_workers, replicas, retention, session_intents, templates,
@@ -478,6 +479,13 @@ impl Application {
         shutdown.spawn("traffic", counting);
         let noting = replicas::run(self.db.clone(), self.process.clone(), shutdown.clone());
         shutdown.spawn("replicas", noting);
+        let replaying = ReplayWorker {
+            db: self.db.clone(),
+            relay: self.relay.clone(),
+            senders: self.workers.clone(),
+            settings: self.settings.replay,
+        };
+        shutdown.spawn("replays", replaying.run(shutdown.clone()));
 
         let sweeping = retention::run(self.db.clone(), self.settings.ledger_retention, shutdown.clone());
         shutdown.spawn("retention", sweeping);

@@ -11,6 +11,7 @@ mod internal;
 mod media;
 mod outage;
 mod pages;
+mod replay;
 mod sessions;
 mod spam_guard;
 mod traffic;
@@ -41,6 +42,7 @@ pub use internal::InternalSettings;
 pub use media::{MediaSettings, S3Settings, StorageSettings};
 pub use outage::OutageSettings;
 pub use pages::PageSettings;
+pub use replay::ReplaySettings;
 pub use sessions::SessionSettings;
 pub use webhook::WebhookSettings;
 
@@ -101,6 +103,8 @@ pub struct Settings {
     pub health: HealthSettings,
     /// How often what went through is written down.
     pub traffic_write: Duration,
+    /// Taking many messages up again.
+    pub replay: ReplaySettings,
 }
 
 /// Bounds of receiving.
@@ -190,6 +194,7 @@ impl Settings {
         let media = MediaSettings::take(reader);
         let health = HealthSettings::take(reader);
         let traffic_write = traffic::take(reader);
+        let replay = ReplaySettings::take(reader);
         let retention: Option<u64> = reader.with_default(
             "LEDGER_RETENTION_DAYS",
             "14",
@@ -229,6 +234,7 @@ impl Settings {
             ledger_retention: Duration::from_secs(retention? * 24 * 60 * 60),
             health: health?,
             traffic_write: traffic_write?,
+            replay: replay?,
         })
     }
 }

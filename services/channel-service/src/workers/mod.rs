@@ -10,6 +10,7 @@ pub mod gate;
 pub mod lanes;
 pub mod media;
 pub mod replicas;
+pub mod replay_jobs;
 pub mod retention;
 pub mod session_intents;
 pub mod session_watch;
