@@ -38,6 +38,7 @@ mod places;
 mod process;
 mod properties;
 mod reconcile;
+mod replays;
 mod replies;
 mod retention;
 mod router;
