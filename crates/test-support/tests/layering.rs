@@ -9,7 +9,7 @@ use cargo_metadata::{DependencyKind, Edition, MetadataCommand, Package};
 
 /// Crates of ours that a crate may use, and outside crates (by the beginning of their names) that would surprise a
 /// reader in it.
-const TABLE: [(&str, &[&str], &[&str]); 12] = [
+const TABLE: [(&str, &[&str], &[&str]); 13] = [
     (
         "domain",
         &[],
@@ -39,6 +39,7 @@ const TABLE: [(&str, &[&str], &[&str]); 12] = [
         &["domain", "tenant-isolation", "runtime"],
         &["diesel", "lapin"],
     ),
+    ("console", &[], &["diesel", "lapin", "redis", "reqwest"]),
     ("simulator", &[], &["diesel", "lapin"]),
     (
         "test-support",

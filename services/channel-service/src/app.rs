@@ -40,6 +40,7 @@ use crate::flows::pace::Pace;
 use crate::flows::route_account::AccountRoutes;
 use crate::flows::send_message::Sender;
 use crate::flows::session::Sessions;
+use crate::flows::sign_in::Throttle;
 use crate::flows::templates::Templates;
 use crate::flows::tenant_config::TenantConfigs;
 use crate::gate::{self, Gate};
@@ -100,6 +101,14 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// How often signing in may be tried.
+    pub(crate) const fn throttle(&self) -> Throttle<'_> {
+        Throttle {
+            of_source: &self.logins_of_source,
+            of_user: &self.logins_of_user,
+        }
+    }
+
     /// Has the database shown that it keeps tenants apart?
     pub(crate) fn is_open(&self) -> bool {
         self.open.load(Ordering::Acquire)

@@ -8,12 +8,13 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Map, Value, json};
 use utoipa_swagger_ui::SwaggerUi;
 
-use crate::api;
 use crate::webhooks::{cloud, genfity, gowa, verification};
+use crate::{api, ui};
 
 /// Sets up every route; with `docs`, also the pages that describe them.
 pub(crate) fn routes(config: &mut ServiceConfig, docs: bool) {
     public().configure(config);
+    ui::routes(config);
     if docs {
         config
             .route("/api-docs.json", web::get().to(document_page))
@@ -193,8 +194,11 @@ async fn no_route(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     Err(ApiError::no_route(request.path()))
 }
 
-/// Contract channel-service 1.2.
-async fn about() -> HttpResponse {
+/// Contract channel-service 1.2; people with a browser go to the dashboard.
+async fn about(request: HttpRequest) -> HttpResponse {
+    if ui::wants_page(&request) {
+        return console::see_other("/dashboard");
+    }
     HttpResponse::Ok().json(json!({
         "service": "Kanal channel-service", "version": env!("CARGO_PKG_VERSION"), "status": "running"
     }))

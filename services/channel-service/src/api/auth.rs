@@ -5,19 +5,15 @@ use ::web::{ApiError, Fields, wire_time};
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
-use cache::CacheKey;
-use domain::user::EmailAddress;
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use tenant_isolation::resolve::ExternalId;
 
 use super::signed_in::{self, User};
-use super::{dashboard_group, data};
+use super::{dashboard_group, data, village};
 use crate::app::State;
 use crate::error::ServiceError;
 use crate::flows::password::PasswordError;
 use crate::flows::sign_in::{self, Begun, SignInError, SignedIn};
-use crate::webhooks::source;
 
 pub(crate) fn routes(api: &mut Api) {
     let person = object([
@@ -84,36 +80,10 @@ async fn log_in(
     refuse_other_sites(&request)?;
     let email = body.filled("email")?.unwrap_or_default();
     let password = SecretString::from(body.text("password")?.unwrap_or_default());
-    let address = source::caller_or_peer(&request, &state.webhook).map(|address| address.to_string());
-    // An address that can be nobody's is checked like any other, so that it takes as long.
-    let email = EmailAddress::parse(email).ok();
-    for (kind, id) in [
-        ("login_source", address),
-        (
-            "login_email",
-            email.as_ref().map(|email| email.as_str().to_owned()),
-        ),
-    ] {
-        let Some(external) = id.and_then(|id| ExternalId::new(kind, &id)) else {
-            continue;
-        };
-        let buckets = if kind == "login_source" {
-            &state.logins_of_source
-        } else {
-            &state.logins_of_user
-        };
-        buckets
-            .take(&CacheKey::of_external(&external))
-            .await
-            .map_err(|wait| {
-                metrics::counter!("kanal_logins_throttled_total").increment(1);
-                ApiError::too_many(wait)
-            })?;
-    }
-    let begun = sign_in::sign_in(&state.db, email.as_ref(), &password)
+    let source = village::source_of(&request);
+    let begun = sign_in::try_sign_in(&state.db, state.throttle(), source.as_deref(), email, &password)
         .await
         .map_err(refusal)?;
-    metrics::counter!("kanal_logins_total").increment(1);
     Ok(HttpResponse::Ok()
         .cookie(signed_in::cookie(&state, &begun.secret, &begun.user))
         .json(json!({"success": true, "data": session(&begun)})))
@@ -134,18 +104,9 @@ async fn log_out_everywhere(user: User, state: Data<State>) -> Result<HttpRespon
 }
 
 async fn change_password(user: User, body: Fields, state: Data<State>) -> Result<HttpResponse, ServiceError> {
-    // The same bucket as signing in: a stolen session must not become a place to guess.
-    if let Some(external) = ExternalId::new("login_email", &user.who.email) {
-        let key = CacheKey::of_external(&external);
-        state
-            .logins_of_user
-            .take(&key)
-            .await
-            .map_err(ApiError::too_many)?;
-    }
     let current = SecretString::from(body.text("current_password")?.unwrap_or_default());
     let new = SecretString::from(body.text("new_password")?.unwrap_or_default());
-    let begun = sign_in::change_password(&state.db, &user.who, &current, &new)
+    let begun = sign_in::change_password(&state.db, state.throttle(), &user.who, &current, &new)
         .await
         .map_err(refusal)?;
     Ok(HttpResponse::Ok()
@@ -185,7 +146,7 @@ fn person(who: &SignedIn) -> Value {
 }
 
 /// Nobody is signed in by another site's form: browsers say where a request comes from.
-fn refuse_other_sites(request: &HttpRequest) -> Result<(), ApiError> {
+pub(crate) fn refuse_other_sites(request: &HttpRequest) -> Result<(), ApiError> {
     let from = request
         .headers()
         .get("sec-fetch-site")
@@ -203,9 +164,9 @@ fn refuse_other_sites(request: &HttpRequest) -> Result<(), ApiError> {
 fn refusal(error: SignInError) -> ServiceError {
     match error {
         SignInError::Refused => {
-            metrics::counter!("kanal_logins_refused_total").increment(1);
             ApiError::unauthorized("wrong_credentials", "The address or the password is wrong").into()
         }
+        SignInError::TooOften(wait) => ApiError::too_many(wait).into(),
         SignInError::Password(PasswordError::Length) => {
             ApiError::bad_request("password_length", "A password has 10 to 256 bytes").into()
         }

@@ -69,7 +69,7 @@ pub(crate) fn actor(caller: &Internal, request: &HttpRequest, person: Option<&st
 }
 
 /// From where a request comes, for the audit log: as the throttle of signing in sees it.
-pub(super) fn source_of(request: &HttpRequest) -> Option<String> {
+pub(crate) fn source_of(request: &HttpRequest) -> Option<String> {
     let state = request.app_data::<Data<State>>()?;
     source::caller_or_peer(request, &state.webhook).map(|address| address.to_string())
 }

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use cache::{Buckets, CacheKey};
 use chrono::{DateTime, TimeDelta, Utc};
 use database::{Database, DatabaseError};
 use domain::ids::TenantId;
@@ -13,6 +14,7 @@ use domain::user::{EmailAddress, Role};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
+use tenant_isolation::resolve::ExternalId;
 use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope};
 use uuid::Uuid;
 
@@ -33,6 +35,9 @@ pub enum SignInError {
     /// The address or the password is wrong, or the user is disabled. Not said which.
     #[error("the address or the password is wrong")]
     Refused,
+    /// It was tried too often; after the wait it may be tried again.
+    #[error("signing in was tried too often")]
+    TooOften(Duration),
     /// Passwords cannot be checked.
     #[error(transparent)]
     Password(#[from] PasswordError),
@@ -149,7 +154,59 @@ pub struct Begun {
     pub user: SignedIn,
 }
 
-/// Checks an address and a password, and begins a session.
+/// How often signing in may be tried.
+#[derive(Clone, Copy)]
+pub struct Throttle<'a> {
+    /// From one address of the network.
+    pub of_source: &'a Buckets,
+    /// With one user's e-mail address.
+    pub of_user: &'a Buckets,
+}
+
+impl Throttle<'_> {
+    async fn take(&self, source: Option<&str>, email: Option<&str>) -> Result<(), SignInError> {
+        for (buckets, kind, id) in [
+            (self.of_source, "login_source", source),
+            (self.of_user, "login_email", email),
+        ] {
+            let Some(external) = id.and_then(|id| ExternalId::new(kind, id)) else {
+                continue;
+            };
+            if let Err(wait) = buckets.take(&CacheKey::of_external(&external)).await {
+                metrics::counter!("kanal_logins_throttled_total").increment(1);
+                return Err(SignInError::TooOften(wait));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Checks an address and a password that somebody gives from `source`, and begins a session.
+///
+/// # Errors
+/// [`SignInError`].
+pub async fn try_sign_in(
+    db: &Database,
+    throttle: Throttle<'_>,
+    source: Option<&str>,
+    email: &str,
+    password: &SecretString,
+) -> Result<Begun, SignInError> {
+    // An address that can be nobody's is checked like any other, so that it takes as long.
+    let email = EmailAddress::parse(email).ok();
+    throttle
+        .take(source, email.as_ref().map(EmailAddress::as_str))
+        .await?;
+    let begun = sign_in(db, email.as_ref(), password).await;
+    match &begun {
+        Ok(_) => metrics::counter!("kanal_logins_total").increment(1),
+        Err(SignInError::Refused) => metrics::counter!("kanal_logins_refused_total").increment(1),
+        Err(_) => {}
+    }
+    begun
+}
+
+/// As [`try_sign_in`], however often it was tried.
 ///
 /// # Errors
 /// [`SignInError`].
@@ -250,10 +307,13 @@ pub async fn sign_out_everywhere(db: &Database, user: Uuid) -> Result<usize, Dat
 /// [`SignInError::Refused`] when the current password is wrong.
 pub async fn change_password(
     db: &Database,
+    throttle: Throttle<'_>,
     who: &SignedIn,
     current: &SecretString,
     new: &SecretString,
 ) -> Result<Begun, SignInError> {
+    // The same bucket as signing in: a stolen session must not become a place to guess.
+    throttle.take(None, Some(&who.email)).await?;
     let email = EmailAddress::parse(&who.email).map_err(|_| SignInError::Refused)?;
     let mut tx = begin(db, "change password").await?;
     let known = user::find_by_email(&mut tx, &email).await?;

@@ -133,6 +133,17 @@ pub async fn set_kept_places(
     Ok(true)
 }
 
+/// The tenant. `None`: nobody registered it.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn find(db: &Database, scope: &TenantScope) -> Result<Option<TenantRow>, DatabaseError> {
+    let mut tx = TenantTransaction::begin(db, scope, "find tenant").await?;
+    let found = tenant::find(&mut tx).await?;
+    tx.commit().await?;
+    Ok(found)
+}
+
 /// A page of tenants in the order of their ids.
 ///
 /// # Errors
