@@ -8,6 +8,7 @@ DROP INDEX agent_parts_known_as;
 DROP INDEX agent_parts_request;
 DROP INDEX agent_messages_message;
 DROP INDEX lane_tasks_parked_order;
+DROP INDEX forward_events_held_request;
 DROP INDEX forward_events_held_message;
 DROP INDEX forward_events_held_order;
 DROP INDEX drift_reports_wrong;

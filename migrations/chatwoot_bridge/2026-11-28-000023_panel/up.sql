@@ -8,9 +8,10 @@ CREATE INDEX routes_search ON routes USING gin (search);
 -- Webhooks that do not lead here, the newest first.
 CREATE INDEX drift_reports_wrong ON drift_reports (since DESC, route_id) WHERE state IS NOT NULL AND state <> 'ok';
 
--- Events that stay for people are listed over all routes, and found by the message that they tell of.
+-- Events that stay for people are listed over all routes, and found by the message that they tell of and by their request.
 CREATE INDEX forward_events_held_order ON forward_events (seq) WHERE held IS NOT NULL;
 CREATE INDEX forward_events_held_message ON forward_events (message) WHERE held IS NOT NULL AND message IS NOT NULL;
+CREATE INDEX forward_events_held_request ON forward_events (request_id) WHERE held IS NOT NULL AND request_id IS NOT NULL;
 CREATE INDEX lane_tasks_parked_order ON lane_tasks (seq) WHERE parked;
 
 -- An agent's or a person's message is found by each of its ids, whoever's it is.

@@ -207,7 +207,8 @@ pub async fn journey(
 /// [`DatabaseError`].
 pub async fn by_id(tx: &mut PlatformTransaction, id: Uuid) -> Result<Vec<Delivery>, DatabaseError> {
     // Keys begin with the tenant; there are far fewer of those than events.
-    let tenants = "(SELECT DISTINCT tenant_id FROM routes) t";
+    let tenants = "(SELECT tenant_id FROM routes UNION SELECT tenant_id FROM forward_counts \
+                    UNION SELECT tenant_id FROM forward_events WHERE held IS NOT NULL) t";
     Ok(database::sql(format!(
         "{HERE} JOIN {tenants} ON t.tenant_id = e.tenant_id WHERE e.id = $1 UNION ALL \
          {OVER} {tenants} JOIN forward_done e ON e.tenant_id = t.tenant_id AND e.event_id = $1 {ROUTE_OF_OVER}"
@@ -239,7 +240,7 @@ pub async fn by_message(
     .await?)
 }
 
-/// Events that this request brought; of those that are here the newest ones are looked through.
+/// Events that this request brought; of those that wait the newest ones are looked through.
 ///
 /// # Errors
 /// [`DatabaseError`].
@@ -249,7 +250,9 @@ pub async fn by_request(
     most: i64,
 ) -> Result<Vec<Delivery>, DatabaseError> {
     Ok(database::sql(format!(
-        "(SELECT * FROM ({HERE} ORDER BY e.received_at DESC LIMIT $3) w WHERE w.request_id = $1 LIMIT $2) \
+        "({HERE} WHERE e.held IS NOT NULL AND e.request_id = $1 LIMIT $2) UNION ALL \
+         (SELECT * FROM ({HERE} WHERE e.held IS NULL ORDER BY e.received_at DESC LIMIT $3) w \
+             WHERE w.request_id = $1 LIMIT $2) \
          UNION ALL ({OVER} forward_done e {ROUTE_OF_OVER} WHERE e.request_id = $1 LIMIT $2)"
     ))
     .bind::<Text, _>(request)
