@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::visit::Visit;
 use super::words::{self, State};
-use super::{PAGE, cut, form, in_query, page, shown};
+use super::{PAGE, cut, form, in_query, nothing_here, page, shown};
 use crate::api::{self, Admin};
 use crate::error::answer;
 use crate::flows::find::{self, Delivery, MessageFound, Which};
@@ -322,7 +322,7 @@ fn event_page(tenant: &str, id: Uuid) -> String {
 
 /// Whose page it is.
 pub(super) fn scope_of(tenant: &str) -> Result<TenantScope, ApiError> {
-    let tenant = TenantId::parse(tenant).map_err(|_| ApiError::no_route(""))?;
+    let tenant = TenantId::parse(tenant).map_err(|_| nothing_here())?;
     let scope = TenantScope::named_by_operator(tenant);
     note_tenant(&scope);
     Ok(scope)
@@ -338,7 +338,7 @@ async fn event(
     let journey = find::journey(&admin.tools.db, &scope, id).await;
     let (event, steps) = journey.map_err(|error| answer(&error))?;
     if event.is_none() && steps.is_empty() {
-        return Err(ApiError::no_route(""));
+        return Err(nothing_here());
     }
     let state = event
         .as_ref()
@@ -398,11 +398,11 @@ async fn message(
 ) -> Result<HttpResponse, ApiError> {
     let l = visit.l();
     let (scope, inbox) = (scope_of(&path.0)?, id_of(&path.1)?);
-    let message = api::fields::digits(&path.2).ok_or_else(|| ApiError::no_route(""))?;
+    let message = api::fields::digits(&path.2).ok_or_else(nothing_here)?;
     let parts = find::parts(&admin.tools.db, &scope, inbox, message).await;
     let parts = parts.map_err(|error| answer(&error))?;
     if parts.is_empty() {
-        return Err(ApiError::no_route(""));
+        return Err(nothing_here());
     }
     let view = |part: &find::PartRow| PartView {
         number: part.part + 1,
@@ -431,5 +431,5 @@ async fn message(
 }
 
 pub(super) fn id_of(text: &str) -> Result<Uuid, ApiError> {
-    text.parse().map_err(|_| ApiError::no_route(""))
+    text.parse().map_err(|_| nothing_here())
 }

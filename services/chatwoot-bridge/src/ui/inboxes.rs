@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::deliveries::{id_of, scope_of};
 use super::visit::Visit;
 use super::words::{self, Refusal, State};
-use super::{PAGE, cut, form, page};
+use super::{PAGE, cut, form, nothing_here, page};
 use crate::api::fields::Body;
 use crate::api::{self, Admin};
 use crate::error::answer;
@@ -151,7 +151,7 @@ async fn found(
         Ok::<_, DatabaseError>((inbox, route))
     };
     let (inbox, route) = found.await.map_err(|error| answer(&error))?;
-    let inbox = inbox.ok_or_else(|| ApiError::no_route(""))?;
+    let inbox = inbox.ok_or_else(nothing_here)?;
     Ok((scope, inbox, route.map(|route| route.number)))
 }
 

@@ -17,7 +17,9 @@ mod tasks;
 pub(crate) mod visit;
 mod words;
 
+use ::web::ApiError;
 use ::web::openapi::{Api, Doc, text};
+use actix_web::http::StatusCode;
 
 use crate::api::group;
 
@@ -28,8 +30,9 @@ pub(crate) fn routes(api: &mut Api) {
     api.group(group("Pages"));
     visit::routes(api);
     home::routes(api);
-    route_pages::routes(api);
+    // `/panel/routes/new` before `/panel/routes/{id}`.
     route_forms::routes(api);
+    route_pages::routes(api);
     seen::routes(api);
     deliveries::routes(api);
     tasks::routes(api);
@@ -79,6 +82,11 @@ fn cut<T>(mut rows: Vec<T>) -> (Vec<T>, bool) {
     let more = rows.len() > most;
     rows.truncate(most);
     (rows, more)
+}
+
+/// What somebody asks for is not there, though such pages are.
+fn nothing_here() -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, "no_such_page", "There is no such page")
 }
 
 /// A value in the query of an address.

@@ -13,7 +13,7 @@ use domain::ids::TenantId;
 use super::deliveries::id_of;
 use super::visit::Visit;
 use super::words::{self, State};
-use super::{form, page, shown};
+use super::{form, nothing_here, page, shown};
 use crate::api::fields::invalid;
 use crate::api::{self, Admin};
 use crate::error::answer;
@@ -210,7 +210,7 @@ async fn start(visit: Visit, form: Fields, admin: Data<Admin>) -> Result<HttpRes
 async fn show(visit: Visit, id: Path<String>, admin: Data<Admin>) -> Result<HttpResponse, ApiError> {
     let job = replays::find(&admin.tools.db, id_of(&id)?).await;
     let job = job.map_err(|error| answer(&error))?;
-    let job = job.ok_or_else(|| ApiError::no_route(""))?;
+    let job = job.ok_or_else(nothing_here)?;
     Ok(console::page(
         StatusCode::OK,
         &Show {
@@ -233,7 +233,7 @@ async fn change(visit: &Visit, id: &str, admin: &Admin, wish: Wish) -> Result<Ht
     let job = replays::find(&admin.tools.db, id)
         .await
         .map_err(|error| answer(&error))?;
-    let job = job.ok_or_else(|| ApiError::no_route(""))?;
+    let job = job.ok_or_else(nothing_here)?;
     let tenant = job.of_tenant.and_then(|tenant| TenantId::parse(tenant).ok());
     let tenant = tenant.unwrap_or_else(|| admin.routes_tenant.clone());
     let met = replays::wish(&admin.tools.db, id, wish, &tenant, &visit.actor).await;

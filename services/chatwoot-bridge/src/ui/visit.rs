@@ -7,7 +7,7 @@ use ::web::openapi::{Api, Doc};
 use ::web::{ApiError, Fields, Query};
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
-use actix_web::http::header::CONTENT_TYPE;
+use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, HttpResponse};
 use console::{Frame, Language, Look, Message, NavItem, NavSection, Person, Tone};
@@ -20,6 +20,9 @@ use crate::store::audit_log::Actor;
 const APP: &str = "Chatwoot bridge";
 /// Below it stands all of it.
 const BASE: &str = "/admin";
+
+/// The stable word of a refusal that is told in a page.
+const CODE: HeaderName = HeaderName::from_static("x-refusal");
 
 /// An entry of the navigation: its word in the code, where it leads, and what it says.
 type Entry = (&'static str, &'static str, &'static str, &'static str);
@@ -218,7 +221,7 @@ pub(crate) async fn in_words(
         return Ok(answer);
     }
     let (request, response) = answer.into_parts();
-    let retry_after = response.headers().get("retry-after").cloned();
+    let retry_after = response.headers().get(RETRY_AFTER).cloned();
     let body = response.into_body().try_into_bytes().unwrap_or_default();
     let refusal = words::Refusal::read(&body);
     let known = request.extensions().get::<Actor>().is_some();
@@ -236,10 +239,12 @@ pub(crate) async fn in_words(
         request_id: refusal.request_id.clone(),
     };
     let mut shown = console::page(status, &page);
+    // Scripts read no pages.
+    if let Ok(code) = HeaderValue::from_str(&refusal.code) {
+        shown.headers_mut().insert(CODE, code);
+    }
     if let Some(wait) = retry_after {
-        shown
-            .headers_mut()
-            .insert(actix_web::http::header::RETRY_AFTER, wait);
+        shown.headers_mut().insert(RETRY_AFTER, wait);
     }
     Ok(ServiceResponse::new(request, shown))
 }

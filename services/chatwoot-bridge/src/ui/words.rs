@@ -215,7 +215,7 @@ pub(super) fn task(l: Language, kind: &str) -> String {
 /// What a refusal of a call says.
 #[derive(Debug, Default)]
 pub(super) struct Refusal {
-    code: String,
+    pub(super) code: String,
     text: String,
     /// What is wrong with which field, in English.
     pub(super) fields: BTreeMap<String, String>,
@@ -274,7 +274,7 @@ impl Refusal {
                 "This inbox has a route already, or another route takes its events. Search for it and change that one.",
                 "Inbox ini sudah punya rute, atau rute lain mengambil peristiwanya. Cari rute itu lalu ubah.",
             ),
-            "no_such_route" | "route_not_found" | "not_found" | "invalid_route_id" => l.t(
+            "no_such_route" | "no_such_page" | "route_not_found" | "invalid_route_id" => l.t(
                 "There is no such page or route; it may have been deleted.",
                 "Halaman atau rute ini tidak ada; mungkin sudah dihapus.",
             ),
