@@ -45,7 +45,7 @@ impl Row {
             tenant: event.tenant_id.clone(),
             at: event.received_at,
             route: event.route.map(|number| number.to_string()).unwrap_or_default(),
-            event: event.event.replace('_', " "),
+            event: event.event.clone(),
             message: event.message.map(|id| id.to_string()).unwrap_or_default(),
             state: words::delivery(l, &event.state),
             reason: event
