@@ -49,3 +49,4 @@ pub mod tenant_data;
 pub mod tenant_move;
 pub mod user;
 pub mod user_session;
+pub mod words;
