@@ -11,11 +11,12 @@ use messaging::outbox::Signal;
 use runtime::shutdown::{GRACE, Shutdown};
 use tokio::sync::{Semaphore, mpsc};
 
-use super::{forward_committer, forward_retention};
+use super::{forward_committer, forward_retention, ledger, replays};
 use crate::config::{ForwardSettings, Settings};
 use crate::flows::Tools;
 use crate::flows::forward::accept::{ForwardQueue, Waiting};
 use crate::flows::forward::deliver::{Deliveries, Finished};
+use crate::flows::forward::ledger::Ledger;
 use crate::flows::forward::settle::settle;
 use crate::flows::forward::{Bell, Loads, show_ages};
 use crate::targets::Targets;
@@ -66,6 +67,7 @@ pub struct ForwardWork {
     deliveries: Deliveries,
     settings: ForwardSettings,
     loads: Loads,
+    ledger: Ledger,
     /// Rung when there is something to pass on.
     bell: Bell,
     /// Rung when agents are to be told something.
@@ -90,7 +92,8 @@ impl ForwardWork {
             forward.per_target,
         )?;
         let loads = Loads::new(forward.queue_bytes);
-        let (queue, jobs) = ForwardQueue::new(loads.clone());
+        let ledger = Ledger::new(forward.log_days > 0);
+        let (queue, jobs) = ForwardQueue::new(loads.clone(), ledger.clone());
         let work = Self {
             db: tools.db.clone(),
             jobs,
@@ -104,6 +107,7 @@ impl ForwardWork {
             ),
             settings: forward,
             loads,
+            ledger,
             bell: Bell::default(),
             lanes,
         };
@@ -137,6 +141,7 @@ impl ForwardWork {
             lanes: self.lanes,
             bell: self.bell,
             behind,
+            ledger: self.ledger.clone(),
             shutdown: shutdown.clone(),
         };
         shutdown.spawn("settled events", settling.run(done));
@@ -144,6 +149,11 @@ impl ForwardWork {
             "weight of events",
             weigh(self.db.clone(), self.loads, shutdown.clone()),
         );
+        shutdown.spawn(
+            "ledger of events",
+            ledger::run(self.db.clone(), self.ledger, shutdown.clone()),
+        );
+        shutdown.spawn("replays", replays::run(self.db.clone(), shutdown.clone()));
         shutdown.spawn("ages of events", watch_ages(self.db.clone(), shutdown.clone()));
         shutdown.spawn(
             "retention of events",
@@ -241,6 +251,7 @@ struct Settling {
     lanes: Signal,
     bell: Bell,
     behind: Behind,
+    ledger: Ledger,
     shutdown: Shutdown,
 }
 
@@ -253,13 +264,15 @@ impl Settling {
             // The next ones of these lanes have their turn, and the places of their targets are free.
             self.bell.ring();
         }
+        // All who gather are at their end.
+        ledger::write(&self.db, &self.ledger).await;
     }
 
     /// While Postgres is away it is tried as long as the process lives, beyond the lease: what somebody else took over by
     /// then is left to them, and whatever nobody did is not delivered a second time.
     async fn write_down(&self, group: &mut Vec<Finished>) {
         let began = Instant::now();
-        while let Err(error) = settle(&self.db, self.window, &self.lanes, group).await {
+        while let Err(error) = settle(&self.db, self.window, &self.lanes, &self.ledger, group).await {
             let is_transient = error.is_transient();
             tracing::warn!(%error, events = group.len(), "it could not be written down what became of events");
             if !is_transient {
@@ -279,7 +292,14 @@ impl Settling {
     async fn write_down_alone(&self, group: &mut Vec<Finished>) {
         let mut left = Vec::new();
         for one in group.drain(..) {
-            let alone = settle(&self.db, self.window, &self.lanes, std::slice::from_ref(&one)).await;
+            let alone = settle(
+                &self.db,
+                self.window,
+                &self.lanes,
+                &self.ledger,
+                std::slice::from_ref(&one),
+            )
+            .await;
             if alone.is_err() {
                 left.push(one);
             }

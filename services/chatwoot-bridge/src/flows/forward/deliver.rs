@@ -16,7 +16,9 @@ use uuid::Uuid;
 
 use super::route_label;
 use super::write_back::WriteBack;
+use crate::store::forward_done::DoneEvent;
 use crate::store::forward_lanes::{self, Hold, LaneKey, Outcome, Room, Taken, Verdict};
+use crate::store::forward_steps::{NewStep, Step};
 use crate::store::routes::{self, Route, Target as RouteTarget};
 use crate::targets::places::Places;
 use crate::targets::{Answer, InvalidTarget, Post, Target, Targets};
@@ -78,6 +80,59 @@ pub struct Finished {
     pub(super) took: Duration,
     pub(super) write_back: Option<WriteBack>,
     pub(super) request_id: Option<String>,
+    /// What sort of event it is, and about which message.
+    pub(super) class: Option<String>,
+    pub(super) message: Option<i64>,
+    /// Failures before this time.
+    pub(super) failures: i32,
+    /// When it was accepted.
+    pub(super) received_at: Option<DateTime<Utc>>,
+}
+
+impl Finished {
+    /// The event, where it is over.
+    pub(super) fn done(&self, now: DateTime<Utc>) -> Option<DoneEvent> {
+        let outcome = match self.outcome.verdict {
+            Verdict::Delivered => "delivered",
+            Verdict::Dropped => "dropped",
+            _ => return None,
+        };
+        Some(DoneEvent {
+            tenant: self.outcome.lane.tenant.clone(),
+            event: self.outcome.event,
+            route: self.outcome.lane.route,
+            conversation: self.outcome.lane.conversation,
+            class: self.class.clone().unwrap_or_default(),
+            message: self.message,
+            request_id: self.request_id.clone(),
+            outcome,
+            failures: self.failures,
+            received_at: self.received_at.unwrap_or(now),
+            ended_at: now,
+        })
+    }
+
+    /// What happened, where the event did not go through at once.
+    pub(super) fn step(&self) -> Option<NewStep> {
+        let (step, detail) = match &self.outcome.verdict {
+            Verdict::Retry { reason, .. } => (Step::Failed, Some(reason.clone())),
+            Verdict::Hold { how, reason, .. } => {
+                let step = match how {
+                    Hold::Parked => Step::Parked,
+                    Hold::Unknown => Step::Unknown,
+                };
+                (step, Some(reason.clone()))
+            }
+            Verdict::Delivered if self.failures > 0 => (Step::Delivered, None),
+            Verdict::Delivered | Verdict::Dropped | Verdict::PutOff { .. } | Verdict::Nothing => return None,
+        };
+        Some(NewStep {
+            tenant: self.outcome.lane.tenant.clone(),
+            event: self.outcome.event,
+            step,
+            detail,
+        })
+    }
 }
 
 /// Why there is no target.
@@ -239,6 +294,10 @@ impl Deliveries {
             },
             scope,
             request_id: taken.request_id,
+            class: taken.class,
+            message: taken.message,
+            failures: taken.failures.unwrap_or_default(),
+            received_at: taken.received_at,
         }
     }
 
@@ -416,6 +475,7 @@ fn write_back(taken: &Taken, verdict: &Verdict) -> Option<WriteBack> {
         _ => return None,
     };
     Some(WriteBack {
+        event: taken.id,
         route: taken.route_id,
         account: taken.account?,
         conversation: taken.conversation,

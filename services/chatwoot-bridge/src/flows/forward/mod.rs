@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod deliver;
+pub mod ledger;
 pub mod parked;
 pub mod settle;
 pub mod write_back;
