@@ -10,6 +10,7 @@ mod health;
 mod internal;
 mod media;
 mod outage;
+mod pictures;
 mod sessions;
 mod spam_guard;
 mod webhook;
@@ -38,6 +39,7 @@ pub use health::{AlertSettings, AlertUrl, CheckSettings, HealthSettings, WatchSe
 pub use internal::InternalSettings;
 pub use media::{MediaSettings, S3Settings, StorageSettings};
 pub use outage::OutageSettings;
+pub use pictures::{PictureHosts, PictureSettings};
 pub use sessions::SessionSettings;
 pub use webhook::WebhookSettings;
 
@@ -90,6 +92,8 @@ pub struct Settings {
     pub outage: OutageSettings,
     /// Files of messages and uploads.
     pub media: MediaSettings,
+    /// Pictures that people show of themselves.
+    pub pictures: PictureSettings,
     /// How long ledgers and quarantine are kept.
     pub ledger_retention: Duration,
     /// How endpoints and sessions are looked after.
@@ -180,6 +184,7 @@ impl Settings {
         let cloud_sending = CloudSendingSettings::take(reader);
         let outage = OutageSettings::take(reader);
         let media = MediaSettings::take(reader);
+        let pictures = PictureSettings::take(reader);
         let health = HealthSettings::take(reader);
         let retention: Option<u64> = reader.with_default(
             "LEDGER_RETENTION_DAYS",
@@ -216,6 +221,7 @@ impl Settings {
             cloud_sending: cloud_sending?,
             outage: outage?,
             media: media?,
+            pictures: pictures?,
             ledger_retention: Duration::from_secs(retention? * 24 * 60 * 60),
             health: health?,
         })

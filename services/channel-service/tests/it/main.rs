@@ -11,6 +11,7 @@ mod bridge_history;
 mod channel_accounts;
 mod chat_callers;
 mod chat_isolation;
+mod chat_pictures;
 mod cloud_flow;
 mod cloud_held;
 mod cloud_not_sent;

@@ -4,6 +4,7 @@ pub mod agent_files;
 pub mod agent_messages;
 pub mod agent_parts;
 pub mod audit_log;
+pub mod contact_pictures;
 pub mod contacts;
 pub mod drift_reports;
 pub mod forward_counts;

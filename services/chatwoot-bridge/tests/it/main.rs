@@ -11,6 +11,7 @@ mod api_document;
 mod broker;
 mod channel_service;
 mod connect;
+mod contact_pictures;
 mod contacts;
 mod dedup;
 mod desk;
