@@ -404,12 +404,22 @@ impl Application {
 
     fn start_workers(&self, queues: Vec<tokio::sync::mpsc::Receiver<Waiting>>, shutdown: &Shutdown) {
         let batch = self.settings.ingest.batch;
+        let pictures = wiring::pictures(
+            &self.settings,
+            &self.db,
+            &self.endpoints,
+            &self.media,
+            &self.files,
+            &self.relay,
+            shutdown,
+        );
         for jobs in queues {
             let committing = committer::run(
                 self.db.clone(),
                 self.media.links.clone(),
                 self.relay.clone(),
                 self.traffic.clone(),
+                pictures.clone(),
                 jobs,
                 batch,
             );

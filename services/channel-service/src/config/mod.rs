@@ -12,6 +12,7 @@ mod media;
 mod outage;
 mod pages;
 mod replay;
+mod pictures;
 mod sessions;
 mod spam_guard;
 mod traffic;
@@ -43,6 +44,7 @@ pub use media::{MediaSettings, S3Settings, StorageSettings};
 pub use outage::OutageSettings;
 pub use pages::PageSettings;
 pub use replay::ReplaySettings;
+pub use pictures::{PictureHosts, PictureSettings};
 pub use sessions::SessionSettings;
 pub use webhook::WebhookSettings;
 
@@ -97,6 +99,8 @@ pub struct Settings {
     pub outage: OutageSettings,
     /// Files of messages and uploads.
     pub media: MediaSettings,
+    /// Pictures that people show of themselves.
+    pub pictures: PictureSettings,
     /// How long ledgers and quarantine are kept.
     pub ledger_retention: Duration,
     /// How endpoints and sessions are looked after.
@@ -192,6 +196,7 @@ impl Settings {
         let cloud_sending = CloudSendingSettings::take(reader);
         let outage = OutageSettings::take(reader);
         let media = MediaSettings::take(reader);
+        let pictures = PictureSettings::take(reader);
         let health = HealthSettings::take(reader);
         let traffic_write = traffic::take(reader);
         let replay = ReplaySettings::take(reader);
@@ -231,6 +236,7 @@ impl Settings {
             cloud_sending: cloud_sending?,
             outage: outage?,
             media: media?,
+            pictures: pictures?,
             ledger_retention: Duration::from_secs(retention? * 24 * 60 * 60),
             health: health?,
             traffic_write: traffic_write?,

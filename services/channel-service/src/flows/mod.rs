@@ -12,6 +12,7 @@ pub mod bridge_history;
 pub mod channel_account;
 pub mod chat;
 pub mod chat_list;
+pub mod chat_picture;
 pub mod cloud_body;
 pub mod cloud_pace;
 mod cloud_trouble;

@@ -10,6 +10,7 @@ pub mod channel_account;
 pub mod chat;
 pub mod chat_list;
 pub mod chat_merge;
+pub mod chat_picture;
 pub mod cloud_number;
 pub mod cloud_sending;
 pub mod cloud_status;

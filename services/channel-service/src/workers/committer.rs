@@ -4,6 +4,7 @@ use database::Database;
 use messaging::outbox::Signal;
 use tokio::sync::mpsc;
 
+use crate::flows::chat_picture::{PictureWishes, Wish};
 use crate::flows::ingest_message::{Waiting, commit};
 use crate::media::MediaLinks;
 use crate::traffic::Traffic;
@@ -15,6 +16,7 @@ pub async fn run(
     links: MediaLinks,
     relay: Signal,
     traffic: Traffic,
+    pictures: Option<PictureWishes>,
     mut jobs: mpsc::Receiver<Waiting>,
     batch: usize,
 ) {
@@ -24,6 +26,11 @@ pub async fn run(
         if taken == 0 {
             return;
         }
-        commit(&db, &links, &relay, &traffic, std::mem::take(&mut group)).await;
+        let written_in = commit(&db, &links, &relay, &traffic, std::mem::take(&mut group)).await;
+        if let Some(pictures) = &pictures {
+            for (scope, chat) in written_in {
+                pictures.wrote(Wish { scope, chat });
+            }
+        }
     }
 }

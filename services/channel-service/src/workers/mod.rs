@@ -2,6 +2,7 @@
 
 pub mod ai_events;
 pub mod ai_handover;
+pub mod chat_pictures;
 pub mod commands;
 pub mod committer;
 pub mod endpoint_health;

@@ -13,6 +13,7 @@ mod channel_accounts;
 mod chat_callers;
 mod chat_isolation;
 mod chat_search;
+mod chat_pictures;
 mod cloud_flow;
 mod cloud_held;
 mod cloud_not_sent;
