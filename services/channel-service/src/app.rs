@@ -37,6 +37,7 @@ use crate::flows::load_media::{LinkedFiles, LoadMedia};
 use crate::flows::media::{LANES as MEDIA_LANES, MediaFlow};
 use crate::flows::outcomes::{Outcomes, Telling};
 use crate::flows::pace::Pace;
+use crate::flows::record_status::{self, Reports};
 use crate::flows::route_account::AccountRoutes;
 use crate::flows::send_message::Sender;
 use crate::flows::session::Sessions;
@@ -63,6 +64,7 @@ pub(crate) struct State {
     pub(crate) redis: RedisLink,
     pub(crate) routes: AccountRoutes,
     pub(crate) ingest: Ingest,
+    pub(crate) reports: Reports,
     pub(crate) relay: Signal,
     pub(crate) senders: Signal,
     pub(crate) webhook: WebhookSettings,
@@ -254,6 +256,7 @@ impl Application {
         }
         let ingest_settings = self.settings.ingest;
         let (ingest, queues) = Ingest::new(ingest_settings.queue, ingest_settings.committers);
+        let (reports, report_queues) = Reports::new(ingest_settings.queue, ingest_settings.committers);
         let server = self.server_settings();
         let chats = Chats::build(
             &self.settings,
@@ -271,6 +274,7 @@ impl Application {
             redis: self.redis.clone(),
             routes: self.routes.clone(),
             ingest,
+            reports,
             sessions: Arc::clone(&self.sessions),
             relay: self.relay.clone(),
             senders: self.workers.clone(),
@@ -304,7 +308,7 @@ impl Application {
         let serving = tokio::spawn(web::serve(listener, server, app_routes, shutdown.clone()));
         let opened = self.open_when_safe(&shutdown).await;
         if opened.is_ok() {
-            self.start_workers(queues, &shutdown);
+            self.start_workers(queues, report_queues, &shutdown);
             self.start_media(&shutdown);
             gate.start(&self.settings, &self.db, &self.broker, &shutdown);
             if let Some(looking_after) = self.looking_after.take() {
@@ -366,7 +370,12 @@ impl Application {
         }
     }
 
-    fn start_workers(&self, queues: Vec<tokio::sync::mpsc::Receiver<Waiting>>, shutdown: &Shutdown) {
+    fn start_workers(
+        &self,
+        queues: Vec<tokio::sync::mpsc::Receiver<Waiting>>,
+        reports: Vec<tokio::sync::mpsc::Receiver<record_status::Waiting>>,
+        shutdown: &Shutdown,
+    ) {
         let batch = self.settings.ingest.batch;
         for jobs in queues {
             let committing = committer::run(
@@ -377,6 +386,10 @@ impl Application {
                 batch,
             );
             shutdown.spawn("committer", committing);
+        }
+        for jobs in reports {
+            let recording = committer::run_reports(self.db.clone(), self.relay.clone(), jobs);
+            shutdown.spawn("report committer", recording);
         }
         let govconnect = self.settings.govconnect;
         let relay = Relay::new(
