@@ -37,6 +37,7 @@ use crate::flows::load_media::{LinkedFiles, LoadMedia};
 use crate::flows::media::{LANES as MEDIA_LANES, MediaFlow};
 use crate::flows::outcomes::{Outcomes, Telling};
 use crate::flows::pace::Pace;
+use crate::flows::record_status::{self, Reports};
 use crate::flows::route_account::AccountRoutes;
 use crate::flows::send_message::Sender;
 use crate::flows::session::Sessions;
@@ -47,16 +48,16 @@ use crate::gate::{self, Gate};
 use crate::looking_after::LookingAfter;
 use crate::routes::routes;
 use crate::traffic::Traffic;
-use crate::ui::live::LivePages;
 use crate::ui::chats::live::ChatStreams;
+use crate::ui::live::LivePages;
 use crate::webhooks::body::{BodyLimits, LONG_AT_ONCE};
 use crate::wiring;
 use crate::workers::ai_events::AiEvents;
 use crate::workers::ai_handover::AiHandover;
 use crate::workers::commands::Commands;
 use crate::workers::lanes::LaneWork;
-use crate::workers::replicas::ThisProcess;
 use crate::workers::replay_jobs::ReplayWorker;
+use crate::workers::replicas::ThisProcess;
 use crate::workers::sessions_to_unlink::UnlinkWorker;
 use crate::workers::{
     committer, endpoint_tenants, media as media_workers, replicas, retention, session_intents, templates,
@@ -70,6 +71,7 @@ pub(crate) struct State {
     pub(crate) redis: RedisLink,
     pub(crate) routes: AccountRoutes,
     pub(crate) ingest: Ingest,
+    pub(crate) reports: Reports,
     pub(crate) relay: Signal,
     pub(crate) senders: Signal,
     pub(crate) webhook: WebhookSettings,
@@ -285,6 +287,7 @@ impl Application {
         }
         let ingest_settings = self.settings.ingest;
         let (ingest, queues) = Ingest::new(ingest_settings.queue, ingest_settings.committers);
+        let (reports, report_queues) = Reports::new(ingest_settings.queue, ingest_settings.committers);
         let server = self.server_settings();
         let chats = Chats::build(
             &self.settings,
@@ -302,6 +305,7 @@ impl Application {
             redis: self.redis.clone(),
             routes: self.routes.clone(),
             ingest,
+            reports,
             sessions: Arc::clone(&self.sessions),
             relay: self.relay.clone(),
             senders: self.workers.clone(),
@@ -340,7 +344,7 @@ impl Application {
         let serving = tokio::spawn(web::serve(listener, server, app_routes, shutdown.clone()));
         let opened = self.open_when_safe(&shutdown).await;
         if opened.is_ok() {
-            self.start_workers(queues, &shutdown);
+            self.start_workers(queues, report_queues, &shutdown);
             self.start_media(&shutdown);
             gate.start(&self.settings, &self.db, &self.broker, &shutdown);
             if let Some(looking_after) = self.looking_after.take() {
@@ -402,7 +406,12 @@ impl Application {
         }
     }
 
-    fn start_workers(&self, queues: Vec<tokio::sync::mpsc::Receiver<Waiting>>, shutdown: &Shutdown) {
+    fn start_workers(
+        &self,
+        queues: Vec<tokio::sync::mpsc::Receiver<Waiting>>,
+        reports: Vec<tokio::sync::mpsc::Receiver<record_status::Waiting>>,
+        shutdown: &Shutdown,
+    ) {
         let batch = self.settings.ingest.batch;
         let pictures = wiring::pictures(
             &self.settings,
@@ -424,6 +433,11 @@ impl Application {
                 batch,
             );
             shutdown.spawn("committer", committing);
+        }
+        for jobs in reports {
+            let recording =
+                committer::run_reports(self.db.clone(), self.relay.clone(), self.traffic.clone(), jobs);
+            shutdown.spawn("report committer", recording);
         }
         let govconnect = self.settings.govconnect;
         let relay = Relay::new(
