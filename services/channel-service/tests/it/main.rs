@@ -102,6 +102,7 @@ mod ui_operator;
 mod ui_pictures;
 mod ui_settings;
 mod ui_setup;
+mod ui_start;
 mod ui_system;
 mod ui_tenants;
 mod ui_users;
