@@ -6,6 +6,7 @@ pub mod ai_progress;
 pub mod ai_reply;
 pub mod ai_words;
 pub mod announce_status;
+pub mod audit_log;
 pub mod bridge_history;
 pub mod channel_account;
 pub mod chat;

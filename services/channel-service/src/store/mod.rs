@@ -52,3 +52,4 @@ pub mod tenant_move;
 pub mod traffic;
 pub mod user;
 pub mod user_session;
+pub mod words;

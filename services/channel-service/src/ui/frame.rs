@@ -38,6 +38,7 @@ const TENANT: &[Entry] = &[
     ("deliveries", "/deliveries", "Deliveries", "Pengiriman"),
     ("pictures", "/pictures", "Pictures", "Grafik"),
     ("settings", "/settings", "Settings", "Pengaturan"),
+    ("audit", "/audit", "Audit log", "Log audit"),
 ];
 
 /// What only a superadmin does about a tenant.
@@ -71,7 +72,7 @@ impl Visit {
         frame.who = Some(Person {
             name: self.who.name.clone().unwrap_or_else(|| self.who.email.clone()),
             role: role(self.l(), self.who.role),
-            account: None,
+            account: Some("/dashboard/account"),
             log_out: Some("/logout"),
         });
         frame.nav = nav;

@@ -5,11 +5,13 @@
 //! behind that. Handlers take a [`visit::Visit`], [`visit::TenantVisit`], [`visit::Posted`] or [`visit::TenantPosted`],
 //! call the flows that the API calls, and answer with [`console::page`] or [`console::see_other`].
 
+mod account;
 mod audit;
 mod chats;
 mod deliveries;
 mod device;
 mod endpoints;
+mod erase;
 pub(crate) mod errors;
 mod frame;
 mod log_in;
@@ -55,7 +57,9 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         .service(
             web::scope(HOME)
                 .configure(start::routes)
+                .configure(account::routes)
                 .configure(tenants::routes)
+                .configure(erase::routes)
                 .configure(setup::routes)
                 .configure(endpoints::routes)
                 .configure(device::routes)
