@@ -91,7 +91,6 @@ mod traffic;
 mod ui_audit;
 mod ui_endpoints;
 mod ui_log_in;
-mod ui_operator;
 mod ui_pictures;
 mod ui_setup;
 mod ui_system;
