@@ -10,7 +10,7 @@ use messaging::outbox::Signal;
 use tenant_isolation::{TenantScope, TenantTransaction};
 use whatsapp::event::{Receipt, ReceiptKind};
 
-use super::announce_status::{Told, announce, announce_each};
+use super::announce_status::{Told, announce, announce_one};
 use crate::store::early_receipt::EarlyReceipt;
 use crate::store::{cloud_status, early_receipt, message, message_chat};
 
@@ -117,7 +117,7 @@ impl Learned<'_> {
             detail: detail.and_then(|known| known.error_details.or(known.error_title)),
             at: *at,
         };
-        announce_each(tx, vec![told]).await?;
+        announce_one(tx, told).await?;
         Ok(Some(*status))
     }
 }
