@@ -98,7 +98,6 @@ mod ui_deliveries;
 mod ui_device;
 mod ui_endpoints;
 mod ui_log_in;
-mod ui_operator;
 mod ui_pictures;
 mod ui_settings;
 mod ui_setup;
