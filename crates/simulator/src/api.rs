@@ -14,8 +14,9 @@ use crate::{
     GraphRedelivery, GraphSend, GraphSettings, GraphStatusChange, GraphTemplate, GraphToken, GraphTrouble,
     GraphTroubleView, GraphUpdate, GraphVerification, GraphWindowChange, Inbound, InboundStream,
     InboxCreated, MessageView, NewAccount, NewGowaDevice, NewGraphNumber, NewInbox, NewSession, PhoneMessage,
-    RawEvent, Receipt, Redelivery, Reply, ReplyStream, ReplyStreamProgress, RequestEntry, Simulator,
-    StatusUpdate, StreamProgress, SupportCustomer, Trouble, TroubleKind, WaConfigChange, WaSettings, WaUser,
+    RawEvent, Receipt, Redelivery, Reply, ReplyStream, ReplyStreamProgress, RequestEntry, ShownPicture,
+    Simulator, StatusUpdate, StreamProgress, SupportCustomer, Trouble, TroubleKind, WaConfigChange,
+    WaSettings, WaUser,
 };
 
 /// The bucket.
@@ -59,6 +60,11 @@ impl Simulator {
     /// Rebuilds the WA server's cache from its rows, as a restart does (WA contract §9).
     pub fn restart_wa_server(&self) {
         wa::restart(&self.hub);
+    }
+
+    /// Someone shows another picture of themselves, or none any more.
+    pub fn show_picture(&self, picture: &ShownPicture) -> Result<(), ControlError> {
+        wa::show_picture(&self.hub, picture)
     }
 
     /// Someone writes to a session. Returns the message id.
@@ -193,6 +199,12 @@ impl Simulator {
         acts::file(&self.hub, message, number)
     }
 
+    /// The picture that was put up for a contact.
+    #[must_use]
+    pub fn chatwoot_avatar(&self, account: u64, contact: u64) -> Option<ChatwootFile> {
+        acts::avatar(&self.hub, account, contact)
+    }
+
     /// How Chatwoot is set up.
     #[must_use]
     pub fn chatwoot_settings(&self) -> ChatwootSettings {
@@ -271,6 +283,11 @@ impl Simulator {
     /// Something happens at the far end. Returns the message id.
     pub fn gowa_inbound(&self, inbound: &GowaInbound) -> Result<String, ControlError> {
         gowa::receive(&self.hub, inbound)
+    }
+
+    /// Someone shows another picture of themselves, or none any more.
+    pub fn gowa_show_picture(&self, picture: &ShownPicture) -> Result<(), ControlError> {
+        gowa::show_picture(&self.hub, picture)
     }
 
     /// A phone confirms messages.

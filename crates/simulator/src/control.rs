@@ -76,6 +76,10 @@ fn wa_route(hub: &Arc<Hub>, call: &Call, path: &[&str]) -> Controlled {
             let id = id.parse().unwrap_or_default();
             found(wa::stream_progress(hub, id).as_ref(), call)
         }
+        ("POST", ["picture"]) => {
+            wa::show_picture(hub, &call.json()?)?;
+            Answer::ok(&json!({"shown": true}))
+        }
         ("POST", ["event"]) => Answer::ok(&json!({"event_id": wa::emit(hub, call.json()?)?})),
         ("POST", ["receipt"]) => Answer::ok(&json!({"event_id": wa::receipt(hub, &call.json()?)?})),
         ("GET", ["config"]) => Answer::ok(&wa::settings(hub)),
@@ -116,6 +120,10 @@ fn gowa_route(hub: &Arc<Hub>, call: &Call, path: &[&str]) -> Controlled {
         ("POST", ["cut"]) => {
             gowa::lose_connection(hub, &call.json::<GowaScan>()?.device);
             Answer::ok(&json!({"cut": true}))
+        }
+        ("POST", ["picture"]) => {
+            gowa::show_picture(hub, &call.json()?)?;
+            Answer::ok(&json!({"shown": true}))
         }
         ("POST", ["inbound"]) => Answer::ok(&json!({"id": gowa::receive(hub, &call.json()?)?})),
         ("POST", ["receipt"]) => {

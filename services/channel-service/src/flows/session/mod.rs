@@ -51,7 +51,7 @@ use crate::endpoints::{Endpoints, LiveEndpoint};
 use crate::store::session::{self, SessionRow, SessionVia};
 use crate::store::{account, audit, device};
 
-pub use assign::{AssignError, Assignment, ENDPOINT_CHANGED, Moved};
+pub use assign::{AssignError, Assignment, ENDPOINT_CHANGED, Foreseen, Moved};
 pub use create::Created;
 pub use customer::{CustomerView, PAGE, SummaryItem, plain_status};
 pub use devices::{Background, DeviceView, Devices, MOST_DEVICES, Removed, Standing};
