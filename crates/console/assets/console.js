@@ -85,6 +85,12 @@
     new MutationObserver(() => { if (near) end(thread); }).observe(thread, { childList: true, subtree: true });
   });
 
+  // On a phone the navigation is a strip: it shows where one is.
+  document.querySelectorAll(".side [aria-current]").forEach((link) => {
+    const strip = link.closest("ul");
+    strip.scrollLeft = link.offsetLeft - strip.offsetLeft - (strip.clientWidth - link.offsetWidth) / 2;
+  });
+
   // What is only there for scripts.
   document.documentElement.classList.add("scripted");
 })();

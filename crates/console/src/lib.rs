@@ -9,9 +9,10 @@ mod language;
 mod look;
 mod moment;
 mod page;
+pub mod plot;
 
 pub use frame::{Frame, NavItem, NavSection, Notice, Person, TenantHead, Tone};
 pub use language::Language;
 pub use look::{Look, Theme, own_path, switch};
 pub use moment::{Moment, Whole};
-pub use page::{Message, page, see_other};
+pub use page::{Message, address, page, see_other};

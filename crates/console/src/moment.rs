@@ -186,7 +186,7 @@ mod tests {
     fn times_are_those_of_jakarta() {
         let time = at("2026-05-28T23:48:09Z");
         assert_eq!(Language::En.when(time), "29 May 2026, 06:48");
-        assert_eq!(Language::Id.when(&&time), "29 Mei 2026 06.48");
+        assert_eq!(Language::Id.when(time), "29 Mei 2026 06.48");
         assert_eq!(Language::En.exactly(time), "29 May 2026, 06:48:09");
     }
 
@@ -215,7 +215,7 @@ mod tests {
             (-1_234_567, "-1,234,567", "-1.234.567"),
         ] {
             assert_eq!(Language::En.number(number), en);
-            assert_eq!(Language::Id.number(&number), id);
+            assert_eq!(Language::Id.number(number), id);
         }
         assert_eq!(Language::En.count(1, "chat", "chats", "percakapan"), "1 chat");
         assert_eq!(Language::En.count(2, "chat", "chats", "percakapan"), "2 chats");

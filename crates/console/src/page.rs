@@ -49,6 +49,21 @@ pub fn see_other(to: impl Into<String>) -> HttpResponse {
         .finish()
 }
 
+/// The address of a page with a query; what is empty is left out.
+#[must_use]
+pub fn address(path: &str, query: &[(&str, &str)]) -> String {
+    let mut written = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in query.iter().filter(|(_, value)| !value.is_empty()) {
+        written.append_pair(name, value);
+    }
+    let query = written.finish();
+    if query.is_empty() {
+        path.to_owned()
+    } else {
+        format!("{path}?{query}")
+    }
+}
+
 /// A page that only says something: an error, or what became of a form.
 #[derive(Debug, Template)]
 #[template(path = "message.html")]
@@ -63,4 +78,18 @@ pub struct Message {
     pub back: (String, String),
     /// What support asks for.
     pub request_id: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_holds_what_was_given_and_nothing_else() {
+        assert_eq!(address("/a", &[("q", ""), ("after", "")]), "/a");
+        assert_eq!(
+            address("/a", &[("q", "a b&c=\"d"), ("after", ""), ("x", "1")]),
+            "/a?q=a+b%26c%3D%22d&x=1"
+        );
+    }
 }

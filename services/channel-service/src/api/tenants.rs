@@ -9,7 +9,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use domain::tenant::TenantStatus;
 use domain::user::Role;
 use serde_json::json;
-use tokio::sync::mpsc;
+use tenant_isolation::TenantScope;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -19,7 +19,7 @@ use crate::app::State;
 use crate::error::ServiceError;
 use crate::flows::erase_tenant::{self, EraseError};
 use crate::flows::export_tenant::{self, ExportError};
-use crate::flows::tenant;
+use crate::flows::tenant::{self, Actor};
 use crate::store;
 
 /// Most tenants or acts in one answer.
@@ -224,7 +224,6 @@ async fn erase(
     }
 }
 
-/// Lines of JSON. A failure in the middle cuts the connection, so that half an export is not taken for a whole one.
 async fn export(
     user: User,
     request: HttpRequest,
@@ -233,28 +232,30 @@ async fn export(
 ) -> Result<HttpResponse, ServiceError> {
     superadmin(&user)?;
     let scope = user.scope(Some(&path))?;
-    match export_tenant::announce(&state.db, &scope, &user.actor(&request)).await {
+    export_of(&state, scope, &user.actor(&request)).await
+}
+
+/// Lines of JSON. A failure in the middle cuts the connection, so that half an export is not taken for a whole one.
+pub(crate) async fn export_of(
+    state: &State,
+    scope: TenantScope,
+    actor: &Actor,
+) -> Result<HttpResponse, ServiceError> {
+    match export_tenant::announce(&state.db, &scope, actor).await {
         Ok(()) => {}
         Err(ExportError::Database(error)) => return Err(error.into()),
         Err(ExportError::NoSuchTenant | ExportError::Abandoned) => return Err(village::unknown().into()),
     }
-    let (lines, taken) = mpsc::channel(16);
-    let (db, exported) = (state.db.clone(), scope.clone());
-    tokio::spawn(async move {
-        if let Err(error) = export_tenant::export(&db, &exported, &lines).await {
-            tracing::warn!(tenant = %exported.tenant(), error = %crate::error::chain(&error), "an export ended early");
-            drop(lines.send(Err(error)).await);
-        }
-    });
     let name = format!(
         "attachment; filename=\"{}.jsonl\"",
         scope.tenant().as_str().replace([':', '@'], "-")
     );
+    let lines = export_tenant::begin(state.db.clone(), scope);
     Ok(HttpResponse::Ok()
         .content_type("application/x-ndjson")
         .insert_header((CONTENT_DISPOSITION, name))
         .streaming(
-            ReceiverStream::new(taken).map(|line| line.map(Bytes::from).map_err(std::io::Error::other)),
+            ReceiverStream::new(lines).map(|line| line.map(Bytes::from).map_err(std::io::Error::other)),
         ))
 }
 

@@ -356,8 +356,7 @@ fn password_from_environment() -> anyhow::Result<(SecretString, Option<String>)>
     Ok(match given {
         Some(password) => (password, None),
         None => {
-            let bytes: [u8; 12] = rand::random();
-            let made = hex::encode(bytes);
+            let made = flows::user::made_password();
             (SecretString::from(made.as_str()), Some(made))
         }
     })

@@ -45,6 +45,19 @@ pub async fn announce(db: &Database, scope: &TenantScope, actor: &Actor) -> Resu
     Ok(())
 }
 
+/// Begins to hand out the lines; see [`export`]. The last one is an error where the export ended early.
+#[must_use]
+pub fn begin(db: Database, scope: TenantScope) -> mpsc::Receiver<Result<String, ExportError>> {
+    let (lines, taken) = mpsc::channel(16);
+    tokio::spawn(async move {
+        if let Err(error) = export(&db, &scope, &lines).await {
+            tracing::warn!(tenant = %scope.tenant(), error = %crate::error::chain(&error), "an export ended early");
+            drop(lines.send(Err(error)).await);
+        }
+    });
+    taken
+}
+
 /// Hands out the lines, each with its line break. Memory stays as it is however much there is: the next rows are read
 /// when the last ones were taken.
 ///

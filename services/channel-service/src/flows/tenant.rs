@@ -10,6 +10,7 @@ use crate::endpoints::Endpoints;
 use crate::store::account;
 use crate::store::audit::{self, Act};
 use crate::store::tenant::{self, TenantRow};
+use crate::store::words::words_of;
 
 /// Who asks for an administrative act, and from where.
 #[derive(Debug, Clone)]
@@ -63,6 +64,26 @@ pub async fn create(
     }
     tx.commit().await?;
     Ok(is_new)
+}
+
+/// Gives a tenant another name. False when there is no such tenant.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn rename(
+    db: &Database,
+    scope: &TenantScope,
+    name: &str,
+    actor: &Actor,
+) -> Result<bool, DatabaseError> {
+    let mut tx = TenantTransaction::begin(db, scope, "rename tenant").await?;
+    if tenant::find(&mut tx).await?.is_none() {
+        return Ok(false);
+    }
+    tenant::ensure(&mut tx, Some(name)).await?;
+    audit::note(&mut tx, &actor.act("tenant.rename", None)).await?;
+    tx.commit().await?;
+    Ok(true)
 }
 
 /// Suspends a tenant or lifts it. False when there is no such tenant.
@@ -153,4 +174,35 @@ pub async fn list(db: &Database, after: Option<&str>, most: i64) -> Result<Vec<T
     let rows = tenant::list(&mut tx, after, most).await?;
     tx.commit().await?;
     Ok(rows)
+}
+
+/// A page of tenants in whose ids or names every word of `typed` begins a word; of all of them when it holds none.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn search(
+    db: &Database,
+    typed: &str,
+    after: Option<&str>,
+    most: i64,
+) -> Result<Vec<TenantRow>, DatabaseError> {
+    let words = words_of(typed);
+    let mut tx = PlatformTransaction::begin(db, PlatformScope::for_purpose("search tenants")).await?;
+    let rows = match words.is_empty() {
+        true => tenant::list(&mut tx, after, most).await?,
+        false => tenant::search(&mut tx, &words, after, most).await?,
+    };
+    tx.commit().await?;
+    Ok(rows)
+}
+
+/// How many tenants there are, and how many of them are suspended.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn count(db: &Database) -> Result<(i64, i64), DatabaseError> {
+    let mut tx = PlatformTransaction::begin(db, PlatformScope::for_purpose("count tenants")).await?;
+    let counts = tenant::count(&mut tx).await?;
+    tx.commit().await?;
+    Ok(counts)
 }

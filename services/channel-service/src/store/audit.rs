@@ -1,10 +1,12 @@
-//! `audit_log`: who did what. Rows are only ever added; the table itself refuses anything else.
+//! `audit_log` and `platform_acts`: who did what, about a tenant and about none. Rows are only ever added; the tables
+//! themselves refuse anything else.
 
 use chrono::{DateTime, Utc};
 use database::DatabaseError;
+use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
-use tenant_isolation::TenantTransaction;
+use tenant_isolation::{PlatformTransaction, TenantTransaction};
 use uuid::Uuid;
 
 /// One administrative act. Holds no words of people and no secrets.
@@ -23,7 +25,7 @@ pub struct Act<'a> {
 }
 
 /// An act as it was noted.
-#[derive(Debug, serde::Serialize, diesel::QueryableByName)]
+#[derive(Debug, serde::Serialize, QueryableByName)]
 pub struct ActRow {
     /// Its id.
     #[diesel(sql_type = SqlUuid)]
@@ -85,4 +87,116 @@ pub async fn newest(tx: &mut TenantTransaction, most: i64) -> Result<Vec<ActRow>
     .load(tx.connection())
     .await?;
     Ok(rows)
+}
+
+/// Notes an act that is about no tenant, in the transaction that does it.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn note_platform(tx: &mut PlatformTransaction, act: &Act<'_>) -> Result<(), DatabaseError> {
+    database::sql(
+        "INSERT INTO platform_acts (id, actor, action, subject, detail, source) VALUES ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind::<SqlUuid, _>(Uuid::now_v7())
+    .bind::<Text, _>(act.actor)
+    .bind::<Text, _>(act.action)
+    .bind::<Nullable<Text>, _>(&act.subject)
+    .bind::<Nullable<Text>, _>(&act.detail)
+    .bind::<Nullable<Text>, _>(&act.source)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// An act of anybody's, and whom it was about.
+#[derive(Debug, QueryableByName)]
+pub struct AnyActRow {
+    /// The tenant; none for an act about the platform.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub tenant_id: Option<String>,
+    /// The act.
+    #[diesel(embed)]
+    pub act: ActRow,
+}
+
+/// Which acts are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// About this tenant.
+    pub tenant: Option<String>,
+    /// Of this actor.
+    pub actor: Option<String>,
+    /// Of this kind.
+    pub action: Option<String>,
+    /// Older than this one.
+    pub before: Option<Uuid>,
+}
+
+/// The newest acts of all tenants and about the platform, at most `most`.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn page(
+    tx: &mut PlatformTransaction,
+    wanted: &Wanted,
+    most: i64,
+) -> Result<Vec<AnyActRow>, DatabaseError> {
+    // A text for each choice: a condition that may not apply would hide the index from the planner.
+    let actor = if wanted.actor.is_some() {
+        "AND actor = $3"
+    } else {
+        "AND $3 = ''"
+    };
+    let action = if wanted.action.is_some() {
+        "AND action = $4"
+    } else {
+        "AND $4 = ''"
+    };
+    let common = "id, at, actor, action, subject, detail, source";
+    let newest = "ORDER BY id DESC LIMIT $1";
+    let text = if wanted.tenant.is_some() {
+        format!(
+            "SELECT tenant_id, {common} FROM audit_log \
+             WHERE id < $2 AND tenant_id = $5 {actor} {action} {newest}"
+        )
+    } else {
+        format!(
+            "SELECT * FROM ((SELECT tenant_id, {common} FROM audit_log WHERE id < $2 AND $5 = '' {actor} {action} {newest}) \
+             UNION ALL (SELECT NULL, {common} FROM platform_acts WHERE id < $2 {actor} {action} {newest})) AS acts {newest}"
+        )
+    };
+    let rows = database::sql(text)
+        .bind::<BigInt, _>(most)
+        .bind::<SqlUuid, _>(wanted.before.unwrap_or(Uuid::max()))
+        .bind::<Text, _>(wanted.actor.as_deref().unwrap_or_default())
+        .bind::<Text, _>(wanted.action.as_deref().unwrap_or_default())
+        .bind::<Text, _>(wanted.tenant.as_deref().unwrap_or_default())
+        .load(tx.connection())
+        .await?;
+    Ok(rows)
+}
+
+/// The kinds of acts there are, at most 200. Each costs one look into an index, however many acts there are.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn kinds(tx: &mut PlatformTransaction) -> Result<Vec<String>, DatabaseError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        action: String,
+    }
+    let rows: Vec<Row> = database::sql(
+        "WITH RECURSIVE a AS ( \
+           (SELECT min(action) AS action FROM audit_log) \
+           UNION ALL SELECT (SELECT min(l.action) FROM audit_log l WHERE l.action > a.action) FROM a WHERE a.action IS NOT NULL \
+         ), p AS ( \
+           (SELECT min(action) AS action FROM platform_acts) \
+           UNION ALL SELECT (SELECT min(l.action) FROM platform_acts l WHERE l.action > p.action) FROM p WHERE p.action IS NOT NULL \
+         ) SELECT action FROM (SELECT action FROM a UNION SELECT action FROM p) AS kinds \
+         WHERE action IS NOT NULL ORDER BY action LIMIT 200",
+    )
+    .load(tx.connection())
+    .await?;
+    Ok(rows.into_iter().map(|row| row.action).collect())
 }

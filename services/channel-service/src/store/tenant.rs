@@ -185,6 +185,52 @@ pub async fn list(
     Ok(rows)
 }
 
+/// Tenants in whose ids or names every one of these words begins a word, in the order of their ids, behind `after`. The
+/// words are letters and digits in lower case.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn search(
+    tx: &mut PlatformTransaction,
+    words: &[String],
+    after: Option<&str>,
+    most: i64,
+) -> Result<Vec<TenantRow>, DatabaseError> {
+    // The expression is the one of the index `tenants_words`.
+    let rows = database::sql(format!(
+        "SELECT {COLUMNS} FROM tenants \
+         WHERE to_tsvector('simple', regexp_replace(lower(tenant_id || ' ' || name), '[^[:alnum:]]+', ' ', 'g')) \
+               @@ to_tsquery('simple', $3) \
+           AND tenant_id > coalesce($1, '') ORDER BY tenant_id LIMIT $2"
+    ))
+    .bind::<Nullable<Text>, _>(after)
+    .bind::<BigInt, _>(most)
+    .bind::<Text, _>(super::words::beginnings(words))
+    .load(tx.connection())
+    .await?;
+    Ok(rows)
+}
+
+/// How many tenants there are, and how many of them are suspended.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn count(tx: &mut PlatformTransaction) -> Result<(i64, i64), DatabaseError> {
+    #[derive(diesel::QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = BigInt)]
+        all_of_them: i64,
+        #[diesel(sql_type = BigInt)]
+        suspended: i64,
+    }
+    let row: Row = database::sql(
+        "SELECT count(*) AS all_of_them, count(*) FILTER (WHERE status <> 'active') AS suspended FROM tenants",
+    )
+    .get_result(tx.connection())
+    .await?;
+    Ok((row.all_of_them, row.suspended))
+}
+
 /// Up to `most` ids of tenants, of all or of those in `among`.
 ///
 /// # Errors

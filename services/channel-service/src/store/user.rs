@@ -89,6 +89,47 @@ pub async fn find_by_email(
     Ok(rows.pop())
 }
 
+/// The user with this id.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn find(tx: &mut PlatformTransaction, id: Uuid) -> Result<Option<UserRow>, DatabaseError> {
+    let mut rows: Vec<UserRow> = database::sql(format!("SELECT {COLUMNS} FROM users WHERE id = $1"))
+        .bind::<SqlUuid, _>(id)
+        .load(tx.connection())
+        .await?;
+    Ok(rows.pop())
+}
+
+/// Users behind the address `after`, in the order of their addresses; with words, those in whose addresses, names or
+/// tenants each of them begins a word.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn page(
+    tx: &mut PlatformTransaction,
+    words: &[String],
+    after: Option<&str>,
+    most: i64,
+) -> Result<Vec<UserRow>, DatabaseError> {
+    // The expression is the one of the index `users_words`.
+    let found = if words.is_empty() {
+        "$3 = ''"
+    } else {
+        "to_tsvector('simple', regexp_replace(lower(email || ' ' || coalesce(name, '') || ' ' || coalesce(works_for, '')), \
+         '[^[:alnum:]]+', ' ', 'g')) @@ to_tsquery('simple', $3)"
+    };
+    let rows = database::sql(format!(
+        "SELECT {COLUMNS} FROM users WHERE {found} AND email > coalesce($1, '') ORDER BY email LIMIT $2"
+    ))
+    .bind::<Nullable<Text>, _>(after)
+    .bind::<BigInt, _>(most)
+    .bind::<Text, _>(super::words::beginnings(words))
+    .load(tx.connection())
+    .await?;
+    Ok(rows)
+}
+
 /// Everybody, in the order of their addresses, at most `most`.
 ///
 /// # Errors

@@ -117,6 +117,26 @@ pub async fn delete_all(tx: &mut PlatformTransaction, user: Uuid) -> Result<usiz
     Ok(ended)
 }
 
+/// How many sessions of a user are good.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn count(tx: &mut PlatformTransaction, user: Uuid) -> Result<i64, DatabaseError> {
+    #[derive(diesel::QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = BigInt)]
+        sessions: i64,
+    }
+    let row: Row = database::sql(
+        "SELECT count(*) AS sessions FROM user_sessions \
+         WHERE user_id = $1 AND expires_at > now() AND replaced_at IS NULL",
+    )
+    .bind::<SqlUuid, _>(user)
+    .get_result(tx.connection())
+    .await?;
+    Ok(row.sessions)
+}
+
 /// Deletes up to `batch` sessions that are over.
 ///
 /// # Errors

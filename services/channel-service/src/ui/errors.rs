@@ -180,6 +180,14 @@ fn words(l: Language, status: StatusCode, error: Option<&PageError>) -> (String,
             )
             .to_owned(),
         ),
+        Some(PageError::Forbidden) => (
+            l.t("This is not for you", "Ini bukan untuk Anda"),
+            l.t(
+                "Only a superadmin may see this page. Ask one, or log in as another user.",
+                "Hanya superadmin yang boleh melihat halaman ini. Mintalah bantuannya, atau masuk sebagai pengguna lain.",
+            )
+            .to_owned(),
+        ),
         _ => {
             let (heading, line) = of_status(l, status);
             (heading, line.to_owned())
@@ -198,10 +206,10 @@ fn of_status(l: Language, status: StatusCode) -> (&'static str, &'static str) {
             ),
         ),
         StatusCode::FORBIDDEN => (
-            l.t("This is not for you", "Ini bukan untuk Anda"),
+            l.t("That was refused", "Itu ditolak"),
             l.t(
-                "Only a superadmin may see this page. Ask one, or log in as another user.",
-                "Hanya superadmin yang boleh melihat halaman ini. Mintalah bantuannya, atau masuk sebagai pengguna lain.",
+                "What was sent did not come from a page of this dashboard. Open the page here and try again.",
+                "Yang dikirim tidak berasal dari halaman dasbor ini. Buka halamannya di sini, lalu coba lagi.",
             ),
         ),
         StatusCode::TOO_MANY_REQUESTS => (

@@ -38,6 +38,7 @@ const TENANT: &[Entry] = &[
     ("deliveries", "/deliveries", "Deliveries", "Pengiriman"),
     ("pictures", "/pictures", "Pictures", "Grafik"),
     ("settings", "/settings", "Settings", "Pengaturan"),
+    ("audit", "/audit", "Audit log", "Log audit"),
 ];
 
 /// What only a superadmin does about a tenant.
@@ -68,10 +69,11 @@ impl Visit {
     fn around(&self, nav: Vec<NavSection>, besides: &[Said]) -> Frame {
         let mut frame = Frame::plain(self.look, APP, "", HOME);
         frame.csrf = self.secret.csrf_token();
+        frame.find = super::messages::FIND;
         frame.who = Some(Person {
             name: self.who.name.clone().unwrap_or_else(|| self.who.email.clone()),
             role: role(self.l(), self.who.role),
-            account: None,
+            account: Some("/dashboard/account"),
             log_out: Some("/logout"),
         });
         frame.nav = nav;

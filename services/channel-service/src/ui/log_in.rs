@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use ::web::{Fields, Query};
+use ::web::{ApiError, Fields, Query};
+use actix_web::cookie::Cookie;
 use actix_web::http::StatusCode;
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
-use console::{Frame, Look, own_path, page, see_other};
+use console::{Frame, Language, Look, Tone, own_path, page, see_other};
 use secrecy::SecretString;
 
 use super::errors::PageError;
@@ -30,9 +31,17 @@ struct LogIn {
     next: String,
 }
 
-fn shown(look: Look, status: StatusCode, email: &str, error: String, next: &str) -> HttpResponse {
+fn plain(look: Look) -> Frame {
     let mut frame = Frame::plain(look, APP, "", HOME);
     frame.here = "/login".to_owned();
+    frame
+}
+
+fn shown(look: Look, status: StatusCode, email: &str, error: String, next: &str) -> HttpResponse {
+    with_form(plain(look), status, email, error, next)
+}
+
+fn with_form(frame: Frame, status: StatusCode, email: &str, error: String, next: &str) -> HttpResponse {
     let (email, next) = (email.to_owned(), next.to_owned());
     page(
         status,
@@ -61,12 +70,37 @@ pub(super) async fn form(
     let secret = request
         .cookie(COOKIE)
         .and_then(|cookie| SessionSecret::presented(cookie.value()));
+    let had_session = secret.is_some();
     if let Some(secret) = secret
         && sign_in::find(&state.db, &secret).await?.is_some()
     {
         return Ok(see_other(next));
     }
-    Ok(shown(look, StatusCode::OK, "", String::new(), next))
+    let mut plain = plain(look);
+    let l = look.l;
+    // Why somebody who was in is asked again.
+    let words = match query.get("said") {
+        Some("out") => Some((Tone::Ok, l.t("You are logged out.", "Anda sudah keluar."))),
+        Some("everywhere") => Some((
+            Tone::Ok,
+            l.t(
+                "You are logged out everywhere.",
+                "Anda sudah keluar di semua perangkat.",
+            ),
+        )),
+        _ if had_session => Some((
+            Tone::Warn,
+            l.t(
+                "Your session has ended. Log in again to go on.",
+                "Sesi Anda sudah berakhir. Masuk lagi untuk melanjutkan.",
+            ),
+        )),
+        _ => None,
+    };
+    if let Some((tone, words)) = words {
+        plain = plain.saying(tone, words);
+    }
+    Ok(with_form(plain, StatusCode::OK, "", String::new(), next))
 }
 
 pub(super) async fn log_in(
@@ -84,12 +118,8 @@ pub(super) async fn log_in(
     let l = look.l;
     match begun {
         Ok(begun) => {
-            let mut answer = see_other(next);
             let cookie = signed_in::cookie(&state, &begun.secret, &begun.user);
-            answer
-                .add_cookie(&cookie)
-                .map_err(|_| ServiceError::from(::web::ApiError::internal()))?;
-            Ok(answer)
+            with_cookie(see_other(next), &cookie)
         }
         Err(SignInError::Refused) => {
             let words = l.t(
@@ -111,19 +141,31 @@ pub(super) async fn log_in(
 }
 
 fn too_often(look: Look, email: &str, wait: Duration, next: &str) -> HttpResponse {
+    let words = words_of_wait(look.l, wait);
+    let mut answer = shown(look, StatusCode::TOO_MANY_REQUESTS, email, words, next);
+    answer
+        .headers_mut()
+        .insert(RETRY_AFTER, wait.as_secs().max(1).into());
+    answer
+}
+
+/// How long to wait before a password may be tried again.
+pub(super) fn words_of_wait(l: Language, wait: Duration) -> String {
     let seconds = wait.as_secs().max(1);
-    let l = look.l;
-    let words = format!(
+    format!(
         "{} {}",
         l.t(
             "That was tried too often. Try again in",
             "Terlalu sering dicoba. Coba lagi dalam",
         ),
         l.count(seconds, "second.", "seconds.", "detik."),
-    );
-    let mut answer = shown(look, StatusCode::TOO_MANY_REQUESTS, email, words, next);
-    answer.headers_mut().insert(RETRY_AFTER, seconds.into());
-    answer
+    )
+}
+
+/// The answer that also sets a cookie.
+pub(super) fn with_cookie(mut answer: HttpResponse, cookie: &Cookie<'_>) -> Result<HttpResponse, PageError> {
+    answer.add_cookie(cookie).map_err(|_| ApiError::internal())?;
+    Ok(answer)
 }
 
 pub(super) async fn log_out(
@@ -136,9 +178,5 @@ pub(super) async fn log_out(
         Err(PageError::SignIn) => {}
         Err(error) => return Err(error),
     }
-    let mut answer = see_other("/login");
-    answer
-        .add_cookie(&signed_in::no_cookie(&state))
-        .map_err(|_| ServiceError::from(::web::ApiError::internal()))?;
-    Ok(answer)
+    with_cookie(see_other("/login?said=out"), &signed_in::no_cookie(&state))
 }

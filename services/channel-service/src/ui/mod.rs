@@ -5,16 +5,22 @@
 //! behind that. Handlers take a [`visit::Visit`], [`visit::TenantVisit`], [`visit::Posted`] or [`visit::TenantPosted`],
 //! call the flows that the API calls, and answer with [`console::page`] or [`console::see_other`].
 
+mod account;
 mod audit;
 pub(crate) mod chats;
 mod deliveries;
 mod device;
 mod endpoints;
+mod erase;
 pub(crate) mod errors;
 mod frame;
+pub(crate) mod live;
 mod log_in;
 mod look;
+mod messages;
 mod pictures;
+mod reasons;
+mod replays;
 mod settings;
 mod setup;
 mod start;
@@ -22,6 +28,8 @@ mod system;
 mod tenants;
 mod users;
 pub(crate) mod visit;
+mod wording;
+mod words;
 
 use actix_web::http::header::ACCEPT;
 use actix_web::middleware::from_fn;
@@ -54,13 +62,17 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         .service(
             web::scope(HOME)
                 .configure(start::routes)
+                .configure(account::routes)
                 .configure(tenants::routes)
+                .configure(erase::routes)
                 .configure(setup::routes)
                 .configure(endpoints::routes)
                 .configure(device::routes)
                 .configure(settings::routes)
                 .configure(chats::routes)
                 .configure(deliveries::routes)
+                .configure(messages::routes)
+                .configure(replays::routes)
                 .configure(pictures::routes)
                 .configure(users::routes)
                 .configure(audit::routes)
