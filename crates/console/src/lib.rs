@@ -9,6 +9,7 @@ mod language;
 mod look;
 mod moment;
 mod page;
+pub mod plot;
 
 pub use frame::{Frame, NavItem, NavSection, Notice, Person, TenantHead, Tone};
 pub use language::Language;

@@ -262,6 +262,7 @@ impl Application {
             patience: self_test::PATIENCE,
             targets: self.targets.clone(),
             channel: self.channel.clone(),
+            log_is_kept: self.settings.forward.log_days > 0,
         };
         (admin, Door::new(&self.settings.admin, proxies, public_host, open))
     }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::api::basic_auth::{Door, require_operator};
 use crate::api::{self, Admin, files};
-use crate::ui;
+use crate::ui::{self, visit::in_words};
 use crate::webhooks::chatwoot::{Ingress, receive_default, receive_named};
 
 /// What `/` and `/health` answer (contract 1.1).
@@ -36,8 +36,10 @@ pub fn routes(
         config.service(
             web::scope("/admin")
                 .configure(|config| admin().configure(config))
+                .configure(console::assets::routes)
                 .default_service(web::to(no_route))
-                .wrap(from_fn(require_operator)),
+                .wrap(from_fn(require_operator))
+                .wrap(from_fn(in_words)),
         );
     }
 }

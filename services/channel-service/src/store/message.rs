@@ -258,7 +258,7 @@ pub async fn find_outbound(tx: &mut TenantTransaction, id: MessageId) -> Result<
 }
 
 /// A message of ours that moved along its road.
-#[derive(Debug, diesel::QueryableByName)]
+#[derive(Debug, Clone, diesel::QueryableByName)]
 pub struct Moved {
     /// Our id.
     #[diesel(sql_type = SqlUuid)]

@@ -7,13 +7,14 @@
 
 mod account;
 mod audit;
-mod chats;
+pub(crate) mod chats;
 mod deliveries;
 mod device;
 mod endpoints;
 mod erase;
 pub(crate) mod errors;
 mod frame;
+pub(crate) mod live;
 mod log_in;
 mod look;
 mod messages;
@@ -27,6 +28,7 @@ mod system;
 mod tenants;
 mod users;
 pub(crate) mod visit;
+mod wording;
 mod words;
 
 use actix_web::http::header::ACCEPT;

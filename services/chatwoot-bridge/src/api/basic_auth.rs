@@ -24,7 +24,7 @@ use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN, WWW_AUTHENTICATE};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
-use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, HttpResponse, web};
+use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, HttpResponse, ResponseError as _, web};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use secrecy::ExposeSecret as _;
@@ -203,15 +203,23 @@ pub async fn require_operator(
                 .finish();
             Ok(request.into_response(answer).map_into_right_body())
         }
-        Err(Refusal::NotYet) => Err(ApiError::unavailable(THEN_EVERY).into()),
-        Err(Refusal::TooMany(wait)) => Err(ApiError::too_many(wait).into()),
-        Err(Refusal::OtherSite) => Err(ApiError::new(
-            StatusCode::FORBIDDEN,
-            "other_site",
-            "This was sent by a page of another site",
-        )
-        .into()),
+        Err(Refusal::NotYet) => Ok(refused(request, &ApiError::unavailable(THEN_EVERY))),
+        Err(Refusal::TooMany(wait)) => Ok(refused(request, &ApiError::too_many(wait))),
+        Err(Refusal::OtherSite) => Ok(refused(
+            request,
+            &ApiError::new(
+                StatusCode::FORBIDDEN,
+                "other_site",
+                "This was sent by a page of another site",
+            ),
+        )),
     }
+}
+
+fn refused<B>(request: ServiceRequest, error: &ApiError) -> ServiceResponse<actix_web::body::EitherBody<B>> {
+    request
+        .into_response(error.error_response())
+        .map_into_right_body()
 }
 
 /// Whom [`require_operator`] let through.

@@ -170,7 +170,7 @@ pub(crate) async fn again(
     let (scope, id) = (scope(admin, tenant)?, id_of(id)?);
     note_tenant(&scope);
     let replayed = async {
-        let replayed = parked::replay(&admin.tools.db, &scope, id).await?;
+        let replayed = parked::replay_these(&admin.tools.db, &scope, &[id], actor).await? == 1;
         if replayed {
             note(admin, &scope, actor, (None, format!("event {id}"))).await?;
         }
@@ -184,7 +184,8 @@ pub(crate) async fn all_again(admin: &Admin, route: &str, actor: &Actor) -> Resu
     let owned = routes::find(admin, route).await?;
     let scope = TenantScope::named_by_operator(owned.tenant.clone());
     let replayed = async {
-        let replayed = parked::replay_all(&admin.tools.db, &scope, Some(owned.route.id)).await?;
+        let route = Some(owned.route.id);
+        let replayed = parked::replay_all_by(&admin.tools.db, &scope, route, actor).await?;
         let subject = Some(owned.route.number.to_string());
         note(admin, &scope, actor, (subject, format!("{replayed} events"))).await?;
         Ok::<_, DatabaseError>(replayed)

@@ -2,10 +2,9 @@
 //! that is wrong named.
 
 use ::web::{ApiError, read_body};
-use actix_web::body::MessageBody as _;
+use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
 use actix_web::web::Payload;
-use actix_web::{HttpRequest, ResponseError as _};
 use domain::ids::{AccountId, TenantId};
 use secrecy::SecretString;
 use serde_json::{Map, Value};
@@ -191,19 +190,6 @@ impl Body {
             ))
         })
     }
-}
-
-/// What a refusal says, line by line.
-pub(crate) fn lines(error: &ApiError) -> Vec<String> {
-    let body = error.error_response().into_body().try_into_bytes();
-    let said: Value = body
-        .ok()
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .unwrap_or_default();
-    let mut lines: Vec<String> = said["error"].as_str().map(str::to_owned).into_iter().collect();
-    let fields = said["fields"].as_object().into_iter().flatten();
-    lines.extend(fields.map(|(name, rule)| format!("{name} {}", rule.as_str().unwrap_or_default())));
-    lines
 }
 
 fn texts(value: &Value, most: usize) -> Option<Vec<String>> {

@@ -15,7 +15,7 @@ use super::fields::{Body, invalid};
 use super::{Admin, group};
 use crate::error::answer;
 use crate::flows::history::{self, NotMet, Wish};
-use crate::store::audit_log::{self, Act};
+use crate::store::audit_log::{self, Act, Actor};
 use crate::store::history_jobs::HistoryJob;
 
 /// Nobody has written for longer.
@@ -93,15 +93,9 @@ async fn change(
     admin: Data<Admin>,
 ) -> Result<HttpResponse, ApiError> {
     let mut body = Body::read(&request, body).await?;
-    let (action, days) = (body.text("action", 10), body.id("days"));
+    let action = body.text("action", 10);
     let scope = admin.scope(body.tenant("tenantId"));
-    let days = match days {
-        Some(days) if days > MOST_DAYS => {
-            body.wrong("days", "is more than anybody has");
-            None
-        }
-        days => days.and_then(|days| u32::try_from(days).ok()),
-    };
+    let days = days_in(&mut body);
     let wish = match action.as_deref() {
         None | Some("start") => Wish::Start { days },
         Some("stop") => Wish::Stop,
@@ -114,6 +108,29 @@ async fn change(
     body.finish()?;
     let inbox = inbox_in(&inbox)?;
     note_tenant(&scope);
+    let job = self::wish(&admin, &scope, inbox, wish, &operator.0).await?;
+    Ok(HttpResponse::Ok().json(json!({"history": wire(&job)})))
+}
+
+/// For how many days, where somebody says so.
+pub(crate) fn days_in(body: &mut Body) -> Option<u32> {
+    match body.id("days") {
+        Some(days) if days > MOST_DAYS => {
+            body.wrong("days", "is more than anybody has");
+            None
+        }
+        days => days.and_then(|days| u32::try_from(days).ok()),
+    }
+}
+
+/// Does what is wished, and notes who wished it.
+pub(crate) async fn wish(
+    admin: &Admin,
+    scope: &TenantScope,
+    inbox: Uuid,
+    wish: Wish,
+    actor: &Actor,
+) -> Result<HistoryJob, ApiError> {
     if admin.channel.is_none() && !matches!(wish, Wish::Stop) {
         return Err(ApiError::new(
             StatusCode::CONFLICT,
@@ -121,15 +138,15 @@ async fn change(
             "CHANNEL_SERVICE_URL is not set: there is nowhere to read history from",
         ));
     }
-    let job = history::wish(&admin.tools.db, &scope, inbox, wish)
+    let job = history::wish(&admin.tools.db, scope, inbox, wish)
         .await
         .map_err(|error| not_met(&error))?;
-    note(&operator, &admin, &scope, wish, inbox).await?;
-    Ok(HttpResponse::Ok().json(json!({"history": wire(&job)})))
+    note(actor, admin, scope, wish, inbox).await?;
+    Ok(job)
 }
 
 async fn note(
-    operator: &Operator,
+    actor: &Actor,
     admin: &Admin,
     scope: &TenantScope,
     wish: Wish,
@@ -146,7 +163,7 @@ async fn note(
     };
     let noted = async {
         let mut tx = TenantTransaction::begin(&admin.tools.db, scope, "note act").await?;
-        audit_log::note(&mut tx, &operator.0, &act).await?;
+        audit_log::note(&mut tx, actor, &act).await?;
         tx.commit().await
     };
     noted.await.map_err(|error| answer(&error))

@@ -15,7 +15,7 @@ use super::basic_auth::Operator;
 use super::fields::Body;
 use super::{Admin, group};
 use crate::error::answer;
-use crate::store::audit_log::{self, Act};
+use crate::store::audit_log::{self, Act, Actor};
 use crate::store::inbound_rules::{self, ConversationPolicy, InboundRules};
 use crate::store::inboxes::{self, Inbox};
 use crate::store::outbound_options::{self, OutboundOptions};
@@ -113,9 +113,21 @@ async fn change(
     body: Payload,
     admin: Data<Admin>,
 ) -> Result<HttpResponse, ApiError> {
-    let mut body = Body::read(&request, body).await?;
+    let body = Body::read(&request, body).await?;
     let (scope, inbox) = find(&admin, &id).await?;
-    let chosen = chosen(&admin, &scope, &inbox).await;
+    let (rules, options) = choose(&admin, &scope, &inbox, body, &operator.0).await?;
+    Ok(shown(&scope, &inbox, &rules, &options))
+}
+
+/// Writes what a body chooses for an inbox, and tells what is chosen now.
+pub(crate) async fn choose(
+    admin: &Admin,
+    scope: &TenantScope,
+    inbox: &Inbox,
+    mut body: Body,
+    actor: &Actor,
+) -> Result<(InboundRules, OutboundOptions), ApiError> {
+    let chosen = chosen(admin, scope, inbox).await;
     let (mut rules, mut options) = chosen.map_err(|error| answer(&error))?;
     if let Some(word) = body.text("conversationPolicy", 20) {
         match word.parse::<ConversationPolicy>() {
@@ -140,7 +152,7 @@ async fn change(
     options.send_automatic = body.flag("sendAutomatic").unwrap_or(options.send_automatic);
     body.finish()?;
     let written = async {
-        let mut tx = TenantTransaction::begin(&admin.tools.db, &scope, "change inbox").await?;
+        let mut tx = TenantTransaction::begin(&admin.tools.db, scope, "change inbox").await?;
         inbound_rules::put(&mut tx, inbox.id, &rules).await?;
         outbound_options::put(&mut tx, inbox.id, &options).await?;
         let act = Act {
@@ -148,11 +160,11 @@ async fn change(
             subject: Some(inbox.id.to_string()),
             detail: None,
         };
-        audit_log::note(&mut tx, &operator.0, &act).await?;
+        audit_log::note(&mut tx, actor, &act).await?;
         tx.commit().await
     };
     written.await.map_err(|error| answer(&error))?;
-    Ok(shown(&scope, &inbox, &rules, &options))
+    Ok((rules, options))
 }
 
 /// The inbox of this id, whoever's.
@@ -169,7 +181,8 @@ async fn find(admin: &Admin, id: &str) -> Result<(TenantScope, Inbox), ApiError>
     Ok((scope, inbox))
 }
 
-async fn chosen(
+/// What is chosen for an inbox.
+pub(crate) async fn chosen(
     admin: &Admin,
     scope: &TenantScope,
     inbox: &Inbox,

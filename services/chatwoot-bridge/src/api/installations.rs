@@ -79,7 +79,12 @@ async fn store(
     body: Payload,
     admin: Data<Admin>,
 ) -> Result<HttpResponse, ApiError> {
-    let mut body = Body::read(&request, body).await?;
+    put(&admin, Body::read(&request, body).await?, &operator.0).await?;
+    Ok(HttpResponse::Ok().json(json!({"success": true})))
+}
+
+/// Stores the token that a body has.
+pub(crate) async fn put(admin: &Admin, mut body: Body, actor: &Actor) -> Result<(), ApiError> {
     let (installation, account) = (body.installation("installation"), body.id("accountId"));
     if account.is_none() && body.is_nothing("accountId") {
         body.wrong("accountId", "is needed");
@@ -88,7 +93,7 @@ async fn store(
     if token.is_none() {
         body.wrong("apiToken", "is needed");
     }
-    let url = base_url(&mut body, &admin);
+    let url = base_url(&mut body, admin);
     let scope = admin.scope(body.tenant("tenantId"));
     body.finish()?;
     let (Some(account), Some(token), Some(url)) = (account, token, url) else {
@@ -108,15 +113,14 @@ async fn store(
         let mut tx = TenantTransaction::begin(&admin.tools.db, &scope, "store installation").await?;
         installations::put(&mut tx, &row).await?;
         let act = act("installation.put", &row.installation, account);
-        audit_log::note(&mut tx, &operator.0, &act).await?;
+        audit_log::note(&mut tx, actor, &act).await?;
         tx.commit().await
     };
-    stored.await.map_err(|error| answer(&error))?;
-    Ok(HttpResponse::Ok().json(json!({"success": true})))
+    stored.await.map_err(|error| answer(&error))
 }
 
 /// The base URL of a Chatwoot, without a slash at the end.
-pub(super) fn base_url(body: &mut Body, admin: &Admin) -> Option<String> {
+pub(crate) fn base_url(body: &mut Body, admin: &Admin) -> Option<String> {
     let Some(text) = body.text("url", 500) else {
         if body.is_nothing("url") {
             body.wrong("url", "is needed");
@@ -154,7 +158,8 @@ async fn forget(operator: Operator, query: Query, admin: Data<Admin>) -> Result<
     ))
 }
 
-async fn remove(
+/// Forgets a token. False when none is stored.
+pub(crate) async fn remove(
     admin: &Admin,
     scope: &TenantScope,
     (installation, account): (&str, i64),

@@ -43,6 +43,8 @@ pub struct Admin {
     pub targets: Targets,
     /// The way to channel-service, where it is known.
     pub channel: Option<ChannelService>,
+    /// Is it written down where events went that are over?
+    pub log_is_kept: bool,
 }
 
 impl Admin {

@@ -12,6 +12,7 @@ use tenant_isolation::TenantScope;
 use crate::app::tools;
 use crate::config::StorageSettings;
 use crate::flows::import_routes::Import;
+use crate::store::audit_log::Actor;
 use crate::store::inboxes::InboxKey;
 use crate::store::original;
 use crate::webhooks::chatwoot::DEFAULT_INSTALLATION;
@@ -50,6 +51,7 @@ pub(super) async fn run(settings: &StorageSettings, command: ImportCommand) -> a
         scope: &TenantScope::named_by_operator(tenant),
         installation: &command.installation,
         dry_run: command.dry_run,
+        actor: &Actor::command_line(),
     };
     let report = import.run(&rows).await?;
     process::print(&json!(report));

@@ -26,6 +26,8 @@ pub struct ForwardSettings {
     pub retention_days: u32,
     /// Days for which an event is recognised.
     pub seen_days: u32,
+    /// Days for which it is known where an event went that is over; 0 for none.
+    pub log_days: u32,
 }
 
 impl ForwardSettings {
@@ -58,6 +60,14 @@ impl ForwardSettings {
             LEAST_SEEN_DAYS,
             "Days for which an event is recognised when Chatwoot tells of it again",
         );
+        let log_days: Option<u32> = reader.with_default(
+            "FORWARD_LOG_DAYS",
+            "3",
+            "Days for which the panel finds events that were passed on; 0 writes none of them down",
+        );
+        if log_days.is_some_and(|days| days > MOST_DAYS) {
+            reader.problem("FORWARD_LOG_DAYS", &format!("must lie between 0 and {MOST_DAYS}"));
+        }
         let (concurrency, per_target) = (concurrency?, per_target?);
         for (name, places) in [
             ("FORWARD_CONCURRENCY", concurrency),
@@ -74,6 +84,7 @@ impl ForwardSettings {
             queue_bytes: i64::try_from(queue_bytes?).unwrap_or(i64::MAX),
             retention_days: retention_days?,
             seen_days: seen_days?,
+            log_days: log_days?,
         })
     }
 }
@@ -132,6 +143,7 @@ mod tests {
             ("FORWARD_RETRY_FIRST_MS", "600001"),
             ("FORWARD_RETENTION_DAYS", "0"),
             ("FORWARD_SEEN_DAYS", "6"),
+            ("FORWARD_LOG_DAYS", "367"),
         ] {
             let mut reader = SettingsReader::from_map([(name, value)]);
             let settings = ForwardSettings::take(&mut reader);

@@ -97,6 +97,8 @@ pub struct Import<'a> {
     pub installation: &'a str,
     /// Do the same, and commit nothing.
     pub dry_run: bool,
+    /// Who wants it.
+    pub actor: &'a Actor,
 }
 
 impl Import<'_> {
@@ -178,7 +180,7 @@ impl Import<'_> {
             subject: Some(stored.number.to_string()),
             detail: Some(format!("{}/*/{inbox} to {}", self.installation, row.webhook_url)),
         };
-        audit_log::note(&mut tx, &Actor::command_line(), &act).await?;
+        audit_log::note(&mut tx, self.actor, &act).await?;
         if !self.dry_run {
             tx.commit().await?;
             row.new_id = Some(stored.number);

@@ -24,6 +24,7 @@ use crate::store::audit_log::{self, Act, Actor};
 use crate::store::inbound_rules::{self, ConversationPolicy, InboundRules};
 use crate::store::inboxes::{self, Inbox, InboxKey};
 use crate::store::routes::{self, Route};
+use crate::webhooks::chatwoot::DEFAULT_INSTALLATION;
 
 /// What is wanted.
 #[derive(Clone)]
@@ -331,17 +332,46 @@ async fn explained<T>(
     }
 }
 
-async fn only_account(tools: &Tools, at: &InboxAddress) -> Result<i64, NotSetUp> {
-    let accounts = match tools.chatwoot.at(at).accounts().await {
-        Ok(accounts) => accounts,
+/// The accounts that a token is good for; none where this version, or the token, does not tell.
+///
+/// # Errors
+/// [`NotSetUp`].
+pub async fn accounts_of(tools: &Tools, at: &InboxAddress) -> Result<Vec<AccountFound>, NotSetUp> {
+    match tools.chatwoot.at(at).accounts().await {
+        Ok(accounts) => Ok(accounts),
         Err(ChatwootError::TokenRefused) => {
             let why = tools.chatwoot.at(at).token_refusal().await?;
-            return Err(NotSetUp::Token(why.unwrap_or(TokenRefusal::Unclear)));
+            Err(NotSetUp::Token(why.unwrap_or(TokenRefusal::Unclear)))
         }
-        // A version, or a token, that does not tell.
-        Err(ChatwootError::NotFound) => Vec::new(),
-        Err(error) => return Err(error.into()),
-    };
+        Err(ChatwootError::NotFound) => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The inboxes of an account that can be connected, and whether their events come here already.
+///
+/// # Errors
+/// [`NotSetUp`].
+pub async fn inboxes_of(
+    tools: &Tools,
+    at: &InboxAddress,
+    installation: &str,
+) -> Result<Vec<(InboxFound, bool)>, NotSetUp> {
+    let public_url = tools.public_url.as_ref().ok_or(NotSetUp::NoPublicUrl)?;
+    let installation = Some(installation).filter(|name| !name.is_empty());
+    let ours = webhook_url(public_url, installation.unwrap_or(DEFAULT_INSTALLATION));
+    let found = explained(tools, at, tools.chatwoot.at(at).inboxes().await).await?;
+    let of_api = found.into_iter().filter(InboxFound::is_api);
+    Ok(of_api
+        .map(|inbox| {
+            let leads_here = inbox.webhook_url().is_some_and(|url| is_at(url, &ours));
+            (inbox, leads_here)
+        })
+        .collect())
+}
+
+async fn only_account(tools: &Tools, at: &InboxAddress) -> Result<i64, NotSetUp> {
+    let accounts = accounts_of(tools, at).await?;
     let administered: Vec<&AccountFound> = accounts
         .iter()
         .filter(|account| account.role.as_deref() != Some("agent"))

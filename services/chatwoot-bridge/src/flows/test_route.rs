@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use database::DatabaseError;
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tenant_isolation::{TenantScope, TenantTransaction};
 use uuid::Uuid;
 
@@ -44,6 +44,9 @@ pub struct TargetTest {
     pub kind: &'static str,
     /// The URL, without what is secret in it; or the tenant's account.
     pub who: String,
+    /// The event that was posted to a URL.
+    #[serde(skip)]
+    pub sent: Option<String>,
     /// What a URL made of an event that asks for nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer: Option<TargetAnswer>,
@@ -78,10 +81,12 @@ pub async fn test_route(
     let (target, url) = match &route.target {
         Target::Account { link } => (account(tools, &scope, *link).await?, None),
         Target::Url { url_shown, .. } => {
-            let (answer, url) = ask(tools, targets, &scope, route).await?;
+            let sample = sample(route);
+            let (answer, url) = ask(tools, targets, &scope, route, &sample).await?;
             let target = TargetTest {
                 kind: "url",
                 who: url_shown.clone(),
+                sent: serde_json::to_string_pretty(&sample).ok(),
                 answer: Some(answer),
             };
             (target, url)
@@ -135,16 +140,26 @@ async fn account(tools: &Tools, scope: &TenantScope, link: Uuid) -> Result<Targe
         who: inbox
             .map(|inbox| inbox.account_id.to_string())
             .unwrap_or_default(),
+        sent: None,
         answer: None,
     })
 }
 
-/// Posts an event of a name that nobody has anything to do for, as real ones are posted.
+/// An event of a name that nobody has anything to do for.
+fn sample(route: &Route) -> Value {
+    json!({
+        "event": "kanal_test", "account": {"id": route.account_id}, "inbox": {"id": route.inbox_id},
+        "content": "A test of this route; nothing has to be done.",
+    })
+}
+
+/// Posts it as real ones are posted.
 async fn ask(
     tools: &Tools,
     targets: &Targets,
     scope: &TenantScope,
     route: &Route,
+    sample: &Value,
 ) -> Result<(TargetAnswer, Option<TargetUrl>), NotDone> {
     let started = Instant::now();
     let Target::Url {
@@ -170,15 +185,11 @@ async fn ask(
         };
         return Ok((answered(answer, started), None));
     };
-    let body = json!({
-        "event": "kanal_test", "account": {"id": route.account_id}, "inbox": {"id": route.inbox_id},
-        "content": "A test of this route; nothing has to be done.",
-    });
     let post = Post {
         event: Uuid::now_v7(),
         attempt: 1,
         headers: vec![("content-type".to_owned(), "application/json".to_owned())],
-        body: body.to_string().into(),
+        body: sample.to_string().into(),
     };
     let answer = targets.post(&target, post).await;
     Ok((answered(answer, started), url))

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use database::DatabaseError;
+use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use tenant_isolation::{PlatformTransaction, TenantTransaction};
@@ -107,4 +108,39 @@ pub async fn newest(tx: &mut PlatformTransaction, most: i64) -> Result<Vec<ActRo
     .load(tx.connection())
     .await?;
     Ok(rows)
+}
+
+#[derive(QueryableByName)]
+struct Placed {
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+    #[diesel(embed)]
+    act: ActRow,
+}
+
+/// Acts over all tenants or of one, the newest first, with their places: those behind the place `after`.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn page(
+    tx: &mut PlatformTransaction,
+    tenant: Option<&str>,
+    after: Option<Uuid>,
+    most: i64,
+) -> Result<Vec<(Uuid, ActRow)>, DatabaseError> {
+    let of = if tenant.is_some() {
+        "tenant_id = $1"
+    } else {
+        "$1::text IS NULL"
+    };
+    let rows: Vec<Placed> = database::sql(format!(
+        "SELECT id, tenant_id, at, actor, action, subject, detail, source FROM audit_log \
+         WHERE {of} AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3"
+    ))
+    .bind::<Nullable<Text>, _>(tenant)
+    .bind::<Nullable<SqlUuid>, _>(after)
+    .bind::<BigInt, _>(most)
+    .load(tx.connection())
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.act)).collect())
 }

@@ -106,3 +106,74 @@ pub async fn allow_restore(
     .await?;
     Ok(())
 }
+
+/// A route whose events Chatwoot does not send here.
+#[derive(Debug, Clone, diesel::QueryableByName)]
+pub struct WrongWebhook {
+    /// The route's number.
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    pub number: i64,
+    /// What people call it.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub name: Option<String>,
+    /// A stable word.
+    #[diesel(sql_type = Text)]
+    pub state: String,
+    /// What stands in the place of our address, without what is secret in it.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub found: Option<String>,
+    /// May we put it right by ourselves?
+    #[diesel(sql_type = Bool)]
+    pub auto_restore: bool,
+    /// Since when it is so.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub since: Option<DateTime<Utc>>,
+    /// The route, for the next page.
+    #[diesel(sql_type = SqlUuid)]
+    pub route_id: Uuid,
+}
+
+/// Routes whose events Chatwoot does not send here, those since last first, behind one of them.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn wrong(
+    tx: &mut PlatformTransaction,
+    after: Option<Uuid>,
+    most: i64,
+) -> Result<Vec<WrongWebhook>, DatabaseError> {
+    Ok(database::sql(
+        "SELECT r.number, r.name, d.state, d.found, d.auto_restore, d.since, d.route_id FROM drift_reports d \
+         JOIN routes r ON r.tenant_id = d.tenant_id AND r.id = d.route_id \
+         WHERE d.state IS NOT NULL AND d.state <> 'ok' AND r.enabled AND ($1::uuid IS NULL OR (d.since, d.route_id) < \
+             (SELECT l.since, l.route_id FROM drift_reports l WHERE l.route_id = $1)) \
+         ORDER BY d.since DESC, d.route_id DESC LIMIT $2",
+    )
+    .bind::<Nullable<SqlUuid>, _>(after)
+    .bind::<diesel::sql_types::BigInt, _>(most)
+    .load(tx.connection())
+    .await?)
+}
+
+/// The reports of these routes, whoever's.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn of_routes(
+    tx: &mut PlatformTransaction,
+    routes: &[(String, Uuid)],
+) -> Result<Vec<DriftReport>, DatabaseError> {
+    Ok(database::sql(
+        "SELECT d.route_id, d.auto_restore, d.state, d.found, d.checked_at, d.since FROM drift_reports d \
+         JOIN unnest($1, $2) AS n (tenant_id, route_id) USING (tenant_id, route_id)",
+    )
+    .bind::<diesel::sql_types::Array<Text>, _>(
+        routes
+            .iter()
+            .map(|(tenant, _)| tenant.as_str())
+            .collect::<Vec<_>>(),
+    )
+    .bind::<diesel::sql_types::Array<SqlUuid>, _>(routes.iter().map(|(_, id)| *id).collect::<Vec<_>>())
+    .load(tx.connection())
+    .await?)
+}

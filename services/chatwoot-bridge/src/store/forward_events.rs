@@ -15,6 +15,7 @@ use tenant_isolation::{GroupTransaction, PlatformTransaction, TenantTransaction}
 use uuid::Uuid;
 
 use super::forward_lanes::LaneKey;
+use super::forward_steps::Step;
 
 /// What an event takes besides its body and headers, so that many small ones have a bound, too.
 const ROW_BYTES: usize = 1024;
@@ -280,11 +281,11 @@ pub async fn show(tx: &mut TenantTransaction, id: Uuid) -> Result<Option<ParkedE
 }
 
 /// Takes up again those of these events that stay for people: each goes back to its old place in its lane, with all
-/// tries before it. Returns how many.
+/// tries before it, and `who` did it is noted. Returns how many.
 ///
 /// # Errors
 /// [`DatabaseError`]; the whole transaction is void then.
-pub async fn replay(tx: &mut TenantTransaction, ids: &[Uuid]) -> Result<usize, DatabaseError> {
+pub async fn replay(tx: &mut TenantTransaction, ids: &[Uuid], who: &str) -> Result<usize, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
     // The lanes first, as everywhere: a worker that lets go of one afterwards sees the event.
     database::sql(
@@ -304,14 +305,17 @@ pub async fn replay(tx: &mut TenantTransaction, ids: &[Uuid]) -> Result<usize, D
     }
     let rows: Vec<Count> = database::sql(
         "WITH taken AS (UPDATE forward_events SET held = NULL, failures = 0, reason = NULL \
-                WHERE tenant_id = $1 AND id = ANY ($2) AND held IS NOT NULL RETURNING route_id, conversation), \
+                WHERE tenant_id = $1 AND id = ANY ($2) AND held IS NOT NULL RETURNING id, route_id, conversation), \
               ready AS (UPDATE forward_lanes l SET ready_at = coalesce(l.ready_at, now()) \
                 FROM (SELECT DISTINCT route_id, conversation FROM taken) t \
-                WHERE l.tenant_id = $1 AND l.route_id = t.route_id AND l.conversation = t.conversation) \
+                WHERE l.tenant_id = $1 AND l.route_id = t.route_id AND l.conversation = t.conversation), \
+              noted AS (INSERT INTO forward_steps (tenant_id, event_id, step, detail) SELECT $1, id, $3, $4 FROM taken) \
          SELECT count(*) AS n FROM taken",
     )
     .bind::<Text, _>(&tenant)
     .bind::<Array<SqlUuid>, _>(ids)
+    .bind::<Text, _>(Step::Replayed.as_str())
+    .bind::<Text, _>(who)
     .load(tx.connection())
     .await?;
     let number = rows.into_iter().map(|row| row.n).sum::<i64>();

@@ -214,6 +214,27 @@ pub async fn all(tx: &mut PlatformTransaction) -> Result<Vec<(String, Inbox)>, D
     Ok(rows.into_iter().map(|row| (row.tenant_id, row.inbox)).collect())
 }
 
+/// Everybody's inboxes, by tenant and id: those behind the place `after`.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn page(
+    tx: &mut PlatformTransaction,
+    after: Option<&(String, Uuid)>,
+    most: i64,
+) -> Result<Vec<(String, Inbox)>, DatabaseError> {
+    let rows: Vec<OwnedInbox> = database::sql(format!(
+        "SELECT tenant_id, {COLUMNS} FROM inboxes WHERE $1::text IS NULL OR (tenant_id, id) > ($1, $2) \
+         ORDER BY tenant_id, id LIMIT $3"
+    ))
+    .bind::<Nullable<Text>, _>(after.map(|place| place.0.as_str()))
+    .bind::<Nullable<SqlUuid>, _>(after.map(|place| place.1))
+    .bind::<BigInt, _>(most)
+    .load(tx.connection())
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.tenant_id, row.inbox)).collect())
+}
+
 /// Writes the whole row. Of one that is there its address, its token and its secrets change, and its place never does.
 ///
 /// # Errors

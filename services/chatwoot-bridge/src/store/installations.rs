@@ -3,9 +3,9 @@
 use std::fmt;
 
 use database::DatabaseError;
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel_async::RunQueryDsl;
-use tenant_isolation::TenantTransaction;
+use tenant_isolation::{PlatformTransaction, TenantTransaction};
 
 /// A row of `installations`.
 #[derive(Clone, diesel::QueryableByName)]
@@ -119,4 +119,44 @@ pub async fn remove(
     .execute(tx.connection())
     .await?;
     Ok(removed == 1)
+}
+
+/// What opens an account, and whose it is; without the token.
+#[derive(Debug, Clone, diesel::QueryableByName)]
+pub struct OwnedInstallation {
+    /// Whose.
+    #[diesel(sql_type = Text)]
+    pub tenant_id: String,
+    /// Our name for the Chatwoot server.
+    #[diesel(sql_type = Text)]
+    pub installation: String,
+    /// Chatwoot's account id.
+    #[diesel(sql_type = BigInt)]
+    pub chatwoot_account_id: i64,
+    /// Base URL of the Chatwoot server.
+    #[diesel(sql_type = Text)]
+    pub chatwoot_url: String,
+}
+
+/// Everybody's, by tenant, name and account: those behind the place `after`.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn page(
+    tx: &mut PlatformTransaction,
+    after: Option<&(String, String, i64)>,
+    most: i64,
+) -> Result<Vec<OwnedInstallation>, DatabaseError> {
+    let rows = database::sql(
+        "SELECT tenant_id, installation, chatwoot_account_id, chatwoot_url FROM installations \
+         WHERE $1::text IS NULL OR (tenant_id, installation, chatwoot_account_id) > ($1, $2, $3) \
+         ORDER BY tenant_id, installation, chatwoot_account_id LIMIT $4",
+    )
+    .bind::<Nullable<Text>, _>(after.map(|place| place.0.as_str()))
+    .bind::<Nullable<Text>, _>(after.map(|place| place.1.as_str()))
+    .bind::<Nullable<BigInt>, _>(after.map(|place| place.2))
+    .bind::<BigInt, _>(most)
+    .load(tx.connection())
+    .await?;
+    Ok(rows)
 }

@@ -149,7 +149,7 @@ pub struct OwnedRoute {
 }
 
 #[derive(diesel::QueryableByName)]
-struct Row {
+pub(super) struct Row {
     #[diesel(sql_type = Text)]
     tenant_id: String,
     #[diesel(sql_type = SqlUuid)]
@@ -192,7 +192,7 @@ struct Row {
     updated_at: DateTime<Utc>,
 }
 
-const COLUMNS: &str = "r.tenant_id, r.id, r.number, r.installation, r.chatwoot_account_id, r.chatwoot_inbox_id, r.name, \
+pub(super) const COLUMNS: &str = "r.tenant_id, r.id, r.number, r.installation, r.chatwoot_account_id, r.chatwoot_inbox_id, r.name, \
                        r.enabled, r.link_id, r.url_sealed, r.url_shown, r.signing_secret_sealed, r.retry_unknown, \
                        r.wanted_events, r.wants_private, r.inbox_secrets_sealed, r.account_secrets_sealed, \
                        r.path_token_sha256, r.created_at, r.updated_at";

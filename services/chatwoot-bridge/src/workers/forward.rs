@@ -11,32 +11,24 @@ use messaging::outbox::Signal;
 use runtime::shutdown::{GRACE, Shutdown};
 use tokio::sync::{Semaphore, mpsc};
 
-use super::{forward_committer, forward_retention};
+use super::{forward_committer, forward_retention, ledger, replays};
 use crate::config::{ForwardSettings, Settings};
 use crate::flows::Tools;
 use crate::flows::forward::accept::{ForwardQueue, Waiting};
 use crate::flows::forward::deliver::{Deliveries, Finished};
+use crate::flows::forward::ledger::Ledger;
 use crate::flows::forward::settle::settle;
 use crate::flows::forward::{Bell, Loads, show_ages};
 use crate::targets::Targets;
 
 /// Events that are taken in hand at once, and written down at once.
 const BATCH: usize = 256;
-/// Of all events in hand the share that one look takes for one route, within these bounds: what hangs must not fill all
-/// places, and what is quick needs a few that wait.
-const OF_ROUTE_SHARE: usize = 4;
-const LEAST_OF_ROUTE: usize = 8;
-const MOST_OF_ROUTE: usize = 64;
 /// Pause between two looks, so that events gather.
 const GATHER: Duration = Duration::from_millis(4);
 /// Longest pause between two looks: another process may have accepted something.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// The pause when the database does not answer.
 const DATABASE_AWAY: Duration = Duration::from_secs(1);
-/// How often it is looked how much waits: the pause is so many times as long as a look takes, between these two.
-const WEIGH: Duration = Duration::from_secs(1);
-const WEIGH_SELDOM: Duration = Duration::from_secs(5);
-const WEIGH_SHARE: u32 = 50;
 /// What is left of the time to end, for writing down what became of events.
 const SETTLING: Duration = Duration::from_millis(1_500);
 /// Pause between two tries to write down what became of events.
@@ -66,6 +58,7 @@ pub struct ForwardWork {
     deliveries: Deliveries,
     settings: ForwardSettings,
     loads: Loads,
+    ledger: Ledger,
     /// Rung when there is something to pass on.
     bell: Bell,
     /// Rung when agents are to be told something.
@@ -90,7 +83,8 @@ impl ForwardWork {
             forward.per_target,
         )?;
         let loads = Loads::new(forward.queue_bytes);
-        let (queue, jobs) = ForwardQueue::new(loads.clone());
+        let ledger = Ledger::new(forward.log_days > 0);
+        let (queue, jobs) = ForwardQueue::new(loads.clone(), ledger.clone());
         let work = Self {
             db: tools.db.clone(),
             jobs,
@@ -99,11 +93,13 @@ impl ForwardWork {
                 tools.keys.clone(),
                 targets,
                 forward.per_target,
+                forward.concurrency,
                 forward.retry,
                 settings.reply_window,
             ),
             settings: forward,
             loads,
+            ledger,
             bell: Bell::default(),
             lanes,
         };
@@ -137,6 +133,7 @@ impl ForwardWork {
             lanes: self.lanes,
             bell: self.bell,
             behind,
+            ledger: self.ledger.clone(),
             shutdown: shutdown.clone(),
         };
         shutdown.spawn("settled events", settling.run(done));
@@ -144,6 +141,11 @@ impl ForwardWork {
             "weight of events",
             weigh(self.db.clone(), self.loads, shutdown.clone()),
         );
+        shutdown.spawn(
+            "ledger of events",
+            ledger::run(self.db.clone(), self.ledger, shutdown.clone()),
+        );
+        shutdown.spawn("replays", replays::run(self.db.clone(), shutdown.clone()));
         shutdown.spawn("ages of events", watch_ages(self.db.clone(), shutdown.clone()));
         shutdown.spawn(
             "retention of events",
@@ -161,7 +163,6 @@ async fn hand_out(
     shutdown: Shutdown,
 ) {
     let places = Arc::new(Semaphore::new(concurrency));
-    let most_of_route = (concurrency / OF_ROUTE_SHARE).clamp(LEAST_OF_ROUTE, MOST_OF_ROUTE);
     while !shutdown.has_begun() {
         if behind.is_so() {
             if !shutdown.sleep(SETTLE_AGAIN).await {
@@ -176,7 +177,7 @@ async fn hand_out(
         let free = places.available_permits() + 1;
         drop(first);
         let most = free.min(BATCH);
-        let taken = match deliveries.take(most, most_of_route).await {
+        let taken = match deliveries.take(most).await {
             Ok(taken) => taken,
             Err(error) => {
                 tracing::warn!(%error, "events could not be taken in hand");
@@ -241,6 +242,7 @@ struct Settling {
     lanes: Signal,
     bell: Bell,
     behind: Behind,
+    ledger: Ledger,
     shutdown: Shutdown,
 }
 
@@ -253,13 +255,15 @@ impl Settling {
             // The next ones of these lanes have their turn, and the places of their targets are free.
             self.bell.ring();
         }
+        // All who gather are at their end.
+        ledger::write(&self.db, &self.ledger).await;
     }
 
     /// While Postgres is away it is tried as long as the process lives, beyond the lease: what somebody else took over by
     /// then is left to them, and whatever nobody did is not delivered a second time.
     async fn write_down(&self, group: &mut Vec<Finished>) {
         let began = Instant::now();
-        while let Err(error) = settle(&self.db, self.window, &self.lanes, group).await {
+        while let Err(error) = settle(&self.db, self.window, &self.lanes, &self.ledger, group).await {
             let is_transient = error.is_transient();
             tracing::warn!(%error, events = group.len(), "it could not be written down what became of events");
             if !is_transient {
@@ -279,7 +283,14 @@ impl Settling {
     async fn write_down_alone(&self, group: &mut Vec<Finished>) {
         let mut left = Vec::new();
         for one in group.drain(..) {
-            let alone = settle(&self.db, self.window, &self.lanes, std::slice::from_ref(&one)).await;
+            let alone = settle(
+                &self.db,
+                self.window,
+                &self.lanes,
+                &self.ledger,
+                std::slice::from_ref(&one),
+            )
+            .await;
             if alone.is_err() {
                 left.push(one);
             }
@@ -289,25 +300,7 @@ impl Settling {
 }
 
 async fn weigh(db: Database, loads: Loads, shutdown: Shutdown) {
-    loop {
-        let began = Instant::now();
-        let looked = loads.refresh(&db).await;
-        if let Err(error) = &looked {
-            tracing::debug!(%error, "it is not known how much waits");
-        }
-        if !shutdown.sleep(weigh_pause(looked.is_ok(), began.elapsed())).await {
-            return;
-        }
-    }
-}
-
-/// What a look costs is a reason to look less often, what a failure took is none: routes may count as full meanwhile.
-fn weigh_pause(looked: bool, took: Duration) -> Duration {
-    if looked {
-        took.saturating_mul(WEIGH_SHARE).clamp(WEIGH, WEIGH_SELDOM)
-    } else {
-        WEIGH
-    }
+    while shutdown.sleep(loads.weigh(&db).await).await {}
 }
 
 async fn watch_ages(db: Database, shutdown: Shutdown) {
@@ -317,19 +310,5 @@ async fn watch_ages(db: Database, shutdown: Shutdown) {
             Ok(now) => shown = now,
             Err(error) => tracing::debug!(%error, "it is not known how old events are"),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_look_that_failed_is_soon_followed_by_another() {
-        let ms = Duration::from_millis;
-        assert_eq!(weigh_pause(true, ms(3)), WEIGH);
-        assert_eq!(weigh_pause(true, ms(40)), ms(2_000));
-        assert_eq!(weigh_pause(true, ms(5_000)), WEIGH_SELDOM);
-        assert_eq!(weigh_pause(false, ms(5_000)), WEIGH);
     }
 }

@@ -7,10 +7,16 @@ use runtime::shutdown::Shutdown;
 use tenant_isolation::{PlatformScope, PlatformTransaction};
 
 use crate::config::ForwardSettings;
-use crate::store::{forward_counts, forward_events, forward_seen};
+use crate::store::{
+    forward_counts, forward_done, forward_events, forward_seen, forward_steps, replay_jobs, route_times,
+};
 
 /// A lane's row is small and soon made again.
 const LANES_DAYS: f64 = 7.0;
+/// The panel's pictures show two days by the minute, and a quarter of a year by the hour.
+const MINUTES_DAYS: f64 = 2.0;
+const HOURS_DAYS: f64 = 90.0;
+const REPLAYS_DAYS: f64 = 30.0;
 const BATCH: i64 = 2_000;
 const EVERY: Duration = Duration::from_secs(5 * 60);
 
@@ -23,11 +29,30 @@ pub enum Leaving {
     Seen,
     /// Lanes with nothing in them.
     Lanes,
+    /// Where events went that are over.
+    Done,
+    /// What happened to events on their way.
+    Steps,
+    /// How routes fared, by the minute.
+    Minutes,
+    /// How routes fared, by the hour.
+    Hours,
+    /// Replays that ended.
+    Replays,
 }
 
 impl Leaving {
     /// All of it.
-    pub const ALL: [Self; 3] = [Self::Events, Self::Seen, Self::Lanes];
+    pub const ALL: [Self; 8] = [
+        Self::Events,
+        Self::Seen,
+        Self::Lanes,
+        Self::Done,
+        Self::Steps,
+        Self::Minutes,
+        Self::Hours,
+        Self::Replays,
+    ];
 }
 
 /// Runs until the end.
@@ -59,6 +84,15 @@ pub async fn step(db: &Database, settings: ForwardSettings, what: Leaving) -> Re
         Leaving::Events => forward_events::expire(&mut tx, f64::from(settings.retention_days), BATCH).await?,
         Leaving::Seen => forward_seen::forget_old(&mut tx, f64::from(settings.seen_days), BATCH).await?,
         Leaving::Lanes => forward_counts::forget_idle(&mut tx, LANES_DAYS, BATCH).await?,
+        Leaving::Done => forward_done::forget_old(&mut tx, f64::from(settings.log_days), BATCH).await?,
+        Leaving::Steps => {
+            // An event's steps last for as long as it can be here, and for as long as it can be asked for afterwards.
+            let days = f64::from(settings.retention_days + settings.log_days);
+            forward_steps::forget_old(&mut tx, days, BATCH).await?
+        }
+        Leaving::Minutes => route_times::forget_old(&mut tx, 1, MINUTES_DAYS, BATCH).await?,
+        Leaving::Hours => route_times::forget_old(&mut tx, 60, HOURS_DAYS, BATCH).await?,
+        Leaving::Replays => replay_jobs::forget_old(&mut tx, REPLAYS_DAYS, BATCH).await?,
     };
     tx.commit().await?;
     if what == Leaving::Events && left > 0 {

@@ -9,6 +9,8 @@ pub mod forward_committer;
 pub mod forward_retention;
 pub mod history;
 pub mod lanes;
+pub mod ledger;
 pub mod notices;
 pub mod reconcile;
+pub mod replays;
 pub mod retention;

@@ -33,16 +33,26 @@ async fn every_route_of_the_document_is_there_and_no_other() {
     for path in paths {
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
             let verb: Method = method.parse().unwrap();
-            let answer = office.call(verb, &path.replace(['{', '}'], ""), None).await;
+            let answer = office
+                .request(verb, &path.replace(['{', '}'], ""))
+                .send()
+                .await
+                .unwrap();
+            // Pages say their refusals in words, with the code beside them.
+            let in_words = answer
+                .headers()
+                .get("x-refusal")
+                .is_some_and(|code| code == "route_not_found");
+            let (status, text) = (answer.status(), answer.text().await.unwrap());
             if path.starts_with("/files/") && method == "GET" {
                 // A file that is nobody's looks like no place at all.
-                assert_eq!(answer.status, 404);
+                assert_eq!(status, 404);
                 continue;
             }
-            let is_there = !answer.text.contains("route_not_found");
+            let is_there = !in_words && !text.contains("\"route_not_found\"");
             let told = served.contains(&(method.to_owned(), path.clone()));
             // What no method of the path takes may still be another path's place: `/routes/{id}` is none of `/routes`.
-            assert_eq!(is_there, told, "{method} {path}: {answer:?}");
+            assert_eq!(is_there, told, "{method} {path}: {status} {text}");
         }
     }
 }

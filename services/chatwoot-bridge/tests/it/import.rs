@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use chatwoot_bridge::flows::import_routes::{Import, Outcome, Report};
 use chatwoot_bridge::outbound_url::OutboundPolicy;
+use chatwoot_bridge::store::audit_log::Actor;
 use chatwoot_bridge::store::original;
 use domain::ids::AccountId;
 use secrecy::SecretString;
@@ -26,7 +27,7 @@ const ROWS: &str = r#"INSERT INTO "WebhookRoute" VALUES
     (12, 45, 'http://127.0.0.1:3000/chatwoot/webhook', NULL, '2026-01-05 02:10:15', 0),
     (13, 77, 'https://gowa.example/d', NULL, '2026-01-05 02:10:16', 0);"#;
 
-fn file(folder: &Path) -> PathBuf {
+pub(crate) fn file(folder: &Path) -> PathBuf {
     let path = folder.join("dev.db");
     let connection = rusqlite::Connection::open(&path).unwrap();
     connection.execute_batch(TABLE).unwrap();
@@ -41,6 +42,7 @@ async fn import(world: &World, file: &Path, dry_run: bool) -> Report {
         scope: &scope("desa-a"),
         installation: "default",
         dry_run,
+        actor: &Actor::command_line(),
     };
     import.run(&original::read(file).unwrap()).await.unwrap()
 }

@@ -91,6 +91,11 @@ async fn without_any_where_a_tenant_sees_only_its_own_rows() {
         .sql("INSERT INTO installations VALUES ('desa-a', 'default', 1, 'https://chat.example', 'x')")
         .await;
     for forwarded in [
+        "INSERT INTO forward_steps (tenant_id, event_id, step) VALUES ('desa-a', gen_random_uuid(), 'failed')",
+        "INSERT INTO forward_done (tenant_id, event_id, route_id, conversation, class, outcome, failures, received_at, \
+         ended_at) VALUES ('desa-a', gen_random_uuid(), gen_random_uuid(), 1, 'other', 'delivered', 0, now(), now())",
+        "INSERT INTO route_times (tenant_id, route_id, grain, at, took) \
+         VALUES ('desa-a', gen_random_uuid(), 1, now(), '{}')",
         "INSERT INTO forward_lanes (tenant_id, route_id, conversation) VALUES ('desa-a', gen_random_uuid(), 1)",
         "INSERT INTO forward_events (tenant_id, id, route_id, conversation, event, class, headers, body, size) \
          VALUES ('desa-a', gen_random_uuid(), gen_random_uuid(), 1, 'x', 'other', '[]', '', 1)",
@@ -106,6 +111,7 @@ async fn without_any_where_a_tenant_sees_only_its_own_rows() {
     }
 
     for kept in [
+        "INSERT INTO contact_pictures (tenant_id, inbox_id, chatwoot_contact_id) VALUES ('desa-a', gen_random_uuid(), 1)",
         "INSERT INTO drift_reports (tenant_id, route_id) SELECT tenant_id, id FROM routes LIMIT 1",
         "INSERT INTO set_up_probes (tenant_id, nonce, route_id) VALUES ('desa-a', 'x', gen_random_uuid())",
         "INSERT INTO audit_log (tenant_id, id, actor, action) VALUES ('desa-a', gen_random_uuid(), 'x', 'x')",
@@ -126,6 +132,7 @@ async fn without_any_where_a_tenant_sees_only_its_own_rows() {
         "routes",
         "installations",
         "contacts",
+        "contact_pictures",
         "message_links",
         "agent_messages",
         "agent_parts",
@@ -138,6 +145,9 @@ async fn without_any_where_a_tenant_sees_only_its_own_rows() {
         "forward_lanes",
         "forward_seen",
         "forward_counts",
+        "forward_steps",
+        "forward_done",
+        "route_times",
         "history_jobs",
         "reconcile_marks",
         "notices",

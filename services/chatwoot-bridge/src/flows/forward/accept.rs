@@ -13,6 +13,7 @@ use tenant_isolation::{GroupTransaction, ScopeSet, TenantScope};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
+use super::ledger::Ledger;
 use super::{Bell, Loads, route_label};
 use crate::store::forward_events::{self, NewEvent};
 use crate::store::forward_lanes::LaneKey;
@@ -44,18 +45,20 @@ pub struct ForwardQueue {
     queues: Arc<[mpsc::Sender<Waiting>]>,
     spread: RandomState,
     loads: Loads,
+    ledger: Ledger,
 }
 
 impl ForwardQueue {
     /// Queues; each receiver goes to a committer.
     #[must_use]
-    pub fn new(loads: Loads) -> (Self, Vec<mpsc::Receiver<Waiting>>) {
+    pub fn new(loads: Loads, ledger: Ledger) -> (Self, Vec<mpsc::Receiver<Waiting>>) {
         let (queues, jobs): (Vec<_>, Vec<_>) =
             (0..COMMITTERS).map(|_| mpsc::channel(QUEUE / COMMITTERS)).unzip();
         let queue = Self {
             queues: queues.into(),
             spread: RandomState::new(),
             loads,
+            ledger,
         };
         (queue, jobs)
     }
@@ -75,6 +78,7 @@ impl ForwardQueue {
             drop(room);
             let route = route_label(to.route.number);
             metrics::counter!("kanal_bridge_route_accepted_total", "route" => route).increment(1);
+            self.ledger.accepted(to.scope.tenant(), to.route.id);
         } else {
             room.give_back();
         }

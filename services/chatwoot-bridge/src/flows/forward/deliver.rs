@@ -16,7 +16,9 @@ use uuid::Uuid;
 
 use super::route_label;
 use super::write_back::WriteBack;
+use crate::store::forward_done::DoneEvent;
 use crate::store::forward_lanes::{self, Hold, LaneKey, Outcome, Room, Taken, Verdict};
+use crate::store::forward_steps::{NewStep, Step};
 use crate::store::routes::{self, Route, Target as RouteTarget};
 use crate::targets::places::Places;
 use crate::targets::{Answer, InvalidTarget, Post, Target, Targets};
@@ -32,6 +34,11 @@ const SWITCHED_OFF: Duration = Duration::from_secs(15);
 const PUT_OFF_EACH: Duration = Duration::from_millis(250);
 const NOT_PUT_OFF: usize = 64;
 const PUT_OFF: usize = 2_000;
+/// Of all events in hand the share that one look takes for one route, within these bounds: what hangs must not fill all
+/// places, and what is quick needs a few that wait.
+const OF_ROUTE_SHARE: usize = 4;
+const LEAST_OF_ROUTE: usize = 8;
+const MOST_OF_ROUTE: usize = 64;
 /// The wait when our own database does not answer.
 const DATABASE_AWAY: Duration = Duration::from_secs(1);
 
@@ -45,6 +52,8 @@ pub struct Deliveries {
     retry: RetrySchedule,
     window: Duration,
     lease: Duration,
+    /// What one look takes for one route.
+    most_of_route: usize,
     known: Arc<Mutex<HashMap<Uuid, Known>>>,
     /// When surplus lanes were put off last.
     put_off: Arc<Mutex<Option<Instant>>>,
@@ -78,6 +87,59 @@ pub struct Finished {
     pub(super) took: Duration,
     pub(super) write_back: Option<WriteBack>,
     pub(super) request_id: Option<String>,
+    /// What sort of event it is, and about which message.
+    pub(super) class: Option<String>,
+    pub(super) message: Option<i64>,
+    /// Failures before this time.
+    pub(super) failures: i32,
+    /// When it was accepted.
+    pub(super) received_at: Option<DateTime<Utc>>,
+}
+
+impl Finished {
+    /// The event, where it is over.
+    pub(super) fn done(&self, now: DateTime<Utc>) -> Option<DoneEvent> {
+        let outcome = match self.outcome.verdict {
+            Verdict::Delivered => "delivered",
+            Verdict::Dropped => "dropped",
+            _ => return None,
+        };
+        Some(DoneEvent {
+            tenant: self.outcome.lane.tenant.clone(),
+            event: self.outcome.event,
+            route: self.outcome.lane.route,
+            conversation: self.outcome.lane.conversation,
+            class: self.class.clone().unwrap_or_default(),
+            message: self.message,
+            request_id: self.request_id.clone(),
+            outcome,
+            failures: self.failures,
+            received_at: self.received_at.unwrap_or(now),
+            ended_at: now,
+        })
+    }
+
+    /// What happened, where the event did not go through at once.
+    pub(super) fn step(&self) -> Option<NewStep> {
+        let (step, detail) = match &self.outcome.verdict {
+            Verdict::Retry { reason, .. } => (Step::Failed, Some(reason.clone())),
+            Verdict::Hold { how, reason, .. } => {
+                let step = match how {
+                    Hold::Parked => Step::Parked,
+                    Hold::Unknown => Step::Unknown,
+                };
+                (step, Some(reason.clone()))
+            }
+            Verdict::Delivered if self.failures > 0 => (Step::Delivered, None),
+            Verdict::Delivered | Verdict::Dropped | Verdict::PutOff { .. } | Verdict::Nothing => return None,
+        };
+        Some(NewStep {
+            tenant: self.outcome.lane.tenant.clone(),
+            event: self.outcome.event,
+            step,
+            detail,
+        })
+    }
 }
 
 /// Why there is no target.
@@ -108,13 +170,14 @@ impl From<InvalidTarget> for NoTarget {
 }
 
 impl Deliveries {
-    /// Puts it together. New messages wait for their neighbours for `window`.
+    /// Puts it together, for so many events `at_once`. New messages wait for their neighbours for `window`.
     #[must_use]
     pub fn new(
         db: Database,
         keys: KeyRing,
         targets: Targets,
         per_target: usize,
+        at_once: usize,
         retry: RetrySchedule,
         window: Duration,
     ) -> Self {
@@ -128,9 +191,17 @@ impl Deliveries {
             retry,
             window,
             lease,
+            most_of_route: (at_once / OF_ROUTE_SHARE).clamp(LEAST_OF_ROUTE, MOST_OF_ROUTE),
             known: Arc::default(),
             put_off: Arc::default(),
         }
+    }
+
+    /// Loses events that are in hand after another time than what a place and an answer may take.
+    #[must_use]
+    pub const fn leasing_for(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
     }
 
     /// The window of new messages.
@@ -145,12 +216,12 @@ impl Deliveries {
         self.lease
     }
 
-    /// Takes up to `most` events in hand whose turn has come, up to `most_of_route` of one route, and of none that has enough
-    /// under way.
+    /// Takes up to `most` events in hand whose turn has come, a part of them of one route, and of none that has enough under
+    /// way.
     ///
     /// # Errors
     /// [`DatabaseError`]: nothing is in hand.
-    pub async fn take(&self, most: usize, most_of_route: usize) -> Result<Vec<InHand>, DatabaseError> {
+    pub async fn take(&self, most: usize) -> Result<Vec<InHand>, DatabaseError> {
         let full = {
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             self.places
@@ -164,7 +235,7 @@ impl Deliveries {
         }
         let room = Room {
             most,
-            most_of_route,
+            most_of_route: self.most_of_route,
             not_of: &full,
         };
         let taken = forward_lanes::take(&mut tx, room, self.lease, self.window).await?;
@@ -239,6 +310,10 @@ impl Deliveries {
             },
             scope,
             request_id: taken.request_id,
+            class: taken.class,
+            message: taken.message,
+            failures: taken.failures.unwrap_or_default(),
+            received_at: taken.received_at,
         }
     }
 
@@ -416,6 +491,7 @@ fn write_back(taken: &Taken, verdict: &Verdict) -> Option<WriteBack> {
         _ => return None,
     };
     Some(WriteBack {
+        event: taken.id,
         route: taken.route_id,
         account: taken.account?,
         conversation: taken.conversation,

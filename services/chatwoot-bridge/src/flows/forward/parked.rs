@@ -4,6 +4,7 @@ use database::{Database, DatabaseError};
 use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTransaction};
 use uuid::Uuid;
 
+use crate::store::audit_log::Actor;
 pub use crate::store::forward_counts::ForwardCounts;
 pub use crate::store::forward_events::ParkedEvent;
 use crate::store::{forward_counts, forward_events};
@@ -61,7 +62,24 @@ pub async fn show(
 /// # Errors
 /// [`DatabaseError`]; nothing is changed then.
 pub async fn replay(db: &Database, scope: &TenantScope, event: Uuid) -> Result<bool, DatabaseError> {
-    Ok(replay_these(db, scope, &[event]).await? == 1)
+    let replayed = replay_these(db, scope, &[event], &Actor::command_line()).await?;
+    Ok(replayed == 1)
+}
+
+/// The same with several of the tenant's events, for whoever it is. Returns how many were put aside until then.
+///
+/// # Errors
+/// [`DatabaseError`]; nothing is changed then.
+pub async fn replay_these(
+    db: &Database,
+    scope: &TenantScope,
+    events: &[Uuid],
+    actor: &Actor,
+) -> Result<usize, DatabaseError> {
+    let mut tx = TenantTransaction::begin(db, scope, "replay events").await?;
+    let replayed = forward_events::replay(&mut tx, events, &actor.name).await?;
+    tx.commit().await?;
+    Ok(replayed)
 }
 
 /// Takes up all that is put aside now, of one route or of all the tenant's; what nobody knows the outcome of is left to be
@@ -74,6 +92,19 @@ pub async fn replay_all(
     scope: &TenantScope,
     route: Option<Uuid>,
 ) -> Result<usize, DatabaseError> {
+    replay_all_by(db, scope, route, &Actor::command_line()).await
+}
+
+/// The same, for whoever it is.
+///
+/// # Errors
+/// [`DatabaseError`]; what was taken up before stays taken up.
+pub async fn replay_all_by(
+    db: &Database,
+    scope: &TenantScope,
+    route: Option<Uuid>,
+    actor: &Actor,
+) -> Result<usize, DatabaseError> {
     let (events, _) = parked(db, scope, route, i64::MAX).await?;
     let certain: Vec<Uuid> = events
         .iter()
@@ -82,14 +113,7 @@ pub async fn replay_all(
         .collect();
     let mut replayed = 0;
     for batch in certain.chunks(BATCH) {
-        replayed += replay_these(db, scope, batch).await?;
+        replayed += replay_these(db, scope, batch, actor).await?;
     }
-    Ok(replayed)
-}
-
-async fn replay_these(db: &Database, scope: &TenantScope, events: &[Uuid]) -> Result<usize, DatabaseError> {
-    let mut tx = TenantTransaction::begin(db, scope, "replay events").await?;
-    let replayed = forward_events::replay(&mut tx, events).await?;
-    tx.commit().await?;
     Ok(replayed)
 }

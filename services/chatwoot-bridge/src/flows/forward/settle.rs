@@ -10,7 +10,9 @@ use tenant_isolation::{GroupTransaction, ScopeSet};
 use uuid::Uuid;
 
 use super::deliver::Finished;
+use super::ledger::Ledger;
 use crate::store::forward_lanes::{self, Outcome, Verdict};
+use crate::store::forward_steps::{self, NewStep};
 
 /// Writes down how a group of events ended, and lets their lanes go. What somebody else has taken in hand meanwhile is left
 /// to them. What agents are to see becomes tasks of `lanes`.
@@ -21,6 +23,7 @@ pub async fn settle(
     db: &Database,
     window: Duration,
     lanes: &Signal,
+    ledger: &Ledger,
     finished: &[Finished],
 ) -> Result<(), DatabaseError> {
     let scopes: ScopeSet = finished.iter().map(|one| &one.scope).collect();
@@ -32,6 +35,11 @@ pub async fn settle(
         ours.iter()
             .any(|outcome| outcome.lane == one.outcome.lane && outcome.fence == one.outcome.fence)
     };
+    let steps: Vec<NewStep> = finished
+        .iter()
+        .filter_map(|one| one.step().filter(|_| is_ours(&one)))
+        .collect();
+    forward_steps::note_all(&mut tx, &steps).await?;
     let mut tasks: Vec<(TenantId, NewTask)> = Vec::new();
     for one in finished
         .iter()
@@ -56,6 +64,7 @@ pub async fn settle(
     if lost > 0 {
         tracing::warn!(lost, "events took so long that somebody else has them in hand");
     }
+    ledger.finished(finished);
     for one in finished {
         count(one);
     }

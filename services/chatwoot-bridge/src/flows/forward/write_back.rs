@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use crate::chatwoot::{ChatwootError, ShownStatus};
 use crate::flows::{NotDone, Tools, work};
-use crate::store::{forward_lanes, routes};
+use crate::store::forward_steps::Step;
+use crate::store::{forward_lanes, forward_steps, routes};
 
 /// Between two notes in one conversation (contract 6, 25).
 const NOTE_PAUSE: Duration = Duration::from_secs(10 * 60);
@@ -18,6 +19,9 @@ const NOTE_PAUSE: Duration = Duration::from_secs(10 * 60);
 /// What an agent is to see.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WriteBack {
+    /// The event; tasks of before do not tell.
+    #[serde(default)]
+    pub event: Option<Uuid>,
     /// Our id of the route.
     pub route: Uuid,
     /// Chatwoot's account.
@@ -76,6 +80,9 @@ pub async fn write_back(tools: &Tools, lease: &Lease, task: &Task, work: &WriteB
     let outcome = show(tools, lease, work).await?;
     metrics::counter!("kanal_bridge_write_backs_total", "outcome" => outcome).increment(1);
     let mut tx = TenantTransaction::begin(&tools.db, lease.scope(), "wrote back").await?;
+    if let Some(event) = work.event {
+        forward_steps::note(&mut tx, &[event], Step::Shown, Some(outcome)).await?;
+    }
     lease.done(&mut tx, task).await?;
     Ok(tx.commit().await?)
 }
@@ -134,6 +141,7 @@ mod tests {
     #[test]
     fn what_agents_read_is_plain() {
         let mut work = WriteBack {
+            event: None,
             route: Uuid::nil(),
             account: 3,
             conversation: 317,

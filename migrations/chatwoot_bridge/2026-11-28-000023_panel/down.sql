@@ -1,0 +1,16 @@
+DROP TABLE replay_jobs;
+DROP TABLE route_times;
+DROP TABLE forward_done;
+DROP TABLE forward_steps;
+DROP INDEX message_links_message;
+DROP INDEX message_links_provider;
+DROP INDEX agent_parts_known_as;
+DROP INDEX agent_parts_request;
+DROP INDEX agent_messages_message;
+DROP INDEX lane_tasks_parked_order;
+DROP INDEX forward_events_held_request;
+DROP INDEX forward_events_held_message;
+DROP INDEX forward_events_held_order;
+DROP INDEX drift_reports_wrong;
+DROP INDEX routes_search;
+ALTER TABLE routes DROP COLUMN search;
