@@ -93,10 +93,11 @@ pub struct DeliveryFilter {
 impl DeliveryFilter {
     /// The first id that is too young.
     pub(super) fn end(&self) -> Uuid {
-        let millis = self
-            .ordered_before
-            .and_then(|time| u64::try_from(time.timestamp_millis()).ok());
-        millis.map_or_else(Uuid::max, |millis| {
+        let Some(time) = self.ordered_before else {
+            return Uuid::max();
+        };
+        // Nothing was ordered before 1970.
+        u64::try_from(time.timestamp_millis()).map_or(Uuid::nil(), |millis| {
             uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid()
         })
     }
@@ -371,6 +372,11 @@ mod tests {
         assert_eq!(seconds, 1_772_000_000);
         assert!(end < Uuid::now_v7());
         assert_eq!(DeliveryFilter::default().end(), Uuid::max());
+        let long_ago = DeliveryFilter {
+            ordered_before: DateTime::from_timestamp(-1, 0),
+            ..DeliveryFilter::default()
+        };
+        assert_eq!(long_ago.end(), Uuid::nil());
     }
 
     #[test]
