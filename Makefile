@@ -1,7 +1,7 @@
 # Thin: a target is a script that also runs by itself, or one cargo command. `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test bench api-check aws-check gate-check stack-up stack-down clean-stack fmt lint deny
+.PHONY: help run test test-browser screenshots bench api-check aws-check gate-check stack-up stack-down clean-stack fmt lint deny
 
 # Handed on to the test runner, the benchmarks and schemathesis: make test ARGS="-p messaging"
 ARGS ?=
@@ -14,6 +14,12 @@ run: ## the whole system and a first message; Ctrl-C stops it (PROFILE=release, 
 
 test: ## all tests against private servers (ARGS="-p messaging", KEEP_STACK=1)
 	@exec deploy/dev/test $(ARGS)
+
+test-browser: ## the pages in a real Chromium, which is installed if need be (ARGS="-- device")
+	@exec deploy/dev/test-browser $(ARGS)
+
+screenshots: ## a picture of every page, light and dark, wide and phone, into target/screenshots/
+	@exec deploy/dev/test-browser screenshots $(ARGS)
 
 bench: ## benchmarks of what is deployed, some five minutes after a long build (ARGS="mixed sending", ARGS=proxy, ARGS=bridge, ARGS=--help)
 	@exec deploy/dev/bench $(ARGS)

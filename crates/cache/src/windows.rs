@@ -2,7 +2,9 @@
 //! the latter is left outside for a while (contract wa-support-gateway 12).
 //!
 //! A caller is one key, a hash that ends by itself. Counting and judging are one script on Redis' own clock, so all
-//! processes together count exactly. While Redis is away each process counts on its own, in a map with a bound. A block
+//! processes together count exactly. Of a caller that asks again and again and has plenty left, requests are counted
+//! ahead, at most a 256th of what is left of either window, and handed out here: Redis is asked now and then. What was
+//! counted ahead and is not asked for within a second stays counted. While Redis is away each process counts on its own, in a map with a bound. A block
 //! that was seen is remembered here, too: the blocked cost Redis nothing, and stay outside when it goes away.
 
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -18,11 +20,21 @@ use crate::redis_link::{ANSWER_TIMEOUT, RedisLink};
 
 /// The short window, behind which the block stands.
 const BURST: Duration = Duration::from_secs(10);
+/// Most requests that are counted ahead.
+const MOST_AHEAD: u32 = 256;
+/// Which part of what is left may be counted ahead.
+const PART_AHEAD: u32 = 256;
+/// How long what was counted ahead is handed out; a block that another process sees begins here that much later.
+const KEPT_AHEAD: Duration = Duration::from_secs(1);
+/// A caller that has not asked for this long does not ask again and again.
+const QUICK: Duration = Duration::from_millis(25);
 /// Callers that one process counts on its own. The one that was quiet for the longest is forgotten first.
 const COUNTED_HERE: u64 = 50_000;
 
-/// KEYS: callers, one for each request. ARGV: window, most in it, burst window, most in it, block; times in milliseconds.
-/// Returns for each outcome, what is left in the window, and milliseconds until the window, or the block, ends. A window
+/// KEYS: callers, one for each request. ARGV: window, most in it, burst window, most in it, block; times in milliseconds;
+/// which part of what is left may be counted ahead; then for each request how many are wanted ahead. Returns for each
+/// outcome, what is left in the window, milliseconds until the window, or the block, ends, how many were counted ahead, and
+/// milliseconds until either window ends. A window
 /// begins with the first request after the one before it ended; while a block holds nothing is counted and nothing
 /// prolongs it.
 static HITS: LazyLock<Script> = LazyLock::new(|| {
@@ -32,12 +44,13 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local window, most, burst, most_burst, block =
   tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local part = tonumber(ARGV[6])
 local answers = {}
 for i, key in ipairs(KEYS) do
   local blocked_until, w, w_end, b, b_end = 0, 0, 0, 0, 0
   local kept = redis.call('GET', key)
   if kept then blocked_until, w, w_end, b, b_end = struct.unpack('ddddd', kept) end
-  local outcome, left, wait = 1, 0, blocked_until - now
+  local outcome, left, wait, ahead = 1, 0, blocked_until - now, 0
   if blocked_until <= now then
     if w_end <= now then w, w_end = 0, now + window end
     if b_end <= now then b, b_end = 0, now + burst end
@@ -48,11 +61,16 @@ for i, key in ipairs(KEYS) do
       outcome, left, wait = 2, 0, block
     elseif w > most then
       outcome, left = 3, 0
+    else
+      ahead = math.min(tonumber(ARGV[6 + i]), math.floor((most - w) / part), math.floor((most_burst - b) / part))
+      w, b, left = w + ahead, b + ahead, left - ahead
     end
     redis.call('SET', key, struct.pack('ddddd', blocked_until, w, w_end, b, b_end),
       'PX', math.max(w_end, b_end, blocked_until) - now)
   end
-  answers[3 * i - 2], answers[3 * i - 1], answers[3 * i] = outcome, left, wait
+  local at = 5 * (i - 1)
+  answers[at + 1], answers[at + 2], answers[at + 3], answers[at + 4] = outcome, left, wait, ahead
+  answers[at + 5] = math.min(w_end, b_end) - now
 end
 return answers",
     )
@@ -117,8 +135,15 @@ pub struct Windows {
 /// cost Redis is not many times what one costs.
 #[derive(Default)]
 struct Queue {
-    waiting: Vec<(String, oneshot::Sender<Told>)>,
+    waiting: Vec<Waiting>,
     asking: bool,
+}
+
+struct Waiting {
+    name: String,
+    /// How many more requests to count.
+    ahead: u32,
+    answer: oneshot::Sender<Told>,
 }
 
 /// What Redis says to one request.
@@ -126,6 +151,8 @@ struct Told {
     outcome: i64,
     left: i64,
     wait_ms: i64,
+    ahead: i64,
+    ends_ms: i64,
 }
 
 /// What one process knows of a caller.
@@ -134,6 +161,24 @@ struct Counters {
     blocked_until: Option<Instant>,
     window: (u32, Instant),
     burst: (u32, Instant),
+    ahead: Ahead,
+}
+
+/// Requests of a caller that are counted and were not made yet.
+#[derive(Debug, Clone, Copy)]
+struct Ahead {
+    count: u32,
+    /// Until when they may be made.
+    until: Instant,
+    /// What the window has room for beyond them, and when it ends.
+    left: u32,
+    reset: Instant,
+    /// How many were wanted the last time.
+    wanted: u32,
+    /// When Redis was asked for this caller.
+    asked: Option<Instant>,
+    /// Since when more are being asked for.
+    filling: Option<Instant>,
 }
 
 impl std::fmt::Debug for Windows {
@@ -181,32 +226,46 @@ impl Windows {
     }
 
     /// Counts a request of `key` and judges it: one question to Redis, and none for a caller that is known to be
-    /// blocked.
+    /// blocked or of whom requests were counted ahead.
     pub async fn hit(&self, key: &CacheKey) -> Hit {
-        if let Some(left) = self.blocked_for(key).await {
-            return Hit {
-                outcome: HitOutcome::Blocked,
-                left: 0,
-                reset: left,
-            };
-        }
-        match self.ask(key).await {
-            Some(told) => self.told(key, told).await,
-            None => self.count_here(key).await,
+        let counters = self.counters(key).await;
+        let ahead = {
+            let mut counters = lock(&counters);
+            let now = Instant::now();
+            if let Some(hit) = counters.blocked(now).or_else(|| counters.ahead.take(now)) {
+                return hit;
+            }
+            counters.ahead.wanted(now)
+        };
+        let asked = Instant::now();
+        let told = self.ask(key, ahead).await;
+        let mut counters = lock(&counters);
+        match told {
+            Some(told) => counters.told(told, ahead, asked),
+            None => {
+                if ahead > 0 {
+                    counters.ahead.filling = None;
+                }
+                counters.hit(&self.rules, Instant::now())
+            }
         }
     }
 
     /// `None` when Redis is away, or too many wait for it.
-    async fn ask(&self, key: &CacheKey) -> Option<Told> {
+    async fn ask(&self, key: &CacheKey, ahead: u32) -> Option<Told> {
         let (answer, answered) = oneshot::channel();
-        // Not the name that other shapes of the counters had.
-        let name = format!("{}/windows", self.redis.key(key.as_str()));
+        let waiting = Waiting {
+            // Not the name that other shapes of the counters had.
+            name: format!("{}/windows", self.redis.key(key.as_str())),
+            ahead,
+            answer,
+        };
         let first = {
             let mut queue = lock(&self.queue);
             if queue.waiting.len() >= WAITING {
                 return None;
             }
-            queue.waiting.push((name, answer));
+            queue.waiting.push(waiting);
             !std::mem::replace(&mut queue.asking, true)
         };
         if first {
@@ -224,51 +283,12 @@ impl Windows {
         tokio::time::timeout(PATIENCE, answered).await.ok()?.ok()
     }
 
-    /// How long the caller stays outside, as far as this process has seen.
-    async fn blocked_for(&self, key: &CacheKey) -> Option<Duration> {
-        let until = lock(&*self.here.get(key).await?).blocked_until?;
-        until
-            .checked_duration_since(Instant::now())
-            .filter(|left| !left.is_zero())
-    }
-
-    async fn told(&self, key: &CacheKey, told: Told) -> Hit {
-        let reset = Duration::from_millis(u64::try_from(told.wait_ms).unwrap_or(0));
-        let outcome = match told.outcome {
-            0 => HitOutcome::Passed,
-            1 => HitOutcome::Blocked,
-            2 => HitOutcome::Spam,
-            _ => HitOutcome::OverLimit,
-        };
-        if matches!(outcome, HitOutcome::Blocked | HitOutcome::Spam) {
-            let counters = self.counters(key).await;
-            lock(&counters).blocked_until = Some(Instant::now() + reset);
-        }
-        Hit {
-            outcome,
-            left: u32::try_from(told.left).unwrap_or(0),
-            reset,
-        }
-    }
-
     async fn counters(&self, key: &CacheKey) -> Arc<Mutex<Counters>> {
-        let now = Instant::now();
-        let fresh = Counters {
-            blocked_until: None,
-            window: (0, now),
-            burst: (0, now),
-        };
         self.here
             .entry_by_ref(key)
-            .or_insert_with(async { Arc::new(Mutex::new(fresh)) })
+            .or_insert_with(async { Arc::new(Mutex::new(Counters::new(Instant::now()))) })
             .await
             .into_value()
-    }
-
-    async fn count_here(&self, key: &CacheKey) -> Hit {
-        let counters = self.counters(key).await;
-        let mut counters = lock(&counters);
-        counters.hit(&self.rules, Instant::now())
     }
 }
 
@@ -280,7 +300,7 @@ struct Asking {
 
 impl Asking {
     /// The next requests; with the last of them the asking is over.
-    fn take(&mut self) -> Vec<(String, oneshot::Sender<Told>)> {
+    fn take(&mut self) -> Vec<Waiting> {
         let mut queue = lock(&self.queue);
         let count = queue.waiting.len().min(TOGETHER);
         queue.asking = count > 0;
@@ -306,26 +326,32 @@ async fn ask_for_all(redis: RedisLink, rules: WindowRules, mut asking: Asking) {
         let answers: Option<Vec<i64>> = redis
             .ask(|mut redis| {
                 let mut script = HITS.prepare_invoke();
-                for (name, _) in &group {
-                    script.key(name);
+                for waiting in &group {
+                    script.key(&waiting.name);
                 }
                 script
                     .arg(millis(rules.window))
                     .arg(rules.most)
                     .arg(millis(BURST))
                     .arg(rules.most_in_burst)
-                    .arg(millis(rules.block));
+                    .arg(millis(rules.block))
+                    .arg(PART_AHEAD);
+                for waiting in &group {
+                    script.arg(waiting.ahead);
+                }
                 async move { script.invoke_async(&mut redis).await }
             })
             .await;
         let answers = answers.unwrap_or_default();
-        for ((_, waiting), told) in group.into_iter().zip(answers.chunks_exact(3)) {
-            if let &[outcome, left, wait_ms] = told {
+        for (waiting, told) in group.into_iter().zip(answers.chunks_exact(5)) {
+            if let &[outcome, left, wait_ms, ahead, ends_ms] = told {
                 // Whoever left is counted all the same.
-                drop(waiting.send(Told {
+                drop(waiting.answer.send(Told {
                     outcome,
                     left,
                     wait_ms,
+                    ahead,
+                    ends_ms,
                 }));
             }
         }
@@ -333,6 +359,62 @@ async fn ask_for_all(redis: RedisLink, rules: WindowRules, mut asking: Asking) {
 }
 
 impl Counters {
+    const fn new(now: Instant) -> Self {
+        Self {
+            blocked_until: None,
+            window: (0, now),
+            burst: (0, now),
+            ahead: Ahead {
+                count: 0,
+                until: now,
+                left: 0,
+                reset: now,
+                wanted: 0,
+                asked: None,
+                filling: None,
+            },
+        }
+    }
+
+    /// What a caller is told that stays outside, as far as this process has seen.
+    fn blocked(&self, now: Instant) -> Option<Hit> {
+        let reset = self.blocked_until?.checked_duration_since(now)?;
+        (!reset.is_zero()).then_some(Hit {
+            outcome: HitOutcome::Blocked,
+            left: 0,
+            reset,
+        })
+    }
+
+    /// What Redis says to a request that wanted so many ahead, and asked then.
+    fn told(&mut self, told: Told, wanted: u32, asked: Instant) -> Hit {
+        let number = |told: i64| u32::try_from(told).unwrap_or(0);
+        let time = |told: i64| Duration::from_millis(u64::try_from(told).unwrap_or(0));
+        let outcome = match told.outcome {
+            0 => HitOutcome::Passed,
+            1 => HitOutcome::Blocked,
+            2 => HitOutcome::Spam,
+            _ => HitOutcome::OverLimit,
+        };
+        let (left, reset) = (number(told.left), time(told.wait_ms));
+        if matches!(outcome, HitOutcome::Blocked | HitOutcome::Spam) {
+            self.blocked_until = Some(Instant::now() + reset);
+        }
+        let ahead = &mut self.ahead;
+        if wanted > 0 {
+            ahead.filling = None;
+            ahead.count = number(told.ahead);
+            // Both windows end by Redis' clock, which was read after it was asked.
+            ahead.until = asked + time(told.ends_ms).min(KEPT_AHEAD);
+            (ahead.left, ahead.reset) = (left, asked + reset);
+        }
+        Hit {
+            outcome,
+            left: left.saturating_add(ahead.count),
+            reset,
+        }
+    }
+
     /// The script's judgement on this process' own numbers.
     fn hit(&mut self, rules: &WindowRules, now: Instant) -> Hit {
         let (in_window, window_end) = counted(&mut self.window, rules.window, now);
@@ -355,6 +437,43 @@ impl Counters {
             left: rules.most.saturating_sub(in_window),
             reset: window_end.saturating_duration_since(now),
         }
+    }
+}
+
+impl Ahead {
+    /// One of the requests that were counted ahead.
+    fn take(&mut self, now: Instant) -> Option<Hit> {
+        if self.count == 0 || now >= self.until {
+            return None;
+        }
+        self.count -= 1;
+        self.asked = Some(now);
+        Some(Hit {
+            outcome: HitOutcome::Passed,
+            left: self.left.saturating_add(self.count),
+            reset: self.reset.saturating_duration_since(now),
+        })
+    }
+
+    /// How many to count ahead, now that Redis is asked: one question at a time asks for more than its own.
+    fn wanted(&mut self, now: Instant) -> u32 {
+        let quick = self.asked.is_some_and(|asked| now.duration_since(asked) <= QUICK);
+        self.asked = Some(now);
+        // Whoever asks may have left without an answer.
+        if self
+            .filling
+            .is_some_and(|since| now.duration_since(since) < PATIENCE)
+        {
+            return 0;
+        }
+        self.count = 0;
+        self.wanted = if quick {
+            (self.wanted * 2).clamp(1, MOST_AHEAD)
+        } else {
+            0
+        };
+        self.filling = (self.wanted > 0).then_some(now);
+        self.wanted
     }
 }
 
@@ -400,11 +519,7 @@ mod tests {
     fn the_numbers_are_the_contracts() {
         let start = Instant::now();
         let at = |seconds: u64| start + Duration::from_secs(seconds);
-        let mut caller = Counters {
-            blocked_until: None,
-            window: (0, start),
-            burst: (0, start),
-        };
+        let mut caller = Counters::new(start);
         let mut hits = |now: Instant, count: u32| {
             (0..count)
                 .map(|_| caller.hit(&RULES, now).outcome)
@@ -421,6 +536,39 @@ mod tests {
         assert_eq!(caller.blocked_until, Some(at(660)));
     }
 
+    #[test]
+    fn who_asks_again_and_again_is_counted_ahead_for_a_moment() {
+        let start = Instant::now();
+        let at = |millis: u64| start + Duration::from_millis(millis);
+        let answer = |ahead: i64| Told {
+            outcome: 0,
+            left: 1_000 - ahead,
+            wait_ms: 500,
+            ahead,
+            ends_ms: 400,
+        };
+        let mut caller = Counters::new(start);
+        assert_eq!(caller.ahead.wanted(at(0)), 0, "nobody knows yet");
+        assert_eq!(caller.told(answer(0), 0, at(0)).left, 1_000);
+        assert_eq!(caller.ahead.wanted(at(30)), 0, "it took its time");
+        assert_eq!(caller.ahead.wanted(at(40)), 1);
+        assert_eq!(caller.ahead.wanted(at(41)), 0, "one asks for all");
+        assert_eq!(caller.told(answer(1), 1, at(40)).left, 1_000);
+        assert_eq!(caller.ahead.take(at(42)).map(|hit| hit.left), Some(999));
+        assert_eq!(caller.ahead.take(at(42)), None);
+        assert_eq!(caller.ahead.wanted(at(43)), 2);
+        caller.told(answer(2), 2, at(43));
+        let last = caller.ahead.take(at(442));
+        assert_eq!(last.map(|hit| hit.reset), Some(Duration::from_millis(101)));
+        assert_eq!(caller.ahead.take(at(443)), None, "a window has ended");
+        // An answer that never came keeps nobody from asking for more.
+        assert_eq!(caller.ahead.wanted(at(450)), 4);
+        assert_eq!(caller.ahead.wanted(at(460)), 0);
+        let later = at(450) + PATIENCE;
+        caller.ahead.asked = Some(later);
+        assert_eq!(caller.ahead.wanted(later), 8);
+    }
+
     #[tokio::test]
     async fn nobody_waits_for_long_and_nobody_waits_in_a_full_queue() {
         let windows = alone();
@@ -429,7 +577,11 @@ mod tests {
         let key = CacheKey::of_address("test", IpAddr::V6(Ipv6Addr::LOCALHOST));
         for full in [false, true] {
             if full {
-                let waiting = || ("name".to_owned(), oneshot::channel().0);
+                let waiting = || Waiting {
+                    name: "name".to_owned(),
+                    ahead: 0,
+                    answer: oneshot::channel().0,
+                };
                 lock(&windows.queue).waiting = std::iter::repeat_with(waiting).take(WAITING).collect();
             }
             let hit = tokio::time::timeout(Duration::from_secs(10), windows.hit(&key)).await;
@@ -443,7 +595,7 @@ mod tests {
         let windows = alone();
         for number in 0..1_000_000_u32 {
             let address = IpAddr::V6(Ipv6Addr::from(u128::from(number) << 64));
-            windows.count_here(&CacheKey::of_address("test", address)).await;
+            windows.counters(&CacheKey::of_address("test", address)).await;
             if number % 100_000 == 0 {
                 windows.here.run_pending_tasks().await;
                 assert!(windows.here.entry_count() <= COUNTED_HERE, "{number}");

@@ -92,6 +92,7 @@ impl Queue {
         match self {
             Self::BridgeEvents => &[
                 "chat.merged",
+                "chat.profile",
                 "message.received",
                 "message.sent_elsewhere",
                 "message.status_changed",

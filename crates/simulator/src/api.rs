@@ -14,8 +14,9 @@ use crate::{
     GraphRedelivery, GraphSend, GraphSettings, GraphStatusChange, GraphTemplate, GraphToken, GraphTrouble,
     GraphTroubleView, GraphUpdate, GraphVerification, GraphWindowChange, Inbound, InboundStream,
     InboxCreated, MessageView, NewAccount, NewGowaDevice, NewGraphNumber, NewInbox, NewSession, PhoneMessage,
-    RawEvent, Receipt, Redelivery, Reply, ReplyStream, ReplyStreamProgress, RequestEntry, Simulator,
-    StatusUpdate, StreamProgress, SupportCustomer, Trouble, TroubleKind, WaConfigChange, WaSettings, WaUser,
+    RawEvent, Receipt, Redelivery, Reply, ReplyStream, ReplyStreamProgress, RequestEntry, ShownPicture,
+    Simulator, StatusUpdate, StreamProgress, SupportCustomer, Trouble, TroubleKind, WaConfigChange,
+    WaSettings, WaUser,
 };
 
 /// The bucket.
@@ -45,6 +46,11 @@ impl Simulator {
         wa::scan(&self.hub, session, jid)
     }
 
+    /// The code of a session that waits to be scanned runs out, and another one is shown.
+    pub fn renew_qr(&self, session: &str) -> Result<(), ControlError> {
+        wa::renew_code(&self.hub, session)
+    }
+
     /// Something happens to a session that runs.
     pub fn trouble(&self, session: &str, kind: TroubleKind) -> Result<(), ControlError> {
         let session = session.to_owned();
@@ -54,6 +60,11 @@ impl Simulator {
     /// Rebuilds the WA server's cache from its rows, as a restart does (WA contract §9).
     pub fn restart_wa_server(&self) {
         wa::restart(&self.hub);
+    }
+
+    /// Someone shows another picture of themselves, or none any more.
+    pub fn show_picture(&self, picture: &ShownPicture) -> Result<(), ControlError> {
+        wa::show_picture(&self.hub, picture)
     }
 
     /// Someone writes to a session. Returns the message id.
@@ -188,6 +199,12 @@ impl Simulator {
         acts::file(&self.hub, message, number)
     }
 
+    /// The picture that was put up for a contact.
+    #[must_use]
+    pub fn chatwoot_avatar(&self, account: u64, contact: u64) -> Option<ChatwootFile> {
+        acts::avatar(&self.hub, account, contact)
+    }
+
     /// How Chatwoot is set up.
     #[must_use]
     pub fn chatwoot_settings(&self) -> ChatwootSettings {
@@ -266,6 +283,11 @@ impl Simulator {
     /// Something happens at the far end. Returns the message id.
     pub fn gowa_inbound(&self, inbound: &GowaInbound) -> Result<String, ControlError> {
         gowa::receive(&self.hub, inbound)
+    }
+
+    /// Someone shows another picture of themselves, or none any more.
+    pub fn gowa_show_picture(&self, picture: &ShownPicture) -> Result<(), ControlError> {
+        gowa::show_picture(&self.hub, picture)
     }
 
     /// A phone confirms messages.

@@ -55,6 +55,11 @@ fn wa_route(hub: &Arc<Hub>, call: &Call, path: &[&str]) -> Controlled {
             wa::scan(hub, &scan.session, scan.jid)?;
             Answer::ok(&json!({"scanned": true}))
         }
+        ("POST", ["renew"]) => {
+            let scan: Scan = call.json()?;
+            wa::renew_code(hub, &scan.session)?;
+            Answer::ok(&json!({"renewed": true}))
+        }
         ("POST", ["restart"]) => {
             wa::restart(hub);
             Answer::ok(&json!({"restarted": true}))
@@ -70,6 +75,10 @@ fn wa_route(hub: &Arc<Hub>, call: &Call, path: &[&str]) -> Controlled {
         ("GET", ["streams", id]) => {
             let id = id.parse().unwrap_or_default();
             found(wa::stream_progress(hub, id).as_ref(), call)
+        }
+        ("POST", ["picture"]) => {
+            wa::show_picture(hub, &call.json()?)?;
+            Answer::ok(&json!({"shown": true}))
         }
         ("POST", ["event"]) => Answer::ok(&json!({"event_id": wa::emit(hub, call.json()?)?})),
         ("POST", ["receipt"]) => Answer::ok(&json!({"event_id": wa::receipt(hub, &call.json()?)?})),
@@ -111,6 +120,10 @@ fn gowa_route(hub: &Arc<Hub>, call: &Call, path: &[&str]) -> Controlled {
         ("POST", ["cut"]) => {
             gowa::lose_connection(hub, &call.json::<GowaScan>()?.device);
             Answer::ok(&json!({"cut": true}))
+        }
+        ("POST", ["picture"]) => {
+            gowa::show_picture(hub, &call.json()?)?;
+            Answer::ok(&json!({"shown": true}))
         }
         ("POST", ["inbound"]) => Answer::ok(&json!({"id": gowa::receive(hub, &call.json()?)?})),
         ("POST", ["receipt"]) => {

@@ -20,6 +20,7 @@ mod http;
 mod hub;
 mod journal;
 mod multipart;
+mod qr;
 mod s3;
 mod server;
 mod signature;
@@ -64,7 +65,8 @@ pub use journal::JOURNAL_LIMIT;
 pub use signature::{chatwoot_signature, hmac_sha256_hex};
 pub use support::state::{SupportCustomer, SupportSession};
 pub use wa::control::{
-    ControlError, NewSession, RawEvent, Receipt, ReceiptState, Trouble, TroubleKind, WaConfigChange,
+    ControlError, NewSession, RawEvent, Receipt, ReceiptState, ShownPicture, Trouble, TroubleKind,
+    WaConfigChange,
 };
 pub use wa::inbound::{Inbound, InboundKind, InboundMedia, InboundTime};
 pub use wa::state::{ApiCall, DeliveryAttempt, PhoneMessage, SentMedia, WaSettings, WaUser, WebhookFormat};

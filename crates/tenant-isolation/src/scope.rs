@@ -63,6 +63,11 @@ impl ScopeSet {
             .collect::<Vec<_>>()
             .join(",")
     }
+
+    /// Is the tenant one of the set?
+    pub(crate) fn has(&self, scope: &TenantScope) -> bool {
+        self.tenants.contains(&scope.tenant)
+    }
 }
 
 impl<'a> FromIterator<&'a TenantScope> for ScopeSet {

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use database::{Connection, Database, DatabaseError, quote_identifier, quote_literal};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+use futures_util::future::BoxFuture;
 
 use crate::scope::{PlatformScope, ScopeSet, TenantScope};
 
@@ -53,6 +54,56 @@ impl GroupTransaction {
         let statement = tenants_statement(&scopes.setting());
         Self::open(db, scopes, &statement, name).await
     }
+
+    /// Opens a transaction of which there are many, with the same few statements, that find each row by its key: Postgres
+    /// keeps their plans instead of making them anew for each call (`database::Database` says why it else does).
+    ///
+    /// # Errors
+    /// [`DatabaseError::Unavailable`] when no connection is to be had.
+    pub async fn begin_with_kept_plans(
+        db: &Database,
+        scopes: ScopeSet,
+        name: &'static str,
+    ) -> Result<Self, DatabaseError> {
+        let statement = format!(
+            "{}; SET LOCAL plan_cache_mode = auto",
+            tenants_statement(&scopes.setting())
+        );
+        Self::open(db, scopes, &statement, name).await
+    }
+}
+
+impl GroupTransaction {
+    /// Does a part of the work for one of the tenants, in a transaction in which only its rows exist meanwhile. Returns the
+    /// transaction of all of them.
+    ///
+    /// # Errors
+    /// [`DatabaseError`]; nothing of the whole transaction is kept then. Also when the tenant is none of them.
+    pub async fn for_member<F>(mut self, scope: &TenantScope, work: F) -> Result<Self, DatabaseError>
+    where
+        F: for<'a> FnOnce(&'a mut TenantTransaction) -> BoxFuture<'a, Result<(), DatabaseError>>,
+    {
+        if !self.scope.has(scope) {
+            return Err(DatabaseError::Refused("a tenant that is not of the group".into()));
+        }
+        let one = narrowing(&ScopeSet::from(scope).setting());
+        self.connection().batch_execute(&one).await?;
+        let all = std::mem::replace(&mut self.scope, ScopeSet::from(scope));
+        let mut member = Transaction {
+            connection: self.connection.take(),
+            scope: scope.clone(),
+            name: self.name,
+            started: self.started,
+        };
+        work(&mut member).await?;
+        member
+            .connection()
+            .batch_execute(&narrowing(&all.setting()))
+            .await?;
+        self.connection = member.connection.take();
+        self.scope = all;
+        Ok(self)
+    }
 }
 
 impl PlatformTransaction {
@@ -70,7 +121,11 @@ impl PlatformTransaction {
 }
 
 fn tenants_statement(setting: &str) -> String {
-    format!("BEGIN; SET LOCAL kanal.tenants = {}", quote_literal(setting))
+    format!("BEGIN; {}", narrowing(setting))
+}
+
+fn narrowing(setting: &str) -> String {
+    format!("SET LOCAL kanal.tenants = {}", quote_literal(setting))
 }
 
 impl<S> Transaction<S> {

@@ -16,6 +16,7 @@ pub mod event;
 pub mod genfity;
 pub mod gowa;
 mod loose;
+pub mod picture;
 mod place;
 pub mod port;
 pub mod probe;

@@ -49,7 +49,7 @@ PACKAGES_UNDO=()
 # The process group of the apt-get at work.
 APT_GROUP=''
 
-# Collects into MISSING. Arguments: any of postgres psql redis rabbitmq build python nginx.
+# Collects into MISSING. Arguments: any of postgres psql redis rabbitmq build python nginx browser.
 find_missing_packages() {
     local part
     MISSING=()
@@ -62,6 +62,12 @@ find_missing_packages() {
             # Two crates compile C, and the Rust toolchain links through cc.
             build) command -v cc >/dev/null || MISSING+=(gcc libc6-dev) ;;
             nginx) command -v nginx >/dev/null || MISSING+=(nginx-light) ;;
+            # With letters to write with: of its own it has none.
+            browser)
+                command -v chromium >/dev/null || MISSING+=(chromium)
+                command -v chromedriver >/dev/null || MISSING+=(chromium-driver)
+                [[ -e /usr/share/fonts/truetype/noto/NotoSans-Regular.ttf ]] || MISSING+=(fonts-noto-core)
+                ;;
             # Debian's python3 makes no virtual environments by itself.
             python) python3 -c 'import ensurepip, venv' 2>/dev/null || MISSING+=(python3 python3-venv) ;;
         esac

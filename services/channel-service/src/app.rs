@@ -37,6 +37,7 @@ use crate::flows::load_media::{LinkedFiles, LoadMedia};
 use crate::flows::media::{LANES as MEDIA_LANES, MediaFlow};
 use crate::flows::outcomes::{Outcomes, Telling};
 use crate::flows::pace::Pace;
+use crate::flows::record_status::{self, Reports};
 use crate::flows::route_account::AccountRoutes;
 use crate::flows::send_message::Sender;
 use crate::flows::session::Sessions;
@@ -46,15 +47,21 @@ use crate::flows::tenant_config::TenantConfigs;
 use crate::gate::{self, Gate};
 use crate::looking_after::LookingAfter;
 use crate::routes::routes;
+use crate::traffic::Traffic;
+use crate::ui::chats::live::ChatStreams;
+use crate::ui::live::LivePages;
 use crate::webhooks::body::{BodyLimits, LONG_AT_ONCE};
 use crate::wiring;
 use crate::workers::ai_events::AiEvents;
 use crate::workers::ai_handover::AiHandover;
 use crate::workers::commands::Commands;
 use crate::workers::lanes::LaneWork;
+use crate::workers::replay_jobs::ReplayWorker;
+use crate::workers::replicas::ThisProcess;
 use crate::workers::sessions_to_unlink::UnlinkWorker;
 use crate::workers::{
-    committer, endpoint_tenants, media as media_workers, retention, session_intents, templates,
+    committer, endpoint_tenants, media as media_workers, replicas, retention, session_intents, templates,
+    traffic,
 };
 
 /// What request handlers share.
@@ -64,6 +71,7 @@ pub(crate) struct State {
     pub(crate) redis: RedisLink,
     pub(crate) routes: AccountRoutes,
     pub(crate) ingest: Ingest,
+    pub(crate) reports: Reports,
     pub(crate) relay: Signal,
     pub(crate) senders: Signal,
     pub(crate) webhook: WebhookSettings,
@@ -91,10 +99,20 @@ pub(crate) struct State {
     pub(crate) endpoints: Endpoints,
     /// Who watches devices being paired.
     pub(crate) qr_streams: QrStreams,
+    /// Who looks at pages that show news by themselves.
+    pub(crate) live: LivePages,
+    /// Who watches chats in the dashboard.
+    pub(crate) chat_streams: ChatStreams,
     /// Which of them a tenant was given.
     pub(crate) configs: TenantConfigs,
     /// Approved texts.
     pub(crate) templates: Templates,
+    /// Counts what goes through.
+    pub(crate) traffic: Traffic,
+    /// This process, as operators see it.
+    pub(crate) process: ThisProcess,
+    /// Somebody looks after the endpoints.
+    pub(crate) endpoints_are_checked: bool,
     /// The gate in the shape of Meta's Cloud API.
     pub(crate) gate: Gate,
     open: Arc<AtomicBool>,
@@ -134,6 +152,8 @@ pub struct Application {
     reread: Option<(Hangups, reload::ReadSettings)>,
     configs: TenantConfigs,
     looking_after: Option<LookingAfter>,
+    traffic: Traffic,
+    process: ThisProcess,
     open: Arc<AtomicBool>,
 }
 
@@ -176,6 +196,7 @@ impl Application {
         let endpoints = Endpoints::build(&settings.endpoints, calls)?;
         let configs = TenantConfigs::new(db.clone(), redis.clone());
         let relay = Signal::default();
+        let traffic = Traffic::default();
         let routes = AccountRoutes::new(db.clone(), redis.clone());
         let files = FileClient::new(settings.media.outbound.clone())?;
         let sessions = Arc::new(wiring::sessions(
@@ -198,6 +219,7 @@ impl Application {
             configs: configs.clone(),
             relay: relay.clone(),
             hearing: sessions.hearing().clone(),
+            traffic: traffic.clone(),
         };
         Ok(Self {
             settings,
@@ -217,6 +239,8 @@ impl Application {
             reread: None,
             configs,
             looking_after: Some(looking_after),
+            traffic,
+            process: ThisProcess::begins(),
             open: Arc::default(),
         })
     }
@@ -263,6 +287,7 @@ impl Application {
         }
         let ingest_settings = self.settings.ingest;
         let (ingest, queues) = Ingest::new(ingest_settings.queue, ingest_settings.committers);
+        let (reports, report_queues) = Reports::new(ingest_settings.queue, ingest_settings.committers);
         let server = self.server_settings();
         let chats = Chats::build(
             &self.settings,
@@ -280,6 +305,7 @@ impl Application {
             redis: self.redis.clone(),
             routes: self.routes.clone(),
             ingest,
+            reports,
             sessions: Arc::clone(&self.sessions),
             relay: self.relay.clone(),
             senders: self.workers.clone(),
@@ -296,8 +322,13 @@ impl Application {
             chats,
             endpoints: self.endpoints.clone(),
             qr_streams: QrStreams::new(self.settings.devices, shutdown.token()),
+            live: LivePages::new(self.settings.pages, shutdown.token()),
+            chat_streams: ChatStreams::new(shutdown.token()),
             configs: self.configs.clone(),
             templates: self.templates(),
+            traffic: self.traffic.clone(),
+            process: self.process.clone(),
+            endpoints_are_checked: self.settings.health.checks.is_some() && !self.settings.sessions.dry_run,
             gate: gate.clone(),
             open: Arc::clone(&self.open),
         });
@@ -313,7 +344,7 @@ impl Application {
         let serving = tokio::spawn(web::serve(listener, server, app_routes, shutdown.clone()));
         let opened = self.open_when_safe(&shutdown).await;
         if opened.is_ok() {
-            self.start_workers(queues, &shutdown);
+            self.start_workers(queues, report_queues, &shutdown);
             self.start_media(&shutdown);
             gate.start(&self.settings, &self.db, &self.broker, &shutdown);
             if let Some(looking_after) = self.looking_after.take() {
@@ -375,17 +406,38 @@ impl Application {
         }
     }
 
-    fn start_workers(&self, queues: Vec<tokio::sync::mpsc::Receiver<Waiting>>, shutdown: &Shutdown) {
+    fn start_workers(
+        &self,
+        queues: Vec<tokio::sync::mpsc::Receiver<Waiting>>,
+        reports: Vec<tokio::sync::mpsc::Receiver<record_status::Waiting>>,
+        shutdown: &Shutdown,
+    ) {
         let batch = self.settings.ingest.batch;
+        let pictures = wiring::pictures(
+            &self.settings,
+            &self.db,
+            &self.endpoints,
+            &self.media,
+            &self.files,
+            &self.relay,
+            shutdown,
+        );
         for jobs in queues {
             let committing = committer::run(
                 self.db.clone(),
                 self.media.links.clone(),
                 self.relay.clone(),
+                self.traffic.clone(),
+                pictures.clone(),
                 jobs,
                 batch,
             );
             shutdown.spawn("committer", committing);
+        }
+        for jobs in reports {
+            let recording =
+                committer::run_reports(self.db.clone(), self.relay.clone(), self.traffic.clone(), jobs);
+            shutdown.spawn("report committer", recording);
         }
         let govconnect = self.settings.govconnect;
         let relay = Relay::new(
@@ -441,6 +493,23 @@ impl Application {
             let renewing = templates::run(self.db.clone(), self.templates(), age, shutdown.clone());
             shutdown.spawn("templates", renewing);
         }
+
+        let counting = traffic::run(
+            self.db.clone(),
+            self.traffic.clone(),
+            self.settings.traffic_write,
+            shutdown.clone(),
+        );
+        shutdown.spawn("traffic", counting);
+        let noting = replicas::run(self.db.clone(), self.process.clone(), shutdown.clone());
+        shutdown.spawn("replicas", noting);
+        let replaying = ReplayWorker {
+            db: self.db.clone(),
+            relay: self.relay.clone(),
+            senders: self.workers.clone(),
+            settings: self.settings.replay,
+        };
+        shutdown.spawn("replays", replaying.run(shutdown.clone()));
 
         let sweeping = retention::run(self.db.clone(), self.settings.ledger_retention, shutdown.clone());
         shutdown.spawn("retention", sweeping);

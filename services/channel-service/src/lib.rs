@@ -18,6 +18,7 @@ mod looking_after;
 pub mod media;
 pub mod routes;
 pub mod store;
+pub mod traffic;
 mod ui;
 mod webhooks;
 mod wiring;

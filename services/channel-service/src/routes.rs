@@ -151,6 +151,7 @@ fn dashboard() -> Api {
     api::templates::routes(&mut api);
     api::tenant_config::routes(&mut api);
     api::gate::routes(&mut api);
+    api::replay_jobs::routes(&mut api);
     api
 }
 

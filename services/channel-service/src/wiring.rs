@@ -1,17 +1,25 @@
 //! The parts whose make depends on more than one setting.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cache::RedisLink;
 use database::Database;
+use messaging::outbox::Signal;
 use runtime::config::SettingsReader;
+use runtime::shutdown::Shutdown;
 
 use crate::aws_secrets;
 use crate::config::{EndpointsSettings, OutageSettings, Settings};
 use crate::endpoints::{CallSettings, Endpoints};
+use crate::flows::chat_picture::{PictureLooks, PictureWishes};
+use crate::flows::courtesy::Courtesies;
+use crate::flows::fetch_url::FileClient;
+use crate::flows::media::MediaFlow;
 use crate::flows::route_account::AccountRoutes;
 use crate::flows::session::{Sessions, Tools};
 use crate::flows::tenant_config::TenantConfigs;
+use crate::workers::chat_pictures;
 
 /// What is done about sessions.
 pub(crate) fn sessions(
@@ -37,6 +45,36 @@ pub(crate) fn sessions(
         configs: configs.clone(),
         webhook_url,
     })
+}
+
+/// Starts what looks at people's pictures, and says where to tell it that somebody wrote. `None`: it is switched off.
+pub(crate) fn pictures(
+    settings: &Settings,
+    db: &Database,
+    endpoints: &Endpoints,
+    media: &MediaFlow,
+    files: &FileClient,
+    relay: &Signal,
+    shutdown: &Shutdown,
+) -> Option<PictureWishes> {
+    let every = settings.pictures.every?;
+    let looks = PictureLooks {
+        ways: Courtesies {
+            db: db.clone(),
+            keys: settings.keys.clone(),
+            endpoints: endpoints.clone(),
+        },
+        storage: media.storage.clone(),
+        links: media.links.clone(),
+        files: files.clone(),
+        settings: settings.pictures.clone(),
+        every,
+        relay: relay.clone(),
+    };
+    let (wishes, queue) = PictureWishes::new();
+    let looking = chat_pictures::run(Arc::new(looks), queue, shutdown.clone());
+    shutdown.spawn("profile pictures", looking);
+    Some(wishes)
 }
 
 /// The endpoints as the process's environment has them, for commands that have to know where tenants belong. They call none.

@@ -111,6 +111,54 @@ async fn many_at_once_count_each_and_who_leaves_keeps_nobody_waiting() {
     assert!(leaving.await.is_err());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_counted_ahead_never_lets_too_many_pass() {
+    let rules = WindowRules {
+        most: 2_000,
+        most_in_burst: 1_000_000,
+        ..RULES
+    };
+    let prefix = unique_prefix("windows");
+    let key = address("203.0.113.7");
+    let callers: Vec<_> = (0..2)
+        .map(|_| {
+            let (prefix, key) = (prefix.clone(), key.clone());
+            tokio::spawn(async move {
+                let windows = Windows::new(link(&prefix).await, rules);
+                passed(&windows, &key, 1_500).await
+            })
+        })
+        .collect();
+    let mut passed = 0;
+    for caller in callers {
+        passed += caller.await.unwrap();
+    }
+    // Seven are a 256th of what there is; towards the end none are kept.
+    assert!((1_980..=2_000).contains(&passed), "{passed}");
+}
+
+#[tokio::test]
+async fn one_who_asks_alone_sees_each_request_counted_once() {
+    let rules = WindowRules {
+        most: 1_000_000,
+        most_in_burst: 1_000_000,
+        ..RULES
+    };
+    let prefix = unique_prefix("windows");
+    let windows = Windows::new(link(&prefix).await, rules);
+    let key = address("203.0.113.7");
+    let mut left = rules.most;
+    for _ in 0..2_000 {
+        let hit = windows.hit(&key).await;
+        assert_eq!(hit.outcome, HitOutcome::Passed);
+        assert!(hit.left < left, "{} after {left}", hit.left);
+        left = hit.left;
+    }
+    // What is counted ahead is counted for all.
+    let elsewhere = Windows::new(link(&prefix).await, rules).hit(&key).await.left;
+    assert!(elsewhere < left, "{elsewhere} after {left}");
+}
+
 #[tokio::test]
 async fn a_window_ends_and_a_new_one_begins() {
     let rules = WindowRules {

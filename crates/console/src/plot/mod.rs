@@ -249,7 +249,7 @@ pub fn strip(l: Language, words: Words<'_>, span: Span, states: &[State<'_>]) ->
     put(
         &mut image,
         format_args!(
-            "<svg y=\"2\" width=\"100%\" height=\"{HEIGHT}\" viewBox=\"0 0 {WIDE} {HEIGHT}\" \
+            "<svg class=\"plot-drawing\" y=\"2\" width=\"100%\" height=\"{HEIGHT}\" viewBox=\"0 0 {WIDE} {HEIGHT}\" \
              preserveAspectRatio=\"none\">{drawing}</svg>\
              <line class=\"grid\" x1=\"0\" x2=\"100%\" y1=\"32.5\" y2=\"32.5\"/>"
         ),
@@ -262,7 +262,7 @@ pub fn strip(l: Language, words: Words<'_>, span: Span, states: &[State<'_>]) ->
         l.t("State", "Keadaan"),
     ]
     .map(str::to_owned);
-    wrap(l, words, 56.0, &image, "", is_empty, &head, &rows)
+    wrap(l, words, ("flat", 56.0), &image, "", is_empty, &head, &rows)
 }
 
 /// A plot with two axes before anything is drawn into it.
@@ -320,7 +320,7 @@ impl<'a> Plot<'a> {
         put(
             &mut image,
             format_args!(
-                "<svg y=\"{ABOVE}\" width=\"100%\" height=\"{HIGH}\" viewBox=\"0 0 {WIDE} {HIGH}\" \
+                "<svg class=\"plot-drawing\" y=\"{ABOVE}\" width=\"100%\" height=\"{HIGH}\" viewBox=\"0 0 {WIDE} {HIGH}\" \
                  preserveAspectRatio=\"none\">{drawing}</svg>"
             ),
         );
@@ -346,7 +346,7 @@ impl<'a> Plot<'a> {
         wrap(
             self.l,
             self.words,
-            ALL,
+            ("tall", ALL),
             &image,
             &legend(series, mark),
             drawing.is_empty(),
@@ -447,7 +447,7 @@ fn legend(series: &[Series<'_>], mark: &str) -> String {
 fn wrap(
     l: Language,
     words: Words<'_>,
-    height: f64,
+    (kind, height): (&str, f64),
     image: &str,
     legend: &str,
     is_empty: bool,
@@ -467,7 +467,7 @@ fn wrap(
     put(
         &mut out,
         format_args!(
-            "<svg class=\"plot-image\" role=\"img\" aria-labelledby=\"{id}-title {id}-desc\" width=\"100%\" \
+            "<svg class=\"plot-image {kind}\" role=\"img\" aria-labelledby=\"{id}-title {id}-desc\" width=\"100%\" \
              height=\"{height}\"><title id=\"{id}-title\">{title}</title><desc id=\"{id}-desc\">{}</desc>{image}</svg>",
             escape(words.description)
         ),

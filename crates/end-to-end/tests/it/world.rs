@@ -90,7 +90,8 @@ impl World {
         world
     }
 
-    async fn prepare(setup: Setup) -> Self {
+    /// Migrated, but nobody serves yet.
+    pub(crate) async fn prepare(setup: Setup) -> Self {
         test_support::install_crypto_provider();
         let database = TestProcessDatabase::create().await;
         let simulator = Simulator::start(SimulatorConfig {

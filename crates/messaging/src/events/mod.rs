@@ -1,6 +1,7 @@
 //! What our services tell each other, a file per event. `docs/EVENTS.md` shows each of them.
 
 pub mod chat_merged;
+pub mod chat_profile;
 pub mod govconnect;
 pub mod message_parked;
 pub mod message_received;

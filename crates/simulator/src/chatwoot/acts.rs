@@ -113,6 +113,12 @@ pub(crate) fn file(hub: &Hub, message: u64, number: usize) -> Option<ChatwootFil
     files::of_attachment(&state, attachment).cloned()
 }
 
+/// The picture that was put up for a contact.
+pub(crate) fn avatar(hub: &Hub, account: u64, id: u64) -> Option<ChatwootFile> {
+    let state = lock(&hub.chatwoot);
+    files::at_address(&state, &state.contact(account, id)?.thumbnail).cloned()
+}
+
 pub(crate) fn settings(hub: &Hub) -> ChatwootSettings {
     lock(&hub.chatwoot).settings.clone()
 }

@@ -193,6 +193,14 @@ pub(super) fn one(state: &mut ChatwootState, request: &Request<'_>, id: u64, pat
             delete(state, &contact);
             Ok(Answer::json(200, &json!({})))
         }
+        ("DELETE", ["avatar"]) => {
+            let without = ContactView {
+                thumbnail: String::new(),
+                ..contact
+            };
+            state.contacts.insert(id, without.clone());
+            ok(&payload::contact(state, &without))
+        }
         ("GET", ["conversations"]) => {
             let conversations: Vec<Value> = state
                 .conversations_of_contact

@@ -114,6 +114,12 @@ pub(super) fn attachment(state: &mut ChatwootState, place: (u64, u64), file: mul
     })
 }
 
+/// The file that is shown at an address of ours.
+pub(super) fn at_address<'a>(state: &'a ChatwootState, address: &str) -> Option<&'a ChatwootFile> {
+    let (_, rest) = address.split_once("/rails/active_storage/blobs/redirect/")?;
+    state.files.get(rest.split_once("--")?.0.parse().ok()?)
+}
+
 /// The file of an attachment.
 pub(super) fn of_attachment<'a>(state: &'a ChatwootState, attachment: &Value) -> Option<&'a ChatwootFile> {
     state.files.get(attachment["id"].as_u64()?)

@@ -14,7 +14,7 @@ use super::send::new_id;
 use super::state::{GowaDelivery, GowaDevice, GowaSettings, GowaState, GowaWebhook, Received, address, bare};
 use super::webhook;
 use crate::hub::{Hub, lock};
-use crate::wa::control::ControlError;
+use crate::wa::control::{ControlError, ShownPicture};
 
 pub(crate) use super::send::phone;
 
@@ -311,6 +311,26 @@ fn payload(
         payload[key.as_str()] = value.clone();
     }
     Ok(payload)
+}
+
+/// Somebody shows another picture of themselves, or none any more. It lies under `statics/`, where anybody may read.
+pub(crate) fn show_picture(hub: &Hub, picture: &ShownPicture) -> Result<(), ControlError> {
+    let bytes = picture.decoded()?;
+    let mut state = lock(&hub.gowa);
+    let whose = address(&picture.phone);
+    let Some(bytes) = bytes else {
+        state.pictures.remove(&whose);
+        return Ok(());
+    };
+    let id = picture.id();
+    let path = format!("pictures/{id}.jpg");
+    state.statics.put(&path, bytes);
+    let told = picture
+        .elsewhere
+        .clone()
+        .unwrap_or_else(|| format!("/gowa/statics/{path}"));
+    state.pictures.insert(whose, (id, told));
+    Ok(())
 }
 
 /// A phone confirms messages.

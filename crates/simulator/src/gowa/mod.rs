@@ -54,12 +54,34 @@ pub(crate) fn answer(hub: &Arc<Hub>, call: &Call) -> Answer {
             Ok(_) => done("Success check user", json!({"is_on_whatsapp": true})),
             Err(refusal) => refusal,
         },
+        ("GET", ["user", "avatar"]) => match device_of(&state, call) {
+            Ok(_) => avatar(&state, call),
+            Err(refusal) => refusal,
+        },
         ("POST", ["send", ..]) | (_, ["message", ..]) => match device_of(&state, call) {
             Ok(id) => send::answer(hub, &mut state, call, &id, &segments),
             Err(refusal) => refusal,
         },
         _ => refused(404, "NOT_FOUND", "no such route in this imitation"),
     }
+}
+
+fn avatar(state: &GowaState, call: &Call) -> Answer {
+    let Some(phone) = call.query("phone").filter(|phone| !phone.is_empty()) else {
+        return refused(400, "VALIDATION_ERROR", "phone: cannot be blank.");
+    };
+    let Some((id, told)) = state.pictures.get(&state::address(phone)) else {
+        return refused(500, "INTERNAL_SERVER_ERROR", "no avatar found");
+    };
+    let url = if told.starts_with('/') {
+        format!("http://{}{told}", call.header("host").unwrap_or_default())
+    } else {
+        told.clone()
+    };
+    done(
+        "Success get avatar",
+        json!({"url": url, "id": id, "type": "image"}),
+    )
 }
 
 fn statics(state: &GowaState, path: &str) -> Answer {

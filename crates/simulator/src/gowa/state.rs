@@ -206,6 +206,8 @@ pub(crate) struct GowaState {
     pub(super) phones: HashMap<String, Vec<GowaMessage>>,
     /// Messages that devices have marked as read, by id.
     pub(super) read: Vec<String>,
+    /// Pictures by address: their ids, and where they are said to lie.
+    pub(super) pictures: HashMap<String, (String, String)>,
     pub(super) numbers: u64,
     pub(super) events: u64,
     pub(super) memory: Memory,
@@ -246,6 +248,7 @@ impl GowaState {
             received: HashMap::new(),
             phones: HashMap::new(),
             read: Vec::new(),
+            pictures: HashMap::new(),
             numbers: 0,
             events: 0,
             memory: Memory::default(),

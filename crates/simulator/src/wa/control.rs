@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 use super::events::receipt_event;
 use super::inbound::{self, Inbound};
-use super::phones::Jid;
+use super::media::decode;
+use super::phones::{Jid, Picture};
 use super::state::{
     ApiCall, CacheEntry, Client, DeliveryAttempt, PhoneMessage, UserRow, WaSettings, WaState, WaUser,
     WebhookFormat,
@@ -128,6 +129,33 @@ pub struct RawEvent {
     pub extra: Map<String, Value>,
 }
 
+/// Somebody shows a picture of themselves, as `POST /_sim/wa/picture` and `POST /_sim/gowa/picture` take it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShownPicture {
+    /// Who: digits only.
+    pub phone: String,
+    /// The file in base64; absent: there is none any more.
+    pub data: Option<String>,
+    /// WhatsApp's id of it; made up if absent.
+    pub id: Option<String>,
+    /// Where it is said to lie, if not on the simulator.
+    pub elsewhere: Option<String>,
+}
+
+impl ShownPicture {
+    pub(crate) fn decoded(&self) -> Result<Option<Vec<u8>>, ControlError> {
+        let decode = |data: &String| decode(data).ok_or(ControlError::MediaData);
+        self.data.as_ref().map(decode).transpose()
+    }
+
+    pub(crate) fn id(&self) -> String {
+        self.id
+            .clone()
+            .unwrap_or_else(|| Uuid::now_v7().simple().to_string())
+    }
+}
+
 /// A phone confirms messages, as `POST /_sim/wa/receipt` takes it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -226,6 +254,7 @@ pub(crate) fn create_session(hub: &Arc<Hub>, new: NewSession) -> Result<WaUser, 
         connected: true,
         logged_in: true,
         deaf: false,
+        code_until: None,
     };
     state.clients.insert(row.id.clone(), client);
     state.users.push(row.clone());
@@ -237,6 +266,17 @@ pub(crate) fn scan(hub: &Arc<Hub>, session: &str, jid: Option<String>) -> Result
     let mut state = lock(&hub.wa);
     let id = user_id(&state, session)?;
     if session::log_in(hub, &mut state, &id, jid) {
+        Ok(())
+    } else {
+        Err(ControlError::NotConnected)
+    }
+}
+
+/// The code of a session that waits to be scanned runs out, and another one is shown.
+pub(crate) fn renew_code(hub: &Hub, session: &str) -> Result<(), ControlError> {
+    let mut state = lock(&hub.wa);
+    let id = user_id(&state, session)?;
+    if session::renew_code(&mut state, &id) {
         Ok(())
     } else {
         Err(ControlError::NotConnected)
@@ -276,6 +316,17 @@ pub(crate) fn trouble(hub: &Arc<Hub>, trouble: &Trouble) -> Result<(), ControlEr
 fn drop_socket(client: &mut Client) {
     client.connected = false;
     client.logged_in = false;
+}
+
+/// Somebody shows another picture of themselves, or none any more.
+pub(crate) fn show_picture(hub: &Hub, picture: &ShownPicture) -> Result<(), ControlError> {
+    let shown = picture.decoded()?.map(|bytes| Picture {
+        id: picture.id(),
+        elsewhere: picture.elsewhere.clone(),
+        bytes,
+    });
+    lock(&hub.wa).phones.set_picture(&picture.phone, shown);
+    Ok(())
 }
 
 pub(crate) fn receive(hub: &Arc<Hub>, message: &Inbound) -> Result<String, ControlError> {

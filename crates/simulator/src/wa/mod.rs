@@ -29,6 +29,7 @@ pub(crate) fn answer(hub: &Arc<Hub>, call: &Call) -> Answer {
     let segments: Vec<&str> = call.segments.iter().map(String::as_str).collect();
     match (call.method.as_str(), segments.as_slice()) {
         ("GET", ["health"]) => admin::health(hub),
+        ("GET", ["_pictures", id]) => user::picture(&lock(&hub.wa), id),
         ("GET", ["webhook", "events"]) => settings::event_names(call),
         (_, ["admin", rest @ ..]) => admin::answer(hub, call, rest),
         (method, path) if is_user_route(method, path) => user_route(hub, call, path),

@@ -17,11 +17,22 @@ pub(super) struct Phones {
 #[derive(Debug, Default)]
 struct Phone {
     push_name: Option<String>,
+    picture: Option<Picture>,
     /// Own messages that the session has marked as read.
     blue_ticked: HashSet<String>,
     messages: VecDeque<PhoneMessage>,
     forgotten: usize,
     places: HashMap<(String, String), usize>,
+}
+
+/// What somebody shows of themselves.
+#[derive(Debug, Clone)]
+pub(super) struct Picture {
+    /// Another picture has another one.
+    pub(super) id: String,
+    /// Where it is said to lie, if not on this server.
+    pub(super) elsewhere: Option<String>,
+    pub(super) bytes: Vec<u8>,
 }
 
 /// A WhatsApp address: `user@server`, or bare digits meaning `@s.whatsapp.net`. One leading plus is dropped (§1).
@@ -71,6 +82,20 @@ impl Phones {
         }
         let phone = self.phones.entry(number.to_owned()).or_default();
         phone.push_name = Some(push_name.to_owned());
+    }
+
+    /// Shows another picture, or none any more.
+    pub(super) fn set_picture(&mut self, number: &str, picture: Option<Picture>) {
+        self.phones.entry(number.to_owned()).or_default().picture = picture;
+    }
+
+    pub(super) fn picture(&self, key: &str) -> Option<&Picture> {
+        self.phones.get(key)?.picture.as_ref()
+    }
+
+    pub(super) fn picture_of_id(&self, id: &str) -> Option<&Picture> {
+        let mut pictures = self.phones.values().filter_map(|phone| phone.picture.as_ref());
+        pictures.find(|picture| picture.id == id)
     }
 
     pub(super) fn lid_of(&self, number: &str) -> Option<&str> {

@@ -1,7 +1,10 @@
 //! `/session/connect`, `disconnect`, `logout`, `status`, `qr`, `pairphone` (§4).
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, json};
 
 use super::fields::Fields;
@@ -9,9 +12,11 @@ use super::state::{Caller, Client, WaState};
 use super::{Handled, error, events, not_found, success, webhook};
 use crate::http::Call;
 use crate::hub::{Hub, lock};
+use crate::qr;
 
-/// A picture of one grey pixel; what matters is that it is a data URL of a PNG.
-const QR_CODE: &str = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg==";
+/// How long the first code lives, and how long each of the others (§4).
+const FIRST_CODE: Duration = Duration::from_secs(60);
+const NEXT_CODE: Duration = Duration::from_secs(20);
 
 pub(super) fn knows(method: &str, path: &[&str]) -> bool {
     matches!(
@@ -71,9 +76,9 @@ fn connect(hub: &Arc<Hub>, state: &mut WaState, caller: &Caller, call: &Call) ->
             log_in(&shared, &mut lock(&shared.wa), &id, None);
         });
     } else {
-        set_qr_code(state, caller, QR_CODE);
+        let code = show_code(state, &caller.id, &caller.token, FIRST_CODE);
         let mut extra = Map::new();
-        extra.insert("qrCodeBase64".to_owned(), json!(QR_CODE));
+        extra.insert("qrCodeBase64".to_owned(), json!(code));
         webhook::emit(hub, state, &caller.id, "QR", json!("code"), extra);
     }
     Ok(success(json!({
@@ -156,7 +161,7 @@ fn status(state: &WaState, caller: &Caller) -> crate::http::Answer {
     }))
 }
 
-fn qr(state: &WaState, caller: &Caller) -> Handled {
+fn qr(state: &mut WaState, caller: &Caller) -> Handled {
     let Some(client) = state.clients.get(&caller.id) else {
         return Err(error(500, "no session"));
     };
@@ -165,6 +170,9 @@ fn qr(state: &WaState, caller: &Caller) -> Handled {
     }
     if client.logged_in {
         return Err(error(500, "already logged in"));
+    }
+    if client.code_until.is_some_and(|until| until <= Instant::now()) {
+        show_code(state, &caller.id, &caller.token, NEXT_CODE);
     }
     let code = state
         .cache
@@ -194,11 +202,31 @@ fn set_events(state: &mut WaState, caller: &Caller, events: &str) {
     }
 }
 
-fn set_qr_code(state: &mut WaState, caller: &Caller, code: &str) {
-    if let Some(row) = state.row_mut(&caller.id) {
-        code.clone_into(&mut row.qrcode);
+/// Another code waits to be scanned, as a data URL.
+fn show_code(state: &mut WaState, id: &str, token: &str, life: Duration) -> String {
+    let picture = qr::picture(&qr::new_text());
+    let code = format!("data:image/png;base64,{}", STANDARD.encode(picture));
+    if let Some(client) = state.clients.get_mut(id) {
+        client.code_until = Some(Instant::now() + life);
     }
-    if let Some(entry) = state.cache.get_mut(&caller.token) {
-        code.clone_into(&mut entry.qrcode);
+    if let Some(row) = state.row_mut(id) {
+        row.qrcode.clone_from(&code);
     }
+    if let Some(entry) = state.cache.get_mut(token) {
+        entry.qrcode.clone_from(&code);
+    }
+    code
+}
+
+/// The code that waits runs out, and another one is shown. False for a session that waits for none.
+pub(super) fn renew_code(state: &mut WaState, id: &str) -> bool {
+    let waiting = state
+        .clients
+        .get(id)
+        .filter(|client| client.code_until.is_some() && !client.logged_in);
+    let Some(token) = waiting.map(|client| client.token.clone()) else {
+        return false;
+    };
+    show_code(state, id, &token, NEXT_CODE);
+    true
 }

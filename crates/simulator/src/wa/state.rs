@@ -1,7 +1,7 @@
 //! What the WA server knows: its database rows, the per-token cache that decides what webhooks contain, and the running clients.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -247,6 +247,8 @@ pub(super) struct Client {
     pub(super) logged_in: bool,
     /// Connected, and telling nobody of anything: what happens to a real one whose stream hangs.
     pub(super) deaf: bool,
+    /// When the code that waits to be scanned runs out.
+    pub(super) code_until: Option<Instant>,
 }
 
 /// Who is calling a user route.

@@ -25,10 +25,7 @@ pub(super) fn answer(state: &mut WaState, caller: &Caller, call: &Call, path: &[
     match path {
         ["user", "check"] => check(state, call),
         ["user", "info"] => info(state, call),
-        ["user", "avatar"] => {
-            Fields::parse(&call.body)?.required("Phone")?;
-            Err(error(500, "no avatar found"))
-        }
+        ["user", "avatar"] => avatar(state, call),
         ["user", "presence"] => {
             Fields::parse(&call.body)?.required("type")?;
             Ok(success(json!({"Details": "Presence set successfuly"})))
@@ -44,6 +41,37 @@ pub(super) fn answer(state: &mut WaState, caller: &Caller, call: &Call, path: &[
         ["group", _] => Ok(success(json!({"Groups": []}))),
         ["newsletter", _] => Ok(success(json!({"Newsletter": []}))),
         _ => Ok(not_found()),
+    }
+}
+
+/// The picture lies at an address of WhatsApp's, which here is this server.
+fn avatar(state: &WaState, call: &Call) -> Handled {
+    let phone = Fields::parse(&call.body)?.required("Phone")?;
+    let jid = Jid::parse(&phone).ok_or_else(|| error(400, "could not parse jid"))?;
+    let key = state.phones.key(&jid);
+    let Some(picture) = state.phones.picture(&key) else {
+        return Err(error(500, "no avatar found"));
+    };
+    let here = format!(
+        "http://{}/wa/_pictures/{}",
+        call.header("host").unwrap_or_default(),
+        picture.id
+    );
+    let url = picture.elsewhere.clone().unwrap_or(here);
+    Ok(success(json!({
+        "url": url, "id": picture.id, "type": "image", "direct_path": "/v/t61.24694-24/x.jpg", "hash": null,
+    })))
+}
+
+/// The file of a picture, as WhatsApp's own servers hand it out to whoever has the address.
+pub(super) fn picture(state: &WaState, id: &str) -> Answer {
+    match state.phones.picture_of_id(id) {
+        Some(picture) => Answer {
+            content_type: "image/jpeg",
+            body: picture.bytes.clone(),
+            ..Answer::text(200, "")
+        },
+        None => Answer::text(404, "Not Found"),
     }
 }
 

@@ -8,6 +8,7 @@ mod events;
 mod http;
 mod inbound;
 mod outbound;
+mod picture;
 mod session;
 mod support;
 mod upkeep;
@@ -21,6 +22,7 @@ pub use http::{CallError, Removal};
 pub use inbound::{SIGNATURE_HEADER, SignatureCheck, SignatureProof, Unverified, Verified, sign};
 pub(crate) use outbound::chain as error_chain;
 pub use outbound::{Endpoint, GenfitySender, InvalidEndpoint};
+pub use picture::GenfityPictures;
 pub use session::GenfitySessions;
 pub use support::{
     CustomerKey, EnsuredCustomer, GatewaySession, InternalKey, NewGatewaySession, SupportGateway, UserPage,

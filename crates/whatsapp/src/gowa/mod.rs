@@ -10,6 +10,7 @@ mod endpoint;
 mod http;
 mod inbound;
 mod outbound;
+mod picture;
 mod session;
 mod wire;
 
@@ -19,4 +20,5 @@ pub use download::GowaDownloads;
 pub use endpoint::GowaEndpoint;
 pub use inbound::{SIGNATURE_HEADER, Unverified, Verified, sign};
 pub use outbound::GowaSender;
+pub use picture::GowaPictures;
 pub use session::{GowaSessions, tells_enough};

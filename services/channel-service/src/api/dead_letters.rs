@@ -190,7 +190,7 @@ async fn replay(
     let id = id(&path)?;
     match dead_letter::replay(&state.db, wake(&state), &scope, id, &actor).await? {
         Replayed::Queued => {}
-        Replayed::NotThere => return Err(not_found().into()),
+        Replayed::NotThere | Replayed::WentOut => return Err(not_found().into()),
         Replayed::MayBeOutElsewhere => {
             return Err(ApiError::new(
                 StatusCode::CONFLICT,

@@ -15,6 +15,7 @@ pub(crate) mod media;
 pub(crate) mod messages;
 pub(crate) mod person;
 pub(crate) mod qr_stream;
+pub(crate) mod replay_jobs;
 pub(crate) mod retry;
 pub(crate) mod sending;
 pub(crate) mod sessions;

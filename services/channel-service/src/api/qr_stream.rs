@@ -31,15 +31,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::devices::wire;
 use crate::config::DeviceSettings;
-use crate::flows::session::{SessionError, Sessions, Sight, Standing};
+use crate::flows::session::{News, Seen, SessionError, Sessions, Standing};
 
 /// How often a stream looks.
 const EVERY: Duration = Duration::from_secs(1);
-/// After how many looks in a row without an answer a stream gives up.
-const TROUBLES: u32 = 10;
-/// After how many looks in a row a session that shows nothing is taken for one that does not run: one that was just
-/// connected needs a moment.
-const ABSENCES: u32 = 5;
 /// How often a device that is logged in is asked where it stands before its reader is told that nobody knows.
 const LAST_LOOKS: u32 = 3;
 /// Events that wait for a slow reader.
@@ -82,6 +77,11 @@ impl QrStreams {
             stop,
             open: Arc::default(),
         }
+    }
+
+    /// How long one may watch.
+    pub(crate) const fn lasting(&self) -> Duration {
+        self.settings.stream
     }
 
     fn take_place(&self, tenant: &TenantId) -> Result<Place, ApiError> {
@@ -149,14 +149,6 @@ struct Watcher {
     events: mpsc::Sender<Bytes>,
 }
 
-/// What has been seen so far.
-#[derive(Default)]
-struct Seen {
-    code: Option<String>,
-    troubles: u32,
-    absences: u32,
-}
-
 impl Watcher {
     async fn watch(&self) {
         let until = Instant::now() + self.settings.stream;
@@ -168,7 +160,6 @@ impl Watcher {
                 return;
             }
             match self.sessions.sight(&self.scope, self.device).await {
-                Ok(Sight::LoggedIn) => return self.tell_logged_in().await,
                 Ok(sight) => match seen.news(sight) {
                     News::None => {}
                     News::Code(code) => {
@@ -176,7 +167,10 @@ impl Watcher {
                         self.tell("qr", &json!({"qr": code, "status": "qr_waiting"}))
                             .await;
                     }
-                    News::Last(event, data) => return self.tell(event, &data).await,
+                    News::LoggedIn => return self.tell_logged_in().await,
+                    News::RanOut => return self.tell("expired", &json!({"reason": "codes_ran_out"})).await,
+                    News::NotRunning => return self.tell("expired", &json!({"reason": "not_running"})).await,
+                    News::Trouble(code) => return self.tell("error", &json!({"code": code})).await,
                 },
                 Err(error) => {
                     if !matches!(error, SessionError::NoDevice | SessionError::NotMade) {
@@ -230,95 +224,5 @@ impl Watcher {
     async fn write(&self, bytes: Bytes) {
         // Nobody is there to take it: the watch ends.
         drop(self.events.send(bytes).await);
-    }
-}
-
-/// What is new in a sight.
-#[derive(Debug, PartialEq)]
-enum News {
-    None,
-    Code(String),
-    Last(&'static str, Value),
-}
-
-impl Seen {
-    fn news(&mut self, sight: Sight) -> News {
-        match sight {
-            Sight::LoggedIn => return News::None,
-            Sight::Nothing => self.absences = 0,
-            Sight::Code(code) => {
-                (self.troubles, self.absences) = (0, 0);
-                if self.code.as_ref() == Some(&code) {
-                    return News::None;
-                }
-                self.code = Some(code.clone());
-                return News::Code(code);
-            }
-            Sight::NotRunning => {
-                self.absences += 1;
-                if self.code.is_some() {
-                    return News::Last("expired", json!({"reason": "codes_ran_out"}));
-                }
-                if self.absences >= ABSENCES {
-                    return News::Last("expired", json!({"reason": "not_running"}));
-                }
-            }
-            Sight::Trouble(code) => {
-                self.troubles += 1;
-                if self.troubles >= TROUBLES {
-                    return News::Last("error", json!({"code": code}));
-                }
-                return News::None;
-            }
-        }
-        self.troubles = 0;
-        News::None
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::{ABSENCES, News, Seen, Sight, TROUBLES};
-
-    #[test]
-    fn a_code_is_told_once_and_its_end_at_once() {
-        let mut seen = Seen::default();
-        assert_eq!(seen.news(Sight::Nothing), News::None);
-        for code in ["a", "b"] {
-            assert_eq!(
-                seen.news(Sight::Code(code.to_owned())),
-                News::Code(code.to_owned())
-            );
-            assert_eq!(seen.news(Sight::Code(code.to_owned())), News::None);
-        }
-        let ran_out = News::Last("expired", json!({"reason": "codes_ran_out"}));
-        assert_eq!(seen.news(Sight::NotRunning), ran_out);
-    }
-
-    #[test]
-    fn what_is_not_there_yet_gets_a_moment() {
-        let mut seen = Seen::default();
-        for _ in 1..ABSENCES {
-            assert_eq!(seen.news(Sight::NotRunning), News::None);
-        }
-        let not_running = News::Last("expired", json!({"reason": "not_running"}));
-        assert_eq!(seen.news(Sight::NotRunning), not_running);
-    }
-
-    #[test]
-    fn only_troubles_without_end_end_it() {
-        let mut seen = Seen::default();
-        let trouble = || Sight::Trouble("provider_unreachable".to_owned());
-        for _ in 1..TROUBLES {
-            assert_eq!(seen.news(trouble()), News::None);
-        }
-        assert_eq!(seen.news(Sight::Nothing), News::None);
-        for _ in 1..TROUBLES {
-            assert_eq!(seen.news(trouble()), News::None);
-        }
-        let end = News::Last("error", json!({"code": "provider_unreachable"}));
-        assert_eq!(seen.news(trouble()), end);
     }
 }

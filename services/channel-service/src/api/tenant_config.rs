@@ -13,6 +13,7 @@ use domain::tenant_config::{
     HEALTH_CHECK_INTERVAL, MESSAGE_TIMEOUT, RECONNECT_INTERVAL, Setting, SettingsChange, WEBHOOK_RETRIES,
 };
 use serde_json::{Value, json};
+use tenant_isolation::TenantScope;
 
 use super::signed_in::User;
 use super::tenants::superadmin;
@@ -20,10 +21,12 @@ use super::{dashboard_group, village};
 use crate::app::State;
 use crate::endpoints::Endpoints;
 use crate::error::ServiceError;
-use crate::flows::session::{Assignment, Moved};
+use crate::flows::session::{AssignError, Assignment, Moved};
+use crate::flows::tenant::Actor;
 use crate::flows::tenant_config::{self, ConfigView};
 use crate::store::endpoint_health::HealthStatus;
 use crate::store::session_to_unlink::LeftRow;
+use crate::traffic::Counted;
 
 /// Every field that an assignment may have.
 const FIELDS: [&str; 7] = [
@@ -133,12 +136,7 @@ async fn assign(
     superadmin(&user)?;
     let scope = user.scope(Some(&path))?;
     let assignment = read(&body, &state.endpoints)?;
-    let moved = state
-        .sessions
-        .assign(&scope, &assignment, &user.actor(&request))
-        .await?;
-    state.configs.forget(&scope).await;
-    state.relay.ring();
+    let moved = give(&state, &scope, &assignment, &user.actor(&request)).await?;
     let mut answer = json!({"success": true});
     if moved != Moved::default() {
         answer["moved"] = json!(moved);
@@ -160,14 +158,45 @@ async fn unassign(
         Some("true") => true,
         Some(_) => return Err(wrong("force", "force must be true or false".to_owned()).into()),
     };
+    take_away(&state, &scope, force, &user.actor(&request)).await?;
+    Ok(HttpResponse::Ok().json(json!({"success": true})))
+}
+
+/// Gives a tenant an endpoint, and has everybody know of it.
+///
+/// # Errors
+/// [`AssignError`]; nothing is changed then.
+pub(crate) async fn give(
+    state: &State,
+    scope: &TenantScope,
+    assignment: &Assignment,
+    actor: &Actor,
+) -> Result<Moved, AssignError> {
+    let moved = state.sessions.assign(scope, assignment, actor).await?;
+    state.configs.forget(scope).await;
+    state.relay.ring();
+    state.traffic.count(scope.tenant(), Counted::Parked, moved.parked);
+    state
+        .traffic
+        .count(scope.tenant(), Counted::Unknown, moved.unknown);
+    Ok(moved)
+}
+
+/// Takes a tenant's endpoint away, and has everybody know of it. False when it was given none.
+///
+/// # Errors
+/// [`AssignError`]; nothing is changed then.
+pub(crate) async fn take_away(
+    state: &State,
+    scope: &TenantScope,
+    force: bool,
+    actor: &Actor,
+) -> Result<bool, AssignError> {
     let usual = state.endpoints.fallback();
     let usual = usual.as_ref().map(|endpoint| &endpoint.name);
-    state
-        .sessions
-        .unassign(&scope, usual, force, &user.actor(&request))
-        .await?;
-    state.configs.forget(&scope).await;
-    Ok(HttpResponse::Ok().json(json!({"success": true})))
+    let was_given = state.sessions.unassign(scope, usual, force, actor).await?;
+    state.configs.forget(scope).await;
+    Ok(was_given)
 }
 
 fn read(body: &Fields, endpoints: &Endpoints) -> Result<Assignment, ApiError> {

@@ -132,7 +132,7 @@ pub async fn dead_letters(
             let replayed = match message {
                 Some(id) => match dead_letter::replay(&db, wake, &scope, id, &actor).await? {
                     Replayed::Queued => vec![id],
-                    Replayed::NotThere => {
+                    Replayed::NotThere | Replayed::WentOut => {
                         anyhow::bail!("tenant {} has no such message put aside", scope.tenant())
                     }
                     Replayed::MayBeOutElsewhere => anyhow::bail!(

@@ -10,8 +10,12 @@ mod health;
 mod internal;
 mod media;
 mod outage;
+mod pages;
+mod pictures;
+mod replay;
 mod sessions;
 mod spam_guard;
+mod traffic;
 mod webhook;
 
 use std::num::NonZeroU32;
@@ -38,6 +42,9 @@ pub use health::{AlertSettings, AlertUrl, CheckSettings, HealthSettings, WatchSe
 pub use internal::InternalSettings;
 pub use media::{MediaSettings, S3Settings, StorageSettings};
 pub use outage::OutageSettings;
+pub use pages::PageSettings;
+pub use pictures::{PictureHosts, PictureSettings};
+pub use replay::ReplaySettings;
 pub use sessions::SessionSettings;
 pub use webhook::WebhookSettings;
 
@@ -66,6 +73,8 @@ pub struct Settings {
     pub dashboard: DashboardSettings,
     /// Devices of the dashboard's people.
     pub devices: DeviceSettings,
+    /// The dashboard's pages.
+    pub pages: PageSettings,
     /// The gate in the shape of Meta's Cloud API.
     pub gate: GateSettings,
     /// Where the AI service is.
@@ -90,10 +99,16 @@ pub struct Settings {
     pub outage: OutageSettings,
     /// Files of messages and uploads.
     pub media: MediaSettings,
+    /// Pictures that people show of themselves.
+    pub pictures: PictureSettings,
     /// How long ledgers and quarantine are kept.
     pub ledger_retention: Duration,
     /// How endpoints and sessions are looked after.
     pub health: HealthSettings,
+    /// How often what went through is written down.
+    pub traffic_write: Duration,
+    /// Taking many messages up again.
+    pub replay: ReplaySettings,
 }
 
 /// Bounds of receiving.
@@ -164,6 +179,7 @@ impl Settings {
         let internal = InternalSettings::take(reader);
         let dashboard = DashboardSettings::take(reader);
         let devices = DeviceSettings::take(reader);
+        let pages = PageSettings::take(reader);
         let gate = GateSettings::take(reader);
         let ai_service = AiServiceSettings::take(reader);
         let webhook = WebhookSettings::take(reader);
@@ -180,7 +196,10 @@ impl Settings {
         let cloud_sending = CloudSendingSettings::take(reader);
         let outage = OutageSettings::take(reader);
         let media = MediaSettings::take(reader);
+        let pictures = PictureSettings::take(reader);
         let health = HealthSettings::take(reader);
+        let traffic_write = traffic::take(reader);
+        let replay = ReplaySettings::take(reader);
         let retention: Option<u64> = reader.with_default(
             "LEDGER_RETENTION_DAYS",
             "14",
@@ -204,6 +223,7 @@ impl Settings {
             internal: internal?,
             dashboard: dashboard?,
             devices: devices?,
+            pages: pages?,
             gate: gate?,
             ai_service,
             sessions: sessions?,
@@ -216,8 +236,11 @@ impl Settings {
             cloud_sending: cloud_sending?,
             outage: outage?,
             media: media?,
+            pictures: pictures?,
             ledger_retention: Duration::from_secs(retention? * 24 * 60 * 60),
             health: health?,
+            traffic_write: traffic_write?,
+            replay: replay?,
         })
     }
 }

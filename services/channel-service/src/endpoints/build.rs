@@ -9,10 +9,13 @@ use whatsapp::credentials::BasicAuth;
 use whatsapp::download::DownloadMedia;
 use whatsapp::dry_run::DryRun;
 use whatsapp::genfity::{
-    Endpoint, GenfityCourtesy, GenfityDownloads, GenfitySender, GenfitySessions, InternalKey,
-    InvalidEndpoint, SupportGateway, WaAdmin,
+    Endpoint, GenfityCourtesy, GenfityDownloads, GenfityPictures, GenfitySender, GenfitySessions,
+    InternalKey, InvalidEndpoint, SupportGateway, WaAdmin,
 };
-use whatsapp::gowa::{GowaCourtesy, GowaDevices, GowaDownloads, GowaEndpoint, GowaSender, GowaSessions};
+use whatsapp::gowa::{
+    GowaCourtesy, GowaDevices, GowaDownloads, GowaEndpoint, GowaPictures, GowaSender, GowaSessions,
+};
+use whatsapp::picture::FindPicture;
 use whatsapp::port::SendMessage;
 use whatsapp::probe::{HttpProbe, ProbeEndpoint};
 use whatsapp::session::ManageSession;
@@ -31,6 +34,7 @@ struct Ways {
     sessions: Arc<dyn ManageSession>,
     courtesy: Arc<dyn ShowCourtesy>,
     downloads: Arc<dyn DownloadMedia>,
+    pictures: Option<Arc<dyn FindPicture>>,
     probe: Arc<dyn ProbeEndpoint>,
     makers: Makers,
 }
@@ -77,6 +81,7 @@ impl LiveEndpoint {
             sessions: Arc::new(GenfitySessions::new(&endpoint)?),
             courtesy: Arc::new(GenfityCourtesy::new(&endpoint)?),
             downloads: Arc::new(GenfityDownloads::new(&endpoint)?),
+            pictures: Some(Arc::new(GenfityPictures::new(&endpoint)?)),
             probe: Arc::new(genfity_probe(settings.api_url.url(), gateway, server)?),
             makers,
         };
@@ -97,6 +102,7 @@ impl LiveEndpoint {
             sessions: Arc::new(GowaSessions::new(&endpoint)?),
             courtesy: Arc::new(GowaCourtesy::new(&endpoint)?),
             downloads: Arc::new(GowaDownloads::new(&endpoint)?),
+            pictures: Some(Arc::new(GowaPictures::new(&endpoint)?)),
             probe: Arc::new(HttpProbe::gowa(settings.api_url.url(), auth)?),
             makers: Makers {
                 devices: Some(GowaDevices::new(&endpoint)?),
@@ -124,6 +130,7 @@ impl LiveEndpoint {
             sessions: Arc::new(GraphSessions::new(&endpoint)?),
             courtesy: Arc::new(GraphCourtesy::new(&endpoint)?),
             downloads: Arc::new(GraphMedia::new(&endpoint)?),
+            pictures: None,
             probe: Arc::new(HttpProbe::graph(&endpoint, number)?),
             makers: Makers::default(),
         };
@@ -141,6 +148,7 @@ impl LiveEndpoint {
             sessions: ways.sessions,
             courtesy: ways.courtesy,
             downloads: ways.downloads,
+            pictures: ways.pictures,
             probe: ways.probe,
             makers: ways.makers,
             webhook_keys: settings.webhook_keys.clone(),
@@ -161,6 +169,7 @@ impl LiveEndpoint {
             sessions: Arc::new(DryRun),
             courtesy: Arc::new(DryRun),
             probe: Arc::new(DryRun) as Arc<dyn ProbeEndpoint>,
+            pictures: None,
             templates: None,
             makers: Makers {
                 devices: None,

@@ -20,6 +20,7 @@ use whatsapp::courtesy::ShowCourtesy;
 use whatsapp::credentials::WebhookKey;
 use whatsapp::download::DownloadMedia;
 use whatsapp::genfity::InvalidEndpoint;
+use whatsapp::picture::FindPicture;
 use whatsapp::port::SendMessage;
 use whatsapp::probe::ProbeEndpoint;
 use whatsapp::session::ManageSession;
@@ -70,6 +71,8 @@ pub struct LiveEndpoint {
     pub courtesy: Arc<dyn ShowCourtesy>,
     /// Fetches files of messages.
     pub downloads: Arc<dyn DownloadMedia>,
+    /// Finds people's pictures, where the provider has a call for that.
+    pub pictures: Option<Arc<dyn FindPicture>>,
     /// Asks whether it is there and takes our key.
     pub probe: Arc<dyn ProbeEndpoint>,
     /// Who makes sessions there (genfity).

@@ -11,9 +11,11 @@ use domain::ids::ProviderMessageId;
 use domain::message::{MediaKind, MessageKind};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use url::Url;
 use whatsapp::courtesy::{NotShown, ShowCourtesy, Typing};
 use whatsapp::credentials::SessionToken;
 use whatsapp::download::{DownloadError, DownloadMedia, FileBytes, WantedFile};
+use whatsapp::picture::{FindPicture, Picture, PictureError};
 use whatsapp::port::{OutboundMessage, ResendSafety, SendMessage, SendOutcome};
 use whatsapp::probe::{ProbeEndpoint, ProbeFailure, ProbeReport};
 use whatsapp::session::{Details, LinkingCode, ManageSession, QrCode, SessionFailure, SessionState, Upkeep};
@@ -36,6 +38,9 @@ impl LiveEndpoint {
             sessions: Arc::new(Timed::new(self.sessions, &endpoint)),
             courtesy: Arc::new(Timed::new(self.courtesy, &endpoint)),
             downloads: Arc::new(Timed::new(self.downloads, &endpoint)),
+            pictures: self
+                .pictures
+                .map(|inner| Arc::new(Timed::new(inner, &endpoint)) as Arc<dyn FindPicture>),
             probe: Arc::new(Timed::new(self.probe, &endpoint)),
             ..self
         }
@@ -210,6 +215,21 @@ impl DownloadMedia for Timed<dyn DownloadMedia> {
     ) -> BoxFuture<'a, Result<FileBytes, DownloadError>> {
         self.time("download", self.inner.download(credentials, file), ended)
             .boxed()
+    }
+}
+
+impl FindPicture for Timed<dyn FindPicture> {
+    fn find<'a>(
+        &'a self,
+        credentials: &'a SessionToken,
+        of: &'a ChatAddress,
+    ) -> BoxFuture<'a, Result<Option<Picture>, PictureError>> {
+        self.time("avatar", self.inner.find(credentials, of), ended)
+            .boxed()
+    }
+
+    fn is_own(&self, url: &Url) -> bool {
+        self.inner.is_own(url)
     }
 }
 

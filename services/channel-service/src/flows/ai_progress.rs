@@ -107,6 +107,12 @@ async fn failed(db: &Database, about: About<'_>, explanation: Option<&str>) -> R
     Ok(())
 }
 
+/// The AI's answer that begins with this message, if it is one.
+#[must_use]
+pub fn answer_of(message: &Moved) -> Option<&str> {
+    message.reference.as_deref().and_then(answer_behind)
+}
+
 /// A message of ours moved: if it is an answer of the AI, its chat shows what became of it. In the transaction that
 /// moved it, which holds the message's chat (see [`message_chat`](crate::store::message_chat)).
 ///
@@ -118,7 +124,7 @@ pub async fn follow_answer(
     status: DeliveryStatus,
     reason: Option<&str>,
 ) -> Result<(), DatabaseError> {
-    let Some(key) = message.reference.as_deref().and_then(answer_behind) else {
+    let Some(key) = answer_of(message) else {
         return Ok(());
     };
     let chat = ChatId::from_uuid(message.chat_id);

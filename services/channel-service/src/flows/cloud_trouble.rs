@@ -109,6 +109,7 @@ impl Sender {
         send_attempt::insert(&mut tx, &attempt).await?;
         let status = DeliveryStatus::Unknown;
         let moved = message::advance(&mut tx, id, status, Some(ORPHANED)).await?;
+        let counted = moved.as_ref().map(|_| status);
         announce(
             &mut tx,
             moved.into_iter().collect(),
@@ -123,6 +124,7 @@ impl Sender {
             .await?;
         tx.commit().await?;
         self.relay.ring();
+        self.traffic.moved(lease.scope().tenant(), counted);
         Ok(Next::Wait)
     }
 

@@ -87,6 +87,8 @@ pub enum Replayed {
     Queued,
     /// It is not put aside, or not this tenant's.
     NotThere,
+    /// It turned out meanwhile that it went out.
+    WentOut,
     /// Its tenant has left the endpoint through which it may have gone out.
     MayBeOutElsewhere,
 }
@@ -107,23 +109,75 @@ pub async fn replay(
     actor: &Actor,
 ) -> Result<Replayed, DatabaseError> {
     let mut tx = TenantTransaction::begin(db, scope, "replay message").await?;
-    message_chat::lock(&mut tx, id).await?;
-    message::lock(&mut tx, id).await?;
-    if !lanes::replay(&mut tx, id.as_uuid()).await? {
+    let replayed = replay_in(&mut tx, id, actor).await?;
+    if replayed == Replayed::Queued {
+        tx.commit().await?;
+        wake.ring();
+    }
+    Ok(replayed)
+}
+
+/// As [`replay`], in a transaction that is committed only when the message is queued.
+pub(super) async fn replay_in(
+    tx: &mut TenantTransaction,
+    id: MessageId,
+    actor: &Actor,
+) -> Result<Replayed, DatabaseError> {
+    message_chat::lock(tx, id).await?;
+    message::lock(tx, id).await?;
+    if has_gone_out(tx, id).await? {
+        return Ok(Replayed::WentOut);
+    }
+    if !lanes::replay(tx, id.as_uuid()).await? {
         return Ok(Replayed::NotThere);
     }
-    if tenant_move::may_be_out_elsewhere(&mut tx, id).await? {
+    if tenant_move::may_be_out_elsewhere(tx, id).await? {
         return Ok(Replayed::MayBeOutElsewhere);
     }
-    let moved = message::advance(&mut tx, id, DeliveryStatus::Queued, None).await?;
+    let moved = message::advance(tx, id, DeliveryStatus::Queued, None).await?;
     let moved = moved.into_iter().collect();
-    announce(&mut tx, moved, DeliveryStatus::Queued, None, Utc::now()).await?;
-    audit::note(&mut tx, &actor.act("dead_letter.replay", Some(id.to_string()))).await?;
-    tx.commit().await?;
-    wake.relay.ring();
-    wake.senders.ring();
+    announce(tx, moved, DeliveryStatus::Queued, None, Utc::now()).await?;
+    audit::note(tx, &actor.act("dead_letter.replay", Some(id.to_string()))).await?;
     metrics::counter!("kanal_dead_letters_replayed_total").increment(1);
     Ok(Replayed::Queued)
+}
+
+async fn has_gone_out(tx: &mut TenantTransaction, id: MessageId) -> Result<bool, DatabaseError> {
+    let standing = message::standing(tx, id).await?;
+    let status = standing.and_then(|row| row.status.parse().ok());
+    Ok(matches!(
+        status,
+        Some(DeliveryStatus::Sent | DeliveryStatus::Delivered | DeliveryStatus::Read)
+    ))
+}
+
+/// Somebody has looked at the phone and seen that a message went out of which nobody knew it: it counts as sent and is never
+/// sent again. False when the tenant has no such message put aside.
+///
+/// # Errors
+/// [`DatabaseError`]; nothing is changed then.
+pub async fn settle_as_sent(
+    db: &Database,
+    wake: Wake<'_>,
+    scope: &TenantScope,
+    id: MessageId,
+    actor: &Actor,
+) -> Result<bool, DatabaseError> {
+    let mut tx = TenantTransaction::begin(db, scope, "settle message").await?;
+    message_chat::lock(&mut tx, id).await?;
+    message::lock(&mut tx, id).await?;
+    let standing = message::standing(&mut tx, id).await?;
+    let is_unknown = standing.is_some_and(|row| row.status == DeliveryStatus::Unknown.as_str());
+    if !is_unknown || !lanes::discard_parked(&mut tx, id.as_uuid()).await? {
+        return Ok(false);
+    }
+    let moved = message::advance(&mut tx, id, DeliveryStatus::Sent, None).await?;
+    let moved = moved.into_iter().collect();
+    announce(&mut tx, moved, DeliveryStatus::Sent, None, Utc::now()).await?;
+    audit::note(&mut tx, &actor.act("dead_letter.settle", Some(id.to_string()))).await?;
+    tx.commit().await?;
+    wake.ring();
+    Ok(true)
 }
 
 /// Queues every dead letter that the filter means and that may be queued, each in a transaction of its own. Returns
@@ -155,4 +209,12 @@ pub struct Wake<'a> {
     pub relay: &'a Signal,
     /// Send messages.
     pub senders: &'a Signal,
+}
+
+impl Wake<'_> {
+    /// There is work for both.
+    pub(super) fn ring(self) {
+        self.relay.ring();
+        self.senders.ring();
+    }
 }

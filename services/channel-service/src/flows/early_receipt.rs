@@ -10,7 +10,7 @@ use messaging::outbox::Signal;
 use tenant_isolation::{TenantScope, TenantTransaction};
 use whatsapp::event::{Receipt, ReceiptKind};
 
-use super::announce_status::{Told, announce, announce_each};
+use super::announce_status::{Told, announce, announce_one};
 use crate::store::early_receipt::EarlyReceipt;
 use crate::store::{cloud_status, early_receipt, message, message_chat};
 
@@ -91,7 +91,7 @@ impl Learned<'_> {
         Ok(())
     }
 
-    /// Last, when the message is on its way: what phones have confirmed meanwhile.
+    /// Last, when the message is on its way: what phones have confirmed meanwhile. Returns where it stands for that.
     ///
     /// # Errors
     /// [`DatabaseError`].
@@ -99,13 +99,13 @@ impl Learned<'_> {
         &self,
         tx: &mut TenantTransaction,
         message: MessageId,
-    ) -> Result<(), DatabaseError> {
+    ) -> Result<Option<DeliveryStatus>, DatabaseError> {
         let Some(EarlyReceipt { status, at, reason }) = &self.confirmed else {
-            return Ok(());
+            return Ok(None);
         };
         let reason = reason.as_deref();
         let moved = message::advance(tx, message, *status, reason).await?;
-        let Some(moved) = moved else { return Ok(()) };
+        let Some(moved) = moved else { return Ok(None) };
         let detail = match status {
             DeliveryStatus::Failed => cloud_status::details_of(tx, message).await?,
             _ => None,
@@ -117,6 +117,7 @@ impl Learned<'_> {
             detail: detail.and_then(|known| known.error_details.or(known.error_title)),
             at: *at,
         };
-        announce_each(tx, vec![told]).await
+        announce_one(tx, told).await?;
+        Ok(Some(*status))
     }
 }

@@ -32,6 +32,7 @@ use crate::store::media::NewMedia;
 use crate::store::message::{LedgerEntry, NewMessage};
 use crate::store::message_change::{self, MessageChange};
 use crate::store::{chat, media, message};
+use crate::traffic::{Counted, Traffic};
 
 /// One message that wants to be kept.
 #[derive(Debug, Clone)]
@@ -156,26 +157,34 @@ impl Submitted {
 }
 
 /// Commits a group. When the group fails for another reason than Postgres being away, each message is tried alone,
-/// so that one that Postgres does not like harms no other.
-pub async fn commit(db: &Database, links: &MediaLinks, signal: &Signal, mut group: Vec<Waiting>) {
+/// so that one that Postgres does not like harms no other. Returns the chats in which a person wrote.
+pub async fn commit(
+    db: &Database,
+    links: &MediaLinks,
+    signal: &Signal,
+    traffic: &Traffic,
+    mut group: Vec<Waiting>,
+) -> Vec<(TenantScope, ChatId)> {
     // What came over several connections at once may have overtaken its neighbour. Those of one second stay as they came.
     group.sort_by_key(|(job, _)| job.message.sent_at);
     let (jobs, answers): (Vec<_>, Vec<_>) = group.into_iter().unzip();
     metrics::histogram!("kanal_ingest_group_size")
         .record(f64::from(u32::try_from(jobs.len()).unwrap_or(u32::MAX)));
-    match commit_group(db, links, &jobs).await {
-        Ok(outcomes) => {
+    match commit_group(db, links, traffic, &jobs).await {
+        Ok(Committed { outcomes, written_in }) => {
             signal.ring();
             for (answer, outcome) in answers.into_iter().zip(outcomes) {
                 // A caller that has left gets no answer; its message is kept all the same.
                 drop(answer.send(Ok(outcome)));
             }
+            written_in
         }
         Err(error) if jobs.len() == 1 && !matches!(error, DatabaseError::Unavailable(_)) => {
             tracing::warn!(error = %crate::error::chain(&error), "a message was not kept");
             if let Some(answer) = answers.into_iter().next() {
                 drop(answer.send(Err(error)));
             }
+            Vec::new()
         }
         Err(error) if matches!(error, DatabaseError::Unavailable(_)) => {
             tracing::warn!(waiting = jobs.len(), error = %crate::error::chain(&error), "messages were not kept");
@@ -184,26 +193,41 @@ pub async fn commit(db: &Database, links: &MediaLinks, signal: &Signal, mut grou
                     "the group was not committed".into(),
                 ))));
             }
+            Vec::new()
         }
         Err(_) => {
+            let mut written_in = Vec::new();
             for (job, answer) in jobs.into_iter().zip(answers) {
-                let outcome = commit_group(db, links, std::slice::from_ref(&job)).await;
-                let outcome = outcome.and_then(|one| one.into_iter().next().ok_or(DatabaseError::NotFound));
+                let outcome = commit_group(db, links, traffic, std::slice::from_ref(&job)).await;
+                let outcome = outcome.and_then(|one| {
+                    written_in.extend(one.written_in);
+                    one.outcomes.into_iter().next().ok_or(DatabaseError::NotFound)
+                });
                 drop(answer.send(outcome));
             }
             signal.ring();
+            written_in
         }
     }
+}
+
+/// What a transaction kept.
+struct Committed {
+    /// What became of each job.
+    outcomes: Vec<Ingested>,
+    /// The chats in which a person wrote.
+    written_in: Vec<(TenantScope, ChatId)>,
 }
 
 /// The transaction.
 async fn commit_group(
     db: &Database,
     links: &MediaLinks,
+    traffic: &Traffic,
     jobs: &[IngestJob],
-) -> Result<Vec<Ingested>, DatabaseError> {
+) -> Result<Committed, DatabaseError> {
     let scopes: ScopeSet = jobs.iter().map(|job| &job.scope).collect();
-    let mut tx = GroupTransaction::begin(db, scopes, "ingest messages").await?;
+    let mut tx = GroupTransaction::begin_with_kept_plans(db, scopes, "ingest messages").await?;
 
     let ids: Vec<MessageId> = jobs.iter().map(|_| MessageId::generate()).collect();
     let mut entries: Vec<LedgerEntry> = jobs
@@ -226,6 +250,7 @@ async fn commit_group(
         .collect();
 
     let mut kept = HashSet::new();
+    let mut written_in = Vec::new();
     if !fresh.is_empty() {
         let learned = learn_lid::learn(&mut tx, &mut fresh, &new).await?;
         learned.lock_chats(&mut tx, &fresh).await?;
@@ -244,6 +269,9 @@ async fn commit_group(
                     lane: message.chat.to_string(),
                     envelope: envelope(job, message, links)?,
                 });
+                if message.direction == Direction::Inbound && job.message.chat.is_direct() {
+                    written_in.push((job.scope.clone(), message.chat));
+                }
             }
         }
         enqueue_group(&mut tx, rows).await?;
@@ -251,19 +279,25 @@ async fn commit_group(
     }
     tx.commit().await?;
 
+    for (job, id) in jobs.iter().zip(&ids) {
+        if job.message.direction == Direction::Inbound && kept.contains(id) {
+            traffic.count(job.scope.tenant(), Counted::Received, 1);
+        }
+    }
     metrics::counter!("kanal_messages_received_total").increment(kept.len() as u64);
     metrics::counter!("kanal_messages_duplicate_total").increment((jobs.len() - kept.len()) as u64);
-    Ok(ids
-        .into_iter()
-        .map(|id| {
-            // What is new to the ledger may still be a message of ours that comes back: there is a row, not this one.
-            if kept.contains(&id) {
-                Ingested::New(id)
-            } else {
-                Ingested::Duplicate
-            }
-        })
-        .collect())
+    let outcome = |id| {
+        // What is new to the ledger may still be a message of ours that comes back: there is a row, not this one.
+        if kept.contains(&id) {
+            Ingested::New(id)
+        } else {
+            Ingested::Duplicate
+        }
+    };
+    Ok(Committed {
+        outcomes: ids.into_iter().map(outcome).collect(),
+        written_in,
+    })
 }
 
 /// The files of the messages that were kept, and the tasks of fetching those that are not there yet.

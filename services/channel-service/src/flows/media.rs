@@ -32,6 +32,7 @@ use crate::media::file_type::{self, FileType};
 use crate::media::{
     Announced, KeepError, KeptFile, MediaLinks, MediaStorage, ObjectKey, OpenFile, StorageError,
 };
+use crate::store::chat_picture::{self, PictureFile};
 use crate::store::gate_media::{self, UploadRow};
 use crate::store::media::{self, MediaRow, NewMedia, StoredFile};
 
@@ -219,7 +220,8 @@ impl MediaFlow {
         }
     }
 
-    /// The file of a message of the tenant, or one that was put up to be sent, if it is there to be handed out.
+    /// The file of a message of the tenant, one that was put up to be sent, or a person's picture, if it is there to be
+    /// handed out.
     ///
     /// # Errors
     /// [`DatabaseError`].
@@ -233,9 +235,13 @@ impl MediaFlow {
             tx.commit().await?;
             return Ok(served(row));
         }
-        let upload = gate_media::upload(&mut tx, message.as_uuid()).await?;
+        if let Some(upload) = gate_media::upload(&mut tx, message.as_uuid()).await? {
+            tx.commit().await?;
+            return Ok(uploaded(upload));
+        }
+        let picture = chat_picture::file(&mut tx, message.as_uuid()).await?;
         tx.commit().await?;
-        Ok(upload.and_then(uploaded))
+        Ok(picture.and_then(pictured))
     }
 
     /// Opens a stored file, or a part of it. `None`: the object is gone.
@@ -331,6 +337,17 @@ fn uploaded(row: UploadRow) -> Option<ServedFile> {
     Some(ServedFile {
         file_type,
         name: file_type::safe_name(row.file_name.as_deref(), "file", file_type),
+        sha256: row.sha256,
+        size: u64::try_from(row.size).ok()?,
+        key: ObjectKey::parse(&row.object_key).ok()?,
+    })
+}
+
+fn pictured(row: PictureFile) -> Option<ServedFile> {
+    let file_type = file_type::named(&row.mime_type);
+    Some(ServedFile {
+        file_type,
+        name: file_type::safe_name(None, "picture", file_type),
         sha256: row.sha256,
         size: u64::try_from(row.size).ok()?,
         key: ObjectKey::parse(&row.object_key).ok()?,

@@ -64,6 +64,7 @@ use crate::media::file_type;
 use crate::store::account::AccountRow;
 use crate::store::message::OutboundRow;
 use crate::store::{account, cloud_sending, message, tenant_move};
+use crate::traffic::Traffic;
 
 /// A wait that is over sooner is not worth letting go of the lane; any longer one would hold a place that others need.
 const SHORT_WAIT: Duration = Duration::from_millis(5);
@@ -129,6 +130,8 @@ pub struct Sender {
     pub relay: Signal,
     /// Sends that were taken are followed by events.
     pub hearing: Hearing,
+    /// Counts what went out, and what did not.
+    pub traffic: Traffic,
 }
 
 /// A message and what is needed to send it.

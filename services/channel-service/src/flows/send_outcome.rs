@@ -65,9 +65,17 @@ impl Sender {
             // The older message before the newer one: messages are locked in the order of their ids.
             message_change::apply_one(&mut tx, &change).await?;
         }
+        let mut counted = Vec::new();
         if let Some(status) = ruling.status {
             // Nothing moves when a receipt was faster than the answer: then the message is further already.
             let mut moved = message::advance(&mut tx, id, status, why).await?;
+            // What was taken is counted as such below, wherever a receipt has brought it meanwhile.
+            counted.extend(
+                moved
+                    .as_ref()
+                    .filter(|_| status != DeliveryStatus::Sent)
+                    .map(|_| status),
+            );
             if matches!(ruling.task, TaskRuling::PutAside) {
                 if moved.is_none() {
                     // Unknown since an earlier attempt: new is that there will be no other.
@@ -81,7 +89,7 @@ impl Sender {
             }
         }
         if let Some(learned) = &learned {
-            learned.confirm(&mut tx, id).await?;
+            counted.extend(learned.confirm(&mut tx, id).await?);
         }
         let account = AccountId::from_uuid(row.account_id);
         if let Some(time) = ruling.pause {
@@ -109,6 +117,7 @@ impl Sender {
         };
         tx.commit().await?;
         self.relay.ring();
+        self.count(lease, row, ruling, counted);
         self.alert(lease, account, endpoint, ruling, is_newly_held);
         let (tenant, endpoint, took_ms) = (lease.scope().tenant(), &endpoint.name, took.as_millis());
         if ruling.attempt == "accepted" {
@@ -118,6 +127,16 @@ impl Sender {
                 "a message did not go out");
         }
         Ok(next)
+    }
+
+    fn count(&self, lease: &Lease, row: &OutboundRow, ruling: &Ruling, counted: Vec<DeliveryStatus>) {
+        let tenant = lease.scope().tenant();
+        if ruling.attempt == "accepted" {
+            // One whose outcome was unknown was not waiting for its turn.
+            let was_queued = row.status == DeliveryStatus::Queued.as_str();
+            self.traffic.sent(tenant, was_queued.then_some(row.updated_at));
+        }
+        self.traffic.moved(tenant, counted);
     }
 
     /// Tells the operators of what the message's account has to be looked after for.
@@ -160,11 +179,13 @@ impl Sender {
         let (id, status) = (MessageId::from_uuid(task.id), DeliveryStatus::Failed);
         message_chat::lock(&mut tx, id).await?;
         let moved = message::advance(&mut tx, id, status, Some(reason)).await?;
+        let counted = moved.as_ref().map(|_| status);
         let moved = moved.into_iter().collect();
         announce(&mut tx, moved, status, Some(reason), Utc::now()).await?;
         lease.done(&mut tx, task).await?;
         tx.commit().await?;
         self.relay.ring();
+        self.traffic.moved(lease.scope().tenant(), counted);
         tracing::warn!(tenant = %lease.scope().tenant(), message = %id, reason, "a message will never go out");
         Ok(Next::Continue)
     }
@@ -218,15 +239,17 @@ impl Sender {
     ) -> Result<Next, LaneError> {
         let id = MessageId::from_uuid(task.id);
         message_chat::lock(&mut tx, id).await?;
-        let moved = match message::advance(&mut tx, id, status, Some(reason)).await? {
-            Some(moved) => Some(moved),
-            None => message::give_reason(&mut tx, id, status, Some(reason)).await?,
-        };
+        let mut moved = message::advance(&mut tx, id, status, Some(reason)).await?;
+        let counted = moved.as_ref().map(|_| status);
+        if moved.is_none() {
+            moved = message::give_reason(&mut tx, id, status, Some(reason)).await?;
+        }
         let moved = moved.into_iter().collect();
         announce_put_aside(&mut tx, moved, status, Some(reason), Utc::now()).await?;
         lease.park(&mut tx, task, reason).await?;
         tx.commit().await?;
         self.relay.ring();
+        self.traffic.moved(lease.scope().tenant(), counted);
         tracing::error!(tenant = %lease.scope().tenant(), task = %task.id, reason, "a message cannot be sent");
         Ok(Next::Continue)
     }

@@ -57,6 +57,18 @@ impl IdempotencyKey {
         fits.then(|| Self(text.to_owned()))
     }
 
+    /// The key itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// A key that stands for several things together.
+    #[must_use]
+    pub fn of_digest(digest: [u8; 32]) -> Self {
+        Self(hex::encode(digest))
+    }
+
     pub(super) fn request_id(&self, scope: &TenantScope) -> Uuid {
         let name = format!("{}\0{}", scope.tenant(), self.0);
         Uuid::new_v5(&KEYS, name.as_bytes())

@@ -28,11 +28,7 @@ pub async fn start(
     let meant = meant(&mut tx, endpoints, person).await?;
     // Holds the chat's row: who comes at the same moment waits here, and then ends what was begun meanwhile.
     let id = chat::ensure(&mut tx, &meant).await?;
-    let before = takeover::end(&mut tx, &[id.as_uuid()]).await?;
-    let row = takeover::begin(&mut tx, id, new).await?;
-    let mut act = actor.act("takeover.start", Some(id.to_string()));
-    act.detail = (before > 0).then(|| "from somebody else".to_owned());
-    audit::note(&mut tx, &act).await?;
+    let row = begin(&mut tx, id, new, actor).await?;
     let chat = chat::find(&mut tx, ChatId::from_uuid(row.chat_id)).await?;
     tx.commit().await?;
     Ok(TakenChatRow {
@@ -41,6 +37,63 @@ pub async fn start(
         phone: chat.phone,
         channel: chat.channel,
     })
+}
+
+/// Begins the takeover of a chat that the transaction holds.
+async fn begin(
+    tx: &mut TenantTransaction,
+    id: ChatId,
+    new: &NewTakeover,
+    actor: &Actor,
+) -> Result<TakeoverRow, DatabaseError> {
+    let before = takeover::end(tx, &[id.as_uuid()]).await?;
+    let row = takeover::begin(tx, id, new).await?;
+    let mut act = actor.act("takeover.start", Some(id.to_string()));
+    act.detail = (before > 0).then(|| "from somebody else".to_owned());
+    audit::note(tx, &act).await?;
+    Ok(row)
+}
+
+/// As [`start`], of one chat and no other with the same person. False when there is no such chat.
+///
+/// # Errors
+/// [`ChatError`]; nothing is changed then.
+pub async fn start_in(
+    db: &Database,
+    scope: &TenantScope,
+    chat: ChatId,
+    new: &NewTakeover,
+    actor: &Actor,
+) -> Result<bool, ChatError> {
+    let mut tx = TenantTransaction::begin(db, scope, "start takeover of chat").await?;
+    known_tenant(&mut tx).await?;
+    let is_there = !chat::lock(&mut tx, &[chat.as_uuid()]).await?.is_empty();
+    if is_there {
+        begin(&mut tx, chat, new, actor).await?;
+    }
+    tx.commit().await?;
+    Ok(is_there)
+}
+
+/// As [`end`], of one chat and no other with the same person.
+///
+/// # Errors
+/// [`ChatError`]; nothing is changed then.
+pub async fn end_in(
+    db: &Database,
+    scope: &TenantScope,
+    chat: ChatId,
+    actor: &Actor,
+) -> Result<bool, ChatError> {
+    let mut tx = TenantTransaction::begin(db, scope, "end takeover of chat").await?;
+    known_tenant(&mut tx).await?;
+    chat::lock(&mut tx, &[chat.as_uuid()]).await?;
+    let ended = takeover::end(&mut tx, &[chat.as_uuid()]).await? > 0;
+    if ended {
+        audit::note(&mut tx, &actor.act("takeover.end", Some(chat.to_string()))).await?;
+    }
+    tx.commit().await?;
+    Ok(ended)
 }
 
 /// Gives a person's chat back to the AI. False when nobody had it.

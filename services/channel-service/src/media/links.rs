@@ -57,6 +57,12 @@ impl MediaLinks {
         self.at(tenant, message, Utc::now())
     }
 
+    /// The address of a message's file on the service itself, for its own pages: they take pictures from nowhere else.
+    #[must_use]
+    pub fn here(&self, tenant: &TenantId, message: MessageId) -> String {
+        format!("/uploads/{}", self.path(tenant, message, Utc::now()))
+    }
+
     /// The address of an uploaded file under both bases.
     #[must_use]
     pub fn of_upload(&self, path: &str) -> MediaUrls {
@@ -67,13 +73,16 @@ impl MediaLinks {
     }
 
     fn at(&self, tenant: &TenantId, message: MessageId, now: DateTime<Utc>) -> MediaUrls {
+        self.of_upload(&self.path(tenant, message, now))
+    }
+
+    fn path(&self, tenant: &TenantId, message: MessageId, now: DateTime<Utc>) -> String {
         let expiry = self.expiry(now);
         let mut token = expiry.to_be_bytes().to_vec();
         token.extend_from_slice(tenant.as_str().as_bytes());
         let signature = self.keys.sign(&signed(tenant, message, expiry));
         token.extend_from_slice(&signature.unwrap_or_default());
-        let path = format!("media/{message}?token={}", BASE64.encode(token));
-        self.of_upload(&path)
+        format!("media/{message}?token={}", BASE64.encode(token))
     }
 
     /// At least a lifetime ahead, in steps of an eighth of it: whoever asks again and again gets the same link, and a

@@ -196,7 +196,7 @@ pub struct ChatRow {
     pub updated_at: DateTime<Utc>,
 }
 
-const ROW: &str = "c.id, c.account_id, c.address, c.phone, c.channel, coalesce(c.profile_name, c.name) AS user_name, \
+pub(super) const ROW: &str = "c.id, c.account_id, c.address, c.phone, c.channel, coalesce(c.profile_name, c.name) AS user_name, \
                    coalesce(c.profile_phone, c.phone) AS user_phone, c.last_message_at, c.last_text, c.unread, \
                    EXISTS (SELECT 1 FROM takeovers t WHERE t.tenant_id = c.tenant_id AND t.chat_id = c.id \
                            AND t.ended_at IS NULL) AS is_takeover, \

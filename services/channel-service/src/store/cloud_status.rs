@@ -1,12 +1,13 @@
-//! `message_status_details`, and what it means for `messages` and `early_receipts`: many statuses of one account at once.
+//! `message_status_details`, and what it means for `messages` and `early_receipts`: many statuses of several tenants' accounts
+//! at once.
 
 use chrono::{DateTime, Utc};
 use database::DatabaseError;
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::delivery::DeliveryStatus;
-use domain::ids::{AccountId, MessageId, ProviderMessageId};
-use tenant_isolation::TenantTransaction;
+use domain::ids::{AccountId, MessageId, ProviderMessageId, TenantId};
+use tenant_isolation::{GroupTransaction, TenantTransaction};
 use uuid::Uuid;
 
 use super::message::Moved;
@@ -61,9 +62,25 @@ pub struct StatusDetails {
     pub conversation_origin: Option<String>,
 }
 
+/// What was told of a message, and whose it is. As JSON it is a row of the table.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct DetailsRow {
+    /// The tenant.
+    pub tenant_id: TenantId,
+    /// Its account.
+    pub account_id: AccountId,
+    /// What was told.
+    #[serde(flatten)]
+    pub details: StatusDetails,
+}
+
 /// How far a message went at least, or that it failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reached {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// On which account.
+    pub account: AccountId,
     /// The provider's id.
     pub id: ProviderMessageId,
     /// Where it stands by what was told.
@@ -77,6 +94,9 @@ pub struct Reached {
 /// A message that moved, and where to.
 #[derive(Debug, diesel::QueryableByName)]
 pub struct MovedTo {
+    /// Whose it is.
+    #[diesel(sql_type = Text)]
+    pub tenant_id: String,
     #[diesel(sql_type = SqlUuid)]
     id: Uuid,
     #[diesel(sql_type = SqlUuid)]
@@ -118,6 +138,11 @@ impl MovedTo {
 /// A message of ours that does not go by the provider's id yet.
 #[derive(Debug, diesel::QueryableByName)]
 pub struct UnsettledRow {
+    /// Whose it is.
+    #[diesel(sql_type = Text)]
+    pub tenant_id: String,
+    #[diesel(sql_type = SqlUuid)]
+    account_id: Uuid,
     /// Our id.
     #[diesel(sql_type = SqlUuid)]
     id: Uuid,
@@ -132,6 +157,26 @@ impl UnsettledRow {
     pub const fn message(&self) -> MessageId {
         MessageId::from_uuid(self.id)
     }
+
+    /// On which account it is.
+    #[must_use]
+    pub const fn account(&self) -> AccountId {
+        AccountId::from_uuid(self.account_id)
+    }
+}
+
+/// An id of a provider's, whose message it is and on which account.
+pub type Named<'a> = (&'a TenantId, AccountId, &'a ProviderMessageId);
+
+/// The same, in columns.
+pub(super) fn columns<'a>(named: &[Named<'a>]) -> (Vec<&'a str>, Vec<Uuid>, Vec<&'a str>) {
+    let tenants = named.iter().map(|(tenant, ..)| tenant.as_str()).collect();
+    let accounts = named.iter().map(|(_, account, _)| account.as_uuid()).collect();
+    (
+        tenants,
+        accounts,
+        named.iter().map(|(.., id)| id.as_str()).collect(),
+    )
 }
 
 /// Those of our messages that still go by these ids of ours for the provider.
@@ -139,19 +184,19 @@ impl UnsettledRow {
 /// # Errors
 /// [`DatabaseError`].
 pub async fn unsettled(
-    tx: &mut TenantTransaction,
-    account: AccountId,
-    ours: &[&ProviderMessageId],
+    tx: &mut GroupTransaction,
+    ours: &[Named<'_>],
 ) -> Result<Vec<UnsettledRow>, DatabaseError> {
-    let tenant = tx.scope().tenant().to_string();
+    let (tenants, accounts, ids) = columns(ours);
     let rows = database::sql(
-        "SELECT id, provider_message_id FROM messages \
-         WHERE tenant_id = $1 AND account_id = $2 AND provider_message_id = ANY ($3) AND direction = 'outbound' \
-         ORDER BY id",
+        "SELECT m.tenant_id, m.account_id, m.id, m.provider_message_id \
+         FROM unnest($1, $2, $3) AS n (tenant, account, pid) \
+         JOIN messages m ON m.tenant_id = n.tenant AND m.account_id = n.account AND m.provider_message_id = n.pid \
+         WHERE m.direction = 'outbound' ORDER BY m.id",
     )
-    .bind::<Text, _>(tenant)
-    .bind::<SqlUuid, _>(account.as_uuid())
-    .bind::<Array<Text>, _>(ours.iter().map(|id| id.as_str()).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(tenants)
+    .bind::<Array<SqlUuid>, _>(accounts)
+    .bind::<Array<Text>, _>(ids)
     .load(tx.connection())
     .await?;
     Ok(rows)
@@ -162,22 +207,18 @@ pub async fn unsettled(
 ///
 /// # Errors
 /// [`DatabaseError`].
-pub async fn add_details(
-    tx: &mut TenantTransaction,
-    account: AccountId,
-    details: &[StatusDetails],
-) -> Result<(), DatabaseError> {
-    let tenant = tx.scope().tenant().to_string();
+pub async fn add_details(tx: &mut GroupTransaction, details: &[DetailsRow]) -> Result<(), DatabaseError> {
     let rows = serde_json::to_string(details).map_err(|error| DatabaseError::Refused(error.into()))?;
     database::sql(
         "INSERT INTO message_status_details AS d (tenant_id, account_id, provider_message_id, sent_at, delivered_at, read_at, \
                 played_at, failed_at, error_code, error_title, error_details, billable, pricing_model, pricing_type, \
                 pricing_category, conversation_id, conversation_origin) \
-         SELECT $1, $2, n.* FROM jsonb_to_recordset($3::jsonb) AS n (provider_message_id text, sent_at timestamptz, \
+         SELECT n.* FROM jsonb_to_recordset($1::jsonb) AS n (tenant_id text, account_id uuid, \
+                provider_message_id text, sent_at timestamptz, \
                 delivered_at timestamptz, read_at timestamptz, played_at timestamptz, failed_at timestamptz, \
                 error_code bigint, error_title text, error_details text, billable boolean, pricing_model text, \
                 pricing_type text, pricing_category text, conversation_id text, conversation_origin text) \
-         ORDER BY n.provider_message_id COLLATE \"C\" \
+         ORDER BY n.tenant_id COLLATE \"C\", n.account_id, n.provider_message_id COLLATE \"C\" \
          ON CONFLICT (tenant_id, account_id, provider_message_id) DO UPDATE SET \
                 sent_at = least(d.sent_at, excluded.sent_at), \
                 delivered_at = least(d.delivered_at, excluded.delivered_at), \
@@ -193,8 +234,6 @@ pub async fn add_details(
                 conversation_id = coalesce(d.conversation_id, excluded.conversation_id), \
                 conversation_origin = coalesce(d.conversation_origin, excluded.conversation_origin)",
     )
-    .bind::<Text, _>(tenant)
-    .bind::<SqlUuid, _>(account.as_uuid())
     .bind::<Text, _>(rows)
     .execute(tx.connection())
     .await?;
@@ -229,26 +268,22 @@ pub async fn details_of(
 ///
 /// # Errors
 /// [`DatabaseError`].
-pub async fn keep_early(
-    tx: &mut TenantTransaction,
-    account: AccountId,
-    reached: &[Reached],
-) -> Result<(), DatabaseError> {
-    let tenant = tx.scope().tenant().to_string();
+pub async fn keep_early(tx: &mut GroupTransaction, reached: &[Reached]) -> Result<(), DatabaseError> {
     // The further one counts, and a failure counts until the message is known to have arrived.
     database::sql(
         "INSERT INTO early_receipts AS e (tenant_id, account_id, provider_message_id, status, at, reason) \
-         SELECT $1, $2, n.id, n.status, n.at, n.reason FROM unnest($3, $4, $5, $6) AS n (id, status, at, reason) \
-         WHERE NOT EXISTS (SELECT 1 FROM messages m WHERE m.tenant_id = $1 AND m.account_id = $2 \
+         SELECT n.tenant, n.account, n.id, n.status, n.at, n.reason \
+         FROM unnest($1, $2, $3, $4, $5, $6) AS n (tenant, account, id, status, at, reason) \
+         WHERE NOT EXISTS (SELECT 1 FROM messages m WHERE m.tenant_id = n.tenant AND m.account_id = n.account \
                               AND m.provider_message_id = n.id) \
-         ORDER BY n.id COLLATE \"C\" \
+         ORDER BY n.tenant COLLATE \"C\", n.account, n.id COLLATE \"C\" \
          ON CONFLICT (tenant_id, account_id, provider_message_id) DO UPDATE \
             SET status = excluded.status, at = excluded.at, reason = excluded.reason \
           WHERE coalesce(array_position(ARRAY['sent', 'failed', 'delivered', 'read'], e.status), 0) \
               < array_position(ARRAY['sent', 'failed', 'delivered', 'read'], excluded.status)",
     )
-    .bind::<Text, _>(tenant)
-    .bind::<SqlUuid, _>(account.as_uuid())
+    .bind::<Array<Text>, _>(reached.iter().map(|one| one.tenant.as_str()).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(reached.iter().map(|one| one.account.as_uuid()).collect::<Vec<_>>())
     .bind::<Array<Text>, _>(reached.iter().map(|one| one.id.as_str()).collect::<Vec<_>>())
     .bind::<Array<Text>, _>(reached.iter().map(|one| one.status.as_str()).collect::<Vec<_>>())
     .bind::<Array<Timestamptz>, _>(reached.iter().map(|one| one.at).collect::<Vec<_>>())
@@ -263,29 +298,24 @@ pub async fn keep_early(
 ///
 /// # Errors
 /// [`DatabaseError`].
-pub async fn advance(
-    tx: &mut TenantTransaction,
-    account: AccountId,
-    reached: &[Reached],
-) -> Result<Vec<MovedTo>, DatabaseError> {
-    let tenant = tx.scope().tenant().to_string();
+pub async fn advance(tx: &mut GroupTransaction, reached: &[Reached]) -> Result<Vec<MovedTo>, DatabaseError> {
     let rows = database::sql(
         "UPDATE messages m SET status = r.status, reason = r.reason, updated_at = now() \
-         FROM (SELECT o.id, n.status, n.reason, n.at, d.detail \
-               FROM unnest($3, $4, $5, $6) AS n (pid, status, at, reason) \
-               JOIN messages o ON o.tenant_id = $1 AND o.account_id = $2 AND o.provider_message_id = n.pid \
+         FROM (SELECT o.tenant_id, o.id, n.status, n.reason, n.at, d.detail \
+               FROM unnest($1, $2, $3, $4, $5, $6) AS n (tenant, account, pid, status, at, reason) \
+               JOIN messages o ON o.tenant_id = n.tenant AND o.account_id = n.account AND o.provider_message_id = n.pid \
                LEFT JOIN LATERAL (SELECT x.failed_at, coalesce(x.error_details, x.error_title) AS detail \
                       FROM message_status_details x \
-                      WHERE x.tenant_id = $1 AND x.account_id = $2 AND x.provider_message_id = n.pid) d ON true \
+                      WHERE x.tenant_id = n.tenant AND x.account_id = n.account AND x.provider_message_id = n.pid) d ON true \
                WHERE o.direction = 'outbound' AND o.status || '>' || n.status = ANY ($7) \
                  AND NOT (o.status = 'failed' AND n.status = 'sent' AND d.failed_at IS NOT NULL) \
                ORDER BY o.id FOR UPDATE OF o) r \
-         WHERE m.tenant_id = $1 AND m.id = r.id \
-         RETURNING m.id, m.account_id, m.chat_id, m.provider_message_id, m.reference, m.status, m.reason, r.at, \
+         WHERE m.tenant_id = r.tenant_id AND m.id = r.id \
+         RETURNING m.tenant_id, m.id, m.account_id, m.chat_id, m.provider_message_id, m.reference, m.status, m.reason, r.at, \
              CASE WHEN m.status = 'failed' THEN r.detail END AS detail",
     )
-    .bind::<Text, _>(tenant)
-    .bind::<SqlUuid, _>(account.as_uuid())
+    .bind::<Array<Text>, _>(reached.iter().map(|one| one.tenant.as_str()).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(reached.iter().map(|one| one.account.as_uuid()).collect::<Vec<_>>())
     .bind::<Array<Text>, _>(reached.iter().map(|one| one.id.as_str()).collect::<Vec<_>>())
     .bind::<Array<Text>, _>(reached.iter().map(|one| one.status.as_str()).collect::<Vec<_>>())
     .bind::<Array<Timestamptz>, _>(reached.iter().map(|one| one.at).collect::<Vec<_>>())

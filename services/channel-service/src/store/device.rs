@@ -38,6 +38,9 @@ pub struct DeviceRow {
     /// When it was last seen connected.
     #[diesel(sql_type = Nullable<Timestamptz>)]
     pub last_connected_at: Option<DateTime<Utc>>,
+    /// Since when it is connected without a break, where that is known.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub connected_since: Option<DateTime<Utc>>,
     /// Since when it is there.
     #[diesel(sql_type = Timestamptz)]
     pub created_at: DateTime<Utc>,
@@ -64,7 +67,7 @@ impl DeviceRow {
 }
 
 const DEVICES: &str = "SELECT * FROM (SELECT a.id, a.display_name, a.instance_name, a.provider, a.endpoint, a.status, a.phone, \
-         a.last_connected_at, coalesce(a.device_since, a.session_created_at, a.created_at) AS created_at, \
+         a.last_connected_at, a.connected_since, coalesce(a.device_since, a.session_created_at, a.created_at) AS created_at, \
          a.id = (SELECT f.id FROM accounts f WHERE f.tenant_id = a.tenant_id ORDER BY f.id LIMIT 1) AS is_primary, \
          a.token_sealed IS NOT NULL AS has_session, \
          EXISTS (SELECT 1 FROM session_intents i WHERE i.tenant_id = a.tenant_id AND i.account_id = a.id) AS is_begun, \

@@ -6,7 +6,9 @@ use diesel::sql_types::{Array, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::delivery::DeliveryStatus;
 use domain::ids::{AccountId, MessageId, ProviderMessageId};
-use tenant_isolation::TenantTransaction;
+use tenant_isolation::{GroupTransaction, TenantTransaction};
+
+use super::cloud_status::{Named, columns};
 
 /// Not a status of any message: the row of whoever has the answer and looks for receipts.
 const NOTHING: &str = "";
@@ -62,6 +64,26 @@ pub async fn forget_known(
     .bind::<Text, _>(tenant)
     .bind::<SqlUuid, _>(account.as_uuid())
     .bind::<Array<Text>, _>(ids.iter().map(ProviderMessageId::as_str).collect::<Vec<_>>())
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// As [`forget_known`], for messages of several tenants.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn forget_known_group(tx: &mut GroupTransaction, named: &[Named<'_>]) -> Result<(), DatabaseError> {
+    let (tenants, accounts, ids) = columns(named);
+    database::sql(
+        "DELETE FROM early_receipts e USING unnest($1, $2, $3) AS n (tenant, account, pid) \
+         WHERE e.tenant_id = n.tenant AND e.account_id = n.account AND e.provider_message_id = n.pid \
+            AND EXISTS (SELECT 1 FROM messages m WHERE m.tenant_id = n.tenant AND m.account_id = n.account \
+                           AND m.provider_message_id = n.pid)",
+    )
+    .bind::<Array<Text>, _>(tenants)
+    .bind::<Array<SqlUuid>, _>(accounts)
+    .bind::<Array<Text>, _>(ids)
     .execute(tx.connection())
     .await?;
     Ok(())

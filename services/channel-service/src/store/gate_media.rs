@@ -132,3 +132,20 @@ pub async fn delete_aged_uploads(tx: &mut PlatformTransaction, most: i64) -> Res
     .await?;
     Ok(deleted)
 }
+
+/// Those of these files that clients put up and that have not aged out.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn uploads(tx: &mut TenantTransaction, ids: &[Uuid]) -> Result<Vec<UploadRow>, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let rows = database::sql(
+        "SELECT id, account_id, file_name, mime_type, size, sha256, object_key FROM gate_media \
+         WHERE tenant_id = $1 AND id = ANY ($2) AND expires_at > now()",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<diesel::sql_types::Array<SqlUuid>, _>(ids)
+    .load(tx.connection())
+    .await?;
+    Ok(rows)
+}

@@ -279,7 +279,8 @@ pub async fn known_objects(
     let tenant = tx.scope().tenant().to_string();
     let rows: Vec<Known> = database::sql(
         "SELECT object_key AS value FROM media WHERE tenant_id = $1 AND object_key = ANY ($2) \
-         UNION ALL SELECT object_key FROM gate_media WHERE tenant_id = $1 AND object_key = ANY ($2)",
+         UNION ALL SELECT object_key FROM gate_media WHERE tenant_id = $1 AND object_key = ANY ($2) \
+         UNION ALL SELECT object_key FROM chat_pictures WHERE tenant_id = $1 AND object_key = ANY ($2)",
     )
     .bind::<Text, _>(tenant)
     .bind::<Array<Text>, _>(keys)

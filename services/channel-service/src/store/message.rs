@@ -258,7 +258,7 @@ pub async fn find_outbound(tx: &mut TenantTransaction, id: MessageId) -> Result<
 }
 
 /// A message of ours that moved along its road.
-#[derive(Debug, diesel::QueryableByName)]
+#[derive(Debug, Clone, diesel::QueryableByName)]
 pub struct Moved {
     /// Our id.
     #[diesel(sql_type = SqlUuid)]
@@ -587,11 +587,15 @@ pub async fn delete_of_chat(tx: &mut TenantTransaction, chat: ChatId) -> Result<
             .load(tx.connection())
             .await?;
     // A statement of its own: it sees the attempts of whoever held one of the messages until now.
-    database::sql("DELETE FROM send_attempts WHERE tenant_id = $1 AND message_id = ANY ($2)")
+    for table in ["send_attempts", "message_standings"] {
+        database::sql(format!(
+            "DELETE FROM {table} WHERE tenant_id = $1 AND message_id = ANY ($2)"
+        ))
         .bind::<Text, _>(&tenant)
         .bind::<Array<SqlUuid>, _>(gone.iter().map(|row| row.id).collect::<Vec<_>>())
         .execute(tx.connection())
         .await?;
+    }
     Ok(gone.len())
 }
 

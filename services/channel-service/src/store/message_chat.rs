@@ -5,9 +5,10 @@ use diesel::sql_types::{Array, BigInt, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::delivery::DeliveryStatus;
 use domain::ids::{AccountId, ChatId, MessageId, ProviderMessageId};
-use tenant_isolation::TenantTransaction;
+use tenant_isolation::{GroupTransaction, TenantTransaction};
 use uuid::Uuid;
 
+use super::cloud_status::{Named, columns};
 use super::message::predecessors;
 
 /// A chat that is gone when its lock is there was merged or deleted. Nobody is that unlucky more often than this.
@@ -88,19 +89,26 @@ pub async fn lock_by_provider_id(
 /// # Errors
 /// [`DatabaseError`].
 pub async fn lock_all_by_provider_id(
-    tx: &mut TenantTransaction,
-    account: AccountId,
-    ids: &[&ProviderMessageId],
+    tx: &mut GroupTransaction,
+    named: &[Named<'_>],
 ) -> Result<(), DatabaseError> {
-    let tenant = tx.scope().tenant().to_string();
     for _ in 0..MOST_LOOKS {
-        let found: Held = database::sql(holding!(
-            "tenant_id = $1 AND account_id = $2 AND provider_message_id = ANY ($3) AND direction = 'outbound' \
-             AND status <> 'read'"
-        ))
-        .bind::<Text, _>(&tenant)
-        .bind::<SqlUuid, _>(account.as_uuid())
-        .bind::<Array<Text>, _>(ids.iter().map(|id| id.as_str()).collect::<Vec<_>>())
+        let (tenants, accounts, ids) = columns(named);
+        let found: Held = database::sql(
+            "WITH meant AS MATERIALIZED (SELECT DISTINCT m.tenant_id, m.chat_id \
+                    FROM unnest($1, $2, $3) AS n (tenant, account, pid) \
+                    JOIN messages m ON m.tenant_id = n.tenant AND m.account_id = n.account \
+                                   AND m.provider_message_id = n.pid \
+                    WHERE m.direction = 'outbound' AND m.status <> 'read'), \
+                  held AS MATERIALIZED (SELECT c.id FROM meant \
+                    JOIN chats c ON c.tenant_id = meant.tenant_id AND c.id = meant.chat_id \
+                    ORDER BY c.account_id, c.address COLLATE \"C\" FOR UPDATE OF c) \
+             SELECT (SELECT count(*) FROM meant) - (SELECT count(*) FROM held) AS missing, \
+                    ARRAY(SELECT id FROM held) AS held",
+        )
+        .bind::<Array<Text>, _>(tenants)
+        .bind::<Array<SqlUuid>, _>(accounts)
+        .bind::<Array<Text>, _>(ids)
         .get_result(tx.connection())
         .await?;
         if found.missing == 0 {

@@ -120,11 +120,15 @@ pub enum Aging {
     StatusDetails,
     /// What Meta told of accounts, templates, numbers and people.
     CloudUpdates,
+    /// Where messages of ours stood, and since when.
+    Standings,
+    /// Orders to take up again what was put aside, with what came of each message.
+    ReplayJobs,
 }
 
 impl Aging {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Quarantine,
         Self::Ledger,
         Self::SendRequests,
@@ -134,6 +138,8 @@ impl Aging {
         Self::EarlyReceipts,
         Self::StatusDetails,
         Self::CloudUpdates,
+        Self::Standings,
+        Self::ReplayJobs,
     ];
 
     const fn table(self) -> &'static str {
@@ -147,6 +153,8 @@ impl Aging {
             Self::EarlyReceipts => "early_receipts",
             Self::StatusDetails => "message_status_details",
             Self::CloudUpdates => "cloud_updates",
+            Self::Standings => "message_standings",
+            Self::ReplayJobs => "replay_jobs",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use database::DatabaseError;
-use diesel::sql_types::{Array, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::account::AccountStatus;
 use domain::endpoint::Provider;
@@ -275,6 +275,40 @@ pub async fn other_holder(
     .load(tx.connection())
     .await?;
     Ok(rows.pop().map(|row| row.tenant_id))
+}
+
+/// A connected session of some tenant's.
+#[derive(Debug, Clone, PartialEq, Eq, diesel::QueryableByName)]
+pub struct NumberHolder {
+    /// Whose.
+    #[diesel(sql_type = Text)]
+    pub tenant_id: String,
+    /// Of which account.
+    #[diesel(sql_type = SqlUuid)]
+    pub account_id: Uuid,
+}
+
+/// Other tenants' connected sessions of this number, at most `most`.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn other_holders(
+    tx: &mut PlatformTransaction,
+    tenant: &str,
+    phone: &str,
+    most: i64,
+) -> Result<Vec<NumberHolder>, DatabaseError> {
+    let rows = database::sql(
+        "SELECT tenant_id, id AS account_id FROM accounts \
+         WHERE phone = $2 AND token_sealed IS NOT NULL AND status = 'connected' AND tenant_id <> $1 \
+         ORDER BY tenant_id, id LIMIT $3",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<Text, _>(phone)
+    .bind::<BigInt, _>(most)
+    .load(tx.connection())
+    .await?;
+    Ok(rows)
 }
 
 /// The first session of each of these tenants that has one.

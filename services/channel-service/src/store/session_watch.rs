@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use database::DatabaseError;
-use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::ids::AccountId;
 use tenant_isolation::{PlatformTransaction, TenantTransaction};
@@ -308,6 +309,42 @@ pub async fn is_kept_off(tx: &mut TenantTransaction, account: AccountId) -> Resu
             .await?;
     // Without a session there is nothing to bring back.
     Ok(rows.pop().is_none_or(|row| row.kept_off))
+}
+
+/// What is done about a session that is off the network, as people are told of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, diesel::QueryableByName)]
+pub struct OutageRow {
+    /// A person took it off.
+    #[diesel(sql_type = Bool)]
+    pub kept_off: bool,
+    /// Since when it is down.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub down_since: Option<DateTime<Utc>>,
+    /// When it is tried next.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub try_at: Option<DateTime<Utc>>,
+    /// Why it is not tried any more.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub gave_up: Option<String>,
+}
+
+/// What is done about the session. `None`: there is no session.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn outage_of(
+    tx: &mut TenantTransaction,
+    account: AccountId,
+) -> Result<Option<OutageRow>, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let mut rows: Vec<OutageRow> = database::sql(
+        "SELECT kept_off, down_since, try_at, gave_up FROM session_watch WHERE tenant_id = $1 AND account_id = $2",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(account.as_uuid())
+    .load(tx.connection())
+    .await?;
+    Ok(rows.pop())
 }
 
 /// What was heard of a session, and what was sent with it. Ages in seconds.

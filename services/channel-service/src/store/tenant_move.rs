@@ -48,6 +48,29 @@ pub async fn hold_bound_elsewhere(
     Ok(rows.into_iter().map(|row| AccountId::from_uuid(row.id)).collect())
 }
 
+/// How many of the tenant's accounts have a session elsewhere.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn sessions_elsewhere(tx: &mut TenantTransaction, to: Binding<'_>) -> Result<i64, DatabaseError> {
+    #[derive(diesel::QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = BigInt)]
+        count: i64,
+    }
+    let tenant = tx.scope().tenant().to_string();
+    let row: Row = database::sql(
+        "SELECT count(*) AS count FROM accounts \
+         WHERE tenant_id = $1 AND (endpoint <> $2 OR provider <> $3) AND token_sealed IS NOT NULL",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<Text, _>(to.endpoint.as_str())
+    .bind::<Text, _>(to.provider.as_str())
+    .get_result(tx.connection())
+    .await?;
+    Ok(row.count)
+}
+
 /// Messages on their way through endpoints that the tenant leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, diesel::QueryableByName)]
 pub struct InFlight {

@@ -69,6 +69,7 @@ impl Visit {
     fn around(&self, nav: Vec<NavSection>, besides: &[Said]) -> Frame {
         let mut frame = Frame::plain(self.look, APP, "", HOME);
         frame.csrf = self.secret.csrf_token();
+        frame.find = super::messages::FIND;
         frame.who = Some(Person {
             name: self.who.name.clone().unwrap_or_else(|| self.who.email.clone()),
             role: role(self.l(), self.who.role),

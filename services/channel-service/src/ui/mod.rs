@@ -7,16 +7,20 @@
 
 mod account;
 mod audit;
-mod chats;
+pub(crate) mod chats;
 mod deliveries;
 mod device;
 mod endpoints;
 mod erase;
 pub(crate) mod errors;
 mod frame;
+pub(crate) mod live;
 mod log_in;
 mod look;
+mod messages;
 mod pictures;
+mod reasons;
+mod replays;
 mod settings;
 mod setup;
 mod start;
@@ -24,6 +28,8 @@ mod system;
 mod tenants;
 mod users;
 pub(crate) mod visit;
+mod wording;
+mod words;
 
 use actix_web::http::header::ACCEPT;
 use actix_web::middleware::from_fn;
@@ -65,6 +71,8 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
                 .configure(settings::routes)
                 .configure(chats::routes)
                 .configure(deliveries::routes)
+                .configure(messages::routes)
+                .configure(replays::routes)
                 .configure(pictures::routes)
                 .configure(users::routes)
                 .configure(audit::routes)

@@ -10,7 +10,7 @@ use domain::message::InboundMessage;
 use serde_json::json;
 use tenant_isolation::TenantScope;
 use whatsapp::error::Unusable;
-use whatsapp::event::{InboundEvent, SkipReason};
+use whatsapp::event::{InboundEvent, ReceiptKind, SkipReason};
 
 use crate::app::State;
 use crate::error::ServiceError;
@@ -19,6 +19,7 @@ use crate::flows::media::InlineFile;
 use crate::flows::route_account::AccountRoute;
 use crate::flows::{early_receipt, record_event};
 use crate::store::provider_event::KeptEvent;
+use crate::traffic::Counted;
 
 /// A webhook that its account accepts.
 pub(super) struct Arrived<'a> {
@@ -108,13 +109,19 @@ pub(super) async fn take(
         }
         InboundEvent::Receipt(receipt) => {
             let (db, relay) = (&state.db, &state.relay);
-            match arrived.ids {
+            let moved = match arrived.ids {
                 Ids::Ours => record_event::receipt(db, relay, scope, account, &receipt).await?,
                 Ids::OfProvider => early_receipt::receipt(db, relay, scope, account, &receipt).await?,
             };
+            let reached = match receipt.kind {
+                ReceiptKind::Delivered => Counted::Delivered,
+                ReceiptKind::Read | ReceiptKind::Played | ReceiptKind::ReadSelf => Counted::Read,
+            };
+            state.traffic.count(scope.tenant(), reached, moved);
             Ok(Taken::done("Receipt recorded"))
         }
         InboundEvent::Sent(echo) => {
+            // A send is counted when its answer is here.
             record_event::sent_echo(&state.db, &state.relay, scope, account, &echo).await?;
             Ok(Taken::done("Echo recorded"))
         }

@@ -4,6 +4,7 @@
 //! and the order of a chat is kept. Reports about messages are recorded together for each account. The rest is little.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -23,17 +24,17 @@ use crate::app::State;
 use crate::error::ServiceError;
 use crate::flows::ingest_message::Submitted;
 use crate::flows::quarantine::{self, Stray};
-use crate::flows::record_update::Told;
+use crate::flows::record_status::{ReportError, ReportJob};
+use crate::flows::record_update::{self, Told};
 use crate::flows::route_number::{Address, Nobodys, NumberRouter, Owner, RouteError};
-use crate::flows::{record_status, record_update};
 use crate::store::cloud_number::OwnerRow;
 
 /// How long one message waits for its place with the committers.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Whoever fails after so long was waiting for something that others would wait for, too.
 const LONG: Duration = Duration::from_millis(500);
-/// Accounts whose reports are recorded at the same time.
-const ACCOUNTS_AT_ONCE: usize = 4;
+/// Accounts of one webhook whose reports wait for their commit at the same time.
+const ACCOUNTS_AT_ONCE: usize = 64;
 /// A message that Postgres cannot hold, whatever is tried.
 const NOT_STORABLE: &str = "not_storable";
 
@@ -328,7 +329,7 @@ impl<'a> Batch<'a> {
         let state = self.state;
         let recorded: Vec<(usize, usize)> = stream::iter(reports)
             .map(|((_, account), (scope, reports))| async move {
-                record_reports(state, &scope, account, &reports).await
+                record_reports(state, &scope, account, reports).await
             })
             .buffer_unordered(ACCOUNTS_AT_ONCE)
             .collect()
@@ -398,30 +399,40 @@ async fn record_reports(
     state: &State,
     scope: &TenantScope,
     account: AccountId,
-    reports: &[StatusUpdate],
+    reports: Vec<StatusUpdate>,
 ) -> (usize, usize) {
-    let (db, relay) = (&state.db, &state.relay);
-    let together = record_status::record(db, relay, scope, account, reports).await;
-    let error = match together {
-        Ok(_) => return (reports.len(), 0),
+    let record = |reports: Arc<[StatusUpdate]>| {
+        let scope = scope.clone();
+        let job = ReportJob {
+            scope,
+            account,
+            reports,
+        };
+        state.reports.submit(job, PATIENCE)
+    };
+    let reports: Arc<[StatusUpdate]> = reports.into();
+    let error = match record(Arc::clone(&reports)).await {
+        Ok(()) => return (reports.len(), 0),
         Err(error) => error,
     };
     tracing::warn!(error = %crate::error::chain(&error), reports = reports.len(), "reports were not recorded together");
-    if matches!(error, DatabaseError::Unavailable(_)) {
+    let ReportError::Database(DatabaseError::Refused(_) | DatabaseError::NotFound | DatabaseError::Contended) =
+        error
+    else {
         return (0, reports.len());
-    }
+    };
     let (mut done, mut left) = (0, 0);
-    for report in reports {
-        match record_status::record(db, relay, scope, account, std::slice::from_ref(report)).await {
-            Ok(_) => done += 1,
-            Err(error) if error.is_transient() => left += 1,
-            Err(error) => {
+    for report in &*reports {
+        match record(std::iter::once(report.clone()).collect()).await {
+            Ok(()) => done += 1,
+            Err(ReportError::Database(error)) if !error.is_transient() => {
                 // It is refused as often as it comes.
                 tracing::error!(error = %crate::error::chain(&error), "a report cannot be recorded");
                 let payload = serde_json::to_string(report).unwrap_or_default();
                 let kept = keep(state, scope, account, "messages", Some(NOT_STORABLE), &payload).await;
                 if kept.is_ok() { done += 1 } else { left += 1 }
             }
+            Err(_) => left += 1,
         }
     }
     (done, left)

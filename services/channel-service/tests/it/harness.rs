@@ -794,6 +794,8 @@ fn settings(wishes: &Wishes, proxies: &Proxies, prefix: &str, simulator: &str, h
         // Only the tests about them want endpoints and sessions looked after.
         ("ENDPOINT_CHECKS", "off"),
         ("SESSION_WATCH", "off"),
+        // Only the tests about them want pictures of people asked for.
+        ("PROFILE_PICTURE_DAYS", "0"),
         // The simulator is here; everything else that is private is not.
         ("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "127.0.0.1:*"),
     ];

@@ -57,6 +57,12 @@ async fn the_sweep_takes_only_what_is_older() {
          INSERT INTO cloud_updates (tenant_id, scope, key, id, kind, payload, received_at) \
              SELECT 'desa-lain', '1', n::text, gen_random_uuid(), 'account', '{}', now() - n * interval '10 days' \
              FROM generate_series(1, 2) n; \
+         INSERT INTO message_standings (tenant_id, message_id, status, received_at) \
+             SELECT 'desa-lain', gen_random_uuid(), 'sent', now() - n * interval '10 days' FROM generate_series(1, 3) n; \
+         INSERT INTO replay_jobs (tenant_id, id, batch_id, state, asked_by, filter, total, received_at) \
+             SELECT 'desa-lain', id, id, 'done', 'x', '{}', 1, now() - n * interval '10 days' \
+             FROM (SELECT gen_random_uuid() AS id, n FROM generate_series(1, 2) n) jobs; \
+         INSERT INTO replay_items (tenant_id, job_id, message_id) SELECT tenant_id, id, gen_random_uuid() FROM replay_jobs; \
          INSERT INTO inbound_ledger (tenant_id, account_id, provider_message_id, message_id, received_at) \
              SELECT 'desa-lain', gen_random_uuid(), 'lama-' || n, gen_random_uuid(), now() - interval '30 days' \
              FROM generate_series(1, 2500) n",
@@ -81,9 +87,12 @@ async fn the_sweep_takes_only_what_is_older() {
             ("ProviderEvents".to_owned(), 2),
             ("EarlyReceipts".to_owned(), 2),
             ("StatusDetails".to_owned(), 1),
-            ("CloudUpdates".to_owned(), 1)
+            ("CloudUpdates".to_owned(), 1),
+            ("Standings".to_owned(), 2),
+            ("ReplayJobs".to_owned(), 1)
         ]
     );
+    assert_eq!(app.count("replay_items").await, 1, "items go with their order");
     assert_eq!(
         app.values("SELECT provider_message_id AS value FROM inbound_ledger ORDER BY 1")
             .await,

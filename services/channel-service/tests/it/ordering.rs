@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use channel_service::flows::ingest_message::{Ingest, IngestJob, commit};
 use channel_service::media::MediaLinks;
+use channel_service::traffic::Traffic;
 use chrono::{Duration, Utc};
 use messaging::outbox::Signal;
 use serde_json::json;
@@ -51,7 +52,7 @@ async fn a_group_is_kept_in_the_order_in_which_its_messages_were_written() {
         "https://files.example",
         std::time::Duration::from_secs(60),
     );
-    commit(&app.direct, &links, &signal, group).await;
+    commit(&app.direct, &links, &signal, &Traffic::default(), group).await;
     for answered in answers {
         answered.await.unwrap().unwrap();
     }

@@ -120,6 +120,7 @@ impl Route {
             "/api/tenants",
             "/api/whatsapp/tenant-config",
             "/api/whatsapp/available-endpoints",
+            "/api/dead-letters/all",
         ];
         theirs.iter().any(|path| self.path.starts_with(path))
     }
@@ -290,7 +291,7 @@ fn good_value(name: &str) -> Option<Value> {
         "direction" => "IN".into(),
         "state" => "composing".into(),
         "message_id" => fresh("in-").into(),
-        "older_than" | "newer_than" => "2026-03-02T02:15:04Z".into(),
+        "older_than" | "newer_than" | "ordered_before" => "2026-03-02T02:15:04Z".into(),
         "village_slug" => "desa-satu".into(),
         // Another village, whose number is another.
         "target_village_id" => "desa-dua".into(),

@@ -35,6 +35,14 @@ impl Breakers {
         self.0.ask(server, now, attempt)
     }
 
+    /// Could the server be asked? Nobody becomes the one who tries by it.
+    ///
+    /// # Errors
+    /// How long it rests.
+    pub(super) fn look(&self, server: &str, now: Instant) -> Result<(), Duration> {
+        self.0.look(server, now)
+    }
+
     /// It answered, whatever it said.
     pub(super) fn answered(&self, server: &str) {
         self.0.answered(server);

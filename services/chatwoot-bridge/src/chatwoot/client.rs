@@ -65,6 +65,8 @@ pub struct ChatwootApi<'a> {
     client: &'a Chatwoot,
     at: &'a InboxAddress,
     haste: Haste,
+    /// What fails here says nothing about the server.
+    is_trifle: bool,
 }
 
 impl Chatwoot {
@@ -135,6 +137,7 @@ impl Chatwoot {
             client: self,
             at,
             haste: Haste::Now,
+            is_trifle: false,
         }
     }
 
@@ -145,11 +148,22 @@ impl Chatwoot {
             client: self,
             at,
             haste: Haste::Leisurely,
+            is_trifle: false,
         }
     }
 }
 
 impl ChatwootApi<'_> {
+    /// The same for what nobody waits for: when it fails, the server is not left alone for it, so that no message has to
+    /// wait.
+    #[must_use]
+    pub const fn as_trifle(self) -> Self {
+        Self {
+            is_trifle: true,
+            ..self
+        }
+    }
+
     /// The inbox it is seen from.
     #[must_use]
     pub const fn inbox_id(&self) -> i64 {
@@ -211,9 +225,12 @@ impl ChatwootApi<'_> {
         if let Some(pace) = &self.client.pace {
             pace.call(server, self.haste).await?;
         }
-        breakers
-            .ask(server, Instant::now(), timeout)
-            .map_err(|after| ChatwootError::Resting { after })?;
+        let asked = if self.is_trifle {
+            breakers.look(server, Instant::now())
+        } else {
+            breakers.ask(server, Instant::now(), timeout)
+        };
+        asked.map_err(|after| ChatwootError::Resting { after })?;
         let answered = self.exchange(request).await;
         let answered = answered.and_then(|(status, headers, bytes)| {
             if status.is_success() {
@@ -228,7 +245,7 @@ impl ChatwootApi<'_> {
                 serde_json::from_slice(&bytes).map_err(|_| silent("unreadable", None))
             }
             Err(ChatwootError::NoAnswer { what, settled_in, .. }) => {
-                let outage = breakers.failed(server, Instant::now());
+                let outage = !self.is_trifle && breakers.failed(server, Instant::now());
                 Err(ChatwootError::NoAnswer {
                     what,
                     settled_in,

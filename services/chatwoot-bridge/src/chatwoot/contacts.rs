@@ -1,9 +1,11 @@
 //! Contacts and their places in inboxes (contract 3.2).
 
 use reqwest::Method;
+use reqwest::multipart::{Form, Part};
 
 use super::client::{ChatwootApi, NOTHING};
 use super::error::ChatwootError;
+use super::messages::MessageFile;
 use super::wire::{
     Contact, ContactBody, ContactChangeBody, ContactCreated, ContactInbox, ContactInboxBody, FilterBody,
     FilterCondition, Listed, Payload,
@@ -89,6 +91,30 @@ impl ChatwootApi<'_> {
         let path = format!("/contacts/{id}");
         let _answer: serde_json::Value = self
             .call("change_contact", Method::PUT, &path, Some(&body))
+            .await?;
+        Ok(())
+    }
+
+    /// Puts a picture up in the place of the one there was. The same again changes nothing.
+    pub async fn set_picture(&self, id: i64, picture: MessageFile) -> Result<(), ChatwootError> {
+        let size = picture.size;
+        let part = Part::stream_with_length(picture.body, size)
+            .file_name(picture.name)
+            .mime_str(&picture.mime_type)
+            .map_err(|_| ChatwootError::Refused { status: 415 })?;
+        let form = Form::new().part("avatar", part);
+        let (path, time) = (format!("/contacts/{id}"), self.time_for(size));
+        let _answer: serde_json::Value = self
+            .call_form("set_picture", Method::PUT, &path, form, time)
+            .await?;
+        Ok(())
+    }
+
+    /// Takes the picture down. Without one nothing changes.
+    pub async fn remove_picture(&self, id: i64) -> Result<(), ChatwootError> {
+        let path = format!("/contacts/{id}/avatar");
+        let _answer: serde_json::Value = self
+            .call("remove_picture", Method::DELETE, &path, NOTHING)
             .await?;
         Ok(())
     }

@@ -36,6 +36,9 @@ pub struct Contact {
     /// E.164 with its plus, unique per account.
     #[serde(default)]
     pub phone_number: Option<String>,
+    /// Where its picture is shown; empty without one.
+    #[serde(default)]
+    thumbnail: Option<String>,
     /// The inboxes it can be reached by; absent in some answers.
     #[serde(default, deserialize_with = "null_is_default")]
     contact_inboxes: Vec<ContactInbox>,
@@ -63,6 +66,12 @@ impl Contact {
             place.source_id.as_deref() == Some(source_id)
                 && place.inbox.as_ref().is_some_and(|inbox| inbox.id == inbox_id)
         })
+    }
+
+    /// Does it show a picture?
+    #[must_use]
+    pub fn has_picture(&self) -> bool {
+        self.thumbnail.as_ref().is_some_and(|address| !address.is_empty())
     }
 
     /// A source id under which it is reached in this inbox.

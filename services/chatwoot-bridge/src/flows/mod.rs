@@ -8,6 +8,7 @@ mod agent_template;
 pub mod agent_text;
 pub mod chatwoot_contact;
 pub mod connect_inbox;
+pub mod contact_picture;
 pub mod delete_reply;
 pub mod deliver_message;
 pub mod drift;
@@ -153,6 +154,12 @@ pub enum NotDone {
         /// When to look again.
         wait: Duration,
     },
+    /// The person's contact is not made yet.
+    #[error("the contact is not there yet")]
+    ContactNotYet {
+        /// When to look again.
+        wait: Duration,
+    },
     /// The file was waited for as long as anybody should.
     #[error("the file never came")]
     FileNeverCame,
@@ -176,7 +183,9 @@ impl NotDone {
             // A missing key is an operator's mistake that is mended while messages wait.
             Self::Secret(_) => Some(Wait::Failed(None)),
             Self::PlaceHeld => Some(Wait::Brief(PLACE_HELD)),
-            Self::FileNotYet { wait } | Self::Unsettled { wait } => Some(Wait::Brief(*wait)),
+            Self::FileNotYet { wait } | Self::ContactNotYet { wait } | Self::Unsettled { wait } => {
+                Some(Wait::Brief(*wait))
+            }
             Self::TooBusy | Self::FileNeverCame | Self::Lane(_) => None,
         }
     }
@@ -192,6 +201,7 @@ impl NotDone {
             Self::Unsettled { .. } => "unsettled".to_owned(),
             Self::PlaceHeld => "place_held".to_owned(),
             Self::FileNotYet { .. } => "file_not_there_yet".to_owned(),
+            Self::ContactNotYet { .. } => "contact_not_there_yet".to_owned(),
             Self::FileNeverCame => "file_never_came".to_owned(),
             Self::Lane(_) => "lane".to_owned(),
         }

@@ -4,6 +4,7 @@ use database::DatabaseError;
 use messaging::Envelope;
 use messaging::consumer::HandleError;
 use messaging::events::chat_merged::ChatMerged;
+use messaging::events::chat_profile::ChatProfile;
 use messaging::events::message_received::{MessageReceived, MessageSentElsewhere};
 use messaging::events::message_status_changed::MessageStatusChanged;
 use messaging::lanes::{self, NewTask};
@@ -12,7 +13,7 @@ use tenant_isolation::TenantTransaction;
 
 use super::Tools;
 use super::reference::Reference;
-use super::work::{StatusWork, chat_lane, incoming_task, merged_task, phone_task};
+use super::work::{StatusWork, chat_lane, incoming_task, merged_task, phone_task, profile_task};
 use crate::store::handled_events;
 
 /// An event whose type is not on the list of our queue.
@@ -82,6 +83,11 @@ fn task_of(envelope: &Envelope) -> Result<Option<NewTask>, HandleError> {
     }
     if let Some(merged) = envelope.event::<ChatMerged>().map_err(HandleError::poison)? {
         return merged_task(&merged, id, request_id)
+            .map(Some)
+            .map_err(HandleError::poison);
+    }
+    if let Some(profile) = envelope.event::<ChatProfile>().map_err(HandleError::poison)? {
+        return profile_task(&profile, id, request_id)
             .map(Some)
             .map_err(HandleError::poison);
     }

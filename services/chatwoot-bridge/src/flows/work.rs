@@ -3,6 +3,7 @@
 use domain::delivery::DeliveryStatus;
 use domain::ids::{AccountId, ChatId, ProviderMessageId};
 use messaging::events::chat_merged::ChatMerged;
+use messaging::events::chat_profile::ChatProfile;
 use messaging::events::message_received::ChatMessage;
 use messaging::events::send_requested::SendRequested;
 use messaging::lanes::{NewTask, Task};
@@ -20,6 +21,7 @@ const HISTORY_MESSAGE: &str = "history_message";
 const LATE_FILE: &str = "late_file";
 const STATUS: &str = "status";
 const CHAT_MERGED: &str = "chat_merged";
+const PROFILE: &str = "profile";
 const WRITE_BACK: &str = "write_back";
 const RETRY: &str = "retry_reply";
 /// The kind of agents' replies that wait for their neighbours.
@@ -51,6 +53,8 @@ pub enum Work {
     Reply(ReplyWork),
     /// A person's conversation is found under another address from now on.
     Merged(ChatMerged),
+    /// A contact gets the picture that the person shows. Not worth anybody's attention when it fails.
+    Profile(Box<ChatProfile>),
     /// An agent sees that a message was not passed on to a URL, or was after all.
     WriteBack(WriteBack),
     /// An agent may have asked for a reply that failed to be sent again.
@@ -278,6 +282,19 @@ pub fn merged_task(
     task(CHAT_MERGED, lane, id, request_id, merged)
 }
 
+/// How a person shows themselves as a task, on a lane beside the chat's: no message waits for it.
+///
+/// # Errors
+/// Never, for this shape; the signature is serde's.
+pub fn profile_task(
+    profile: &ChatProfile,
+    id: Uuid,
+    request_id: Option<&str>,
+) -> Result<NewTask, serde_json::Error> {
+    let lane = format!("profile/{}", chat_lane(profile.account_id, profile.chat_id));
+    task(PROFILE, lane, id, request_id, profile)
+}
+
 /// What an agent is to see as a task.
 ///
 /// # Errors
@@ -335,6 +352,7 @@ pub fn read(task: &Task) -> Result<Errand, Unreadable> {
         LATE_FILE => Work::LateFile(Box::new(serde_json::from_str(work)?)),
         STATUS => Work::Status(serde_json::from_str(work)?),
         REPLY => Work::Reply(serde_json::from_str(work)?),
+        PROFILE => Work::Profile(Box::new(serde_json::from_str(work)?)),
         CHAT_MERGED => Work::Merged(serde_json::from_str(work)?),
         WRITE_BACK => Work::WriteBack(serde_json::from_str(work)?),
         RETRY => Work::Retry(serde_json::from_str(work)?),

@@ -199,10 +199,15 @@ pub async fn forget(tx: &mut TenantTransaction, inbox: Uuid, conversation: i64) 
 /// [`DatabaseError`].
 pub async fn forget_all(tx: &mut TenantTransaction, inbox: Uuid) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    database::sql("DELETE FROM contacts WHERE tenant_id = $1 AND inbox_id = $2")
-        .bind::<Text, _>(tenant)
-        .bind::<SqlUuid, _>(inbox)
-        .execute(tx.connection())
-        .await?;
+    for statement in [
+        "DELETE FROM contacts WHERE tenant_id = $1 AND inbox_id = $2",
+        "DELETE FROM contact_pictures WHERE tenant_id = $1 AND inbox_id = $2",
+    ] {
+        database::sql(statement)
+            .bind::<Text, _>(&tenant)
+            .bind::<SqlUuid, _>(inbox)
+            .execute(tx.connection())
+            .await?;
+    }
     Ok(())
 }

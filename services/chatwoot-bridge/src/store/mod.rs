@@ -4,6 +4,7 @@ pub mod agent_files;
 pub mod agent_messages;
 pub mod agent_parts;
 pub mod audit_log;
+pub mod contact_pictures;
 pub mod contacts;
 pub mod deliveries;
 pub mod drift_reports;

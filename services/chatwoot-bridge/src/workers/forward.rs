@@ -23,21 +23,12 @@ use crate::targets::Targets;
 
 /// Events that are taken in hand at once, and written down at once.
 const BATCH: usize = 256;
-/// Of all events in hand the share that one look takes for one route, within these bounds: what hangs must not fill all
-/// places, and what is quick needs a few that wait.
-const OF_ROUTE_SHARE: usize = 4;
-const LEAST_OF_ROUTE: usize = 8;
-const MOST_OF_ROUTE: usize = 64;
 /// Pause between two looks, so that events gather.
 const GATHER: Duration = Duration::from_millis(4);
 /// Longest pause between two looks: another process may have accepted something.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// The pause when the database does not answer.
 const DATABASE_AWAY: Duration = Duration::from_secs(1);
-/// How often it is looked how much waits: the pause is so many times as long as a look takes, between these two.
-const WEIGH: Duration = Duration::from_secs(1);
-const WEIGH_SELDOM: Duration = Duration::from_secs(5);
-const WEIGH_SHARE: u32 = 50;
 /// What is left of the time to end, for writing down what became of events.
 const SETTLING: Duration = Duration::from_millis(1_500);
 /// Pause between two tries to write down what became of events.
@@ -102,6 +93,7 @@ impl ForwardWork {
                 tools.keys.clone(),
                 targets,
                 forward.per_target,
+                forward.concurrency,
                 forward.retry,
                 settings.reply_window,
             ),
@@ -171,7 +163,6 @@ async fn hand_out(
     shutdown: Shutdown,
 ) {
     let places = Arc::new(Semaphore::new(concurrency));
-    let most_of_route = (concurrency / OF_ROUTE_SHARE).clamp(LEAST_OF_ROUTE, MOST_OF_ROUTE);
     while !shutdown.has_begun() {
         if behind.is_so() {
             if !shutdown.sleep(SETTLE_AGAIN).await {
@@ -186,7 +177,7 @@ async fn hand_out(
         let free = places.available_permits() + 1;
         drop(first);
         let most = free.min(BATCH);
-        let taken = match deliveries.take(most, most_of_route).await {
+        let taken = match deliveries.take(most).await {
             Ok(taken) => taken,
             Err(error) => {
                 tracing::warn!(%error, "events could not be taken in hand");
@@ -309,25 +300,7 @@ impl Settling {
 }
 
 async fn weigh(db: Database, loads: Loads, shutdown: Shutdown) {
-    loop {
-        let began = Instant::now();
-        let looked = loads.refresh(&db).await;
-        if let Err(error) = &looked {
-            tracing::debug!(%error, "it is not known how much waits");
-        }
-        if !shutdown.sleep(weigh_pause(looked.is_ok(), began.elapsed())).await {
-            return;
-        }
-    }
-}
-
-/// What a look costs is a reason to look less often, what a failure took is none: routes may count as full meanwhile.
-fn weigh_pause(looked: bool, took: Duration) -> Duration {
-    if looked {
-        took.saturating_mul(WEIGH_SHARE).clamp(WEIGH, WEIGH_SELDOM)
-    } else {
-        WEIGH
-    }
+    while shutdown.sleep(loads.weigh(&db).await).await {}
 }
 
 async fn watch_ages(db: Database, shutdown: Shutdown) {
@@ -337,19 +310,5 @@ async fn watch_ages(db: Database, shutdown: Shutdown) {
             Ok(now) => shown = now,
             Err(error) => tracing::debug!(%error, "it is not known how old events are"),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_look_that_failed_is_soon_followed_by_another() {
-        let ms = Duration::from_millis;
-        assert_eq!(weigh_pause(true, ms(3)), WEIGH);
-        assert_eq!(weigh_pause(true, ms(40)), ms(2_000));
-        assert_eq!(weigh_pause(true, ms(5_000)), WEIGH_SELDOM);
-        assert_eq!(weigh_pause(false, ms(5_000)), WEIGH);
     }
 }

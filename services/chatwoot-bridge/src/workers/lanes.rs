@@ -9,6 +9,7 @@ use tenant_isolation::TenantTransaction;
 use tracing::Instrument as _;
 
 use crate::chatwoot::Wait;
+use crate::flows::contact_picture::show_picture;
 use crate::flows::deliver_message::deliver_message;
 use crate::flows::forward::write_back::write_back;
 use crate::flows::history::bring_history;
@@ -76,6 +77,7 @@ impl Lanes {
             }
             Work::History(work) => bring_history(&self.tools, lease, task, work).await,
             Work::LateFile(late) => bring_late_file(&self.tools, lease, task, late).await,
+            Work::Profile(profile) => show_picture(&self.tools, lease, task, profile).await,
             Work::Merged(merged) => merge_contact(&self.tools, lease, task, merged).await,
             Work::Status(status) => {
                 let reflected = reflect_status(&self.tools, lease, task, status, request_id).await;
@@ -100,6 +102,7 @@ impl Lanes {
             Err(NotDone::Lane(error)) => Err(error),
             Err(error) => match error.wait().and_then(|wait| self.time(task, wait)) {
                 Some((time, waits)) => self.retry(lease, task, time, waits, &error).await,
+                None if matches!(work, Work::Profile(_)) => self.give_up(lease, task, &error).await,
                 None => self.park(lease, task, &error.reason()).await,
             },
         }
@@ -147,6 +150,16 @@ impl Lanes {
         lease.retry(&mut tx, task, time, waits, &error.reason()).await?;
         tx.commit().await?;
         Ok(Next::Wait)
+    }
+
+    /// What is told again anyway is not kept for people.
+    async fn give_up(&self, lease: &Lease, task: &Task, error: &NotDone) -> Result<Next, LaneError> {
+        tracing::info!(reason = error.reason(), kind = task.kind, "a task is given up");
+        metrics::counter!("kanal_bridge_tasks_given_up_total", "kind" => task.kind.clone()).increment(1);
+        let mut tx = TenantTransaction::begin(&self.tools.db, lease.scope(), "give task up").await?;
+        lease.done(&mut tx, task).await?;
+        tx.commit().await?;
+        Ok(Next::Continue)
     }
 
     /// What the task was to bring about stays undone, so that a replay can still do it.

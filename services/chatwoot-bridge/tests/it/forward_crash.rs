@@ -7,9 +7,13 @@ use std::time::Duration;
 use chatwoot_bridge::app::tools;
 use chatwoot_bridge::config::StorageSettings;
 use chatwoot_bridge::flows::Tools;
-use chatwoot_bridge::flows::forward::parked;
+use chatwoot_bridge::flows::forward::deliver::Deliveries;
+use chatwoot_bridge::flows::forward::{Loads, parked};
 use chatwoot_bridge::store::forward_lanes::{self, Room};
 use chatwoot_bridge::store::routes::{Route, Target};
+use chatwoot_bridge::targets::Targets;
+use database::{Database, PoolSettings};
+use diesel_async::SimpleAsyncConnection as _;
 use futures_util::future::join_all;
 use runtime::config::SettingsReader;
 use secrecy::SecretString;
@@ -23,7 +27,7 @@ use uuid::Uuid;
 use crate::target::{
     Forwarding, Receiver, change, forwarded, message, post_with, put, quick, route, settled, tries,
 };
-use crate::world::{Running, World, scope};
+use crate::world::{Running, World, open_policy, scope};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_pass_each_event_on_once() {
@@ -95,6 +99,107 @@ async fn one_route_is_a_part_of_what_is_taken_in_hand() {
         .unwrap();
     tx.commit().await.unwrap();
     assert_eq!(put_off, 150 - 8 - 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_slept_for_a_lease_posts_nothing_any_more() {
+    let (world, target) = (World::start().await, Receiver::start());
+    let route = put(&world.tools, &route(42, &target.url(), &world.tools)).await;
+    world
+        .sql(&format!(
+            "WITH event AS (INSERT INTO forward_events (tenant_id, id, route_id, conversation, event, class, headers, \
+                    body, size) \
+                VALUES ('desa-a', gen_random_uuid(), '{}', 1, 'conversation_updated', 'other', '[]', \
+                    convert_to('{{\"id\":1}}', 'UTF8'), 1024) RETURNING tenant_id, route_id, conversation, size) \
+             INSERT INTO forward_lanes (tenant_id, route_id, conversation, ready_at, accepted, held, held_bytes) \
+             SELECT tenant_id, route_id, conversation, now(), 1, 1, size FROM event",
+            route.id
+        ))
+        .await;
+    let leasing_for = |lease| {
+        let targets = Targets::new(open_policy(), Duration::from_secs(20), 8).unwrap();
+        let tools = &world.tools;
+        Deliveries::new(
+            tools.db.clone(),
+            tools.keys.clone(),
+            targets,
+            8,
+            32,
+            tries(4),
+            Duration::ZERO,
+        )
+        .leasing_for(lease)
+    };
+    // The one sleeps with the event in hand, until the other has it and posts it.
+    let (sleeps, wakes) = (
+        leasing_for(Duration::from_millis(1)),
+        leasing_for(Duration::from_secs(600)),
+    );
+    let slept_on = sleeps.take(1).await.unwrap().pop().unwrap();
+    let taken_over = eventually("it is somebody else's", || async {
+        wakes.take(1).await.unwrap().pop()
+    })
+    .await;
+    wakes.deliver(taken_over).await;
+    assert_eq!(target.taken(), [1]);
+    sleeps.deliver(slept_on).await;
+    assert_eq!(target.received().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_look_takes_an_eighth_of_all_places_for_one_route() {
+    let world = World::start().await;
+    for (route, lanes) in [(Uuid::now_v7(), 200), (Uuid::now_v7(), 3)] {
+        world
+            .sql(&format!(
+                "INSERT INTO forward_lanes (tenant_id, route_id, conversation, ready_at) \
+                 SELECT 'desa-a', '{route}', n, now() - interval '1 minute' + n * interval '1 ms' \
+                 FROM generate_series(1, {lanes}) n"
+            ))
+            .await;
+    }
+    let deliveries = |at_once| {
+        let targets = Targets::new(open_policy(), Duration::from_secs(20), 8).unwrap();
+        let (db, keys) = (world.tools.db.clone(), world.tools.keys.clone());
+        Deliveries::new(db, keys, targets, 8, at_once, tries(4), Duration::ZERO)
+    };
+    // What is asked for first is what waits longest: the others have their part of each look all the same.
+    assert_eq!(deliveries(512).take(256).await.unwrap().len(), 64 + 3);
+    assert_eq!(deliveries(16).take(16).await.unwrap().len(), 8);
+    assert_eq!(deliveries(80).take(80).await.unwrap().len(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_look_at_the_load_costs_is_a_reason_to_look_less_often_and_a_failure_is_none() {
+    let world = World::start().await;
+    let loads = Loads::new(1_000);
+    // Somebody keeps the look waiting.
+    let mut holder = world.database.admin().await;
+    holder
+        .batch_execute("BEGIN; LOCK TABLE forward_lanes IN ACCESS EXCLUSIVE MODE")
+        .await
+        .unwrap();
+    let (db, looking) = (world.tools.db.clone(), loads.clone());
+    let slow = tokio::spawn(async move { looking.weigh(&db).await });
+    let waiting =
+        "SELECT count(*) AS n FROM pg_locks WHERE NOT granted AND relation = 'forward_lanes'::regclass";
+    eventually("the look waits", || async {
+        (world.count(waiting).await == 1).then_some(())
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(120)).await;
+    holder.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(slow.await.unwrap(), Duration::from_secs(5));
+
+    // Nobody answers there, and it is known only after a while.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("postgres://u:p@{}/d", silent.local_addr().unwrap());
+    let pool = PoolSettings {
+        size: 1,
+        wait: Duration::from_millis(200),
+    };
+    let away = Database::new(&url.parse().unwrap(), world.database.names.clone(), pool).unwrap();
+    assert_eq!(loads.weigh(&away).await, Duration::from_secs(1));
 }
 
 /// An agent's message of inbox 42 as a process leaves it that died while it posted it.

@@ -1,13 +1,20 @@
 //! What a target gets to see: the bytes and headers as they came, and nothing of what is ours.
 
+use std::time::Duration;
+
+use actix_web::web::Bytes;
 use chatwoot_bridge::flows::forward::parked;
 use chatwoot_bridge::outbound_url::OutboundPolicy;
+use chatwoot_bridge::targets::{Answer, Post, Target, Targets};
 use reqwest::StatusCode;
+use secrecy::SecretString;
 use serde_json::json;
 use test_support::eventually;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use uuid::Uuid;
 
 use crate::target::{Forwarding, forwarded, message, post, post_with, put, route, signed, that_signs, tries};
-use crate::world::{SECRET, keys, scope};
+use crate::world::{SECRET, keys, open_policy, scope};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_arrive_byte_for_byte_and_headers_with_them() {
@@ -160,4 +167,41 @@ async fn a_queue_has_a_bound_and_other_routes_have_their_own() {
         (post(&side.running, event.to_string()).await == forwarded()).then_some(())
     })
     .await;
+}
+
+/// An address to which no connection can be made, and that does not say so: whoever tries waits.
+async fn full_house() -> (TcpListener, Vec<TcpStream>) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    // Nobody lets them in, and the queue is short.
+    while let Ok(Ok(stream)) =
+        tokio::time::timeout(Duration::from_millis(300), TcpStream::connect(address)).await
+    {
+        waiting.push(stream);
+        assert!(waiting.len() < 64, "the queue has an end");
+    }
+    (listener, waiting)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_never_got_a_connection_has_certainly_not_arrived() {
+    test_support::install_crypto_provider();
+    let (house, _waiting) = full_house().await;
+    let url = SecretString::from(format!("http://{}/hook", house.local_addr().unwrap()));
+    let targets = Targets::new(open_policy(), Duration::from_secs(3), 8).unwrap();
+    let target = Target::new(Uuid::now_v7(), &url, None, false).unwrap();
+    let post = Post {
+        event: Uuid::now_v7(),
+        attempt: 1,
+        headers: Vec::new(),
+        body: Bytes::from_static(b"{}"),
+    };
+    let answer = targets.post(&target, post).await;
+    assert!(
+        matches!(&answer, Answer::NotNow { reason, .. } if reason == "unreachable"),
+        "{answer:?}"
+    );
 }

@@ -81,17 +81,17 @@ impl Uploads {
     }
 }
 
-struct Files {
-    world: World,
-    chatwoot: Simulator,
-    place: Place,
+pub(crate) struct Files {
+    pub(crate) world: World,
+    pub(crate) chatwoot: Simulator,
+    pub(crate) place: Place,
     uploads: Uploads,
     base: String,
 }
 
 impl Files {
     /// Words wait `patience` for their file.
-    async fn start(patience: Duration) -> Self {
+    pub(crate) async fn start(patience: Duration) -> Self {
         let (world, chatwoot) = (World::start().await, start_chatwoot().await);
         let (uploads, base) = Uploads::start().await;
         let place = world.connect(&chatwoot, "desa-a", "default", "").await;
@@ -117,11 +117,11 @@ impl Files {
         }
     }
 
-    fn link(&self, path: &str) -> String {
+    pub(crate) fn link(&self, path: &str) -> String {
         format!("{}/media/{path}?token=abc", self.base)
     }
 
-    fn put(&self, path: &str, mime_type: &'static str, name: &'static str, bytes: Vec<u8>) {
+    pub(crate) fn put(&self, path: &str, mime_type: &'static str, name: &'static str, bytes: Vec<u8>) {
         self.uploads.put(
             &format!("/uploads/media/{path}?token=abc"),
             mime_type,

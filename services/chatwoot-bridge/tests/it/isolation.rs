@@ -111,6 +111,7 @@ async fn without_any_where_a_tenant_sees_only_its_own_rows() {
     }
 
     for kept in [
+        "INSERT INTO contact_pictures (tenant_id, inbox_id, chatwoot_contact_id) VALUES ('desa-a', gen_random_uuid(), 1)",
         "INSERT INTO drift_reports (tenant_id, route_id) SELECT tenant_id, id FROM routes LIMIT 1",
         "INSERT INTO set_up_probes (tenant_id, nonce, route_id) VALUES ('desa-a', 'x', gen_random_uuid())",
         "INSERT INTO audit_log (tenant_id, id, actor, action) VALUES ('desa-a', gen_random_uuid(), 'x', 'x')",
@@ -131,6 +132,7 @@ async fn without_any_where_a_tenant_sees_only_its_own_rows() {
         "routes",
         "installations",
         "contacts",
+        "contact_pictures",
         "message_links",
         "agent_messages",
         "agent_parts",

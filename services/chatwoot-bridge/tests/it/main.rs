@@ -12,6 +12,7 @@ mod broker;
 mod browser;
 mod channel_service;
 mod connect;
+mod contact_pictures;
 mod contacts;
 mod dedup;
 mod desk;

@@ -5,6 +5,7 @@ use domain::ids::AccountId;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use simulator::{ChatwootConfigChange, FaultKind, FaultSpec, NewAccount, NewInbox, Simulator};
+use test_support::eventually;
 
 use crate::operator::{Office, Said};
 use crate::world::start_chatwoot;
@@ -377,7 +378,7 @@ async fn an_overwritten_webhook_is_told_and_restored() {
         .chatwoot
         .add_fault(FaultSpec {
             method: Some("PATCH".into()),
-            ..FaultSpec::on_path(at_inbox, kind).times(1)
+            ..FaultSpec::on_path(at_inbox.as_str(), kind).times(1)
         })
         .unwrap();
     let refused = office.post(&format!("{path}/restore"), &json!({})).await;
@@ -387,6 +388,21 @@ async fn an_overwritten_webhook_is_told_and_restored() {
     let hook = format!("{ours}?token=an-old-token-that-is-in-use");
     let answer = office.client.post(hook).body(event.to_string()).send().await;
     assert_eq!(answer.unwrap().status().as_u16(), 200);
+
+    // Its yes was lost: what it took is what the route asks for.
+    let lost = FaultSpec {
+        method: Some("PATCH".into()),
+        ..FaultSpec::on_path(at_inbox.as_str(), FaultKind::LostAnswer).times(1)
+    };
+    customer.chatwoot.add_fault(lost).unwrap();
+    let restored = office.post(&format!("{path}/restore"), &json!({})).await.ok();
+    assert_eq!(restored["drift"]["state"], "ok");
+    let shown = customer.shown(inbox).await["webhook_url"].clone();
+    let answer = office
+        .client
+        .post(shown.as_str().unwrap())
+        .body(event.to_string());
+    assert_eq!(answer.send().await.unwrap().status().as_u16(), 200);
 
     let kind = FaultKind::Status {
         status: 401,
@@ -402,4 +418,49 @@ async fn an_overwritten_webhook_is_told_and_restored() {
         office.post(&format!("{path}/check"), &json!({})).await.ok()["drift"]["state"],
         "token_refused"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_somebody_chose_while_chatwoot_thought_about_ours_stays() {
+    let (office, customer) = (Office::open().await, Customer::start().await);
+    let done = wished(&office, &customer.wish(AccountId::generate())).await.ok()["setUp"].clone();
+    let (inbox, route) = (
+        done["inboxId"].as_u64().unwrap(),
+        done["routeId"].as_i64().unwrap(),
+    );
+    let path = format!("/admin/routes/{route}");
+    let old = json!({"pathToken": "an-old-token-that-is-in-use"});
+    office.put(&path, &old).await.ok();
+    let at_inbox = format!("/chatwoot/api/v1/accounts/{}/inboxes/{inbox}", customer.account);
+    let refusal = FaultKind::Status {
+        status: 422,
+        body: None,
+        retry_after: None,
+    };
+    for kind in [FaultKind::Delay { ms: 1_500 }, refusal] {
+        let fault = FaultSpec {
+            method: Some("PATCH".into()),
+            ..FaultSpec::on_path(at_inbox.as_str(), kind).times(1)
+        };
+        customer.chatwoot.add_fault(fault).unwrap();
+    }
+    let tokens = async || {
+        let query = "SELECT count(DISTINCT path_token_sha256) AS n FROM routes WHERE path_token_sha256 <> \
+                     sha256('an-old-token-that-is-in-use')";
+        office.world.count(query).await
+    };
+    let restoring = async { office.post(&format!("{path}/restore"), &json!({})).await };
+    let choosing = async {
+        eventually("the route has the new token", || async {
+            (tokens().await == 1).then_some(())
+        })
+        .await;
+        let chosen = json!({"pathToken": "somebody-chose-this-token"});
+        office.put(&path, &chosen).await.ok();
+    };
+    let (refused, ()) = tokio::join!(restoring, choosing);
+    assert_eq!(refused.status.as_u16(), 502, "{refused:?}");
+    let kept =
+        "SELECT count(*) AS n FROM routes WHERE path_token_sha256 = sha256('somebody-chose-this-token')";
+    assert_eq!(office.world.count(kept).await, 1);
 }

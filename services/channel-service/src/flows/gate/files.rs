@@ -61,6 +61,13 @@ impl References {
         }
     }
 
+    /// The file that a message of the tenant's refers to, where it does.
+    #[must_use]
+    pub fn meant(&self, scope: &TenantScope, media: &Media) -> Option<Uuid> {
+        let (whose, id) = self.read(reference(media)?)?;
+        (whose.tenant() == scope.tenant()).then_some(id)
+    }
+
     fn read(&self, url: &str) -> Option<(TenantScope, Uuid)> {
         let bytes = BASE64.decode(url.strip_prefix(SCHEME)?).ok()?;
         let (text, signature) = bytes.split_last_chunk::<SIGNATURE_BYTES>()?;

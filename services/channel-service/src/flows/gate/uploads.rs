@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{TimeDelta, Utc};
+use database::DatabaseError;
 use domain::ids::{AccountId, TenantId};
 use domain::message::{Media, MediaKind};
 use domain::text::Text;
@@ -19,7 +20,7 @@ use uuid::Uuid;
 use super::{GateError, Refusal};
 use crate::config::UploadLimits;
 use crate::flows::media::MediaFlow;
-use crate::media::{Announced, KeepError, KeptFile, MediaStorage, ObjectKey};
+use crate::media::{Announced, KeepError, KeptFile, MediaStorage, ObjectKey, StorageError};
 use crate::store::gate_media::{self, HeldRow, UploadRow};
 use crate::store::tenant;
 
@@ -36,6 +37,58 @@ pub struct Announcement<'a> {
     pub mime_type: Option<&'a str>,
     /// What its sender calls it.
     pub file_name: Option<&'a str>,
+}
+
+/// Why a file is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    /// Too many of the tenant's are on their way at this moment.
+    #[error("too many files are on their way")]
+    Busy,
+    /// The tenant holds as many as it may.
+    #[error("the tenant holds as many files as it may")]
+    Full(UploadLimits),
+    /// It has more bytes than this.
+    #[error("the file has more than {0} bytes")]
+    TooLarge(u64),
+    /// There is nothing in it.
+    #[error("the file is empty")]
+    Empty,
+    /// It did not come to its end.
+    #[error("the file ended early")]
+    Broken,
+    /// It did not come in time.
+    #[error("the file took too long")]
+    Slow,
+    /// It is dangerous, or not what it was announced as. The reason is a stable code.
+    #[error("the file is not taken: {0}")]
+    Suspicious(&'static str),
+    /// The object store failed.
+    #[error("the object store failed")]
+    Storage(#[source] StorageError),
+    /// Postgres failed.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+}
+
+impl From<UploadError> for GateError {
+    fn from(error: UploadError) -> Self {
+        match error {
+            UploadError::Busy => Refusal::uploads().into(),
+            UploadError::Full(limits) => Refusal::full(limits).into(),
+            UploadError::TooLarge(limit) => {
+                Refusal::file(format!("The file has more than {limit} bytes")).into()
+            }
+            UploadError::Empty => Refusal::file("The file is empty").into(),
+            UploadError::Broken => Refusal::unreadable("The upload ended before the file did").into(),
+            UploadError::Slow => Refusal::body(408, "The upload took too long").into(),
+            UploadError::Suspicious(reason) => {
+                Refusal::file(format!("The file is not taken: {reason}")).into()
+            }
+            UploadError::Storage(error) => Self::Storage(error),
+            UploadError::Database(error) => Self::Database(error),
+        }
+    }
 }
 
 /// Takes files in. Cheap to clone.
@@ -61,6 +114,38 @@ pub struct Arrived {
     name: Option<String>,
 }
 
+impl Arrived {
+    /// What it is, by its content.
+    #[must_use]
+    pub const fn mime_type(&self) -> &'static str {
+        self.file.content.file_type.mime
+    }
+
+    /// SHA-256 in hexadecimal.
+    #[must_use]
+    pub fn sha256(&self) -> &str {
+        &self.file.sha256
+    }
+
+    /// Its size in bytes.
+    #[must_use]
+    pub const fn size(&self) -> u64 {
+        self.file.size
+    }
+
+    /// What its sender calls it.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// As what sort of message it goes out.
+    #[must_use]
+    pub fn kind(&self) -> MediaKind {
+        kind_of(self.mime_type())
+    }
+}
+
 impl Uploads {
     /// Files of at most so many and so much for each tenant.
     #[must_use]
@@ -75,14 +160,14 @@ impl Uploads {
     /// A place for one more file, before any of its bytes are read.
     ///
     /// # Errors
-    /// [`GateError`]: 80007 where too many are on their way, 131053 where the tenant holds as many as it may.
-    pub async fn place(&self, scope: &TenantScope) -> Result<Place, GateError> {
-        let mut place = self.enter(scope.tenant()).ok_or_else(Refusal::uploads)?;
+    /// [`UploadError`].
+    pub async fn place(&self, scope: &TenantScope) -> Result<Place, UploadError> {
+        let mut place = self.enter(scope.tenant()).ok_or(UploadError::Busy)?;
         let mut tx = TenantTransaction::begin(&self.media.db, scope, "look before upload").await?;
         let held = gate_media::held_uploads(&mut tx).await?;
         tx.commit().await?;
         if !self.fits(held, 1) {
-            return Err(Refusal::full(self.limits).into());
+            return Err(UploadError::Full(self.limits));
         }
         place.left = self.limits.bytes.saturating_sub(unsigned(held.bytes));
         Ok(place)
@@ -105,13 +190,13 @@ impl Uploads {
     /// Takes the bytes of a file in.
     ///
     /// # Errors
-    /// [`GateError`]: 131053 for a file that is too large, empty, or not what it says it is.
+    /// [`UploadError`].
     pub async fn take_in<E>(
         &self,
         place: &Place,
         announced: &Announcement<'_>,
         bytes: impl Stream<Item = Result<Bytes, E>> + Unpin,
-    ) -> Result<Arrived, GateError> {
+    ) -> Result<Arrived, UploadError> {
         let declared = announced.mime_type.map(essence);
         let declared = declared.as_deref().filter(|declared| !declared.is_empty());
         let kind = kind_of(declared.unwrap_or_default());
@@ -123,21 +208,17 @@ impl Uploads {
         let keeping = self.media.storage.keep(key, limit, &looked_at, bytes);
         let file = match tokio::time::timeout(PATIENCE, keeping).await {
             Ok(Ok(file)) => file,
-            Ok(Err(KeepError::TooLarge)) if limit < most => return Err(Refusal::full(self.limits).into()),
-            Ok(Err(KeepError::TooLarge)) => {
-                return Err(Refusal::file(format!("The file has more than {limit} bytes")).into());
-            }
-            Ok(Err(KeepError::Empty)) => return Err(Refusal::file("The file is empty").into()),
-            Ok(Err(KeepError::Source(_))) => {
-                return Err(Refusal::unreadable("The upload ended before the file did").into());
-            }
-            Ok(Err(KeepError::Storage(error))) => return Err(GateError::Storage(error)),
-            Err(_) => return Err(Refusal::body(408, "The upload took too long").into()),
+            Ok(Err(KeepError::TooLarge)) if limit < most => return Err(UploadError::Full(self.limits)),
+            Ok(Err(KeepError::TooLarge)) => return Err(UploadError::TooLarge(limit)),
+            Ok(Err(KeepError::Empty)) => return Err(UploadError::Empty),
+            Ok(Err(KeepError::Source(_))) => return Err(UploadError::Broken),
+            Ok(Err(KeepError::Storage(error))) => return Err(UploadError::Storage(error)),
+            Err(_) => return Err(UploadError::Slow),
         };
         if let Some(suspicion) = file.content.suspicion {
             let reason = suspicion.as_str();
             metrics::counter!("kanal_gate_files_refused_total", "reason" => reason).increment(1);
-            return Err(Refusal::file(format!("The file is not taken: {reason}")).into());
+            return Err(UploadError::Suspicious(reason));
         }
         let name = announced
             .file_name
@@ -149,13 +230,13 @@ impl Uploads {
     /// Keeps a file that came in. Returns its id.
     ///
     /// # Errors
-    /// [`GateError`]: 131053 where the tenant holds as many as it may.
+    /// [`UploadError`].
     pub async fn keep(
         &self,
         scope: &TenantScope,
         account: AccountId,
         arrived: Arrived,
-    ) -> Result<Uuid, GateError> {
+    ) -> Result<Uuid, UploadError> {
         let Arrived { object, file, name } = arrived;
         let row = UploadRow {
             id: Uuid::now_v7(),
@@ -170,7 +251,7 @@ impl Uploads {
         // Others that come at the same moment count, too.
         tenant::hold(&mut tx).await?;
         if !self.fits(gate_media::held_uploads(&mut tx).await?, file.size) {
-            return Err(Refusal::full(self.limits).into());
+            return Err(UploadError::Full(self.limits));
         }
         gate_media::insert_upload(&mut tx, &row, Utc::now() + LIFE).await?;
         // From here on nobody can tell whether it is kept; what is not is found by the sweep.

@@ -67,6 +67,15 @@ pub struct Moved {
     pub left_behind: usize,
 }
 
+/// What a tenant would leave behind, or put aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Foreseen {
+    /// Sessions that would be unlinked, and have to be linked anew at the other endpoint.
+    pub devices: i64,
+    /// Messages that would be put aside.
+    pub in_flight: InFlight,
+}
+
 /// Why a tenant is not given an endpoint, or keeps the one it has.
 #[derive(Debug, thiserror::Error)]
 pub enum AssignError {
@@ -120,6 +129,27 @@ impl Sessions {
         let assigned = self.assign_under(&work, assignment, actor).await;
         work.end().await;
         assigned
+    }
+
+    /// What would move, before anybody decides.
+    ///
+    /// # Errors
+    /// [`AssignError::NoSuchTenant`], or the database's.
+    pub async fn foresee(
+        &self,
+        scope: &TenantScope,
+        endpoint: &EndpointName,
+        provider: Provider,
+    ) -> Result<Foreseen, AssignError> {
+        let to = Binding { endpoint, provider };
+        let mut tx = TenantTransaction::begin(&self.db, scope, "foresee assignment").await?;
+        tenant::find(&mut tx).await?.ok_or(AssignError::NoSuchTenant)?;
+        let foreseen = Foreseen {
+            devices: tenant_move::sessions_elsewhere(&mut tx, to).await?,
+            in_flight: tenant_move::in_flight(&mut tx, to).await?,
+        };
+        tx.commit().await?;
+        Ok(foreseen)
     }
 
     /// Takes the tenant's endpoint away. Its sessions stay where they are, and new ones are made where `usual` says.

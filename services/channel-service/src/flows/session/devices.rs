@@ -21,6 +21,8 @@ use super::work::Work;
 use super::{SessionError, Sessions, StatusView, Which};
 use crate::flows::tenant::Actor;
 use crate::store::device::{self, DeviceRow};
+use crate::store::endpoint_health::{self, EndpointHealth};
+use crate::store::session_watch::{self, OutageRow};
 use crate::store::{audit, tenant};
 
 /// Most devices that are shown at once.
@@ -74,6 +76,17 @@ pub struct Devices {
     pub limit: i32,
 }
 
+/// What stands behind a device.
+#[derive(Debug)]
+pub struct Background {
+    /// What is done about it while it is off the network.
+    pub outage: OutageRow,
+    /// How its server was when somebody last looked.
+    pub health: Option<EndpointHealth>,
+    /// Its server is configured.
+    pub is_configured: bool,
+}
+
 /// What became of a wish for a removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removed {
@@ -112,6 +125,22 @@ impl Sessions {
     pub async fn device(&self, scope: &TenantScope, id: AccountId) -> Result<DeviceView, SessionError> {
         let row = self.device_row(scope, id).await?;
         Ok(self.view(scope, row, Instant::now() + PATIENCE).await)
+    }
+
+    /// What stands behind a device: its server, and what is done about it while it is off the network.
+    ///
+    /// # Errors
+    /// [`SessionError::Database`].
+    pub async fn background(&self, scope: &TenantScope, row: &DeviceRow) -> Result<Background, SessionError> {
+        let mut tx = TenantTransaction::begin(&self.db, scope, "look behind device").await?;
+        let outage = session_watch::outage_of(&mut tx, row.account()).await?;
+        let health = endpoint_health::of(&mut tx, &row.endpoint).await?;
+        tx.commit().await?;
+        Ok(Background {
+            outage: outage.unwrap_or_default(),
+            health,
+            is_configured: self.endpoint_named(&row.provider, &row.endpoint).is_ok(),
+        })
     }
 
     /// Makes another device for the tenant and begins to connect it.

@@ -51,13 +51,14 @@ use crate::endpoints::{Endpoints, LiveEndpoint};
 use crate::store::session::{self, SessionRow, SessionVia};
 use crate::store::{account, audit, device};
 
-pub use assign::{AssignError, Assignment, ENDPOINT_CHANGED, Moved};
+pub use assign::{AssignError, Assignment, ENDPOINT_CHANGED, Foreseen, Moved};
 pub use create::Created;
 pub use customer::{CustomerView, PAGE, SummaryItem, plain_status};
-pub use devices::{DeviceView, Devices, MOST_DEVICES, Removed, Standing};
+pub use devices::{Background, DeviceView, Devices, MOST_DEVICES, Removed, Standing};
+pub use duplicate::Duplicate;
 pub use hearing::Hearing;
 pub use keep::Keeper;
-pub use look::Sight;
+pub use look::{News, Seen, Sight};
 pub use number::NewNumber;
 pub use unlink::Unlinking;
 pub(super) use unlink::leave_all;

@@ -34,6 +34,11 @@ const SWITCHED_OFF: Duration = Duration::from_secs(15);
 const PUT_OFF_EACH: Duration = Duration::from_millis(250);
 const NOT_PUT_OFF: usize = 64;
 const PUT_OFF: usize = 2_000;
+/// Of all events in hand the share that one look takes for one route, within these bounds: what hangs must not fill all
+/// places, and what is quick needs a few that wait.
+const OF_ROUTE_SHARE: usize = 4;
+const LEAST_OF_ROUTE: usize = 8;
+const MOST_OF_ROUTE: usize = 64;
 /// The wait when our own database does not answer.
 const DATABASE_AWAY: Duration = Duration::from_secs(1);
 
@@ -47,6 +52,8 @@ pub struct Deliveries {
     retry: RetrySchedule,
     window: Duration,
     lease: Duration,
+    /// What one look takes for one route.
+    most_of_route: usize,
     known: Arc<Mutex<HashMap<Uuid, Known>>>,
     /// When surplus lanes were put off last.
     put_off: Arc<Mutex<Option<Instant>>>,
@@ -163,13 +170,14 @@ impl From<InvalidTarget> for NoTarget {
 }
 
 impl Deliveries {
-    /// Puts it together. New messages wait for their neighbours for `window`.
+    /// Puts it together, for so many events `at_once`. New messages wait for their neighbours for `window`.
     #[must_use]
     pub fn new(
         db: Database,
         keys: KeyRing,
         targets: Targets,
         per_target: usize,
+        at_once: usize,
         retry: RetrySchedule,
         window: Duration,
     ) -> Self {
@@ -183,9 +191,17 @@ impl Deliveries {
             retry,
             window,
             lease,
+            most_of_route: (at_once / OF_ROUTE_SHARE).clamp(LEAST_OF_ROUTE, MOST_OF_ROUTE),
             known: Arc::default(),
             put_off: Arc::default(),
         }
+    }
+
+    /// Loses events that are in hand after another time than what a place and an answer may take.
+    #[must_use]
+    pub const fn leasing_for(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
     }
 
     /// The window of new messages.
@@ -200,12 +216,12 @@ impl Deliveries {
         self.lease
     }
 
-    /// Takes up to `most` events in hand whose turn has come, up to `most_of_route` of one route, and of none that has enough
-    /// under way.
+    /// Takes up to `most` events in hand whose turn has come, a part of them of one route, and of none that has enough under
+    /// way.
     ///
     /// # Errors
     /// [`DatabaseError`]: nothing is in hand.
-    pub async fn take(&self, most: usize, most_of_route: usize) -> Result<Vec<InHand>, DatabaseError> {
+    pub async fn take(&self, most: usize) -> Result<Vec<InHand>, DatabaseError> {
         let full = {
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             self.places
@@ -219,7 +235,7 @@ impl Deliveries {
         }
         let room = Room {
             most,
-            most_of_route,
+            most_of_route: self.most_of_route,
             not_of: &full,
         };
         let taken = forward_lanes::take(&mut tx, room, self.lease, self.window).await?;

@@ -9,6 +9,7 @@ pub mod write_back;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use database::{Database, DatabaseError};
 use tenant_isolation::{PlatformScope, PlatformTransaction};
@@ -19,6 +20,11 @@ use crate::store::forward_counts;
 
 /// Routes that have numbers of their own in the metrics; the others share one.
 const COUNTED_ROUTES: usize = 5_000;
+
+/// How often it is looked how much waits: the pause is so many times as long as a look takes, between these two.
+const WEIGH: Duration = Duration::from_secs(1);
+const WEIGH_SELDOM: Duration = Duration::from_secs(5);
+const WEIGH_SHARE: u32 = 50;
 
 /// Rung when there is something to pass on.
 #[derive(Debug, Clone, Default)]
@@ -131,6 +137,16 @@ impl Loads {
         weighed.waits = waits;
     }
 
+    /// Looks at what really waits, and says after which pause to look again.
+    pub async fn weigh(&self, db: &Database) -> Duration {
+        let began = Instant::now();
+        let looked = self.refresh(db).await;
+        if let Err(error) = &looked {
+            tracing::debug!(%error, "it is not known how much waits");
+        }
+        weigh_pause(looked.is_ok(), began.elapsed())
+    }
+
     /// Looks at what really waits.
     ///
     /// # Errors
@@ -148,6 +164,15 @@ impl Loads {
                 .collect(),
         );
         Ok(())
+    }
+}
+
+/// What a look costs is a reason to look less often, what a failure took is none: routes may count as full meanwhile.
+fn weigh_pause(looked: bool, took: Duration) -> Duration {
+    if looked {
+        took.saturating_mul(WEIGH_SHARE).clamp(WEIGH, WEIGH_SELDOM)
+    } else {
+        WEIGH
     }
 }
 
@@ -200,6 +225,15 @@ mod tests {
         drop(held);
         assert!(loads.add(one, 1).is_none());
         assert!(loads.add(two, 100).is_some() && loads.add(two, 1).is_none());
+    }
+
+    #[test]
+    fn a_look_that_failed_is_soon_followed_by_another() {
+        let ms = Duration::from_millis;
+        assert_eq!(weigh_pause(true, ms(3)), WEIGH);
+        assert_eq!(weigh_pause(true, ms(40)), ms(2_000));
+        assert_eq!(weigh_pause(true, ms(5_000)), WEIGH_SELDOM);
+        assert_eq!(weigh_pause(false, ms(5_000)), WEIGH);
     }
 
     #[test]

@@ -1,0 +1,14 @@
+DROP TABLE replay_items;
+DROP TABLE replay_jobs;
+DROP INDEX lane_tasks_in_trouble_of_all;
+DROP INDEX lane_tasks_in_trouble;
+DROP INDEX lane_tasks_on_their_way;
+DROP INDEX audit_log_of_dead_letter;
+DROP INDEX send_requests_by_id;
+DROP INDEX messages_by_chatwoot_id;
+DROP INDEX messages_by_ordered_as;
+DROP INDEX messages_by_provider_id;
+DROP INDEX messages_by_id;
+DROP TRIGGER messages_note_standing ON messages;
+DROP FUNCTION note_standing();
+DROP TABLE message_standings;

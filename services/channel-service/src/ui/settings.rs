@@ -1,5 +1,0 @@
-//! A tenant's own settings.
-
-use actix_web::web::ServiceConfig;
-
-pub(crate) fn routes(_config: &mut ServiceConfig) {}
