@@ -390,7 +390,7 @@ impl Watching {
                 }
                 // Our own trouble: what is shown stays, and is looked at again.
                 Err(error) => {
-                    tracing::warn!(error = %crate::error::chain(&error), "a device could not be looked at")
+                    tracing::warn!(error = %crate::error::chain(&error), "a device could not be looked at");
                 }
             }
             tokio::time::sleep(EVERY).await;
