@@ -2,9 +2,10 @@
 
 use database::DatabaseError;
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
+use futures_util::FutureExt as _;
 use tenant_isolation::{GroupTransaction, ScopeSet, TenantTransaction};
 
-use super::{World, notes, scope, write};
+use super::{World, notes, scope, texts, write};
 
 async fn execute(
     connection: &mut AsyncPgConnection,
@@ -37,6 +38,60 @@ async fn a_group_sees_exactly_its_tenants() {
         .await
         .unwrap();
     assert_eq!(notes(nobody.connection()).await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_group_does_for_one_of_its_tenants_sees_that_tenant_alone() {
+    let world = World::with_notes().await;
+    let scopes = [scope("a"), scope("c")];
+    let begin = || GroupTransaction::begin(&world.db, scopes.iter().collect(), "test");
+    let for_a = |tx: GroupTransaction| {
+        tx.for_member(&scopes[0], |tx| {
+            async move {
+                assert_eq!(tx.scope().tenant().as_str(), "a");
+                assert_eq!(notes(tx.connection()).await, ["a1", "a2"]);
+                write(tx.connection(), "a", 8).await?;
+                Ok(())
+            }
+            .boxed()
+        })
+    };
+    let mut tx = for_a(begin().await.unwrap()).await.unwrap();
+    assert_eq!(notes(tx.connection()).await, ["a1", "a2", "a8", "c1"]);
+    write(tx.connection(), "c", 9).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(world.all().await, ["a1", "a2", "a8", "b1", "c1", "c9"]);
+
+    // What fails for one ends all of it.
+    let mut tx = begin().await.unwrap();
+    write(tx.connection(), "a", 7).await.unwrap();
+    let failed = tx.for_member(&scopes[0], |tx| {
+        async move { Ok(write(tx.connection(), "c", 7).await.map(drop)?) }.boxed()
+    });
+    assert!(failed.await.is_err());
+    let b = scope("b");
+    let stranger = begin()
+        .await
+        .unwrap()
+        .for_member(&b, |_| async { Ok(()) }.boxed());
+    assert!(matches!(stranger.await, Err(DatabaseError::Refused(_))));
+    assert!(!world.all().await.contains(&"a7".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plans_are_kept_where_that_is_asked_for_and_nowhere_else() {
+    let world = World::with_notes().await;
+    let scopes = [scope("a"), scope("c")];
+    let group = || scopes.iter().collect::<ScopeSet>();
+    let shown = "SELECT current_setting('plan_cache_mode') AS found";
+    let mut kept = GroupTransaction::begin_with_kept_plans(&world.db, group(), "test")
+        .await
+        .unwrap();
+    assert_eq!(texts(kept.connection(), shown).await, ["auto"]);
+    assert_eq!(notes(kept.connection()).await, ["a1", "a2", "c1"]);
+    kept.commit().await.unwrap();
+    let mut other = GroupTransaction::begin(&world.db, group(), "test").await.unwrap();
+    assert_eq!(texts(other.connection(), shown).await, ["force_custom_plan"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

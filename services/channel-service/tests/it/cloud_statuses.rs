@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::cloud_world::{Number, RARA, SATU, accepted, change, number, spawn, status_at};
+use crate::cloud_world::{DUA, Number, RARA, SATU, accepted, change, number, spawn, status_at};
 use crate::harness::TestApp;
 
 /// A message of ours as it is after a send.
@@ -121,6 +121,60 @@ async fn in_whichever_order_reports_come_they_end_the_same() {
     }
     app.until_published().await;
     assert_eq!(app.data_of("message.status_changed").len(), before);
+    app.finish().await;
+}
+
+/// Reports of two villages that come at the same moment share commits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn equal_ids_of_two_villages_stay_apart_although_their_reports_are_recorded_together() {
+    let app = spawn().await;
+    let satu = number(&app, "desa-satu", "Meta", SATU).await;
+    let dua = number(&app, "desa-dua", "Meta", DUA).await;
+    let at = crate::cloud_world::now();
+    let ids: Vec<String> = (0..10).map(|number| format!("wamid.SAMA{number}==")).collect();
+    for id in &ids {
+        ours(&app, &satu, id, "sent").await;
+        ours(&app, &dua, id, "sent").await;
+    }
+    // One of them begins an answer of the AI's, which is followed for its village alone.
+    let schema = &app.database.names.schema;
+    app.run_sql(&format!(
+        "UPDATE {schema}.messages SET reference = 'ai:0:none' WHERE provider_message_id = '{}'",
+        ids[3]
+    ))
+    .await;
+    let bodies: Vec<_> = ids
+        .iter()
+        .flat_map(|id| {
+            [
+                satu.statuses(&[status_at(id, "read", at)]),
+                dua.statuses(&[status_at(id, "delivered", at)]),
+                dua.statuses(&[status_at(id, "sent", at)]),
+            ]
+        })
+        .collect();
+    futures_util::future::join_all(bodies.iter().map(|body| accepted(&app, body))).await;
+    let ended = app
+        .rows("SELECT tenant_id, status, count(*) FROM messages GROUP BY 1, 2 ORDER BY 1")
+        .await;
+    assert_eq!(
+        ended,
+        [
+            json!({"tenant_id": "desa-dua", "status": "delivered", "count": 10}),
+            json!({"tenant_id": "desa-satu", "status": "read", "count": 10}),
+        ]
+    );
+    app.until_published().await;
+    let told = app.data_of("message.status_changed");
+    for (status, of) in [("read", &satu), ("delivered", &dua)] {
+        let told = told.iter().filter(|data| data["status"] == status);
+        let account = of.account.to_string();
+        assert_eq!(
+            told.filter(|data| data["account_id"] == account.as_str()).count(),
+            10
+        );
+    }
+    assert_eq!(told.len(), 20);
     app.finish().await;
 }
 
