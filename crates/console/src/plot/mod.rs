@@ -262,7 +262,7 @@ pub fn strip(l: Language, words: Words<'_>, span: Span, states: &[State<'_>]) ->
         l.t("State", "Keadaan"),
     ]
     .map(str::to_owned);
-    wrap(l, words, ("flat", 56.0), &image, "", is_empty, &head, &rows)
+    wrap(l, words, ("flat", 56.0), ["", &image], "", is_empty, &head, &rows)
 }
 
 /// A plot with two axes before anything is drawn into it.
@@ -337,8 +337,9 @@ impl<'a> Plot<'a> {
                 ),
             );
         }
-        let image = format!(
-            "{edge}<svg class=\"plot-data\" x=\"{LEFT}\" width=\"100%\" height=\"{ALL}\">{image}</svg>"
+        // Beside the drawing, for what is in it is measured in shares of its width.
+        let edge = format!(
+            "<svg class=\"plot-edge\" width=\"{LEFT}\" height=\"{ALL}\" aria-hidden=\"true\">{edge}</svg>"
         );
         let head: Vec<String> = std::iter::once(self.l.t("Time", "Waktu").to_owned())
             .chain(series.iter().map(|one| escape(one.name)))
@@ -347,7 +348,7 @@ impl<'a> Plot<'a> {
             self.l,
             self.words,
             ("tall", ALL),
-            &image,
+            [&edge, &image],
             &legend(series, mark),
             drawing.is_empty(),
             &head,
@@ -448,7 +449,7 @@ fn wrap(
     l: Language,
     words: Words<'_>,
     (kind, height): (&str, f64),
-    image: &str,
+    [edge, image]: [&str; 2],
     legend: &str,
     is_empty: bool,
     head: &[String],
@@ -467,8 +468,8 @@ fn wrap(
     put(
         &mut out,
         format_args!(
-            "<svg class=\"plot-image {kind}\" role=\"img\" aria-labelledby=\"{id}-title {id}-desc\" width=\"100%\" \
-             height=\"{height}\"><title id=\"{id}-title\">{title}</title><desc id=\"{id}-desc\">{}</desc>{image}</svg>",
+            "<div class=\"plot-frame\">{edge}<svg class=\"plot-image {kind}\" role=\"img\" aria-labelledby=\"{id}-title {id}-desc\" width=\"100%\" \
+             height=\"{height}\"><title id=\"{id}-title\">{title}</title><desc id=\"{id}-desc\">{}</desc>{image}</svg></div>",
             escape(words.description)
         ),
     );

@@ -62,7 +62,7 @@ fn a_small_plot_of_lines() {
         "M125 150L375 75M875 0h.01",
         "from number to number, a gap, and a dot for a number alone"
     );
-    assert!(plot.starts_with("<figure class=\"plot\" id=\"traffic\"><figcaption>Messages</figcaption><svg"));
+    assert!(plot.starts_with("<figure class=\"plot\" id=\"traffic\"><figcaption>Messages</figcaption><div class=\"plot-frame\"><svg"));
     assert!(plot.contains("role=\"img\" aria-labelledby=\"traffic-title traffic-desc\""));
     assert!(plot.contains("<title id=\"traffic-title\">Messages</title>"));
     assert!(plot.contains("<desc id=\"traffic-desc\">How many messages went out.</desc>"));

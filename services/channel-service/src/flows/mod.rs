@@ -7,6 +7,7 @@ pub mod ai_reply;
 pub mod ai_words;
 pub mod announce_status;
 pub mod answer;
+pub mod at_a_glance;
 pub mod audit_log;
 pub mod bridge_history;
 pub mod channel_account;

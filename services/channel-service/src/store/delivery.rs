@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use database::DatabaseError;
-use diesel::sql_types::{BigInt, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use tenant_isolation::{PlatformTransaction, TenantTransaction};
 use uuid::Uuid;
@@ -93,10 +93,11 @@ pub struct DeliveryFilter {
 impl DeliveryFilter {
     /// The first id that is too young.
     pub(super) fn end(&self) -> Uuid {
-        let millis = self
-            .ordered_before
-            .and_then(|time| u64::try_from(time.timestamp_millis()).ok());
-        millis.map_or_else(Uuid::max, |millis| {
+        let Some(time) = self.ordered_before else {
+            return Uuid::max();
+        };
+        // Nothing was ordered before 1970.
+        u64::try_from(time.timestamp_millis()).map_or(Uuid::nil(), |millis| {
             uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid()
         })
     }
@@ -126,9 +127,9 @@ pub struct DeliveryRow {
     /// Why, as a stable code.
     #[diesel(sql_type = Nullable<Text>)]
     pub reason: Option<String>,
-    /// Failures that counted.
-    #[diesel(sql_type = Integer)]
-    pub failures: i32,
+    /// How often the provider was called, up to a bound.
+    #[diesel(sql_type = BigInt)]
+    pub attempts: i64,
     /// When it was ordered.
     #[diesel(sql_type = Timestamptz)]
     pub created_at: DateTime<Utc>,
@@ -182,12 +183,12 @@ pub async fn list_all(
 /// key: the bound is on what is looked at. `$1` is the tenant or null, and what is looked
 /// at lies between `$2` and `$3`.
 fn looked_at(state: DeliveryState, is_tenants: bool) -> String {
-    let columns = "t.tenant_id, t.id, t.lane, t.failures, t.last_error";
+    let columns = "t.tenant_id, t.id, t.lane, t.last_error";
     let range = "t.id > $2 AND t.id < $3";
     let tasks = state.tasks();
     match (is_tenants, state) {
         (true, DeliveryState::InFlight) => format!(
-            "SELECT {columns} FROM (SELECT tenant_id, id, lane, failures, last_error, parked, kind FROM lane_tasks t \
+            "SELECT {columns} FROM (SELECT tenant_id, id, lane, last_error, parked, kind FROM lane_tasks t \
                 WHERE t.tenant_id = $1 AND {range} ORDER BY t.id LIMIT {MOST_LOOKED_AT}) t WHERE {tasks}"
         ),
         (true, _) => format!(
@@ -212,7 +213,9 @@ async fn select(
     let (tasks, messages) = (looked_at(state, tenant.is_some()), state.messages());
     let mut rows: Vec<DeliveryRow> = database::sql(format!(
         "SELECT m.tenant_id, m.id AS message_id, m.account_id, m.chat_id, m.kind, m.status, \
-                coalesce(m.reason, t.last_error) AS reason, t.failures, m.created_at, m.updated_at AS since, \
+                coalesce(m.reason, t.last_error) AS reason, m.created_at, m.updated_at AS since, \
+                (SELECT count(*) FROM (SELECT 1 FROM send_attempts s WHERE s.tenant_id = m.tenant_id \
+                     AND s.message_id = m.id LIMIT 1000) a) AS attempts, \
                 (SELECT l.ready_at FROM lanes l WHERE l.tenant_id = t.tenant_id AND l.lane = t.lane) AS due_at \
          FROM ({tasks}) t JOIN messages m ON m.tenant_id = t.tenant_id AND m.id = t.id \
          WHERE {messages} AND ($4 IS NULL OR m.account_id = $4) AND ($5 IS NULL OR m.kind = $5) \
@@ -369,6 +372,11 @@ mod tests {
         assert_eq!(seconds, 1_772_000_000);
         assert!(end < Uuid::now_v7());
         assert_eq!(DeliveryFilter::default().end(), Uuid::max());
+        let long_ago = DeliveryFilter {
+            ordered_before: DateTime::from_timestamp(-1, 0),
+            ..DeliveryFilter::default()
+        };
+        assert_eq!(long_ago.end(), Uuid::nil());
     }
 
     #[test]

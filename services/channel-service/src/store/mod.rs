@@ -5,6 +5,7 @@ pub mod account;
 pub mod ai_chat;
 pub mod ai_message;
 pub mod ai_reply;
+pub mod at_a_glance;
 pub mod audit;
 pub mod channel_account;
 pub mod chat;

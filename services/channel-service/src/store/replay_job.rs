@@ -410,15 +410,15 @@ pub struct TakenRow {
     pub fence: i64,
 }
 
-/// Takes the order that waits longest and that nobody has. `None`: there is none.
+/// Takes the order that nobody has and that has waited longest since it was begun or let go. `None`: there is none.
 ///
 /// # Errors
 /// [`DatabaseError`].
 pub async fn take(tx: &mut PlatformTransaction, length: Duration) -> Result<Option<TakenRow>, DatabaseError> {
     let mut rows: Vec<TakenRow> = database::sql(
         "WITH free AS MATERIALIZED (SELECT tenant_id, id FROM replay_jobs \
-                WHERE state = 'running' AND (leased_until IS NULL OR leased_until < now()) \
-                ORDER BY received_at LIMIT 1 FOR UPDATE SKIP LOCKED) \
+                WHERE state = 'running' AND (leased_until IS NULL OR leased_until <= now()) \
+                ORDER BY coalesce(leased_until, received_at) LIMIT 1 FOR UPDATE SKIP LOCKED) \
          UPDATE replay_jobs j SET leased_until = now() + $1 * interval '1 second', fence = j.fence + 1 FROM free \
          WHERE j.tenant_id = free.tenant_id AND j.id = free.id \
          RETURNING j.tenant_id, j.id, j.asked_by, j.asked_from, j.fence",
@@ -512,14 +512,14 @@ pub async fn end(tx: &mut TenantTransaction, taken: &TakenRow) -> Result<bool, D
     Ok(ended == 1)
 }
 
-/// Lets somebody else go on with it at once.
+/// Lets somebody else go on with it at once, behind those that wait longer.
 ///
 /// # Errors
 /// [`DatabaseError`].
 pub async fn let_go(tx: &mut TenantTransaction, taken: &TakenRow) -> Result<(), DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     database::sql(
-        "UPDATE replay_jobs SET leased_until = NULL WHERE tenant_id = $1 AND id = $2 AND fence = $3",
+        "UPDATE replay_jobs SET leased_until = now() WHERE tenant_id = $1 AND id = $2 AND fence = $3 AND state = 'running'",
     )
     .bind::<Text, _>(tenant)
     .bind::<SqlUuid, _>(taken.id)

@@ -115,7 +115,7 @@ struct Row {
     what: String,
     remedy: String,
     ordered: DateTime<Utc>,
-    failures: i32,
+    attempts: i64,
     due: Option<DateTime<Utc>>,
 }
 
@@ -331,7 +331,7 @@ fn row(l: Language, found: &DeliveryRow) -> Row {
         what,
         remedy,
         ordered: found.created_at,
-        failures: found.failures,
+        attempts: found.attempts,
         due: found.due_at.filter(|due| *due > Utc::now()),
     }
 }

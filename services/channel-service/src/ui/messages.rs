@@ -261,6 +261,10 @@ fn hop_view(l: Language, hop: &Hop) -> HopView {
         details.push(format!("{} ms", l.number(took)));
     }
     if let Some(by) = &hop.by {
+        let by = match hop.what {
+            What::Ordered => source(l, by),
+            _ => by,
+        };
         details.push(format!("{} {by}", l.t("by", "oleh")));
     }
     HopView {
@@ -268,6 +272,17 @@ fn hop_view(l: Language, hop: &Hop) -> HopView {
         tone,
         what,
         details,
+    }
+}
+
+/// Who orders messages.
+fn source(l: Language, source: &str) -> &str {
+    match source {
+        "api" => l.t("the API or an agent", "API atau agen"),
+        "ai" => l.t("the AI", "AI"),
+        "admin" => l.t("a person at the dashboard", "seseorang di dasbor"),
+        "system" => l.t("another service", "layanan lain"),
+        other => other,
     }
 }
 

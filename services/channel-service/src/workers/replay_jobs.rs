@@ -11,6 +11,8 @@ use crate::config::ReplaySettings;
 use crate::flows::dead_letter::Wake;
 use crate::flows::replay_job::{self, Step};
 
+/// Messages of one order before another one has its turn: a long one keeps nobody waiting.
+const TURN: usize = 50;
 /// How often it is looked for orders that nobody has.
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -43,14 +45,21 @@ impl ReplayWorker {
             senders: &self.senders,
         };
         while let Some(mut order) = replay_job::take(&self.db).await? {
-            loop {
+            let mut turns = 0..TURN;
+            let goes_on = loop {
+                if turns.next().is_none() {
+                    break true;
+                }
                 match order.step(&self.db, wake).await? {
                     Step::Went => {}
-                    Step::Over | Step::Lost => break,
+                    Step::Over | Step::Lost => break false,
                 }
                 if !shutdown.sleep(self.settings.pause).await {
                     return order.let_go(&self.db).await;
                 }
+            };
+            if goes_on {
+                order.let_go(&self.db).await?;
             }
         }
         Ok(())

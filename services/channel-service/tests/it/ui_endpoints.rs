@@ -3,8 +3,8 @@
 use simulator::{FaultKind, FaultSpec};
 use test_support::eventually;
 
+use crate::browser::{Browser, sent_to};
 use crate::harness::{Maker, TestApp, Wishes};
-use crate::ui_operator::{Operator, goes_to};
 
 const HERE: &str = "/dashboard/endpoints/Primary";
 
@@ -23,10 +23,10 @@ async fn an_endpoint_is_checked_on_demand_and_its_trouble_told_in_words() {
         ..Wishes::default()
     })
     .await;
-    let root = Operator::enter(&app).await;
+    let root = Browser::of_superadmin(&app).await;
     let check = || async {
         let answer = root.post(&format!("{HERE}/check"), &[]).await;
-        assert!(goes_to(&answer).starts_with(&format!("{HERE}?said=check")));
+        assert!(sent_to(&answer).starts_with(&format!("{HERE}?said=check")));
     };
     check().await;
     let healthy = eventually("it was found healthy", || async {
@@ -65,7 +65,7 @@ async fn tenants_of_an_endpoint_come_page_by_page() {
             SELECT tenant_id, gen_random_uuid(), 'Primary' FROM tenants",
     )
     .await;
-    let root = Operator::enter(&app).await;
+    let root = Browser::of_superadmin(&app).await;
     let first = root.page(HERE).await;
     assert!(first.contains(">70<") || first.contains("70 ·"), "how many");
     assert!(first.contains("desa-050") && !first.contains("desa-051"));
@@ -76,7 +76,7 @@ async fn tenants_of_an_endpoint_come_page_by_page() {
     assert_eq!(root.get("/dashboard/endpoints/Nowhere").await.status, 404);
     let answer = root.post(&format!("{HERE}/check"), &[]).await;
     assert_eq!(
-        goes_to(&answer),
+        sent_to(&answer),
         format!("{HERE}?said=unchecked"),
         "nobody checks in this test"
     );

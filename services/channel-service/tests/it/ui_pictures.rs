@@ -6,8 +6,8 @@ use domain::delivery::DeliveryStatus;
 use domain::ids::TenantId;
 use domain::user::Role;
 
+use crate::browser::Browser;
 use crate::harness::TestApp;
-use crate::ui_operator::Operator;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tenants_numbers_are_drawn_for_its_admin_and_for_nobody_elses() {
@@ -21,10 +21,14 @@ async fn a_tenants_numbers_are_drawn_for_its_admin_and_for_nobody_elses() {
     traffic.moved(&satu, [DeliveryStatus::Failed, DeliveryStatus::Parked]);
     workers::traffic::write(&app.direct, &traffic).await.unwrap();
 
-    let admin = Operator::as_role(&app, Role::TenantAdmin, Some("desa-satu")).await;
+    let admin = Browser::of(&app, "admin@desa.id", Role::TenantAdmin, Some("desa-satu")).await;
     let here = "/dashboard/t/desa-satu/pictures";
     for range in ["1h", "24h", "7d", "30d", "nonsense"] {
         let page = admin.page(&format!("{here}?range={range}")).await;
+        for bad in ["style=", "<script>", "onclick", "NaN"] {
+            assert!(!page.contains(bad), "{bad}: {page}");
+        }
+        assert!(page.len() < 100_000, "{} bytes", page.len());
         assert!(page.contains("4,321"), "{range}: {page}");
         assert_eq!(page.matches("<svg class=\"plot-image").count(), 3, "{range}");
         assert!(page.contains("Show as table") && page.contains("<desc id=\"latency-desc\">"));
@@ -32,7 +36,7 @@ async fn a_tenants_numbers_are_drawn_for_its_admin_and_for_nobody_elses() {
     assert!(admin.page(here).await.contains("aria-current=\"page\">24 hours"));
     assert_eq!(admin.get("/dashboard/t/desa-dua/pictures").await.status, 404);
 
-    let root = Operator::enter(&app).await;
+    let root = Browser::of_superadmin(&app).await;
     let other = root.page("/dashboard/t/desa-dua/pictures").await;
     assert!(other.contains("Nothing in this time.") && !other.contains("4,321"));
     let all = root.in_indonesian().page("/dashboard/pictures").await;

@@ -4,9 +4,9 @@ use domain::user::Role;
 use serde_json::json;
 use test_support::eventually;
 
+use crate::browser::{Browser, sent_to};
 use crate::harness::{TestApp, Wishes, refusal};
 use crate::tenant_config::two_endpoints;
-use crate::ui_operator::{Operator, goes_to};
 
 const RARA: &str = "6281290000011";
 const HERE: &str = "/dashboard/tenants/desa-satu/setup";
@@ -35,7 +35,7 @@ async fn an_idle_tenant_is_given_an_endpoint_and_loses_it_again() {
     app.bare_tenant("desa-satu").await;
     app.run_sql("UPDATE tenants SET name = '<b>Desa</b>' WHERE tenant_id = 'desa-satu'")
         .await;
-    let root = Operator::enter(&app).await;
+    let root = Browser::of_superadmin(&app).await;
     let page = root.page(HERE).await;
     assert!(
         page.contains("<option value=\"Primary\" selected>"),
@@ -64,7 +64,7 @@ async fn an_idle_tenant_is_given_an_endpoint_and_loses_it_again() {
     assert_eq!(app.count("tenant_whatsapp_config").await, 0);
 
     let answer = root.post(HERE, &fields(&filled("Secondary"))).await;
-    assert_eq!(goes_to(&answer), format!("{HERE}?said=given"));
+    assert_eq!(sent_to(&answer), format!("{HERE}?said=given"));
     let page = root.page(&format!("{HERE}?said=given")).await;
     assert!(page.contains("The tenant has its endpoint.") && page.contains("value=\"45\""));
     let acts = app
@@ -73,7 +73,7 @@ async fn an_idle_tenant_is_given_an_endpoint_and_loses_it_again() {
     assert!(acts.contains(&json!("endpoint.assign")), "{acts:?}");
 
     let answer = root.post(&format!("{HERE}/unassign"), &[]).await;
-    assert_eq!(goes_to(&answer), format!("{HERE}?said=taken"));
+    assert_eq!(sent_to(&answer), format!("{HERE}?said=taken"));
     assert_eq!(app.count("tenant_whatsapp_config").await, 0);
     let page = root.in_indonesian().page(HERE).await;
     assert!(page.contains("Setelan WhatsApp") && page.contains("Percobaan ulang sebuah pesan"));
@@ -96,7 +96,7 @@ async fn a_move_that_costs_something_is_asked_for_and_the_tenants_id_is_the_answ
         (app.count("send_attempts").await > 0).then_some(())
     })
     .await;
-    let root = Operator::enter(&app).await;
+    let root = Browser::of_superadmin(&app).await;
     let asked = root.post(HERE, &fields(&filled("Secondary"))).await;
     assert_eq!(asked.status, 200);
     assert!(
@@ -119,7 +119,7 @@ async fn a_move_that_costs_something_is_asked_for_and_the_tenants_id_is_the_answ
     sure.pop();
     sure.push(("confirm", " desa-satu ".to_owned()));
     let answer = root.post(HERE, &fields(&sure)).await;
-    assert_eq!(goes_to(&answer), format!("{HERE}?said=moved"));
+    assert_eq!(sent_to(&answer), format!("{HERE}?said=moved"));
     assert_eq!(
         app.count("messages WHERE status IN ('parked', 'unknown')").await,
         1
@@ -137,7 +137,7 @@ async fn a_move_that_costs_something_is_asked_for_and_the_tenants_id_is_the_answ
 async fn only_superadmins_set_up_and_only_from_their_own_pages() {
     let app = TestApp::spawn().await;
     app.bare_tenant("desa-satu").await;
-    let admin = Operator::as_role(&app, Role::TenantAdmin, Some("desa-satu")).await;
+    let admin = Browser::of(&app, "admin@desa.id", Role::TenantAdmin, Some("desa-satu")).await;
     for path in [
         HERE,
         "/dashboard/endpoints",
@@ -149,15 +149,17 @@ async fn only_superadmins_set_up_and_only_from_their_own_pages() {
     }
     assert_eq!(admin.post(HERE, &fields(&filled("Primary"))).await.status, 403);
     assert_eq!(admin.get("/dashboard/tenants/desa-lain/setup").await.status, 404);
-    let root = Operator::enter(&app).await;
+    let fill = filled("Primary");
+    let root = Browser::of_superadmin(&app).await;
     assert_eq!(root.get("/dashboard/tenants/desa-lain/setup").await.status, 404);
-    for token in [None, Some("x")] {
-        let answer = root.post_with(HERE, token, &fields(&filled("Primary"))).await;
-        assert_eq!(answer.status, 403);
+    for token in ["", "x"] {
+        let mut sent = fields(&fill);
+        sent.push(("csrf", token));
+        assert_eq!(root.send(HERE, &sent).await.status, 403);
     }
     assert_eq!(app.count("tenant_whatsapp_config").await, 0);
     assert_eq!(
-        goes_to(&root.signed_out().get(HERE).await),
+        sent_to(&Browser::new(&app).get(HERE).await),
         format!("/login?next={HERE}")
     );
     app.finish().await;

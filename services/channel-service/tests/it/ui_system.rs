@@ -2,8 +2,8 @@
 
 use test_support::eventually;
 
+use crate::browser::Browser;
 use crate::harness::TestApp;
-use crate::ui_operator::Operator;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_system_page_shows_dependencies_backlogs_and_processes() {
@@ -14,7 +14,7 @@ async fn the_system_page_shows_dependencies_backlogs_and_processes() {
             SELECT 'desa-satu', gen_random_uuid(), 'test', 'nothing', '{}', true FROM generate_series(1, 10002)",
     )
     .await;
-    let root = Operator::enter(&app).await;
+    let root = Browser::of_superadmin(&app).await;
     let page = eventually("everything is there", || async {
         let page = root.page("/dashboard/system").await;
         let up = page.matches("badge ok").count() == 3 && page.contains("made this page");

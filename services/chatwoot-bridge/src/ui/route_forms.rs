@@ -70,6 +70,24 @@ impl Form {
         }
     }
 
+    fn stored_hint(&self, stored: &usize) -> String {
+        let l = self.frame.l;
+        match *stored {
+            0 => l
+                .t(
+                    "None is stored: webhooks are believed without a signature",
+                    "Belum ada: webhook dipercaya tanpa tanda tangan",
+                )
+                .to_owned(),
+            stored => l.count(
+                stored,
+                "is stored; empty leaves it",
+                "are stored; empty leaves them",
+                "tersimpan; kosong berarti tetap",
+            ),
+        }
+    }
+
     const fn token_hint(&self) -> &'static str {
         let l = self.frame.l;
         if self.values.has_token {
@@ -550,6 +568,15 @@ pub(super) fn leg(l: Language, leg: &Leg) -> State {
 
 /// Something that may not work, in words.
 pub(super) fn warning(l: Language, warning: &Warning) -> String {
+    let en = match warning.code {
+        "no_api_token" => {
+            "No API token of this Chatwoot account is known, so its side was not tried. Store one under “API tokens”."
+        }
+        "unsigned" => {
+            "Chatwoot shows no signing secret to the API, so webhooks are believed without a signature until it is pasted from the inbox's settings into the form of the route."
+        }
+        _ => warning.text.as_str(),
+    };
     let id = match warning.code {
         "bridge_url_unknown" => {
             "PUBLIC_BRIDGE_URL belum diatur, sehingga tidak diketahui ke mana Chatwoot harus mengirim webhook."
@@ -569,7 +596,7 @@ pub(super) fn warning(l: Language, warning: &Warning) -> String {
         }
         _ => warning.text.as_str(),
     };
-    l.t(&warning.text, id).to_owned()
+    l.t(en, id).to_owned()
 }
 
 async fn check(_visit: Visit, id: Path<String>, admin: Data<Admin>) -> Result<HttpResponse, ApiError> {

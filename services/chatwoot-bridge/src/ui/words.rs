@@ -199,6 +199,7 @@ pub(super) fn task(l: Language, kind: &str) -> String {
         ),
         "history_message" => l.t("An older message to Chatwoot", "Pesan lama ke Chatwoot"),
         "late_file" => l.t("A file to Chatwoot", "Berkas ke Chatwoot"),
+        "profile" => l.t("A person's profile to Chatwoot", "Profil orang ke Chatwoot"),
         "status" => l.t("A status to Chatwoot", "Status ke Chatwoot"),
         "chat_merged" => l.t("Two chats became one", "Dua percakapan digabung"),
         "write_back" => l.t(

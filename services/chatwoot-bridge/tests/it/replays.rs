@@ -135,8 +135,10 @@ async fn how_a_route_fares_is_added_up_by_the_minute_and_by_the_hour() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_two_processes_counted_is_added() {
     let world = World::start().await;
-    let mut fared = route_times::Fared::default();
-    fared.accepted = 2;
+    let mut fared = route_times::Fared {
+        accepted: 2,
+        ..route_times::Fared::default()
+    };
     fared.delivered_after(70);
     let row = route_times::TimesRow {
         tenant: "desa-a".into(),

@@ -149,7 +149,7 @@ async fn open(
             let shown = shown(&visit, &state, &thread, whole, draft).await?;
             Ok(page(StatusCode::OK, &shown))
         }
-        Opened::Became(other) => Ok(see_other(&format!("{}/{other}?said=merged", base(&visit.scope)))),
+        Opened::Became(other) => Ok(see_other(format!("{}/{other}?said=merged", base(&visit.scope)))),
         Opened::Nothing => Err(PageError::NotFound),
     }
 }
@@ -159,7 +159,7 @@ async fn back_to_chat(
     path: web::Path<(String, String)>,
 ) -> Result<HttpResponse, PageError> {
     let chat = chat_id(&path.1)?;
-    Ok(see_other(&format!("{}/{chat}", base(&visit.scope))))
+    Ok(see_other(format!("{}/{chat}", base(&visit.scope))))
 }
 
 /// The page of an opened chat, with the list beside it.
@@ -195,7 +195,7 @@ async fn take_over(
     if !is_there {
         return Err(PageError::NotFound);
     }
-    Ok(see_other(&format!("{}/{chat}?said=taken", base(&visit.scope))))
+    Ok(see_other(format!("{}/{chat}?said=taken", base(&visit.scope))))
 }
 
 async fn hand_back(
@@ -208,7 +208,7 @@ async fn hand_back(
     takeover::end_in(&state.db, &visit.scope, chat, &visit.actor())
         .await
         .map_err(crate::error::ServiceError::from)?;
-    Ok(see_other(&format!(
+    Ok(see_other(format!(
         "{}/{chat}?said=handed-back",
         base(&visit.scope)
     )))

@@ -146,7 +146,7 @@ pub(super) async fn send(
     };
     let sent = messaging::cause::caused_by(::web::request_id(), &visit.scope, sent).await;
     match sent {
-        Ok(()) => Ok(see_other(&format!("{}/{chat}", base(&visit.scope)))),
+        Ok(()) => Ok(see_other(format!("{}/{chat}", base(&visit.scope)))),
         Err(error) => {
             let (status, words) = refused(l, error)?;
             again(&visit, &state, chat, status, draft(words)).await

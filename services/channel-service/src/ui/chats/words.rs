@@ -4,6 +4,8 @@ use console::Language;
 use domain::delivery::DeliveryStatus;
 use domain::message::MessageSource;
 
+use crate::ui::reasons;
+
 /// Where a message of ours stands: how it is meant, and a word.
 pub(super) const fn standing(l: Language, status: DeliveryStatus) -> (&'static str, &'static str) {
     match status {
@@ -19,78 +21,8 @@ pub(super) const fn standing(l: Language, status: DeliveryStatus) -> (&'static s
 
 /// Why a message stands where it does, and what to do about it.
 pub(super) fn why(l: Language, reason: &str) -> String {
-    let words = match reason {
-        "window_closed" | "meta_131047" => l.t(
-            "The person has not written for 24 hours. Only an approved template can be sent until they write again.",
-            "Orang ini tidak menulis selama 24 jam. Sampai ia menulis lagi, hanya templat yang disetujui yang dapat dikirim.",
-        ),
-        "invalid_recipient" | "not_found" | "meta_131026" => l.t(
-            "WhatsApp does not know this number.",
-            "WhatsApp tidak mengenal nomor ini.",
-        ),
-        "no_session" | "unauthorized" | "token_does_not_open" | "token_refused" => l.t(
-            "The WhatsApp number is not connected. Connect it on the page WhatsApp and send again.",
-            "Nomor WhatsApp tidak terhubung. Hubungkan di halaman WhatsApp, lalu kirim lagi.",
-        ),
-        "endpoint_unreachable" | "upstream_unreachable" | "endpoint_missing" => l.t(
-            "The WhatsApp server cannot be reached. The message goes out by itself when it is back.",
-            "Server WhatsApp tidak dapat dihubungi. Pesan terkirim sendiri setelah server kembali.",
-        ),
-        "rate_limited" | "own_rate_limit" | "send_rate" | "account_paused" | "spam_limited" => l.t(
-            "Too many messages in a short time. It is tried again by itself.",
-            "Terlalu banyak pesan dalam waktu singkat. Akan dicoba lagi otomatis.",
-        ),
-        "reachout_timelock" => l.t(
-            "WhatsApp lets this number begin no new conversations for now. Wait until the person writes.",
-            "Untuk sementara WhatsApp tidak mengizinkan nomor ini memulai percakapan baru. Tunggu sampai orang itu menulis.",
-        ),
-        "too_large" => l.t("It is too large for WhatsApp.", "Ukurannya terlalu besar untuk WhatsApp."),
-        "media_missing" | "media_unavailable" | "file_missing" | "upload_failed" => l.t(
-            "The file could not be read. Send it again.",
-            "Berkas tidak dapat dibaca. Kirim sekali lagi.",
-        ),
-        "subscription_expired" => l.t(
-            "The subscription has expired. Renew it and send again.",
-            "Langganan sudah berakhir. Perpanjang, lalu kirim lagi.",
-        ),
-        "quota_exceeded" => l.t(
-            "The message quota is used up. Raise it or wait for the next period.",
-            "Kuota pesan habis. Tambah kuota atau tunggu periode berikutnya.",
-        ),
-        "tenant_suspended" => l.t(
-            "The tenant is suspended, so nothing is sent.",
-            "Tenant ditangguhkan, jadi tidak ada yang dikirim.",
-        ),
-        "endpoint_changed" => l.t(
-            "The tenant moved to another WhatsApp server before it went out.",
-            "Tenant pindah ke server WhatsApp lain sebelum pesan terkirim.",
-        ),
-        "timeout" | "connection_cut" | "gateway_timeout" | "outcome_unknown" | "unreadable_answer"
-        | "upload_unanswered" | "partly_sent" | "no_report" | "awaiting_report" => l.t(
-            "The WhatsApp server did not say whether it went out. It is not sent again by itself, so that nobody gets it twice.",
-            "Server WhatsApp tidak memberi tahu apakah pesan terkirim. Pesan tidak dikirim ulang otomatis agar tidak diterima dua kali.",
-        ),
-        "target_not_sent" => l.t(
-            "The message it is about did not go out.",
-            "Pesan yang dimaksud tidak terkirim.",
-        ),
-        "not_sendable" | "unreadable_message" | "invalid_request" | "unprocessable" => l.t(
-            "WhatsApp does not take such a message.",
-            "WhatsApp tidak menerima pesan seperti ini.",
-        ),
-        "policy" => l.t(
-            "WhatsApp has blocked the number for breaking its rules.",
-            "WhatsApp memblokir nomor ini karena melanggar aturan.",
-        ),
-        _ => {
-            return format!(
-                "{} {}",
-                l.t("The WhatsApp server refused it:", "Server WhatsApp menolak:"),
-                reason.replace('_', " ")
-            );
-        }
-    };
-    words.to_owned()
+    let words = reasons::words(l, reason);
+    format!("{}. {}", words.what, words.remedy)
 }
 
 /// Why a file is not handed out.
@@ -173,10 +105,12 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_that_nobody_knows_is_still_readable() {
-        assert!(why(Language::En, "meta_131049").ends_with("meta 131049"));
-        assert!(why(Language::En, "window_closed").contains("24 hours"));
-        assert!(why(Language::Id, "window_closed").contains("24 jam"));
+    fn a_reason_says_what_happened_and_what_helps() {
+        for l in Language::ALL {
+            let words = why(l, "window_closed");
+            assert!(words.split(". ").count() > 1 && !words.contains('_'), "{words}");
+        }
+        assert!(why(Language::En, "some_new_code").starts_with("some new code. "));
     }
 
     #[test]

@@ -35,7 +35,7 @@ use super::live::{Teller, last_words};
 use super::visit::TenantVisit;
 use crate::app::State;
 use crate::error::ServiceError;
-use crate::flows::session::{DeviceView, Duplicate, SessionError, Sessions};
+use crate::flows::session::{DeviceView, Duplicate, SessionError, Sessions, Standing};
 use crate::flows::tenant_config;
 
 /// How often a page looks where a device stands.
@@ -296,6 +296,17 @@ async fn one(
         .await
         .map_err(failed)?;
     let is_number = words::is_number(&view.row);
+    let (is_connected, is_linked) = match &view.standing {
+        Standing::Known {
+            connected,
+            logged_in,
+            jid,
+            ..
+        } => (*connected, *logged_in || jid.is_some()),
+        // Who cannot be asked may be told nevertheless.
+        Standing::Unknown => (true, true),
+        Standing::Begun | Standing::WithoutSession => (false, false),
+    };
     Ok(page(
         status,
         &DevicePage {
@@ -305,8 +316,8 @@ async fn one(
             part,
             is_one_of_many,
             // A GoWA cannot take a device off the network and keep its pairing.
-            can_disconnect: view.row.has_session && view.row.provider == Provider::Genfity.as_str(),
-            can_log_out: view.row.has_session && !is_number,
+            can_disconnect: is_connected && view.row.provider == Provider::Genfity.as_str(),
+            can_log_out: is_linked && !is_number,
             is_number,
             is_going: view.row.is_going,
             at,
@@ -379,7 +390,7 @@ impl Watching {
                 }
                 // Our own trouble: what is shown stays, and is looked at again.
                 Err(error) => {
-                    tracing::warn!(error = %crate::error::chain(&error), "a device could not be looked at")
+                    tracing::warn!(error = %crate::error::chain(&error), "a device could not be looked at");
                 }
             }
             tokio::time::sleep(EVERY).await;
@@ -394,7 +405,7 @@ async fn live(
 ) -> Answered {
     let visit = match visit {
         Ok(visit) => visit,
-        Err(error) => return refused(error, &path.0),
+        Err(error) => return refused(error),
     };
     let device = device_in(&path)?;
     // Seen by whoever may see it.
@@ -411,9 +422,9 @@ async fn live(
 }
 
 /// Whoever is not signed in any more is told so in the page, once; anything else is an error like any other.
-fn refused(error: PageError, tenant: &str) -> Answered {
+fn refused(error: PageError) -> Answered {
     match error {
-        PageError::SignIn => Ok(last_words(StatusCode::OK, &signed_out(tenant))),
+        PageError::SignIn => Ok(last_words(StatusCode::OK, &signed_out())),
         error => Err(error),
     }
 }
@@ -435,7 +446,7 @@ struct Stale<'a> {
 }
 
 /// Who it was cannot be known any more, so it is said in both languages.
-fn signed_out(_tenant: &str) -> String {
+fn signed_out() -> String {
     rendered(&Note {
         text: "Anda sudah keluar. / You are signed out.",
         href: "/login",

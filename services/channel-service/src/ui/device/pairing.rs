@@ -16,7 +16,7 @@ use super::code_picture::CodePicture;
 use super::words::{is_number, name_of, number_of, trouble};
 use super::{Answered, Watching, base, device_in, failed, gone, refused, rendered, too_many};
 use crate::app::State;
-use crate::flows::session::{DeviceView, Duplicate, News, Seen, SessionError, Sight, Which};
+use crate::flows::session::{DeviceView, Duplicate, News, Seen, SessionError, Sight, Standing, Which};
 use crate::ui::errors::PageError;
 use crate::ui::live::Teller;
 use crate::ui::visit::{TenantPosted, TenantVisit};
@@ -216,7 +216,7 @@ pub(super) async fn live(
 ) -> Answered {
     let visit = match visit {
         Ok(visit) => visit,
-        Err(error) => return refused(error, &path.0),
+        Err(error) => return refused(error),
     };
     let device = device_in(&path)?;
     // Seen by whoever may see it.
@@ -346,10 +346,7 @@ async fn pair(
     phone: &PhoneNumber,
 ) -> Result<String, SessionError> {
     let (scope, device, actor): (_, AccountId, _) = (&visit.scope, view.row.account(), visit.actor());
-    let waits = matches!(
-        &view.standing,
-        crate::flows::session::Standing::Known { connected: true, .. }
-    );
+    let waits = matches!(&view.standing, Standing::Known { connected: true, .. });
     // A GoWA begins to log in when it is asked for the code.
     if !waits && (!view.row.has_session || view.row.provider == Provider::Genfity.as_str()) {
         state.sessions.connect_device(scope, device, &actor).await?;

@@ -19,8 +19,10 @@ use super::errors::PageError;
 use super::frame::Said;
 use super::visit::{TenantPosted, TenantVisit};
 use crate::app::State;
+use crate::error::ServiceError;
 use crate::flows::courtesies::{self, Courtesies};
 use crate::flows::identifier::read_identifier;
+use crate::flows::session::Which;
 use crate::flows::spam_ban::{self, SpamBanError};
 use crate::flows::tenant::{self, KeptPlacesChange};
 use crate::flows::{channel_account, tenant_config};
@@ -131,13 +133,21 @@ async fn settings_page(
     let channels = match refused {
         Some(refused) => refused,
         None => {
-            // Never set: everything is on.
             let row = channel_account::find(&state.db, scope).await?;
-            Channels {
-                whatsapp: row.as_ref().is_none_or(|row| row.enabled_wa),
-                webchat: row.as_ref().is_none_or(|row| row.enabled_webchat),
-                number: row.map(|row| row.wa_number).unwrap_or_default(),
-                error: String::new(),
+            match row {
+                Some(row) => Channels {
+                    whatsapp: row.enabled_wa,
+                    webchat: row.enabled_webchat,
+                    number: row.wa_number,
+                    error: String::new(),
+                },
+                // Never set: everything is on, and the number is that of the first phone.
+                None => Channels {
+                    whatsapp: true,
+                    webchat: true,
+                    number: first_number(state, scope).await?,
+                    error: String::new(),
+                },
             }
         }
     };
@@ -157,6 +167,13 @@ async fn settings_page(
             frame,
         },
     ))
+}
+
+/// The number of the tenant's first phone; empty without one.
+async fn first_number(state: &State, scope: &TenantScope) -> Result<String, PageError> {
+    let session = state.sessions.find(scope, Which::Primary).await;
+    let session = session.map_err(ServiceError::from)?;
+    Ok(session.and_then(|row| row.phone).unwrap_or_default())
 }
 
 async fn server(visit: &TenantVisit, state: &State) -> Result<ServerFacts, PageError> {
