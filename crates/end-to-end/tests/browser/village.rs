@@ -198,10 +198,10 @@ async fn remember_a_day(world: &World) {
     ] {
         let columns = if tenant.is_empty() { "" } else { "tenant_id, " };
         let filled = format!(
-            "WITH filled AS (INSERT INTO channel.{table} ({columns}grain, at, received, sent, delivered, read, failed) \
+            "WITH filled AS (INSERT INTO channel.{table} ({columns}grain, at, received, sent, delivered, read, failed, latency) \
              SELECT {tenant} grain, to_timestamp(floor(extract(epoch FROM now()) / grain) * grain) - n * grain * interval '1 second', \
              scale * (9 + (7 * sin(n / 9.0))::int + n % 4), scale * (7 + (6 * sin(n / 9.0))::int + n % 3), \
-             scale * (7 + (6 * sin(n / 9.0))::int), scale * (5 + (4 * sin(n / 9.0))::int), (n % 37 = 5)::int * scale \
+             scale * (7 + (6 * sin(n / 9.0))::int), scale * (5 + (4 * sin(n / 9.0))::int), (n % 37 = 5)::int * scale, ARRAY[1, 3, 6, 4 + n % 3, 1]::bigint[] \
              FROM (VALUES (60, 1, 1439), (3600, 40, 719)) AS grains (grain, scale, most), generate_series(1, most) AS n \
              ON CONFLICT DO NOTHING RETURNING 1) SELECT count(*) FROM filled"
         );
