@@ -192,7 +192,7 @@ impl Stream {
         }
     }
 
-    async fn is_over(mut self) {
+    async fn ends(mut self) {
         assert_eq!(self.next().await, Told::Last);
         assert_eq!(self.next().await, Told::End);
     }
@@ -297,7 +297,7 @@ async fn an_officer_links_a_phone_while_two_pages_look_on() {
             part.contains("+62 812-0000-0001") && !part.contains("<svg"),
             "{part}"
         );
-        stream.is_over().await;
+        stream.ends().await;
     }
     let page = admin.page(&link).await;
     assert!(
@@ -409,7 +409,7 @@ async fn what_is_ended_is_told_before_and_after() {
     assert!(page.contains("The number is deleted"), "{page}");
     assert!(page.contains("No WhatsApp number is connected yet"), "{page}");
     stream.until("This number is deleted").await;
-    stream.is_over().await;
+    stream.ends().await;
     assert_eq!(admin.get(&at).await.status, 404);
     let acts = app
         .values("SELECT action AS value FROM audit_log WHERE actor LIKE 'user %' ORDER BY id")
@@ -510,7 +510,7 @@ async fn strangers_see_and_change_nothing() {
     for live in ["/live", "/link/live"] {
         let mut stream = nobody.stream(&format!("{at}{live}")).await;
         stream.until("/login").await;
-        stream.is_over().await;
+        stream.ends().await;
     }
     app.finish().await;
 }
@@ -535,7 +535,7 @@ async fn streams_are_few_and_end_with_the_session() {
     let mut full = admin.stream(&live).await;
     assert_eq!(full.response.status(), 429);
     full.until("Refresh").await;
-    full.is_over().await;
+    full.ends().await;
     // A colleague has places of their own.
     let colleague = Visitor::enter(&app, Role::TenantAdmin, Some("desa-satu")).await;
     let mut theirs = colleague.stream(&live).await;
@@ -712,7 +712,7 @@ async fn a_device_of_a_gowa_is_linked_in_the_same_way() {
         .scan_gowa(&session, Some("6281200000006:5@s.whatsapp.net".to_owned()))
         .unwrap();
     stream.until("+62 812-0000-0006").await;
-    stream.is_over().await;
+    stream.ends().await;
     let page = admin.page(&at).await;
     // It cannot be taken off the network and keep its pairing.
     assert!(
