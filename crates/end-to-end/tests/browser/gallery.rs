@@ -1,5 +1,5 @@
-//! Every page once, with something to show on it: looked at for barriers, in both themes and on a phone. `make screenshots`
-//! runs this alone and keeps the pictures.
+//! Every page once that needs no story to get to, with something to show on it: looked at for barriers, in both themes and on
+//! a phone. `make screenshots` keeps pictures of them, and of those that the other scenarios come by.
 
 use crate::browser::Preferences;
 use crate::finder::Kind;
