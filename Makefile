@@ -21,7 +21,7 @@ test-browser: ## the pages in a real Chromium, which is installed if need be (AR
 screenshots: ## a picture of every page, light and dark, wide and phone, into target/screenshots/
 	@exec deploy/dev/test-browser screenshots $(ARGS)
 
-bench: ## benchmarks of what is deployed, some five minutes after a long build (ARGS="mixed sending", ARGS=proxy, ARGS=bridge, ARGS=--help)
+bench: ## benchmarks of what is deployed, some five minutes after a long build (ARGS="mixed sending", ARGS=proxy, ARGS=bridge, ARGS=pages, ARGS=--help)
 	@exec deploy/dev/bench $(ARGS)
 
 api-check: ## what channel-service answers against its OpenAPI document, by schemathesis (ARGS=…)

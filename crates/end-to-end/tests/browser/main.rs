@@ -12,7 +12,6 @@
 #[path = "../it/broker.rs"]
 mod broker;
 #[path = "../it/tables.rs"]
-#[expect(dead_code, reason = "tests/it asks for more")]
 mod tables;
 #[path = "../it/world.rs"]
 #[expect(dead_code, reason = "tests/it asks for more")]
@@ -20,10 +19,15 @@ mod world;
 
 mod audit;
 mod browser;
+mod chats;
+mod deliveries;
+mod device;
 mod finder;
 mod gallery;
 mod log_in;
-#[expect(dead_code, reason = "more pages are to come")]
 mod page;
 mod panel;
+mod sink;
 mod stage;
+mod tenants;
+mod village;

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use fantoccini::Client;
+use fantoccini::actions::{InputSource as _, KeyAction, KeyActions};
 use fantoccini::elements::Element;
 use fantoccini::error::CmdError;
 use serde_json::{Value, json};
@@ -96,23 +97,27 @@ impl Page {
         .await;
     }
 
-    /// Waits until a text is not there any more.
-    pub(crate) async fn misses(&self, text: &str) {
-        self.until(&format!("{text:?} is not shown any more"), || async {
-            let shown = self.text().await;
-            (!shown.is_empty() && !contains(&shown, text)).then_some(())
+    /// Loads the page anew until a text is there: for what pages do not tell by themselves.
+    pub(crate) async fn reloads_until_sees(&self, text: &str) {
+        self.reloads_until(&format!("{text:?} is shown"), |shown| contains(shown, text))
+            .await;
+    }
+
+    /// As [`Self::reloads_until_sees`], for what is to go.
+    pub(crate) async fn reloads_until_misses(&self, text: &str) {
+        self.reloads_until(&format!("{text:?} is not shown"), |shown| {
+            !shown.is_empty() && !contains(shown, text)
         })
         .await;
     }
 
-    /// Loads the page anew until a text is there: for what pages do not tell by themselves.
-    pub(crate) async fn reloads_until_sees(&self, text: &str) {
-        self.until(&format!("{text:?} is shown after a reload"), || async {
-            if contains(&self.text().await, text) {
+    async fn reloads_until(&self, what: &str, is_so: impl Fn(&str) -> bool) {
+        self.until(&format!("{what} after a reload"), || async {
+            if is_so(&self.text().await) {
                 return Some(());
             }
             drop(self.client.refresh().await);
-            contains(&self.text().await, text).then_some(())
+            is_so(&self.text().await).then_some(())
         })
         .await;
     }
@@ -137,15 +142,6 @@ impl Page {
         .await;
     }
 
-    /// As [`Self::clicks`], of several the one beside this text.
-    pub(crate) async fn clicks_at(&self, around: &str, kind: Kind, name: &str) {
-        let around = Some(around);
-        self.acts(Wanted { kind, name, around }, |element| async move {
-            element.click().await
-        })
-        .await;
-    }
-
     /// Empties a field and types into it.
     pub(crate) async fn fills(&self, label: &str, text: &str) {
         self.acts(field(label), |element| async move {
@@ -155,23 +151,49 @@ impl Page {
         .await;
     }
 
-    /// Chooses a file; there is nothing to empty.
-    pub(crate) async fn attaches(&self, label: &str, file: &std::path::Path) {
-        let file = file.display().to_string();
-        let file = file.as_str();
-        self.acts(
-            field(label),
-            |element| async move { element.send_keys(file).await },
-        )
+    /// Ticks a box, or chooses one of several.
+    pub(crate) async fn marks(&self, label: &str) {
+        self.acts(field(label), |element| async move {
+            if !element.is_selected().await? {
+                element.click().await?;
+            }
+            Ok(())
+        })
         .await;
     }
 
-    /// Chooses what a list offers.
+    /// Chooses what a list offers, by the words that it begins with.
     pub(crate) async fn chooses(&self, label: &str, option: &str) {
-        self.acts(field(label), |element| async move {
-            element.select_by_label(option).await
+        let script = "const [list, words] = arguments; \
+            return [...list.options].find(option => option.text.trim().startsWith(words))?.value";
+        self.acts(field(label), |list| async move {
+            let arguments = vec![serde_json::to_value(&list)?, json!(option)];
+            let value = self.client.execute(script, arguments).await?;
+            list.select_by_value(value.as_str().unwrap_or_default()).await
         })
         .await;
+    }
+
+    /// Marks the page, so that [`Self::was_not_reloaded`] can tell.
+    pub(crate) async fn is_marked(&self) {
+        self.client
+            .execute("window.stillTheSame = true", vec![])
+            .await
+            .unwrap();
+    }
+
+    /// What has changed since [`Self::is_marked`] has changed by itself.
+    pub(crate) async fn was_not_reloaded(&self) {
+        let marked = "return window.stillTheSame === true";
+        let marked = self.client.execute(marked, vec![]).await.unwrap();
+        assert_eq!(marked, json!(true), "the page was loaded anew");
+    }
+
+    /// Logs out; the menu for it has the person's name.
+    pub(crate) async fn leaves(&self, name: &str) {
+        self.clicks(Kind::Button, name).await;
+        self.clicks(Kind::Button, self.t("Log out", "Keluar")).await;
+        self.arrives_at("/login").await;
     }
 
     /// Does it again when the page changed under the hand, which happens while it loads and where it is live.
@@ -218,8 +240,14 @@ impl Page {
 
     /// Types on whatever has the focus.
     pub(crate) async fn types(&self, keys: &str) {
-        let active = self.client.active_element().await.unwrap();
-        active.send_keys(keys).await.unwrap();
+        let strokes = keys
+            .chars()
+            .fold(KeyActions::new("keyboard".to_owned()), |strokes, value| {
+                strokes
+                    .then(KeyAction::Down { value })
+                    .then(KeyAction::Up { value })
+            });
+        self.client.perform_actions(strokes).await.unwrap();
     }
 
     /// Presses Tab until what has the focus is called like this. Fails when the focus comes round without it, or cannot be

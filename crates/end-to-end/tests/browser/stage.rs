@@ -39,6 +39,11 @@ impl Stage {
     /// At the dashboard's start page, as somebody who was made for it.
     pub(crate) async fn signed_in(&self, email: &str, role: &[&str]) -> &Page {
         self.add_user(email, role).await;
+        self.signs_in(email).await
+    }
+
+    /// As somebody who was made on a page.
+    pub(crate) async fn signs_in(&self, email: &str) -> &Page {
         let page = &self.page;
         page.goto("/login").await;
         page.fills(page.t("E-mail address", "Alamat email"), email).await;

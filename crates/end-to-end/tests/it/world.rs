@@ -258,6 +258,15 @@ impl World {
 
     /// What `deploy/dev/lib/demo.sh` does.
     pub(crate) async fn add_tenant(&self, id: &str) -> Tenant {
+        let (account, session, secrets) = self.add_account(id).await;
+        let mut tenant = self.add_inbox(id, &account).await;
+        tenant.session = session;
+        tenant.secrets.extend(secrets);
+        tenant
+    }
+
+    /// A tenant with a session that is paired, and no inbox. Returns the account's id and the session's name and secrets.
+    pub(crate) async fn add_account(&self, id: &str) -> (String, String, [String; 2]) {
         let session = format!("{id}-wa");
         let webhook = format!("{}/webhook", address(&self.channel));
         let create = [
@@ -291,7 +300,6 @@ impl World {
         assert_eq!(text(&made, "tenant_id"), id);
         let account = text(&made, "account_id");
 
-        let mut tenant = self.add_inbox(id, &account).await;
         eventually_within(PATIENCE, "the session is paired", || async {
             let users = self.simulator.wa_users();
             users
@@ -300,9 +308,7 @@ impl World {
                 .then_some(())
         })
         .await;
-        tenant.session = session;
-        tenant.secrets.extend([token, key]);
-        tenant
+        (account, session, [token, key])
     }
 
     /// A Chatwoot account with an inbox that speaks for the tenant's account.
