@@ -122,7 +122,9 @@ async fn an_operator_migrates_and_connects_twice() {
 }
 
 /// What takes the migrations back, the newest first.
-pub(crate) const DOWNS: [&str; 13] = [
+pub(crate) const DOWNS: [&str; 15] = [
+    include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000023_panel/down.sql"),
+    include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000022_contact_pictures/down.sql"),
     include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000021_from_history/down.sql"),
     include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000020_marked_failed/down.sql"),
     include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000019_forward_load/down.sql"),
