@@ -30,8 +30,8 @@ fn writes(world: &World, tenant: &Tenant, text: &str) {
 async fn phone_shows(stage: &Stage, text: &str) {
     let shown = || async {
         let phone = stage.world.simulator.phone(PHONE);
-        let texts = phone.iter().filter_map(|message| message.text.as_deref());
-        (texts.last() == Some(text)).then_some(())
+        let mut texts = phone.iter().filter_map(|message| message.text.as_deref());
+        (texts.next_back() == Some(text)).then_some(())
     };
     stage.page.until("the answer is on the phone", shown).await;
 }
