@@ -14,6 +14,8 @@ use url::Url;
 
 /// A driver or a browser that has not come up by then will not.
 const START_PATIENCE: Duration = Duration::from_secs(120);
+/// How often a driver is started before it is given up.
+const DRIVER_STARTS: u32 = 5;
 /// Half-way between a phone and a large screen; pictures are taken in sizes of their own.
 const WINDOW: &str = "--window-size=1280,800";
 /// As root in a container there is neither a sandbox nor a graphics card nor much shared memory, and nothing outside
@@ -164,8 +166,19 @@ impl Browser {
     }
 }
 
-/// On a port that it chooses itself, which it says in its first lines.
+/// A driver whose port was taken by somebody else in the same moment ends at once; then it is started again.
 async fn start_driver(installed: &Installed, profile: &Path) -> (Child, u16) {
+    for _ in 1..DRIVER_STARTS {
+        if let Some(started) = try_driver(installed, profile).await {
+            return started;
+        }
+    }
+    let started = try_driver(installed, profile).await;
+    started.unwrap_or_else(|| panic!("chromedriver does not start: {}", profile.display()))
+}
+
+/// On a port that it chooses itself, which it says in its first lines.
+async fn try_driver(installed: &Installed, profile: &Path) -> Option<(Child, u16)> {
     let log = profile.join("chromedriver.log");
     let mut driver = Command::new(&installed.driver)
         .arg("--port=0")
@@ -188,11 +201,10 @@ async fn start_driver(installed: &Installed, profile: &Path) -> (Child, u16) {
         }
         None
     });
-    let port = told.await.ok().flatten();
-    let port = port.unwrap_or_else(|| panic!("chromedriver does not start: {}", log.display()));
+    let port = told.await.ok().flatten()?;
     // Whoever writes into a pipe that nobody reads stands still.
     tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-    (driver, port)
+    Some((driver, port))
 }
 
 /// What Chromium's driver can do beyond the standard.
