@@ -85,7 +85,12 @@ impl Language {
                 .find_map(|part| part.trim().strip_prefix("q="))
                 .map_or(Some(1.0), |weight| weight.parse().ok())
                 .unwrap_or(0.0);
-            if tag.is_empty() || tag == "*" || weight <= 0.0 {
+            let is_tag = !tag.is_empty()
+                && tag
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+            // Neither what is no language nor `*`, which is any.
+            if !is_tag || weight <= 0.0 {
                 continue;
             }
             named = true;
