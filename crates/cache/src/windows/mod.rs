@@ -4,8 +4,11 @@
 //! A caller is one key, a hash that ends by itself. Counting and judging are one script on Redis' own clock, so all
 //! processes together count exactly. Of a caller that asks again and again and has plenty left, requests are counted
 //! ahead, at most a 256th of what is left of either window, and handed out here: Redis is asked now and then. What was
-//! counted ahead and is not asked for within a second stays counted. While Redis is away each process counts on its own, in a map with a bound. A block
-//! that was seen is remembered here, too: the blocked cost Redis nothing, and stay outside when it goes away.
+//! counted ahead and is not asked for within a second stays counted. While Redis is away each process counts on its own, in
+//! a map with a bound. A block that was seen is remembered here, too: the blocked cost Redis nothing, and stay outside when
+//! it goes away.
+
+mod ahead;
 
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,19 +18,14 @@ use moka::policy::EvictionPolicy;
 use redis::Script;
 use tokio::sync::oneshot;
 
+use self::ahead::Ahead;
 use crate::keys::CacheKey;
 use crate::redis_link::{ANSWER_TIMEOUT, RedisLink};
 
 /// The short window, behind which the block stands.
 const BURST: Duration = Duration::from_secs(10);
-/// Most requests that are counted ahead.
-const MOST_AHEAD: u32 = 256;
 /// Which part of what is left may be counted ahead.
 const PART_AHEAD: u32 = 256;
-/// How long what was counted ahead is handed out; a block that another process sees begins here that much later.
-const KEPT_AHEAD: Duration = Duration::from_secs(1);
-/// A caller that has not asked for this long does not ask again and again.
-const QUICK: Duration = Duration::from_millis(25);
 /// Callers that one process counts on its own. The one that was quiet for the longest is forgotten first.
 const COUNTED_HERE: u64 = 50_000;
 
@@ -164,23 +162,6 @@ struct Counters {
     ahead: Ahead,
 }
 
-/// Requests of a caller that are counted and were not made yet.
-#[derive(Debug, Clone, Copy)]
-struct Ahead {
-    count: u32,
-    /// Until when they may be made.
-    until: Instant,
-    /// What the window has room for beyond them, and when it ends.
-    left: u32,
-    reset: Instant,
-    /// How many were wanted the last time.
-    wanted: u32,
-    /// When Redis was asked for this caller.
-    asked: Option<Instant>,
-    /// Since when more are being asked for.
-    filling: Option<Instant>,
-}
-
 impl std::fmt::Debug for Windows {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Windows")
@@ -244,7 +225,7 @@ impl Windows {
             Some(told) => counters.told(told, ahead, asked),
             None => {
                 if ahead > 0 {
-                    counters.ahead.filling = None;
+                    counters.ahead.got_none();
                 }
                 counters.hit(&self.rules, Instant::now())
             }
@@ -364,15 +345,7 @@ impl Counters {
             blocked_until: None,
             window: (0, now),
             burst: (0, now),
-            ahead: Ahead {
-                count: 0,
-                until: now,
-                left: 0,
-                reset: now,
-                wanted: 0,
-                asked: None,
-                filling: None,
-            },
+            ahead: Ahead::none(now),
         }
     }
 
@@ -400,17 +373,13 @@ impl Counters {
         if matches!(outcome, HitOutcome::Blocked | HitOutcome::Spam) {
             self.blocked_until = Some(Instant::now() + reset);
         }
-        let ahead = &mut self.ahead;
         if wanted > 0 {
-            ahead.filling = None;
-            ahead.count = number(told.ahead);
-            // Both windows end by Redis' clock, which was read after it was asked.
-            ahead.until = asked + time(told.ends_ms).min(KEPT_AHEAD);
-            (ahead.left, ahead.reset) = (left, asked + reset);
+            let (count, ends) = (number(told.ahead), time(told.ends_ms));
+            self.ahead.got(count, ends, (left, reset), asked);
         }
         Hit {
             outcome,
-            left: left.saturating_add(ahead.count),
+            left: left.saturating_add(self.ahead.count()),
             reset,
         }
     }
@@ -437,43 +406,6 @@ impl Counters {
             left: rules.most.saturating_sub(in_window),
             reset: window_end.saturating_duration_since(now),
         }
-    }
-}
-
-impl Ahead {
-    /// One of the requests that were counted ahead.
-    fn take(&mut self, now: Instant) -> Option<Hit> {
-        if self.count == 0 || now >= self.until {
-            return None;
-        }
-        self.count -= 1;
-        self.asked = Some(now);
-        Some(Hit {
-            outcome: HitOutcome::Passed,
-            left: self.left.saturating_add(self.count),
-            reset: self.reset.saturating_duration_since(now),
-        })
-    }
-
-    /// How many to count ahead, now that Redis is asked: one question at a time asks for more than its own.
-    fn wanted(&mut self, now: Instant) -> u32 {
-        let quick = self.asked.is_some_and(|asked| now.duration_since(asked) <= QUICK);
-        self.asked = Some(now);
-        // Whoever asks may have left without an answer.
-        if self
-            .filling
-            .is_some_and(|since| now.duration_since(since) < PATIENCE)
-        {
-            return 0;
-        }
-        self.count = 0;
-        self.wanted = if quick {
-            (self.wanted * 2).clamp(1, MOST_AHEAD)
-        } else {
-            0
-        };
-        self.filling = (self.wanted > 0).then_some(now);
-        self.wanted
     }
 }
 
@@ -564,9 +496,11 @@ mod tests {
         // An answer that never came keeps nobody from asking for more.
         assert_eq!(caller.ahead.wanted(at(450)), 4);
         assert_eq!(caller.ahead.wanted(at(460)), 0);
-        let later = at(450) + PATIENCE;
-        caller.ahead.asked = Some(later);
-        assert_eq!(caller.ahead.wanted(later), 8);
+        assert_eq!(
+            caller.ahead.wanted(at(450) + PATIENCE - Duration::from_millis(1)),
+            0
+        );
+        assert_eq!(caller.ahead.wanted(at(450) + PATIENCE), 8);
     }
 
     #[tokio::test]
