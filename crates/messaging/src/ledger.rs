@@ -66,6 +66,13 @@ pub fn count(book: Book, step: Step, many: usize) {
         .increment(u64::try_from(many).unwrap_or(u64::MAX));
 }
 
+/// Begins a book at zero: a counter that appears with its first event shows no growth to whoever compares it with before.
+pub fn begin(book: Book) {
+    for step in [Step::Accepted, Step::Delivered, Step::Expired] {
+        count(book, step, 0);
+    }
+}
+
 /// What is there and not over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Held {

@@ -13,7 +13,7 @@ use diesel_async::RunQueryDsl;
 use tenant_isolation::{PlatformScope, PlatformTransaction};
 use tokio_util::sync::CancellationToken;
 
-use crate::ledger::{Book, Held, show};
+use crate::ledger::{Book, Held, begin, show};
 use crate::publisher::error_chain;
 
 const EVERY: Duration = Duration::from_secs(15);
@@ -51,6 +51,8 @@ pub async fn stock(tx: &mut PlatformTransaction, rows: &'static str) -> Result<S
 
 /// Looks every quarter of a minute until `stop`.
 pub async fn run(db: Database, stop: CancellationToken) {
+    begin(Book::Outbox);
+    begin(Book::Tasks);
     let mut shown = HashSet::new();
     while !stop.is_cancelled() {
         show_pool(&db);

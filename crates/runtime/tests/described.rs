@@ -91,7 +91,8 @@ fn used() -> BTreeMap<String, Vec<Used>> {
     for below in ["crates", "services"] {
         for file in files(&root().join(below), ".rs") {
             let path = file.to_string_lossy().into_owned();
-            if !path.contains("/src/") || path.contains("/target/") {
+            // The descriptions themselves name no metric in a macro.
+            if !path.contains("/src/") || path.contains("/target/") || path.contains("/src/described/") {
                 continue;
             }
             let text = std::fs::read_to_string(&file).unwrap();
@@ -171,6 +172,135 @@ fn the_documentation_is_what_is_described() {
         shown == page,
         "docs/METRICS.md is not what is described: run this test with WRITE_DOCS=1"
     );
+}
+
+/// Names of metrics in a text that is no source: a query or a rule.
+fn named_in(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words
+        .filter(|word| word.starts_with("kanal_"))
+        .map(ToOwned::to_owned)
+        .collect()
+}
+
+/// A series' name without what a histogram adds to it.
+fn is_known(series: &str, described: &BTreeMap<&str, Metric>) -> bool {
+    let base = ["_bucket", "_sum", "_count"]
+        .iter()
+        .find_map(|ending| series.strip_suffix(ending))
+        .unwrap_or(series);
+    match (described.get(series), described.get(base)) {
+        (Some(metric), _) => metric.kind != Kind::Histogram,
+        (None, Some(metric)) => metric.kind == Kind::Histogram,
+        (None, None) => false,
+    }
+}
+
+#[test]
+fn every_alert_is_made_of_metrics_that_exist_and_has_a_runbook_and_two_tests() {
+    let described = described();
+    let prometheus = root().join("deploy/observability/prometheus");
+    let runbook = std::fs::read_to_string(root().join("docs/RUNBOOK.md")).unwrap();
+    let headings: BTreeSet<&str> = runbook
+        .lines()
+        .filter_map(|line| line.strip_prefix("## "))
+        .collect();
+    let (mut alerts, mut wrong) = (BTreeSet::new(), Vec::new());
+    for file in files(&prometheus.join("rules"), ".yml") {
+        let rules = std::fs::read_to_string(&file).unwrap();
+        let name = file.file_name().unwrap();
+        let tests = std::fs::read_to_string(prometheus.join("tests").join(name)).unwrap();
+        for series in named_in(&rules).into_iter().chain(named_in(&tests)) {
+            if !is_known(&series, &described) && !series.starts_with("kanal_tests_") {
+                wrong.push(format!("{}: no service has {series}", file.display()));
+            }
+        }
+        for rule in rules.split("- alert: ").skip(1) {
+            let alert = rule.lines().next().unwrap().trim().to_owned();
+            let url = format!("runbook_url: docs/RUNBOOK.md#{}", alert.to_lowercase());
+            for part in [url.as_str(), "summary: ", "severity: "] {
+                if !rule.contains(part) {
+                    wrong.push(format!("{alert} has no {part}"));
+                }
+            }
+            for kind in ["fires", "stays quiet"] {
+                if !tests.contains(&format!("name: {alert} {kind}\n")) {
+                    wrong.push(format!("{alert} has no test in which it {kind}"));
+                }
+            }
+            alerts.insert(alert);
+        }
+    }
+    assert!(alerts.len() > 20, "the rules were not read");
+    for alert in &alerts {
+        let (_, section) = runbook.split_once(&format!("\n## {alert}\n")).unwrap_or_default();
+        let section = section.split("\n## ").next().unwrap_or_default();
+        if !section.contains("**First look.**") || !section.contains("**Cure.**") {
+            wrong.push(format!("docs/RUNBOOK.md says nothing of {alert}"));
+        }
+    }
+    for heading in headings {
+        if !alerts.contains(heading) {
+            wrong.push(format!("docs/RUNBOOK.md speaks of {heading}, which is no alert"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_dashboard_is_whole_and_shows_metrics_that_exist() {
+    let described = described();
+    let (mut uids, mut wrong) = (BTreeSet::new(), Vec::new());
+    let dashboards = files(&root().join("deploy/observability/grafana/dashboards"), ".json");
+    assert!(
+        dashboards.len() >= 4,
+        "one for each service and one for the way of a message"
+    );
+    for file in dashboards {
+        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(&file).unwrap();
+        let dashboard: serde_json::Value = serde_json::from_str(&text).unwrap();
+        for field in ["title", "uid"] {
+            assert!(
+                dashboard[field].as_str().is_some_and(|text| !text.is_empty()),
+                "{name}: {field}"
+            );
+        }
+        assert!(
+            uids.insert(dashboard["uid"].to_string()),
+            "{name}: its uid is another one's"
+        );
+        let panels = dashboard["panels"].as_array().unwrap();
+        let drawn: Vec<_> = panels.iter().filter(|panel| panel["type"] != "row").collect();
+        assert!(drawn.len() >= 6, "{name} shows next to nothing");
+        for panel in drawn {
+            let title = panel["title"].as_str().unwrap_or_default();
+            if title.is_empty() {
+                wrong.push(format!("{name}: a panel without a title"));
+            }
+            if panel["fieldConfig"]["defaults"]["unit"]
+                .as_str()
+                .is_none_or(str::is_empty)
+            {
+                wrong.push(format!("{name}: {title} has no unit"));
+            }
+            let targets = panel["targets"].as_array().cloned().unwrap_or_default();
+            let queries: Vec<&str> = targets
+                .iter()
+                .filter_map(|target| target["expr"].as_str())
+                .collect();
+            let named: BTreeSet<String> = queries.iter().flat_map(|query| named_in(query)).collect();
+            if named.is_empty() && !queries.iter().any(|query| query.starts_with("up{")) {
+                wrong.push(format!("{name}: {title} asks for nothing of ours"));
+            }
+            for series in named {
+                if !is_known(&series, &described) {
+                    wrong.push(format!("{name}: {title} asks for {series}, which no service has"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]

@@ -99,7 +99,20 @@ pub(crate) fn describe() {
     }
 }
 
-/// The pages of `docs/METRICS.md`, as they must be.
+/// Begins the counters of a service at zero, those without labels: a counter that appears with its first event shows no growth
+/// to whoever compares it with before.
+pub(crate) fn begin(service: &str) {
+    let shared_and_own = ALL
+        .iter()
+        .filter(|(of, _)| *of == "every service" || *of == service);
+    for metric in shared_and_own.flat_map(|(_, metrics)| *metrics) {
+        if metric.kind == Kind::Counter && metric.labels.is_empty() {
+            metrics::counter!(metric.name).increment(0);
+        }
+    }
+}
+
+/// The page `docs/METRICS.md`, as it must be.
 #[must_use]
 pub fn page() -> String {
     let head = String::from(

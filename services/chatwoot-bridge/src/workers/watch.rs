@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use database::{Database, DatabaseError};
-use messaging::ledger::{Book, Held, show};
+use messaging::ledger::{Book, Held, begin, show};
 use runtime::shutdown::Shutdown;
 use tenant_isolation::{PlatformScope, PlatformTransaction};
 
@@ -13,6 +13,7 @@ const EVERY: Duration = Duration::from_secs(15);
 
 /// Looks until the end.
 pub async fn run(db: Database, shutdown: Shutdown) {
+    begin(Book::Forwards);
     loop {
         if let Err(error) = look(&db).await {
             metrics::counter!("kanal_watch_failures_total").increment(1);
