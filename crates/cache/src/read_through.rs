@@ -135,11 +135,13 @@ where
     {
         // Most of all calls end here.
         if let Some(value) = self.at_hand(key).await {
+            count_read("process");
             return Ok(Some(value));
         }
         let through = async {
             let shared = self.shared(key).await;
             if let Shared::Copy(shared) = shared {
+                count_read("redis");
                 // Another process has made it anew since.
                 if let Some(cache) = &self.own {
                     let (value, is_shared) = (shared.clone(), true);
@@ -150,8 +152,10 @@ where
             if let Some(own) = self.own(key).await
                 && (matches!(shared, Shared::NotKnown) || !own.is_shared)
             {
+                count_read("process");
                 return Ok(own.value);
             }
+            count_read("source");
             let value = load()
                 .await
                 .map_err(NotLoaded::Failed)?
@@ -263,6 +267,11 @@ where
             .await
             .is_some()
     }
+}
+
+/// Where a value came from: a cache that is asked and rarely has it is worth nothing.
+fn count_read(from: &'static str) {
+    metrics::counter!("kanal_cache_reads_total", "from" => from).increment(1);
 }
 
 /// A value that is taken back in Redis. Asked also while this process leaves Redis alone: what was revoked must not stay

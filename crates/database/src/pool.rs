@@ -24,6 +24,17 @@ pub struct PoolSettings {
     pub wait: Duration,
 }
 
+/// How a pool is used at this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolUse {
+    /// Connections that somebody works with.
+    pub in_use: usize,
+    /// Callers that wait for one.
+    pub waiting: usize,
+    /// Most connections there may be.
+    pub most: usize,
+}
+
 /// A service's database. Cheap to clone.
 #[derive(Clone)]
 pub struct Database {
@@ -91,6 +102,17 @@ impl Database {
     /// [`DatabaseError::Unavailable`] when none is free in time or Postgres does not answer.
     pub async fn connection(&self) -> Result<Connection, DatabaseError> {
         self.pool.get().await.map_err(DatabaseError::unavailable)
+    }
+
+    /// How the pool is used now. Asks nobody.
+    #[must_use]
+    pub fn usage(&self) -> PoolUse {
+        let status = self.pool.status();
+        PoolUse {
+            in_use: status.size.saturating_sub(status.available),
+            waiting: status.waiting,
+            most: status.max_size,
+        }
     }
 
     /// Does Postgres answer? For readiness.

@@ -2,6 +2,7 @@
 //!
 //! - [`outbox`]: what must reach the broker is a row in the transaction that caused it; a relay publishes it.
 //! - [`lanes`]: work that must be done in order within one chat, with leases and retries, in Postgres.
+//! - [`ledger`]: what was accepted and what became of it, as metrics; [`watch`] shows what waits.
 //! - [`leases`]: which of several processes does what only one may do at a time.
 //! - [`consumer`]: takes events off a queue, one after the other, until each is durable here.
 //!
@@ -15,9 +16,11 @@ pub mod events;
 mod handshake;
 pub mod lanes;
 pub mod leases;
+pub mod ledger;
 pub mod outbox;
 mod publisher;
 pub mod topology;
+pub mod watch;
 
 pub use envelope::{Envelope, Event, InvalidEnvelope};
 pub use publisher::{Publication, PublishError, Publisher};

@@ -4,6 +4,7 @@
 
 pub mod breaker;
 pub mod config;
+pub mod described;
 pub mod encryption;
 pub mod env_file;
 pub mod process;

@@ -52,6 +52,7 @@ impl ProcessSettings {
 pub fn start(service: &'static str, settings: &ProcessSettings) -> std::io::Result<Shutdown> {
     start_logs(&settings.log_level, settings.log_format);
     start_metrics();
+    crate::described::begin(service);
     let shutdown = Shutdown::new();
     shutdown.on_signals()?;
     shutdown.spawn("metrics upkeep", tend_metrics(shutdown.clone()));

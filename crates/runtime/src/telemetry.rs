@@ -85,6 +85,7 @@ pub fn start_metrics() {
         PrometheusBuilder::new()
             .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &LATENCY_BUCKETS)
             .and_then(PrometheusBuilder::install_recorder)
+            .inspect(|_| crate::described::describe())
             .inspect_err(|error| tracing::error!(%error, "metrics are not collected"))
             .ok()
     });

@@ -19,7 +19,11 @@ pub struct Transaction<S> {
     scope: S,
     name: &'static str,
     started: Instant,
+    counting: Vec<Counting>,
 }
+
+/// What is counted once the work is durable.
+type Counting = Box<dyn FnOnce() + Send + Sync>;
 
 /// A transaction for one tenant: the only rows there are, are the tenant's.
 pub type TenantTransaction = Transaction<TenantScope>;
@@ -94,6 +98,7 @@ impl GroupTransaction {
             scope: scope.clone(),
             name: self.name,
             started: self.started,
+            counting: std::mem::take(&mut self.counting),
         };
         work(&mut member).await?;
         member
@@ -101,6 +106,7 @@ impl GroupTransaction {
             .batch_execute(&narrowing(&all.setting()))
             .await?;
         self.connection = member.connection.take();
+        self.counting = std::mem::take(&mut member.counting);
         self.scope = all;
         Ok(self)
     }
@@ -141,6 +147,7 @@ impl<S> Transaction<S> {
             scope,
             name,
             started: Instant::now(),
+            counting: Vec::new(),
         };
         transaction.connection().batch_execute(statement).await?;
         Ok(transaction)
@@ -149,6 +156,11 @@ impl<S> Transaction<S> {
     /// For whom the work is done.
     pub const fn scope(&self) -> &S {
         &self.scope
+    }
+
+    /// Does this after the commit, and never when there is none: for metrics, which must not count what was rolled back.
+    pub fn when_committed(&mut self, count: impl FnOnce() + Send + Sync + 'static) {
+        self.counting.push(Box::new(count));
     }
 
     /// The connection, for queries inside this transaction.
@@ -174,6 +186,9 @@ impl<S> Transaction<S> {
         self.connection().batch_execute("SELECT 1; COMMIT").await?;
         // From here on there is nothing to roll back: the connection goes back to the pool as it is.
         drop(self.connection.take());
+        for count in self.counting.drain(..) {
+            count();
+        }
         metrics::histogram!("kanal_transaction_seconds", "name" => self.name).record(self.started.elapsed());
         Ok(())
     }

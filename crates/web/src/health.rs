@@ -6,6 +6,7 @@ use std::time::Duration;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, http::StatusCode};
 use futures_util::future::{BoxFuture, join_all};
+use runtime::shutdown::Shutdown;
 use serde_json::{Value, json};
 
 /// What the service loses when a dependency is away.
@@ -28,6 +29,8 @@ pub struct Health {
 
 /// A dependency that takes longer is as good as away.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often it is asked for the metrics, also when nobody asks for `/health/ready`.
+const EVERY: Duration = Duration::from_secs(15);
 
 impl Health {
     /// Health of a service whose `/health` always answers `health_body`.
@@ -76,6 +79,16 @@ impl Health {
         Some(answers(probe).await)
     }
 
+    /// Keeps the metrics true until the end.
+    pub(crate) async fn watch(self, shutdown: Shutdown) {
+        loop {
+            self.report().await;
+            if !shutdown.sleep(EVERY).await {
+                return;
+            }
+        }
+    }
+
     async fn report(&self) -> (StatusCode, Value) {
         let answers = join_all(
             self.checks
@@ -91,6 +104,10 @@ impl Health {
         } else {
             "ready"
         };
+        for (name, _, up) in &answers {
+            metrics::gauge!("kanal_dependency_up", "dependency" => *name).set(f64::from(u8::from(*up)));
+        }
+        metrics::gauge!("kanal_ready").set(f64::from(u8::from(!down(Need::Vital))));
         let checks: serde_json::Map<String, Value> = answers
             .iter()
             .map(|(name, _, up)| ((*name).to_owned(), Value::from(if *up { "up" } else { "down" })))

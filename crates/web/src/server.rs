@@ -59,6 +59,7 @@ pub async fn serve(
     let field = settings.error_field;
     let workers = settings.workers;
     let half_closed = !settings.cancel_when_caller_leaves;
+    shutdown.spawn("health", settings.health.clone().watch(shutdown.clone()));
     let server = HttpServer::new(move || {
         let context = move |request: ServiceRequest, next: Next<_>| with_context(field, request, next);
         App::new()

@@ -447,6 +447,7 @@ impl Application {
             govconnect,
         );
         shutdown.spawn("relay", relay.run(shutdown.token()));
+        shutdown.spawn("watch", messaging::watch::run(self.db.clone(), shutdown.token()));
         shutdown.spawn("revocations", self.redis.clone().hear(shutdown.token()));
 
         let sending = self.settings.sending;

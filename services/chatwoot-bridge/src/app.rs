@@ -41,7 +41,7 @@ use crate::workers::drift;
 use crate::workers::events::Events;
 use crate::workers::forward::ForwardWork;
 use crate::workers::lanes::Lanes;
-use crate::workers::retention;
+use crate::workers::{retention, watch};
 
 /// Chatwoot gives up after five seconds; waiting longer for a connection helps nobody.
 const CONNECTION_WAIT: Duration = Duration::from_secs(2);
@@ -352,6 +352,8 @@ impl Work {
 
         let relay = Relay::new(tools.db.clone(), broker.clone(), signals.outbox.clone(), false);
         shutdown.spawn("outbox relay", relay.run(shutdown.token()));
+        shutdown.spawn("watch", messaging::watch::run(tools.db.clone(), shutdown.token()));
+        shutdown.spawn("watch of events", watch::run(tools.db.clone(), shutdown.clone()));
 
         let events = Events {
             tools: tools.clone(),

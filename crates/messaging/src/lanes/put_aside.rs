@@ -66,6 +66,7 @@ pub async fn put_aside(
     .bind::<Array<Text>, _>(&lanes)
     .execute(tx.connection())
     .await?;
-    metrics::counter!("kanal_tasks_parked_total").increment(aside.len() as u64);
+    let parked = aside.len() as u64;
+    tx.when_committed(move || metrics::counter!("kanal_tasks_parked_total").increment(parked));
     Ok(aside)
 }

@@ -12,6 +12,8 @@ use tenant_isolation::{
 };
 use uuid::Uuid;
 
+use crate::ledger::{Book, Step, note};
+
 /// A task to be done when all earlier ones of its lane are.
 #[derive(Debug, Clone)]
 pub struct NewTask {
@@ -115,6 +117,7 @@ pub async fn enqueue(tx: &mut TenantTransaction, task: &NewTask) -> Result<bool,
     .bind::<Text, _>(&task.payload)
     .execute(tx.connection())
     .await?;
+    note(tx, Book::Tasks, Step::Accepted, added);
     Ok(added == 1)
 }
 
@@ -138,7 +141,7 @@ pub async fn enqueue_group(
     .bind::<Array<Text>, _>(&lanes)
     .execute(tx.connection())
     .await?;
-    database::sql(
+    let added = database::sql(
         "INSERT INTO lane_tasks (tenant_id, lane, id, kind, payload) SELECT * FROM unnest($1, $2, $3, $4, $5) \
          ON CONFLICT (tenant_id, id) DO NOTHING",
     )
@@ -154,6 +157,7 @@ pub async fn enqueue_group(
     )
     .execute(tx.connection())
     .await?;
+    note(tx, Book::Tasks, Step::Accepted, added);
     Ok(())
 }
 
@@ -223,6 +227,7 @@ pub async fn discard_parked(tx: &mut TenantTransaction, id: Uuid) -> Result<bool
         .bind::<SqlUuid, _>(id)
         .execute(tx.connection())
         .await?;
+    note(tx, Book::Tasks, Step::Expired, discarded);
     Ok(discarded == 1)
 }
 
@@ -244,6 +249,7 @@ pub async fn discard(tx: &mut TenantTransaction, lane: &str) -> Result<usize, Da
         .bind::<Text, _>(lane)
         .execute(tx.connection())
         .await?;
+    note(tx, Book::Tasks, Step::Expired, tasks);
     Ok(tasks)
 }
 
@@ -255,6 +261,9 @@ struct Claimed {
     lane: String,
     #[diesel(sql_type = BigInt)]
     fence: i64,
+    /// Somebody had it and did not let go of it in time.
+    #[diesel(sql_type = Bool)]
+    expired: bool,
 }
 
 /// Which lanes a set of workers takes, by the beginning of their names. Work of different sorts in one schema then
@@ -296,14 +305,14 @@ pub(crate) async fn claim(
     // The rows are chosen in a part of their own, which is run once: joined directly, the choice may be repeated by
     // the plan and then exceed the limit.
     let claimed: Vec<Claimed> = database::sql(
-        "WITH free AS (SELECT tenant_id, lane FROM lanes \
+        "WITH free AS (SELECT tenant_id, lane, leased_until IS NOT NULL AS expired FROM lanes \
                 WHERE ready_at <= now() AND (leased_until IS NULL OR leased_until < now()) \
                   AND EXISTS (SELECT 1 FROM unnest($3) p WHERE starts_with(lane, p)) = $4 \
                   AND tenant_id <> ALL ($5) \
                 ORDER BY ready_at LIMIT $1 FOR UPDATE SKIP LOCKED) \
          UPDATE lanes l SET leased_until = now() + $2 * interval '1 second', fence = l.fence + 1 FROM free \
          WHERE l.tenant_id = free.tenant_id AND l.lane = free.lane \
-         RETURNING l.tenant_id, l.lane, l.fence",
+         RETURNING l.tenant_id, l.lane, l.fence, free.expired",
     )
     .bind::<BigInt, _>(i64::try_from(most).unwrap_or(i64::MAX))
     .bind::<Double, _>(length.as_secs_f64())
@@ -313,6 +322,10 @@ pub(crate) async fn claim(
     .load(tx.connection())
     .await?;
     tx.commit().await?;
+    let expired = claimed.iter().filter(|row| row.expired).count();
+    if expired > 0 {
+        metrics::counter!("kanal_leases_expired_total").increment(expired as u64);
+    }
     claimed
         .into_iter()
         .map(|row| {
@@ -438,11 +451,12 @@ impl Lease {
     /// [`LaneError::LeaseLost`]: drop the transaction.
     pub async fn done(&self, tx: &mut TenantTransaction, task: &Task) -> Result<(), LaneError> {
         self.guard(tx).await?;
-        database::sql("DELETE FROM lane_tasks WHERE tenant_id = $1 AND id = $2")
+        let done = database::sql("DELETE FROM lane_tasks WHERE tenant_id = $1 AND id = $2")
             .bind::<Text, _>(self.scope.tenant().as_str())
             .bind::<SqlUuid, _>(task.id)
             .execute(tx.connection())
             .await?;
+        note(tx, Book::Tasks, Step::Delivered, done);
         Ok(())
     }
 
@@ -498,7 +512,7 @@ impl Lease {
         .bind::<Text, _>(reason)
         .execute(tx.connection())
         .await?;
-        metrics::counter!("kanal_tasks_parked_total").increment(1);
+        tx.when_committed(|| metrics::counter!("kanal_tasks_parked_total").increment(1));
         Ok(())
     }
 

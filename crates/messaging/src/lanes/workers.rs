@@ -153,7 +153,10 @@ async fn work_lane<H: HandleTask>(db: &Database, handler: &H, lease: &Lease, sto
     let tenant = lease.scope().tenant();
     match work(db, handler, lease, stop).await {
         Ok(()) => {}
-        Err(LaneError::LeaseLost) => tracing::warn!(%tenant, "a lane was taken over by another worker"),
+        Err(LaneError::LeaseLost) => {
+            metrics::counter!("kanal_leases_lost_total").increment(1);
+            tracing::warn!(%tenant, "a lane was taken over by another worker");
+        }
         // The lease ends by itself; whoever takes the lane then sees whether its head was begun.
         Err(error @ LaneError::Database(_)) => {
             tracing::warn!(%tenant, error = error_chain(&error), "a lane has to wait for the database");

@@ -19,6 +19,7 @@ use super::table::Signal;
 use crate::broker::{Broker, Pauses};
 use crate::envelope::{Envelope, Event as _};
 use crate::events::govconnect::WhatsappMessage;
+use crate::ledger::{Book, Step, note};
 use crate::publisher::{Publication, PublishError, Publisher, error_chain};
 
 /// Rows that are read at once.
@@ -233,10 +234,11 @@ impl Relay {
             return Ok(());
         }
         let mut tx = self.platform().await?;
-        database::sql("DELETE FROM outbox WHERE seq = ANY ($1)")
+        let gone = database::sql("DELETE FROM outbox WHERE seq = ANY ($1)")
             .bind::<Array<BigInt>, _>(done)
             .execute(tx.connection())
             .await?;
+        note(&mut tx, Book::Outbox, Step::Delivered, gone);
         tx.commit().await
     }
 
@@ -276,7 +278,7 @@ async fn park(tx: &mut PlatformTransaction, row: &Row) -> Result<(), DatabaseErr
         .bind::<Text, _>(TOO_LARGE)
         .execute(tx.connection())
         .await?;
-    metrics::counter!("kanal_outbox_parked_total").increment(1);
+    tx.when_committed(|| metrics::counter!("kanal_outbox_parked_total").increment(1));
     tracing::error!(
         tenant = row.tenant_id,
         seq = row.seq,

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::envelope::Envelope;
+use crate::ledger::{Book, Step, note};
 
 /// Wakes the relay of this process after a commit; a relay elsewhere finds the rows by looking.
 #[derive(Debug, Clone, Default)]
@@ -40,7 +41,10 @@ pub struct NewRow {
 /// # Errors
 /// [`DatabaseError`]; the whole transaction is void then.
 pub async fn enqueue(tx: &mut TenantTransaction, rows: Vec<NewRow>) -> Result<(), DatabaseError> {
-    insert(tx.connection(), rows).await
+    let many = rows.len();
+    insert(tx.connection(), rows).await?;
+    note(tx, Book::Outbox, Step::Accepted, many);
+    Ok(())
 }
 
 /// Adds events of the several tenants of a group.
@@ -48,7 +52,10 @@ pub async fn enqueue(tx: &mut TenantTransaction, rows: Vec<NewRow>) -> Result<()
 /// # Errors
 /// [`DatabaseError`]; the whole transaction is void then.
 pub async fn enqueue_group(tx: &mut GroupTransaction, rows: Vec<NewRow>) -> Result<(), DatabaseError> {
-    insert(tx.connection(), rows).await
+    let many = rows.len();
+    insert(tx.connection(), rows).await?;
+    note(tx, Book::Outbox, Step::Accepted, many);
+    Ok(())
 }
 
 async fn insert(connection: &mut AsyncPgConnection, rows: Vec<NewRow>) -> Result<(), DatabaseError> {

@@ -33,6 +33,11 @@ impl Sender {
             "endpoint" => endpoint.name.to_string())
         .increment(1);
         let why = ruling.held.or(ruling.reason);
+        if let Some(class) = why {
+            metrics::counter!("kanal_send_errors_total", "class" => class,
+                "endpoint" => endpoint.name.to_string())
+            .increment(1);
+        }
         let id = MessageId::from_uuid(row.id);
         let mut tx = TenantTransaction::begin(&self.db, lease.scope(), "record send").await?;
         let theirs = ruling

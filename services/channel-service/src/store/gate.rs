@@ -5,6 +5,7 @@ use database::DatabaseError;
 use diesel::sql_types::{BigInt, Bool, Double, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::ids::{AccountId, ChatId, MessageId, PhoneNumberId, ProviderMessageId};
+use messaging::ledger::{self, Book, Step};
 use tenant_isolation::{PlatformTransaction, TenantTransaction};
 use uuid::Uuid;
 
@@ -286,5 +287,6 @@ pub async fn delete_aged_parked(
     .bind::<BigInt, _>(most)
     .execute(tx.connection())
     .await?;
+    ledger::note(tx, Book::Tasks, Step::Expired, deleted);
     Ok(deleted)
 }

@@ -177,3 +177,15 @@ pub async fn of_routes(
     .load(tx.connection())
     .await?)
 }
+
+/// Routes whose webhooks do not lead here, up to a bound.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn count_wrong(tx: &mut PlatformTransaction) -> Result<messaging::watch::Stock, DatabaseError> {
+    messaging::watch::stock(
+        tx,
+        "SELECT since AS at FROM drift_reports WHERE state IS NOT NULL AND state <> 'ok' ORDER BY since DESC",
+    )
+    .await
+}

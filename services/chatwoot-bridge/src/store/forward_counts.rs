@@ -4,9 +4,28 @@ use database::DatabaseError;
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Double, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl as _;
+use messaging::watch::{Stock, stock};
 use serde::Serialize;
 use tenant_isolation::{PlatformTransaction, TenantTransaction};
 use uuid::Uuid;
+
+/// What waits and what stays for people, over all routes and up to a bound.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn stocks(tx: &mut PlatformTransaction) -> Result<(Stock, Stock), DatabaseError> {
+    let waiting = stock(
+        tx,
+        "SELECT received_at AS at FROM forward_events WHERE held IS NULL",
+    )
+    .await?;
+    let held = stock(
+        tx,
+        "SELECT received_at AS at FROM forward_events WHERE held IS NOT NULL ORDER BY seq",
+    )
+    .await?;
+    Ok((waiting, held))
+}
 
 /// What a route holds.
 #[derive(Debug, Clone, QueryableByName)]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use database::{Database, DatabaseError};
+use messaging::ledger::{Book, Step};
 use runtime::shutdown::Shutdown;
 use tenant_isolation::{PlatformScope, PlatformTransaction};
 
@@ -101,6 +102,7 @@ pub async fn step(db: &Database, settings: ForwardSettings, what: Leaving) -> Re
             "events that could not be passed on grew too old and were deleted"
         );
         metrics::counter!("kanal_bridge_forward_expired_total").increment(left as u64);
+        messaging::ledger::count(Book::Forwards, Step::Expired, left);
     }
     Ok(left)
 }

@@ -14,3 +14,4 @@ pub mod notices;
 pub mod reconcile;
 pub mod replays;
 pub mod retention;
+pub mod watch;

@@ -7,6 +7,7 @@ use diesel::sql_types::{
     BigInt, Binary, Bool, Double, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid,
 };
 use diesel_async::RunQueryDsl as _;
+use messaging::ledger::{self, Book, Step};
 use serde::Serialize;
 use tenant_isolation::{PlatformTransaction, TenantTransaction};
 use uuid::Uuid;
@@ -193,7 +194,9 @@ pub(crate) async fn expire(
     .load(tx.connection())
     .await?;
     let expired = counts.iter().map(|row| row.count).sum::<i64>();
-    Ok(usize::try_from(expired).unwrap_or_default())
+    let expired = usize::try_from(expired).unwrap_or_default();
+    ledger::note(tx, Book::Tasks, Step::Expired, expired);
+    Ok(expired)
 }
 
 /// An event that was put aside, without a word of what is in it.

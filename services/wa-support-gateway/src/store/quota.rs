@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use database::DatabaseError;
 use diesel::sql_types::{Array, BigInt, Text, Timestamptz};
 use diesel_async::RunQueryDsl as _;
-use tenant_isolation::GroupTransaction;
+use tenant_isolation::{GroupTransaction, PlatformTransaction};
 
 use super::PROVIDER;
 
@@ -101,4 +101,34 @@ pub(crate) async fn give_back(tx: &mut GroupTransaction, refunds: &[Refund]) -> 
     .execute(tx.connection())
     .await?;
     Ok(())
+}
+
+/// Subscriptions of which not much is left.
+#[derive(Debug, Clone, Copy, diesel::QueryableByName)]
+pub(crate) struct NearTheEnd {
+    /// Nine tenths of the messages are sent, and not all.
+    #[diesel(sql_type = BigInt)]
+    pub(crate) nearly_used: i64,
+    /// All are.
+    #[diesel(sql_type = BigInt)]
+    pub(crate) used_up: i64,
+    /// They end within three days.
+    #[diesel(sql_type = BigInt)]
+    pub(crate) ending: i64,
+}
+
+/// Counts subscriptions of which not much is left, among ten thousand active ones at most: those that end first.
+///
+/// An index over what is used would make every send write to it.
+pub(crate) async fn near_the_end(tx: &mut PlatformTransaction) -> Result<NearTheEnd, DatabaseError> {
+    Ok(database::sql(
+        "SELECT count(*) FILTER (WHERE max_messages > 0 AND messages_used < max_messages \
+                AND messages_used >= max_messages * 0.9) AS nearly_used, \
+                count(*) FILTER (WHERE max_messages > 0 AND messages_used >= max_messages) AS used_up, \
+                count(*) FILTER (WHERE expires_at < now() + interval '3 days') AS ending \
+         FROM (SELECT max_messages, messages_used, expires_at FROM subscriptions \
+               WHERE status = 'active' AND expires_at > now() ORDER BY expires_at LIMIT 10000) first",
+    )
+    .get_result(tx.connection())
+    .await?)
 }

@@ -13,7 +13,7 @@ use runtime::shutdown::Shutdown;
 use serde::de::DeserializeOwned;
 use whatsapp::genfity::{Endpoint, GenfityCourtesy, InvalidEndpoint};
 
-use super::hook_retention;
+use super::{hook_retention, watch};
 use crate::SERVICE;
 use crate::config::Settings;
 use crate::flows::hooks::accept::Hooks;
@@ -127,6 +127,11 @@ impl HookWork {
             Arc::new(ReadLanes(self.marks)),
             marks,
             self.unread,
+        );
+        shutdown.spawn("watch", messaging::watch::run(self.db.clone(), shutdown.token()));
+        shutdown.spawn(
+            "watch of subscriptions",
+            watch::run(self.db.clone(), shutdown.clone()),
         );
         shutdown.spawn(
             "hook deliveries",

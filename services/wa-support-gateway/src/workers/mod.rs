@@ -5,3 +5,4 @@ pub(crate) mod hook_retention;
 pub(crate) mod hooks;
 pub(crate) mod sessions;
 pub(crate) mod traffic;
+pub(crate) mod watch;

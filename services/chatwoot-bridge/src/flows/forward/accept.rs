@@ -9,6 +9,7 @@ use std::time::Duration;
 use database::{Database, DatabaseError};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use messaging::ledger::{Book, Step};
 use tenant_isolation::{GroupTransaction, ScopeSet, TenantScope};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
@@ -78,6 +79,7 @@ impl ForwardQueue {
             drop(room);
             let route = route_label(to.route.number);
             metrics::counter!("kanal_bridge_route_accepted_total", "route" => route).increment(1);
+            messaging::ledger::count(Book::Forwards, Step::Accepted, 1);
             self.ledger.accepted(to.scope.tenant(), to.route.id);
         } else {
             room.give_back();

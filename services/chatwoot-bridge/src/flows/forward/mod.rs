@@ -193,7 +193,6 @@ pub(crate) fn route_label(number: i64) -> String {
 /// # Errors
 /// [`DatabaseError`].
 pub async fn show_ages(db: &Database, before: HashSet<String>) -> Result<HashSet<String>, DatabaseError> {
-    const NAME: &str = "kanal_bridge_route_oldest_seconds";
     let platform = PlatformScope::for_purpose("look how old events are");
     let mut tx = PlatformTransaction::begin(db, platform).await?;
     let ages = forward_counts::oldest(&mut tx).await?;
@@ -207,7 +206,7 @@ pub async fn show_ages(db: &Database, before: HashSet<String>) -> Result<HashSet
         now.insert(route);
     }
     for (route, seconds) in oldest {
-        metrics::gauge!(NAME, "route" => route).set(seconds);
+        metrics::gauge!("kanal_bridge_route_oldest_seconds", "route" => route).set(seconds);
     }
     Ok(now)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use database::{Database, DatabaseError};
 use domain::ids::TenantId;
 use messaging::lanes::{self, NewTask};
+use messaging::ledger::{Book, Step};
 use messaging::outbox::Signal;
 use tenant_isolation::{GroupTransaction, ScopeSet};
 use uuid::Uuid;
@@ -75,6 +76,7 @@ fn count(one: &Finished) {
     let route = one.route.clone();
     match &one.outcome.verdict {
         Verdict::Delivered => {
+            messaging::ledger::count(Book::Forwards, Step::Delivered, 1);
             metrics::counter!("kanal_bridge_route_forwarded_total", "route" => route.clone()).increment(1);
             metrics::histogram!("kanal_bridge_route_latency_seconds", "route" => route).record(one.took);
         }
@@ -103,6 +105,7 @@ fn count(one: &Finished) {
         Verdict::Dropped => {
             tracing::warn!(event = %one.outcome.event, "an event was passed on to nobody: its route is gone");
             metrics::counter!("kanal_bridge_forward_dropped_total").increment(1);
+            messaging::ledger::count(Book::Forwards, Step::Expired, 1);
         }
         Verdict::PutOff { .. } | Verdict::Nothing => {}
     }
