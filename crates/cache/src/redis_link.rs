@@ -94,6 +94,18 @@ impl RedisLink {
     /// Deletes every key of a tenant. Returns how many there were; `None` when Redis is away.
     pub async fn forget_tenant(&self, scope: &TenantScope) -> Option<u64> {
         let pattern = format!("{}*", escape_pattern(&self.key(&CacheKey::all_of_tenant(scope))));
+        self.forget_matching(pattern).await
+    }
+
+    /// Deletes the keys of one kind of a tenant's whose id ends with `end`. Returns how many there were; `None` when Redis
+    /// is away.
+    pub async fn forget_ending(&self, scope: &TenantScope, kind: &'static str, end: &str) -> Option<u64> {
+        let kind = escape_pattern(&self.key(CacheKey::of_tenant(scope, kind, "").as_str()));
+        self.forget_matching(format!("{kind}*{}", escape_pattern(end)))
+            .await
+    }
+
+    async fn forget_matching(&self, pattern: String) -> Option<u64> {
         let (mut cursor, mut deleted) = (0_u64, 0_u64);
         loop {
             let pattern = pattern.clone();

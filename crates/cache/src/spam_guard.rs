@@ -34,6 +34,12 @@ const EXCERPT: usize = 40;
 /// Most chats of one tenant that a list looks at.
 const LISTED: u32 = 1_000;
 
+/// The kind of a chat's key.
+const CHAT: &str = "spam";
+/// The kind and the id of the list of a tenant's chats.
+const INDEX: &str = "spam_index";
+const ALL_CHATS: &str = "chats";
+
 /// KEYS: the chat, the tenant's index. ARGV: message, text hash, time, most identical, ban, most in window, window,
 /// bubble's life, remembered, user, excerpt, chat, judged.
 static JUDGE: LazyLock<Script> = LazyLock::new(|| {
@@ -453,12 +459,31 @@ impl SpamGuard {
         state
     }
 
+    /// Forgets everything that is known of a chat, whatever the rules are. `None`: Redis is away, and what is known ends by
+    /// itself.
+    pub async fn forget_chat(redis: &RedisLink, scope: &TenantScope, chat: ChatId) -> Option<()> {
+        let id = chat.to_string();
+        let known = redis.key(CacheKey::of_tenant(scope, CHAT, &id).as_str());
+        let index = redis.key(CacheKey::of_tenant(scope, INDEX, ALL_CHATS).as_str());
+        redis
+            .ask(|mut redis| async move {
+                redis::pipe()
+                    .del(known)
+                    .ignore()
+                    .zrem(index, id)
+                    .ignore()
+                    .query_async(&mut redis)
+                    .await
+            })
+            .await
+    }
+
     fn chat_key(&self, scope: &TenantScope, chat: ChatId) -> String {
-        self.key(scope, "spam", &chat.to_string())
+        self.key(scope, CHAT, &chat.to_string())
     }
 
     fn index_key(&self, scope: &TenantScope) -> String {
-        self.key(scope, "spam_index", "chats")
+        self.key(scope, INDEX, ALL_CHATS)
     }
 
     fn key(&self, scope: &TenantScope, kind: &'static str, id: &str) -> String {

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use channel_service::app::Application;
 use channel_service::aws_secrets;
 use channel_service::cli::{
-    self, AccountCommand, DeadLetterCommand, GateCommand, TenantCommand, UserCommand,
+    self, AccountCommand, DeadLetterCommand, GateCommand, PersonCommand, TenantCommand, UserCommand,
 };
 use channel_service::config::{ChoreSettings, MigrateSettings, Settings, reference};
 use channel_service::endpoints::reload::Hangups;
@@ -45,6 +45,9 @@ enum Command {
     /// Register tenants, suspend them, look at what was done to them.
     #[command(subcommand)]
     Tenant(TenantCommand),
+    /// Give out or erase everything a tenant has of one person.
+    #[command(subcommand)]
+    Person(PersonCommand),
     /// Make the people who use the dashboard, keep them out, let them in.
     #[command(subcommand)]
     User(UserCommand),
@@ -85,6 +88,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Migrate => print(&cli::migrate(MigrateSettings::read(reader)?).await?),
         Command::Tenant(command) => print(&cli::tenant(ChoreSettings::read(reader)?, command).await?),
+        Command::Person(command) => print(&cli::person(ChoreSettings::read(reader)?, command).await?),
         Command::User(command) => print(&cli::user(ChoreSettings::read(reader)?, command).await?),
         Command::Account(command) => print(&cli::account(ChoreSettings::read(reader)?, command).await?),
         Command::Deadletter(command) => {

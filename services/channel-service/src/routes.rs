@@ -145,6 +145,7 @@ fn dashboard() -> Api {
     let mut api = Api::under("/api");
     api::auth::routes(&mut api);
     api::tenants::routes(&mut api);
+    api::people::routes(&mut api);
     api::sessions::dashboard_routes(&mut api);
     api::devices::routes(&mut api);
     api::whatsapp_messages::routes(&mut api);

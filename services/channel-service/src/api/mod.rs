@@ -13,6 +13,7 @@ pub(crate) mod graph;
 pub(crate) mod health;
 pub(crate) mod media;
 pub(crate) mod messages;
+pub(crate) mod people;
 pub(crate) mod person;
 pub(crate) mod qr_stream;
 pub(crate) mod replay_jobs;

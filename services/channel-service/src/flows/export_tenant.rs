@@ -71,25 +71,35 @@ pub async fn export(
     let mut tx = TenantTransaction::begin(db, scope, "export tenant").await?;
     for table in tenant_data::tables(&mut tx).await? {
         tenant_data::open_rows(&mut tx, &table).await?;
-        loop {
-            let rows = tenant_data::next_rows(&mut tx, BATCH).await?;
-            if rows.is_empty() {
-                break;
-            }
-            for row in rows {
-                let row = RawValue::from_string(row).map_err(|error| DatabaseError::Refused(error.into()))?;
-                let line = Line {
-                    table: &table.name,
-                    row,
-                };
-                let mut line =
-                    serde_json::to_string(&line).map_err(|error| DatabaseError::Refused(error.into()))?;
-                line.push('\n');
-                lines.send(Ok(line)).await.map_err(|_| ExportError::Abandoned)?;
-            }
-        }
-        tenant_data::close_rows(&mut tx).await?;
+        hand_out(&mut tx, &table.name, lines).await?;
     }
     tx.commit().await?;
+    Ok(())
+}
+
+/// Hands out the rows of a table that were opened, and ends their reading.
+///
+/// # Errors
+/// [`ExportError`].
+pub(super) async fn hand_out(
+    tx: &mut TenantTransaction,
+    table: &str,
+    lines: &mpsc::Sender<Result<String, ExportError>>,
+) -> Result<(), ExportError> {
+    loop {
+        let rows = tenant_data::next_rows(tx, BATCH).await?;
+        if rows.is_empty() {
+            break;
+        }
+        for row in rows {
+            let row = RawValue::from_string(row).map_err(|error| DatabaseError::Refused(error.into()))?;
+            let line = Line { table, row };
+            let mut line =
+                serde_json::to_string(&line).map_err(|error| DatabaseError::Refused(error.into()))?;
+            line.push('\n');
+            lines.send(Ok(line)).await.map_err(|_| ExportError::Abandoned)?;
+        }
+    }
+    tenant_data::close_rows(tx).await?;
     Ok(())
 }

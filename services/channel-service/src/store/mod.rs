@@ -38,6 +38,7 @@ pub mod message;
 pub mod message_change;
 pub mod message_chat;
 pub mod pending_message;
+pub mod person;
 pub mod provider_event;
 pub mod quarantine;
 pub mod replay_job;

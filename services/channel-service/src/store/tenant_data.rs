@@ -77,6 +77,18 @@ pub async fn tables(tx: &mut TenantTransaction) -> Result<Vec<TenantTable>, Data
 /// # Errors
 /// [`DatabaseError`].
 pub async fn open_rows(tx: &mut TenantTransaction, table: &TenantTable) -> Result<(), DatabaseError> {
+    open_rows_where(tx, &table.name, "true").await
+}
+
+/// As [`open_rows`], of those for which the condition holds. What it compares with is written into it as literals.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn open_rows_where(
+    tx: &mut TenantTransaction,
+    table: &str,
+    condition: &str,
+) -> Result<(), DatabaseError> {
     #[derive(diesel::QueryableByName)]
     struct Column {
         #[diesel(sql_type = Text)]
@@ -87,7 +99,7 @@ pub async fn open_rows(tx: &mut TenantTransaction, table: &TenantTable) -> Resul
           WHERE a.attrelid = $1::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attname NOT LIKE '%sealed%' \
           ORDER BY a.attnum",
     )
-    .bind::<Text, _>(quote_identifier(&table.name))
+    .bind::<Text, _>(quote_identifier(table))
     .load(tx.connection())
     .await?;
     let columns: Vec<String> = columns
@@ -97,9 +109,9 @@ pub async fn open_rows(tx: &mut TenantTransaction, table: &TenantTable) -> Resul
     let tenant = database::quote_literal(tx.scope().tenant().as_str());
     let statement = format!(
         "DECLARE tenant_rows NO SCROLL CURSOR FOR \
-         SELECT to_jsonb(r)::text AS row FROM (SELECT {} FROM {} WHERE tenant_id = {tenant}) r",
+         SELECT to_jsonb(r)::text AS row FROM (SELECT {} FROM {} WHERE tenant_id = {tenant} AND ({condition})) r",
         columns.join(", "),
-        quote_identifier(&table.name),
+        quote_identifier(table),
     );
     tx.connection().batch_execute(&statement).await?;
     Ok(())

@@ -463,6 +463,11 @@ impl TestApp {
         }
     }
 
+    /// What every key of the service in Redis begins with.
+    pub(crate) fn redis_prefix(&self) -> &str {
+        &self.settings.redis_prefix
+    }
+
     /// What arrived on our exchange so far.
     pub(crate) fn events(&self) -> Vec<Arrival> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).clone()

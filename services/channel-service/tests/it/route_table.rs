@@ -284,7 +284,7 @@ fn of_type(schema: &Value) -> Value {
 /// A value that the route is content with, where any text would not do.
 fn good_value(name: &str) -> Option<Value> {
     Some(match name {
-        "wa_user_id" | "channel_identifier" => RARA.into(),
+        "wa_user_id" | "channel_identifier" | "person" => RARA.into(),
         "phone" | "Phone" | "wa_number" | "user_phone" => "6281290000077".into(),
         "channel" => "WHATSAPP".into(),
         "metadata" => json!({"channel": "WHATSAPP"}),
