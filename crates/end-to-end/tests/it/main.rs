@@ -7,6 +7,7 @@
     reason = "tests fail by panicking, and say when they kill"
 )]
 
+mod alerts;
 mod broker;
 mod chatwoot_files;
 mod chatwoot_gowa;
