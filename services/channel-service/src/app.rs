@@ -512,7 +512,12 @@ impl Application {
         };
         shutdown.spawn("replays", replaying.run(shutdown.clone()));
 
-        let sweeping = retention::run(self.db.clone(), self.settings.ledger_retention, shutdown.clone());
+        let sweeping = retention::run(
+            self.db.clone(),
+            self.settings.ledger_retention,
+            self.settings.retention,
+            shutdown.clone(),
+        );
         shutdown.spawn("retention", sweeping);
     }
 

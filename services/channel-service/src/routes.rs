@@ -146,6 +146,7 @@ fn dashboard() -> Api {
     api::auth::routes(&mut api);
     api::tenants::routes(&mut api);
     api::people::routes(&mut api);
+    api::retention::routes(&mut api);
     api::sessions::dashboard_routes(&mut api);
     api::devices::routes(&mut api);
     api::whatsapp_messages::routes(&mut api);

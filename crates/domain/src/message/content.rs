@@ -115,6 +115,42 @@ impl MessageContent {
     /// Most answers kept of one poll; WhatsApp allows 12.
     pub const MAX_OPTIONS: usize = 64;
 
+    /// What is left of it when words are not kept any more: which message it is about, and which file it is. Everything
+    /// else becomes something that nobody understands.
+    #[must_use]
+    pub fn without_words(self) -> Self {
+        match self {
+            Self::Media(media) => Self::Media(Media {
+                caption: None,
+                file_name: None,
+                ..media
+            }),
+            Self::Reaction { target, .. } => Self::Reaction { target, emoji: None },
+            Self::Edit { target, content } => Self::Edit {
+                target,
+                content: Box::new(content.without_words()),
+            },
+            about @ (Self::PollVote { .. } | Self::Revoke { .. }) => about,
+            Self::Text { .. }
+            | Self::Location { .. }
+            | Self::Contacts { .. }
+            | Self::Poll { .. }
+            | Self::InteractiveReply { .. }
+            | Self::Template { .. }
+            | Self::Interactive { .. }
+            | Self::Unsupported { .. } => Self::nothing(),
+        }
+    }
+
+    /// What stands for words that are not kept any more.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self::Unsupported {
+            type_name: Text::cut("expired", Self::MAX_TYPE_NAME).0,
+            raw: RawJson::keep("null"),
+        }
+    }
+
     /// What sort of message it is.
     #[must_use]
     pub const fn kind(&self) -> MessageKind {

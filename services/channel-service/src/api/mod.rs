@@ -17,6 +17,7 @@ pub(crate) mod people;
 pub(crate) mod person;
 pub(crate) mod qr_stream;
 pub(crate) mod replay_jobs;
+pub(crate) mod retention;
 pub(crate) mod retry;
 pub(crate) mod sending;
 pub(crate) mod sessions;

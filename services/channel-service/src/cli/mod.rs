@@ -5,6 +5,8 @@ mod dead_letters;
 mod gate;
 mod person;
 
+use std::str::FromStr;
+
 use anyhow::Context as _;
 use cache::RedisLink;
 use clap::{Args, Subcommand};
@@ -25,6 +27,7 @@ pub use person::{PersonCommand, person};
 use crate::config::{ChoreSettings, MigrateSettings};
 use crate::flows::export_tenant::ExportError;
 use crate::flows::register_account::{NewAccount, register};
+use crate::flows::retention::{DaysChange, MOST_DAYS};
 use crate::flows::route_account::AccountRoutes;
 use crate::flows::tenant::{Actor, KeptPlacesChange};
 use crate::wiring::endpoints_of_environment;
@@ -120,6 +123,22 @@ pub enum TenantCommand {
         #[arg(long)]
         status: Option<bool>,
     },
+    /// Show or set for how many days a tenant keeps words, files, and what providers told as it came. Each is a number of
+    /// days, or `default` for what the service is configured with.
+    Retention {
+        /// The tenant's id.
+        #[arg(long)]
+        tenant: TenantId,
+        /// Words of messages.
+        #[arg(long)]
+        texts: Option<KeptDays>,
+        /// Files of messages.
+        #[arg(long)]
+        media: Option<KeptDays>,
+        /// Events as providers told them.
+        #[arg(long)]
+        raw: Option<KeptDays>,
+    },
     /// Show a tenant's newest administrative acts.
     Audit {
         /// The tenant's id.
@@ -129,6 +148,23 @@ pub enum TenantCommand {
         #[arg(long, default_value_t = 100)]
         limit: u16,
     },
+}
+
+/// Days, or `default`.
+#[derive(Debug, Clone, Copy)]
+pub struct KeptDays(Option<i32>);
+
+impl FromStr for KeptDays {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "default" {
+            return Ok(Self(None));
+        }
+        let days = text.parse().ok().filter(|days| (1..=MOST_DAYS).contains(days));
+        let wrong = || format!("give a number of days between 1 and {MOST_DAYS}, or default");
+        days.map(|days| Self(Some(days))).ok_or_else(wrong)
+    }
 }
 
 /// Commands about people who use the dashboard.
@@ -280,6 +316,26 @@ pub async fn tenant(settings: ChoreSettings, command: TenantCommand) -> anyhow::
                 "tenant_id": scope.tenant(),
                 "changed": {"groups": groups, "broadcasts": broadcasts, "status": status},
             }))
+        }
+        TenantCommand::Retention {
+            tenant,
+            texts,
+            media,
+            raw,
+        } => {
+            let scope = TenantScope::named_by_operator(tenant);
+            let change = DaysChange {
+                text_days: texts.map(|days| days.0),
+                media_days: media.map(|days| days.0),
+                raw_days: raw.map(|days| days.0),
+            };
+            let is_change = texts.or(media).or(raw).is_some();
+            let days = match is_change {
+                true => flows::retention::set(&db, &scope, change, &actor).await?,
+                false => flows::retention::find(&db, &scope).await?,
+            };
+            let days = days.with_context(|| format!("there is no tenant {}", scope.tenant()))?;
+            Ok(serde_json::json!({"tenant_id": scope.tenant(), "days": days}))
         }
         TenantCommand::Audit { tenant, limit } => {
             let scope = TenantScope::named_by_operator(tenant);

@@ -13,6 +13,7 @@ mod outage;
 mod pages;
 mod pictures;
 mod replay;
+mod retention;
 mod sessions;
 mod spam_guard;
 mod traffic;
@@ -28,6 +29,8 @@ use runtime::config::{InvalidSettings, Milliseconds, SettingsReader};
 use runtime::encryption::KeyRing;
 use runtime::process::ProcessSettings;
 use secrecy::SecretString;
+
+use crate::store::retention::DaysRow;
 
 pub use ai_service::AiServiceSettings;
 pub use cloud_sending::CloudSendingSettings;
@@ -103,6 +106,8 @@ pub struct Settings {
     pub pictures: PictureSettings,
     /// How long ledgers and quarantine are kept.
     pub ledger_retention: Duration,
+    /// For how many days things are kept of tenants that set nothing.
+    pub retention: DaysRow,
     /// How endpoints and sessions are looked after.
     pub health: HealthSettings,
     /// How often what went through is written down.
@@ -200,6 +205,7 @@ impl Settings {
         let health = HealthSettings::take(reader);
         let traffic_write = traffic::take(reader);
         let replay = ReplaySettings::take(reader);
+        let kept_days = retention::take(reader);
         let retention: Option<u64> = reader.with_default(
             "LEDGER_RETENTION_DAYS",
             "14",
@@ -238,6 +244,7 @@ impl Settings {
             media: media?,
             pictures: pictures?,
             ledger_retention: Duration::from_secs(retention? * 24 * 60 * 60),
+            retention: kept_days?,
             health: health?,
             traffic_write: traffic_write?,
             replay: replay?,

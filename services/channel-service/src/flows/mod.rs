@@ -59,6 +59,7 @@ pub mod refuse_order;
 pub mod register_account;
 pub mod register_device;
 pub mod replay_job;
+pub mod retention;
 pub mod retry_answer;
 pub mod route_account;
 pub mod route_device;

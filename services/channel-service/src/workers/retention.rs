@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use chrono::Utc;
 use database::{Database, DatabaseError};
 use messaging::lanes;
 use runtime::shutdown::Shutdown;
 use tenant_isolation::{PlatformScope, PlatformTransaction};
 
+use crate::flows::retention;
 use crate::store::quarantine::{Aging, delete_old};
+use crate::store::retention::DaysRow;
 use crate::store::user_session;
 
 const EVERY: Duration = Duration::from_secs(60 * 60);
@@ -16,12 +19,15 @@ const BATCH: i64 = 1_000;
 const LANES_DAYS: f64 = 7.0;
 
 /// Sweeps at once and then every hour.
-pub async fn run(db: Database, age: Duration, shutdown: Shutdown) {
+pub async fn run(db: Database, age: Duration, kept: DaysRow, shutdown: Shutdown) {
     loop {
         for aging in Aging::ALL {
             if let Err(error) = sweep(&db, aging, age, &shutdown).await {
                 tracing::warn!(?aging, error = %crate::error::chain(&error), "old rows could not be deleted");
             }
+        }
+        if let Err(error) = retention::sweep(&db, kept, Utc::now(), &shutdown).await {
+            tracing::warn!(error = %crate::error::chain(&error), "tenants that keep things for a time could not be looked up");
         }
         if let Err(error) = sweep_sessions(&db, &shutdown).await {
             tracing::warn!(error = %crate::error::chain(&error), "sessions that are over could not be deleted");

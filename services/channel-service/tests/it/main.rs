@@ -74,6 +74,7 @@ mod receipts;
 mod receiving;
 mod reconnect;
 mod replay_jobs;
+mod retention;
 mod route_table;
 mod route_world;
 mod s3;

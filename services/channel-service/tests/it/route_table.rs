@@ -299,6 +299,7 @@ fn good_value(name: &str) -> Option<Value> {
         // Nobody is erased.
         "confirm" => "bukan desa ini".into(),
         "endpoint_name" => "Primary".into(),
+        "text_days" | "media_days" | "raw_days" => 30.into(),
         _ => return None,
     })
 }
