@@ -347,9 +347,9 @@ def units(root):
             else:
                 taken.append(values.get("User"))
                 expect(values.get("User") in users, path.name, f"nobody makes the user {values.get('User')}")
-                expect(("Requires", f"kanal-{service}-migrate.service") in lines, path.name, "starts without its migration")
+                expect(("Wants", f"kanal-{service}-migrate.service") in lines, path.name, "starts without its migration")
                 expect(f"kanal-{service}-migrate.service" in [v for k, v in lines if k == "After"], path.name, "does not wait for its migration")
-                expect(values.get("Restart") == "always", path.name, "stays down")
+                expect(values.get("Restart") == "always" and values.get("StartLimitIntervalSec") == "0", path.name, "stays down")
                 expect(int(values.get("TimeoutStopSec", 0)) > DRAIN_SECONDS, path.name, "is killed while it finishes")
     expect(len(set(taken)) == len(SERVICES), "systemd", "two services share a user")
 
