@@ -46,7 +46,7 @@ struct Serve {
     /// Where to listen.
     #[arg(long, default_value = "127.0.0.1:8090")]
     listen: SocketAddr,
-    /// Token of the WA server's admin API. Taken from WA_ADMIN_TOKEN if absent.
+    /// Token of the WA server's admin API. Taken from WA_ADMIN_TOKEN, or the file that WA_ADMIN_TOKEN_FILE names, if absent.
     #[arg(long)]
     wa_admin_token: Option<String>,
     /// Keys of the gateway's internal routes, `source:key` separated by commas. Taken from INTERNAL_API_KEYS if absent.
@@ -91,7 +91,6 @@ async fn main() -> anyhow::Result<ExitCode> {
 
 /// `LOG_LEVEL` and `LOG_FORMAT` mean what they mean to the services; `RUST_LOG` says it in more detail.
 fn start_logs() {
-    let told = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
     let filter = told("RUST_LOG")
         .or_else(|| told("LOG_LEVEL").map(|level| format!("{level},{QUIET}")))
         .and_then(|directives| EnvFilter::try_new(directives).ok())
@@ -106,19 +105,32 @@ fn start_logs() {
     }
 }
 
+/// What the environment says under a name; nothing is like not being there.
+fn told(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|text| !text.is_empty())
+}
+
+/// Secrets come as files, named by `NAME_FILE`, as they do to the services.
+fn told_or_in_file(name: &str) -> anyhow::Result<Option<String>> {
+    let Some(path) = told(&format!("{name}_FILE")) else {
+        return Ok(told(name));
+    };
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("{name}_FILE names {path}, which cannot be read"))?;
+    Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
+}
+
 impl Serve {
     async fn run(self) -> anyhow::Result<()> {
         let defaults = SimulatorConfig::default();
-        let token = self.wa_admin_token.or_else(|| {
-            std::env::var("WA_ADMIN_TOKEN")
-                .ok()
-                .filter(|token| !token.is_empty())
-        });
-        let keys = self.support_internal_keys.or_else(|| {
-            std::env::var("INTERNAL_API_KEYS")
-                .ok()
-                .filter(|keys| !keys.is_empty())
-        });
+        let token = match self.wa_admin_token {
+            Some(token) => Some(token),
+            None => told_or_in_file("WA_ADMIN_TOKEN")?,
+        };
+        let keys = match self.support_internal_keys {
+            Some(keys) => Some(keys),
+            None => told_or_in_file("INTERNAL_API_KEYS")?,
+        };
         let config = SimulatorConfig {
             listen: self.listen,
             wa_admin_token: token.unwrap_or(defaults.wa_admin_token.clone()),

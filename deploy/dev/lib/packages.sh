@@ -49,7 +49,8 @@ PACKAGES_UNDO=()
 # The process group of the apt-get at work.
 APT_GROUP=''
 
-# Collects into MISSING. Arguments: any of postgres psql redis rabbitmq build python nginx browser.
+# Collects into MISSING. Arguments: any of postgres psql redis rabbitmq build python nginx browser
+# compose systemd shellcheck.
 find_missing_packages() {
     local part
     MISSING=()
@@ -68,6 +69,11 @@ find_missing_packages() {
                 command -v chromedriver >/dev/null || MISSING+=(chromium-driver)
                 [[ -e /usr/share/fonts/truetype/noto/NotoSans-Regular.ttf ]] || MISSING+=(fonts-noto-core)
                 ;;
+            shellcheck) command -v shellcheck >/dev/null || MISSING+=(shellcheck) ;;
+            # Its `config` needs no Docker.
+            compose) command -v docker-compose >/dev/null || MISSING+=(docker-compose) ;;
+            # For systemd-analyze and systemd-sysusers; nothing is started by it.
+            systemd) command -v systemd-analyze >/dev/null || MISSING+=(systemd) ;;
             # Debian's python3 makes no virtual environments by itself.
             python) python3 -c 'import ensurepip, venv' 2>/dev/null || MISSING+=(python3 python3-venv) ;;
         esac
