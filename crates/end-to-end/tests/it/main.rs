@@ -10,6 +10,7 @@
 mod broker;
 mod chatwoot_files;
 mod chatwoot_gowa;
+mod collector;
 mod endpoints;
 mod killed;
 mod logs;
@@ -21,6 +22,7 @@ mod stopped;
 mod tables;
 mod tenants;
 mod through_gateway;
+mod traces;
 mod traffic;
 mod world;
 
