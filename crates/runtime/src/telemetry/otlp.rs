@@ -94,7 +94,6 @@ pub(super) enum Value {
     Number(i64),
 }
 
-/// SPAN_KIND_* counts from 1, where ours does.
 const STATUS_ERROR: i32 = 2;
 /// The trace is sampled; the flags of W3C.
 const FLAG_SAMPLED: u32 = 1;

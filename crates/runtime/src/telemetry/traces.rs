@@ -24,6 +24,8 @@ const BATCH: usize = 512;
 const WAIT: Duration = Duration::from_secs(2);
 /// Longest that a collector may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest that the end of the process waits for the last spans: a collector that is away must not hold up a restart.
+const FLUSH: Duration = Duration::from_secs(3);
 /// How often a collector that is away is written about.
 const REMINDER: Duration = Duration::from_secs(60);
 /// Most headers, and most attributes of the service.
@@ -156,13 +158,7 @@ pub fn start(service: &'static str, settings: &TraceSettings) {
     let Some(collector) = &settings.collector else {
         return;
     };
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(Policy::none())
-        .timeout(TIMEOUT)
-        .default_headers(headers(settings.headers.as_ref()))
-        .build();
-    let client = match client {
+    let client = match client(settings.headers.as_ref(), TIMEOUT) {
         Ok(client) => client,
         Err(error) => {
             tracing::error!(%error, "traces are not exported");
@@ -184,11 +180,23 @@ pub fn start(service: &'static str, settings: &TraceSettings) {
     }
 }
 
-/// Exports what is left, for as long as there is time.
+fn client(given: Option<&Headers>, timeout: Duration) -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(Policy::none())
+        .timeout(timeout)
+        .default_headers(headers(given))
+        .build()
+}
+
+/// Exports what is left, for a little while of the time that there is.
 pub async fn finish(time: Duration) {
-    let Some(queue) = QUEUED.get() else {
-        return;
-    };
+    if let Some(queue) = QUEUED.get() {
+        flush(queue, time.min(FLUSH)).await;
+    }
+}
+
+async fn flush(queue: &Queue, time: Duration) {
     let flushing = async {
         let (done, flushed) = oneshot::channel();
         if queue.end.send(done).await.is_ok() {
@@ -310,7 +318,15 @@ async fn fill(waiting: &mut mpsc::Receiver<Finished>, batch: &mut Vec<Finished>)
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
+
+    /// How many requests the test's collector took.
+    static TAKEN: AtomicUsize = AtomicUsize::new(0);
 
     #[test]
     fn headers_and_attributes_are_pairs() {
@@ -351,8 +367,25 @@ mod tests {
         vec![span; count]
     }
 
+    /// Counts for this thread alone.
+    fn counted() -> (PrometheusHandle, metrics::LocalRecorderGuard<'static>) {
+        let recorder: &'static _ = Box::leak(Box::new(PrometheusBuilder::new().build_recorder()));
+        (recorder.handle(), metrics::set_default_local_recorder(recorder))
+    }
+
+    fn exporter(url: String, timeout: Duration) -> Exporter {
+        crate::tls::install_crypto_provider();
+        Exporter {
+            client: client(None, timeout).unwrap(),
+            url,
+            resource: Vec::new(),
+            trouble: None,
+        }
+    }
+
     #[tokio::test]
     async fn nobody_waits_for_a_queue_that_is_full() {
+        let (counts, _here) = counted();
         let (way_in, mut waiting) = mpsc::channel(QUEUE);
         let queue = Queue {
             spans: way_in,
@@ -362,6 +395,8 @@ mod tests {
             queue.export(span);
         }
         assert_eq!(waiting.len(), QUEUE, "what is too much is let go");
+        let lost = "kanal_trace_spans_lost_total{reason=\"queue_full\"} 100";
+        assert!(counts.render().contains(lost), "{}", counts.render());
         let mut batch = Vec::new();
         fill(&mut waiting, &mut batch).await;
         assert_eq!((batch.len(), waiting.len()), (BATCH, QUEUE - BATCH));
@@ -369,20 +404,81 @@ mod tests {
 
     #[tokio::test]
     async fn a_collector_that_is_away_costs_the_spans_and_is_told_of_once() {
-        crate::tls::install_crypto_provider();
+        let (counts, _here) = counted();
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/v1/traces", free.local_addr().unwrap());
         drop(free);
-        let mut exporter = Exporter {
-            client: reqwest::Client::builder().no_proxy().build().unwrap(),
-            url,
-            resource: Vec::new(),
-            trouble: None,
-        };
+        let mut exporter = exporter(url, TIMEOUT);
         exporter.send(spans(3)).await;
         let told = exporter.trouble.expect("trouble is noted");
         exporter.send(spans(3)).await;
         assert_eq!(exporter.trouble, Some(told), "not told again within a minute");
+        let lost = "kanal_trace_spans_lost_total{reason=\"not_taken\"} 6";
+        assert!(counts.render().contains(lost), "{}", counts.render());
+    }
+
+    /// Connections are made, by the system, and nobody reads.
+    fn silent_collector() -> (std::net::TcpListener, String) {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/v1/traces", silent.local_addr().unwrap());
+        (silent, url)
+    }
+
+    #[tokio::test]
+    async fn a_collector_that_never_answers_costs_the_spans_only() {
+        let (counts, _here) = counted();
+        let (_silent, url) = silent_collector();
+        let mut exporter = exporter(url, Duration::from_millis(50));
+        exporter.send(spans(3)).await;
+        let lost = "kanal_trace_spans_lost_total{reason=\"not_taken\"} 3";
+        assert!(counts.render().contains(lost), "{}", counts.render());
+    }
+
+    #[tokio::test]
+    async fn a_collector_that_never_answers_does_not_hold_up_the_end() {
+        let (_silent, url) = silent_collector();
+        let exporter = exporter(url, Duration::from_secs(3_600));
+        let (way_in, waiting) = mpsc::channel(QUEUE);
+        let (end, ended) = mpsc::channel(1);
+        let queue = Queue { spans: way_in, end };
+        for span in spans(QUEUE) {
+            queue.export(span);
+        }
+        let running = tokio::spawn(exporter.run(waiting, ended));
+        flush(&queue, Duration::from_millis(50)).await;
+        assert!(
+            !running.is_finished(),
+            "it still waits for the collector, and nobody for it"
+        );
+        running.abort();
+    }
+
+    #[tokio::test]
+    async fn the_last_spans_are_sent_before_the_end() {
+        let collector = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/v1/traces", collector.local_addr().unwrap());
+        let exporter = exporter(url, TIMEOUT);
+        let (way_in, waiting) = mpsc::channel(QUEUE);
+        let (end, ended) = mpsc::channel(1);
+        let queue = Queue { spans: way_in, end };
+        for span in spans(BATCH + 1) {
+            queue.export(span);
+        }
+        let running = tokio::spawn(exporter.run(waiting, ended));
+        let taking = tokio::spawn(async move {
+            for taken in 1.. {
+                let (mut caller, _) = collector.accept().await.unwrap();
+                let mut read = [0; 65_536];
+                let _ = caller.read(&mut read).await.unwrap();
+                let answer = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+                caller.write_all(answer.as_bytes()).await.unwrap();
+                TAKEN.store(taken, Ordering::SeqCst);
+            }
+        });
+        flush(&queue, Duration::from_secs(3_600)).await;
+        assert_eq!(TAKEN.load(Ordering::SeqCst), 2, "two batches");
+        running.abort();
+        taking.abort();
     }
 
     #[test]
