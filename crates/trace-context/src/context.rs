@@ -1,5 +1,6 @@
 //! W3C's `traceparent`, read and written.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::OnceLock;
 
@@ -190,8 +191,9 @@ impl Serialize for TraceContext {
 pub fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TraceContext>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
-    enum Found {
-        Text(String),
+    enum Found<'a> {
+        // Borrowed: this is read for every message, traced or not.
+        Text(#[serde(borrow)] Cow<'a, str>),
         Other(IgnoredAny),
     }
     Ok(match Found::deserialize(deserializer)? {
