@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tenant_isolation::TenantScope;
+use trace_context::TraceContext;
 
 /// A kind of event: its name on the wire and its shape.
 pub trait Event: Serialize + DeserializeOwned {
@@ -32,6 +33,13 @@ pub struct Envelope {
     /// The id of the request that caused it, so that one message can be followed through all logs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+    /// The place in a trace that it happened at. Other releases may write none, or what is not understood here.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "trace_context::lenient"
+    )]
+    pub traceparent: Option<TraceContext>,
     /// The event itself.
     pub data: Box<RawValue>,
 }
@@ -65,6 +73,7 @@ impl Envelope {
             tenant_id: scope.tenant().clone(),
             occurred_at: Utc::now(),
             request_id: crate::cause::request_id(),
+            traceparent: trace_context::current(),
             data: serde_json::value::to_raw_value(event)?,
         })
     }
@@ -73,6 +82,13 @@ impl Envelope {
     #[must_use]
     pub fn caused_by(mut self, request_id: Option<String>) -> Self {
         self.request_id = request_id;
+        self
+    }
+
+    /// Notes at which place in a trace it happened, where that is not the work in hand.
+    #[must_use]
+    pub const fn traced(mut self, place: Option<TraceContext>) -> Self {
+        self.traceparent = place;
         self
     }
 
@@ -115,5 +131,29 @@ impl Envelope {
     #[must_use]
     pub fn scope(&self) -> TenantScope {
         TenantScope::of_own_event(self.tenant_id.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_envelope_is_read_with_any_trace_or_none() {
+        let old = r#"{"id":"01a1fc04-ca24-7478-bdff-1753d7ca7de5","version":1,"type":"x","tenant_id":"desa",
+            "occurred_at":"2026-11-29T00:00:00Z","data":{}}"#;
+        let read = Envelope::read(old.as_bytes()).unwrap();
+        assert_eq!(read.traceparent, None);
+        assert!(!read.to_json().unwrap().contains("traceparent"));
+        for odd in ["7", "null", "\"00-x\"", "{}"] {
+            let odd = old.replace("\"data\"", &format!("\"traceparent\":{odd},\"data\""));
+            assert_eq!(Envelope::read(odd.as_bytes()).unwrap().traceparent, None);
+        }
+        let place = TraceContext::root([7; 16]);
+        let written = read.traced(Some(place)).to_json().unwrap();
+        assert_eq!(
+            Envelope::read(written.as_bytes()).unwrap().traceparent,
+            Some(place)
+        );
     }
 }

@@ -77,6 +77,21 @@ impl OutboundPolicy {
         self.check_host(url, true)
     }
 
+    /// Is the host listed by name or address? Then it belongs to whoever runs this service.
+    #[must_use]
+    pub fn is_listed(&self, url: &Url) -> bool {
+        let Some(port) = url.port_or_known_default() else {
+            return false;
+        };
+        let ports = match url.host() {
+            Some(Host::Ipv4(address)) => self.allowed.addresses.get(&IpAddr::V4(address)),
+            Some(Host::Ipv6(address)) => self.allowed.addresses.get(&IpAddr::V6(address)),
+            Some(Host::Domain(name)) => self.allowed.names.get(&bare(name)),
+            None => None,
+        };
+        ports.is_some_and(|ports| ports.have(port))
+    }
+
     fn check_host(&self, url: &Url, fits: bool) -> Result<(), OutboundRefusal> {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(OutboundRefusal::Scheme);

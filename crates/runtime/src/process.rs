@@ -6,6 +6,7 @@ use secrecy::SecretString;
 
 use crate::config::{InvalidSettings, SettingsReader};
 use crate::shutdown::{GRACE, Shutdown};
+use crate::telemetry::traces::{self, TraceSettings};
 use crate::telemetry::{LogFormat, LogLevel, start_logs, start_metrics, tend_metrics};
 
 /// Where a process listens and how it reports.
@@ -21,10 +22,12 @@ pub struct ProcessSettings {
     pub log_format: LogFormat,
     /// Opens `/metrics`.
     pub metrics_token: Option<SecretString>,
+    /// Who gets its traces.
+    pub traces: TraceSettings,
 }
 
 impl ProcessSettings {
-    /// Reads `HOST`, `PORT`, `HTTP_WORKERS`, `LOG_LEVEL`, `LOG_FORMAT` and `METRICS_TOKEN`.
+    /// Reads `HOST`, `PORT`, `HTTP_WORKERS`, `LOG_LEVEL`, `LOG_FORMAT`, `METRICS_TOKEN` and what traces need.
     pub fn read(reader: &mut SettingsReader, default_port: &str) -> Option<Self> {
         let host: Option<IpAddr> = reader.with_default("HOST", "0.0.0.0", "Address to listen on");
         let port: Option<u16> = reader.with_default("PORT", default_port, "Port to listen on");
@@ -35,17 +38,19 @@ impl ProcessSettings {
             "METRICS_TOKEN",
             "Bearer token that opens `/metrics`; without it the page does not exist",
         );
+        let traces = TraceSettings::read(reader);
         Some(Self {
             address: SocketAddr::new(host?, port?),
             workers: workers?,
             log_level: log_level?,
             log_format: log_format?,
             metrics_token,
+            traces: traces?,
         })
     }
 }
 
-/// Starts logs, metrics and the wait for signals.
+/// Starts logs, metrics, traces and the wait for signals.
 ///
 /// # Errors
 /// When the signal handlers cannot be installed.
@@ -53,6 +58,7 @@ pub fn start(service: &'static str, settings: &ProcessSettings) -> std::io::Resu
     start_logs(&settings.log_level, settings.log_format);
     start_metrics();
     crate::described::begin(service);
+    traces::start(service, &settings.traces);
     let shutdown = Shutdown::new();
     shutdown.on_signals()?;
     shutdown.spawn("metrics upkeep", tend_metrics(shutdown.clone()));
@@ -65,6 +71,8 @@ pub fn start(service: &'static str, settings: &ProcessSettings) -> std::io::Resu
 pub async fn finish(service: &'static str, shutdown: &Shutdown) -> bool {
     shutdown.begin();
     let finished = shutdown.finished_within(shutdown.left_of(GRACE)).await;
+    // Last, so that what was finished just now is told, too.
+    traces::finish(shutdown.left_of(GRACE)).await;
     tracing::info!(service, finished, "stopped");
     finished
 }

@@ -9,13 +9,22 @@ use cargo_metadata::{DependencyKind, Edition, MetadataCommand, Package};
 
 /// Crates of ours that a crate may use, and outside crates (by the beginning of their names) that would surprise a
 /// reader in it.
-const TABLE: [(&str, &[&str], &[&str]); 13] = [
+const TABLE: [(&str, &[&str], &[&str]); 14] = [
     (
         "domain",
         &[],
         &["tokio", "diesel", "actix", "reqwest", "lapin", "redis"],
     ),
-    ("runtime", &[], &["diesel", "actix", "lapin", "redis"]),
+    (
+        "trace-context",
+        &[],
+        &["diesel", "actix", "reqwest", "lapin", "redis"],
+    ),
+    (
+        "runtime",
+        &["trace-context"],
+        &["diesel", "actix", "lapin", "redis"],
+    ),
     (
         "outbound-url",
         &["runtime"],
@@ -30,13 +39,17 @@ const TABLE: [(&str, &[&str], &[&str]); 13] = [
     ("cache", &["domain", "tenant-isolation"], &["diesel"]),
     (
         "messaging",
-        &["domain", "tenant-isolation", "database"],
+        &["domain", "tenant-isolation", "database", "trace-context"],
         &["actix", "reqwest"],
     ),
-    ("whatsapp", &["domain"], &["diesel", "lapin", "actix"]),
+    (
+        "whatsapp",
+        &["domain", "trace-context"],
+        &["diesel", "lapin", "actix"],
+    ),
     (
         "web",
-        &["domain", "tenant-isolation", "runtime"],
+        &["domain", "tenant-isolation", "runtime", "trace-context"],
         &["diesel", "lapin"],
     ),
     ("console", &[], &["diesel", "lapin", "redis", "reqwest"]),

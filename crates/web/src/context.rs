@@ -11,6 +11,7 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, ResponseError as _};
 use futures_util::FutureExt as _;
+use trace_context::{Span, TRACEPARENT, TraceContext, TraceId};
 use tracing_actix_web::RequestId;
 
 use crate::error::{ApiError, ErrorField};
@@ -51,6 +52,7 @@ pub(crate) fn error_field() -> ErrorField {
 /// Puts the tenant on every further log line of this request.
 pub fn note_tenant(scope: &tenant_isolation::TenantScope) {
     tracing::Span::current().record("tenant", scope.tenant().as_str());
+    trace_context::note_tenant(scope.tenant().as_str());
 }
 
 /// Puts what the sender calls this delivery on every further log line of this request. Senders write what they like, so
@@ -60,6 +62,35 @@ pub fn note_delivery(id: &str) {
     if is_id {
         tracing::Span::current().record("delivery", id);
     }
+}
+
+/// The place in a trace that the caller works at. Two of them are none.
+fn parent(request: &ServiceRequest) -> Option<TraceContext> {
+    let mut sent = request.headers().get_all(TRACEPARENT);
+    let (one, another) = (sent.next()?, sent.next());
+    another
+        .is_none()
+        .then_some(one)?
+        .to_str()
+        .ok()
+        .and_then(TraceContext::parse)
+}
+
+/// What a trace that begins here is called: as its request is.
+fn seed(request: &ServiceRequest) -> [u8; 16] {
+    let id = request.extensions().get::<RequestId>().copied();
+    id.map(|id| *id.as_bytes()).unwrap_or_default()
+}
+
+/// The id of the trace that a request belongs to: its caller's, else its own.
+pub(crate) fn trace_id(request: &ServiceRequest) -> TraceId {
+    let parent = parent(request).unwrap_or_else(|| TraceContext::root(seed(request)));
+    parent.trace_id()
+}
+
+/// Asked every few seconds whether anything happens or not.
+fn is_probe(route: &str) -> bool {
+    route.starts_with("/health") || route == "/metrics"
 }
 
 /// The method as a label of metrics. Callers choose it freely, and each label is kept for ever.
@@ -101,33 +132,46 @@ pub(crate) async fn with_context(
     let method = method_label(request.method());
     let path = request.path().to_owned();
     let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
+    let span = if is_probe(&route) {
+        Span::untold(seed(&request))
+    } else {
+        Span::server(parent(&request), seed(&request), method, &route)
+    };
     let context = Context {
         request_id,
         error_field,
     };
-    let mut outcome = CONTEXT
-        .scope(context, async {
-            let outcome = AssertUnwindSafe(next.call(request))
-                .catch_unwind()
-                .await
-                .unwrap_or_else(|_| {
-                    tracing::error!("a handler panicked");
-                    metrics::counter!("kanal_http_panics_total").increment(1);
-                    Err(ApiError::internal().into())
-                });
-            // Errors of middlewares and panics would become answers further out; they are rendered here, where the
-            // request's id and the shape of errors are known.
-            match outcome {
-                // A known path with another method: to our callers that is no route, too.
-                Ok(response) if response.status() == StatusCode::METHOD_NOT_ALLOWED => {
-                    let answer = ApiError::no_route(&path).error_response();
-                    Ok(response.into_response(answer).map_into_right_body())
-                }
-                Ok(response) => Ok(response.map_into_left_body()),
-                Err(error) => Err((error.error_response(), error)),
+    let answering = CONTEXT.scope(context, async {
+        let outcome = AssertUnwindSafe(next.call(request))
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| {
+                tracing::error!("a handler panicked");
+                metrics::counter!("kanal_http_panics_total").increment(1);
+                Err(ApiError::internal().into())
+            });
+        // Errors of middlewares and panics would become answers further out; they are rendered here, where the
+        // request's id and the shape of errors are known.
+        match outcome {
+            // A known path with another method: to our callers that is no route, too.
+            Ok(response) if response.status() == StatusCode::METHOD_NOT_ALLOWED => {
+                let answer = ApiError::no_route(&path).error_response();
+                Ok(response.into_response(answer).map_into_right_body())
             }
-        })
-        .await;
+            Ok(response) => Ok(response.map_into_left_body()),
+            Err(error) => Err((error.error_response(), error)),
+        }
+    });
+    let mut outcome = trace_context::within(span, async {
+        let outcome = answering.await;
+        let status = match &outcome {
+            Ok(response) => response.status(),
+            Err((answer, _)) => answer.status(),
+        };
+        trace_context::note_status(status.as_u16());
+        outcome
+    })
+    .await;
     let headers = match &mut outcome {
         Ok(response) => response.headers_mut(),
         Err((answer, _)) => answer.headers_mut(),

@@ -13,7 +13,7 @@ use runtime::shutdown::Shutdown;
 use tracing::Span;
 use tracing_actix_web::{RequestId, RootSpanBuilder, TracingLogger};
 
-use crate::context::with_context;
+use crate::context::{trace_id, with_context};
 use crate::error::{ApiError, ErrorField};
 use crate::health::Health;
 use crate::metrics_page::MetricsToken;
@@ -114,6 +114,7 @@ impl RootSpanBuilder for RequestSpan {
             method = %request.method(),
             path = request.path(),
             request_id,
+            trace_id = %trace_id(request),
             tenant = tracing::field::Empty,
             delivery = tracing::field::Empty,
         )

@@ -106,7 +106,9 @@ impl ChannelFiles {
             tracing::warn!("a file's link does not lead to CHANNEL_FILES_URL; it is not followed");
             return Fetched::Foreign;
         };
-        let response = match self.http.get(url).send().await {
+        let request = self.http.get(url);
+        let sending = async { request.headers(trace_context::headers()).send().await };
+        let response = match trace_context::call("channel-service file", sending).await {
             Ok(response) => response,
             Err(error) => {
                 // Without its URL, whose query opens the file.

@@ -226,7 +226,7 @@ impl Error {
             Self::Forward(error) => of_forward(*error),
             Self::HookRefused => ApiError::unauthorized("unauthorized", "unauthorized"),
             Self::HookFull => {
-                tracing::error!("too many webhooks wait for a session's receiver");
+                tracing::warn!("too many webhooks wait for a session's receiver");
                 ApiError::unavailable(RETRY_WHEN_FULL)
             }
             Self::SessionNotFound => {
@@ -334,7 +334,7 @@ fn of_upstream(error: &CallError) -> ApiError {
 }
 
 fn of_database(error: &DatabaseError) -> ApiError {
-    tracing::error!(error = ?error, "the database did not do its part");
+    tracing::warn!(error = ?error, "the database did not do its part");
     if error.is_transient() {
         ApiError::unavailable(RETRY_AFTER)
     } else {

@@ -91,7 +91,7 @@ fn of_nobody(requests: &[Value]) -> i64 {
     unnamed.count() as i64
 }
 
-fn secrets(world: &World, tenant: &Tenant) -> Vec<(&'static str, String)> {
+pub(crate) fn secrets(world: &World, tenant: &Tenant) -> Vec<(&'static str, String)> {
     let mut secrets = vec![
         ("the question", QUESTION.to_owned()),
         ("the answer", ANSWER.to_owned()),

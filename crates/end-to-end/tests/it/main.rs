@@ -11,6 +11,7 @@ mod alerts;
 mod broker;
 mod chatwoot_files;
 mod chatwoot_gowa;
+mod collector;
 mod endpoints;
 mod killed;
 mod logs;
@@ -24,6 +25,7 @@ mod stopped;
 mod tables;
 mod tenants;
 mod through_gateway;
+mod traces;
 mod traffic;
 mod world;
 

@@ -33,6 +33,8 @@ pub(crate) struct Setup {
     pub(crate) log_level: &'static str,
     /// Two WhatsApp API servers by name: wa-support-gateway is `Primary`, a GoWA is `Toko`.
     pub(crate) with_gowa: bool,
+    /// Who gets the traces, as variables.
+    pub(crate) traces: Vec<(&'static str, String)>,
 }
 
 impl Setup {
@@ -43,6 +45,7 @@ impl Setup {
             rabbitmq_url: test_support::rabbitmq_url(),
             log_level: "info",
             with_gowa: false,
+            traces: Vec::new(),
         }
     }
 }
@@ -139,34 +142,38 @@ impl World {
         let gateway = Process::new(
             "wa-support-gateway",
             &logs,
-            common(gateway_port, "wa_support").into_iter().chain([
-                ("WA_SERVER_URL", format!("{}/wa", simulator.base_url())),
-                ("WA_ADMIN_TOKEN", WA_ADMIN_TOKEN.to_owned()),
-                ("REDIS_URL", setup.redis_url.clone()),
-                ("REDIS_PREFIX", format!("{prefix}wa-support:")),
-                ("RABBITMQ_URL", setup.rabbitmq_url.clone()),
-                ("BROKER_PREFIX", prefix.clone()),
-                ("INTERNAL_API_KEYS", format!("govconnect:{GATEWAY_KEY}")),
-                // Webhooks pass through the gateway on their way to channel-service.
-                (
-                    "PUBLIC_GATEWAY_BASE_URL",
-                    format!("http://127.0.0.1:{gateway_port}"),
-                ),
-                ("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "127.0.0.1:*".to_owned()),
-                // What is sent is no spam, however fast this machine is.
-                ("PUBLIC_KEY_RATE_LIMIT_MAX_REQUEST", "1000000".to_owned()),
-                ("PUBLIC_KEY_SPAM_MAX_PER_10S", "1000000".to_owned()),
-                ("HOOK_LEASE_MS", "6000".to_owned()),
-                ("HOOK_RETRY_ATTEMPTS", "100".to_owned()),
-                ("HOOK_RETRY_FIRST_MS", "100".to_owned()),
-                ("HOOK_RETRY_LONGEST_MS", "1000".to_owned()),
-            ]),
+            common(gateway_port, "wa_support")
+                .into_iter()
+                .chain(setup.traces.clone())
+                .chain([
+                    ("WA_SERVER_URL", format!("{}/wa", simulator.base_url())),
+                    ("WA_ADMIN_TOKEN", WA_ADMIN_TOKEN.to_owned()),
+                    ("REDIS_URL", setup.redis_url.clone()),
+                    ("REDIS_PREFIX", format!("{prefix}wa-support:")),
+                    ("RABBITMQ_URL", setup.rabbitmq_url.clone()),
+                    ("BROKER_PREFIX", prefix.clone()),
+                    ("INTERNAL_API_KEYS", format!("govconnect:{GATEWAY_KEY}")),
+                    // Webhooks pass through the gateway on their way to channel-service.
+                    (
+                        "PUBLIC_GATEWAY_BASE_URL",
+                        format!("http://127.0.0.1:{gateway_port}"),
+                    ),
+                    ("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "127.0.0.1:*".to_owned()),
+                    // What is sent is no spam, however fast this machine is.
+                    ("PUBLIC_KEY_RATE_LIMIT_MAX_REQUEST", "1000000".to_owned()),
+                    ("PUBLIC_KEY_SPAM_MAX_PER_10S", "1000000".to_owned()),
+                    ("HOOK_LEASE_MS", "6000".to_owned()),
+                    ("HOOK_RETRY_ATTEMPTS", "100".to_owned()),
+                    ("HOOK_RETRY_FIRST_MS", "100".to_owned()),
+                    ("HOOK_RETRY_LONGEST_MS", "1000".to_owned()),
+                ]),
         );
         let channel = Process::new(
             "channel-service",
             &logs,
             common(channel_port, "channel")
                 .into_iter()
+                .chain(setup.traces.clone())
                 .chain(shared())
                 .chain([
                     ("WA_API_URL", format!("http://127.0.0.1:{gateway_port}/v1/wa")),
@@ -199,6 +206,7 @@ impl World {
             &logs,
             common(bridge_port, "chatwoot_bridge")
                 .into_iter()
+                .chain(setup.traces.clone())
                 .chain(shared())
                 .chain([
                     ("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "127.0.0.1:*".to_owned()),

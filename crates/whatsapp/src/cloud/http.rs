@@ -172,8 +172,7 @@ impl Http {
                 .body(bytes),
             Body::Form(form) => request.multipart(form),
         };
-        let response = request
-            .send()
+        let response = trace_context::call("graph call", request.send())
             .await
             .map_err(|error| no_answer(&error, call.bearer))?;
         let status = response.status();

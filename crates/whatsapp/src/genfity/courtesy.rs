@@ -10,6 +10,7 @@ use reqwest::{Client, redirect};
 use serde::Serialize;
 use url::Url;
 
+use super::http::send;
 use super::outbound::{Endpoint, InvalidEndpoint, recipient};
 use super::wire::outbound::{ChatPresence, MarkRead};
 use crate::courtesy::{NotShown, ShowCourtesy, Typing};
@@ -55,7 +56,7 @@ impl GenfityCourtesy {
     ) -> Result<(), NotShown> {
         let header = token.to_header().ok_or(NotShown::NotSendable)?;
         let request = self.http.post(url.clone()).header("token", header).json(body);
-        let answer = request.send().await.map_err(|error| {
+        let answer = send("gateway courtesy", request).await.map_err(|error| {
             if error.is_builder() {
                 NotShown::NotSendable
             } else {

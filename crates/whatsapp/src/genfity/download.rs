@@ -9,6 +9,7 @@ use futures_util::{FutureExt, StreamExt, stream};
 use reqwest::{Client, Response, StatusCode, redirect};
 use url::Url;
 
+use super::http::send;
 use super::outbound::{Endpoint, InvalidEndpoint};
 use super::wire;
 use crate::answer::asked_wait;
@@ -83,12 +84,12 @@ impl GenfityDownloads {
             file_sha256: keys.file_sha256.as_deref(),
             file_length: keys.file_length,
         };
-        let response = self
+        let request = self
             .http
             .post(self.route(file.kind)?)
             .header("token", header)
-            .json(&body)
-            .send()
+            .json(&body);
+        let response = send("gateway download", request)
             .await
             .map_err(|error| broken(&error))?;
         if !response.status().is_success() {

@@ -179,8 +179,7 @@ impl Http {
             request = request.json(body);
         }
         let secret = call.secret.expose_secret();
-        let response = request
-            .send()
+        let response = send(name, request)
             .await
             .map_err(|error| no_answer(name, &error, secret))?;
         let status = response.status();
@@ -199,6 +198,17 @@ impl Http {
         let body = self.call(call).await?;
         serde_json::from_slice(&body).map_err(|_| CallError::Unreadable { call: name })
     }
+}
+
+/// Sends a request to wa-support-gateway, which is one of ours: it is told the trace.
+pub(super) async fn send(
+    name: &'static str,
+    request: reqwest::RequestBuilder,
+) -> Result<Response, reqwest::Error> {
+    trace_context::call(name, async {
+        request.headers(trace_context::headers()).send().await
+    })
+    .await
 }
 
 /// A header that no `Debug` of a request shows. `None` for a secret that cannot be a header.

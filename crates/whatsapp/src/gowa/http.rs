@@ -117,8 +117,7 @@ impl Http {
         if let Some(body) = &call.body {
             request = request.json(body);
         }
-        let response = request
-            .send()
+        let response = trace_context::call("gowa call", request.send())
             .await
             .map_err(|error| self.no_answer(name, &error))?;
         let status = response.status();

@@ -23,7 +23,7 @@ use domain::address::ChatAddress;
 use domain::ids::{ChatId, MessageId};
 use domain::message::{MediaSource, MediaState, MessageContent, MessageKind};
 use messaging::Envelope;
-use messaging::cause::{self, caused_by};
+use messaging::cause::{self, left_by};
 use messaging::events::govconnect::{ContextMessage, MessageForAi, SpamGuardBlock, WhatsappMessage};
 use messaging::lanes::{self, HandleTask, LaneError, Lease, NewTask, Next, Task, Waits};
 use messaging::outbox::{NewRow, Signal, enqueue};
@@ -58,6 +58,13 @@ struct HandOverTask {
     /// The request that brought the message, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     request_id: Option<String>,
+    /// The place in its trace.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "trace_context::lenient"
+    )]
+    traceparent: Option<trace_context::TraceContext>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -83,6 +90,7 @@ pub async fn request(db: &Database, scope: &TenantScope, message: MessageId) -> 
         payload: payload(&HandOverTask {
             message_id: message,
             request_id: cause::request_id(),
+            traceparent: trace_context::current(),
         })?,
     };
     lanes::enqueue(&mut tx, &task).await?;
@@ -172,7 +180,14 @@ impl HandleTask for HandOver {
             return self.put_aside(lease, task).await;
         };
         let work = self.decide(lease, task, asked.message_id);
-        caused_by(asked.request_id, lease.scope(), work).await
+        left_by(
+            "hand over",
+            asked.request_id,
+            asked.traceparent,
+            lease.scope(),
+            work,
+        )
+        .await
     }
 }
 

@@ -43,6 +43,8 @@ pub struct IngestJob {
     pub account: AccountId,
     /// Which request brought it.
     pub request_id: Option<String>,
+    /// At which place in a trace.
+    pub traceparent: Option<trace_context::TraceContext>,
     /// The message.
     pub message: InboundMessage,
     /// Its file, if it has one.
@@ -501,5 +503,8 @@ fn envelope(job: &IngestJob, row: &NewMessage, links: &MediaLinks) -> Result<Env
         Direction::Inbound => Envelope::new(&job.scope, &MessageReceived(event)),
         Direction::Outbound => Envelope::new(&job.scope, &MessageSentElsewhere(event)),
     };
-    Ok(envelope.map_err(refused)?.caused_by(job.request_id.clone()))
+    Ok(envelope
+        .map_err(refused)?
+        .caused_by(job.request_id.clone())
+        .traced(job.traceparent))
 }

@@ -133,7 +133,8 @@ impl Learned {
                 };
                 let envelope = Envelope::new(&teacher.job.scope, &event)
                     .map_err(|error| DatabaseError::Refused(error.into()))?
-                    .caused_by(teacher.job.request_id.clone());
+                    .caused_by(teacher.job.request_id.clone())
+                    .traced(teacher.job.traceparent);
                 // Behind everything that was told of either chat.
                 let row = NewRow {
                     lane: into.to_string(),

@@ -272,6 +272,7 @@ async fn put(
     let task = SendTask {
         message_id: id,
         request_id: messaging::cause::request_id(),
+        traceparent: trace_context::current(),
     };
     let task = NewTask {
         lane: chat_id.to_string(),

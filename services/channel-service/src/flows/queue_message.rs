@@ -37,6 +37,13 @@ pub struct SendTask {
     /// The request that caused it, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+    /// The place in its trace.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "trace_context::lenient"
+    )]
+    pub traceparent: Option<trace_context::TraceContext>,
 }
 
 /// Why an order cannot be taken.
@@ -157,6 +164,7 @@ pub async fn queue(
     let send = SendTask {
         message_id: id,
         request_id: messaging::cause::request_id(),
+        traceparent: trace_context::current(),
     };
     let payload = serde_json::to_string(&send).map_err(|error| DatabaseError::Refused(error.into()))?;
     let task = NewTask {

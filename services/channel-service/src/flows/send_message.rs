@@ -34,7 +34,7 @@ use domain::message::{Media, MediaId, MediaSource, MessageKind};
 use domain::retry::RetrySchedule;
 use domain::tenant::TenantStatus;
 use domain::text::Text;
-use messaging::cause::caused_by;
+use messaging::cause::left_by;
 use messaging::lanes::{HandleTask, LaneError, Lease, Next, Task, Waits};
 use messaging::outbox::Signal;
 use runtime::encryption::KeyRing;
@@ -177,10 +177,17 @@ impl HandleTask for Sender {
     const BEGINS_ITSELF: bool = true;
 
     async fn handle(&self, lease: &Lease, task: &Task) -> Result<Next, LaneError> {
-        let request_id = serde_json::from_str(&task.payload)
-            .ok()
-            .and_then(|task: SendTask| task.request_id);
-        caused_by(request_id, lease.scope(), self.work(lease, task)).await
+        let (request_id, place) = serde_json::from_str(&task.payload)
+            .map(|task: SendTask| (task.request_id, task.traceparent))
+            .unwrap_or_default();
+        left_by(
+            "send message",
+            request_id,
+            place,
+            lease.scope(),
+            self.work(lease, task),
+        )
+        .await
     }
 }
 

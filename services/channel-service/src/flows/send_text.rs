@@ -375,6 +375,7 @@ async fn put_in_lane(
         payload: serde_json::to_string(&SendTask {
             message_id: id,
             request_id: messaging::cause::request_id(),
+            traceparent: trace_context::current(),
         })
         .map_err(refused)?,
     };

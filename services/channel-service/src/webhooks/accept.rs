@@ -161,6 +161,7 @@ pub(super) async fn job_of(
         scope: scope.clone(),
         account,
         request_id: web::request_id(),
+        traceparent: trace_context::current(),
         message,
         media,
     })

@@ -2,7 +2,7 @@
 
 use database::Database;
 use messaging::Envelope;
-use messaging::cause::caused_by;
+use messaging::cause::left_by;
 use messaging::consumer::{HandleError, HandleEvent};
 use messaging::events::message_received::MessageReceived;
 use messaging::outbox::Signal;
@@ -26,9 +26,15 @@ impl HandleEvent for AiHandover {
         let scope = envelope.scope();
         let requested = request(&self.db, &scope, message.message_id);
         // Whatever Postgres' trouble is, the next message would meet it too.
-        caused_by(envelope.request_id.clone(), &scope, requested)
-            .await
-            .map_err(HandleError::later)?;
+        left_by(
+            "request hand-over",
+            envelope.request_id.clone(),
+            envelope.traceparent,
+            &scope,
+            requested,
+        )
+        .await
+        .map_err(HandleError::later)?;
         self.workers.ring();
         Ok(())
     }

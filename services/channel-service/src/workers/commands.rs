@@ -2,7 +2,7 @@
 
 use database::Database;
 use messaging::Envelope;
-use messaging::cause::caused_by;
+use messaging::cause::left_by;
 use messaging::consumer::{HandleError, HandleEvent};
 use messaging::events::send_requested::SendRequested;
 use messaging::outbox::Signal;
@@ -28,7 +28,14 @@ impl HandleEvent for Commands {
         };
         let scope = envelope.scope();
         let request_id = envelope.request_id.clone();
-        caused_by(request_id, &scope, self.take(&scope, &order)).await
+        left_by(
+            "take order",
+            request_id,
+            envelope.traceparent,
+            &scope,
+            self.take(&scope, &order),
+        )
+        .await
     }
 }
 

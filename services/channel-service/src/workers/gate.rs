@@ -6,7 +6,7 @@ use std::time::Duration;
 use database::{Database, DatabaseError};
 use messaging::Envelope;
 use messaging::broker::Broker;
-use messaging::cause::caused_by;
+use messaging::cause::left_by;
 use messaging::consumer::{HandleError, HandleEvent};
 use messaging::lanes::{self, LaneChoice, WorkerSettings, Workers};
 use messaging::outbox::Signal;
@@ -35,7 +35,14 @@ impl HandleEvent for Events {
     async fn handle(&self, envelope: &Envelope) -> Result<(), HandleError> {
         let scope = envelope.scope();
         let telling = tell(&self.db, &self.subscribers, envelope);
-        let told = caused_by(envelope.request_id.clone(), &scope, telling).await;
+        let told = left_by(
+            "tell subscribers",
+            envelope.request_id.clone(),
+            envelope.traceparent,
+            &scope,
+            telling,
+        )
+        .await;
         match told {
             Ok(true) => self.workers.ring(),
             Ok(false) => {}

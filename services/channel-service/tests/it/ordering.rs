@@ -30,6 +30,7 @@ fn job(desa: &Tenant, from: &str, id: &str, later: i64) -> IngestJob {
         scope: desa.scope(),
         account: desa.account,
         request_id: None,
+        traceparent: None,
         message: *message,
         media: None,
     }

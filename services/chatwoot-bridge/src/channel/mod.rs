@@ -160,8 +160,8 @@ impl ChannelService {
         let url = Url::parse_with_params(&format!("{}{path}", self.base), query)
             .map_err(|_| ChannelError::Away("no_address"))?;
         let request = self.http.get(url).header("x-internal-api-key", key);
-        let mut response = request
-            .send()
+        let sending = async { request.headers(trace_context::headers()).send().await };
+        let mut response = trace_context::call("channel-service call", sending)
             .await
             .map_err(|_| ChannelError::Away("no_answer"))?;
         match response.status() {

@@ -291,7 +291,9 @@ impl ChatwootApi<'_> {
         &self,
         request: RequestBuilder,
     ) -> Result<(StatusCode, HeaderMap, Vec<u8>), ChatwootError> {
-        let response = request.send().await.map_err(|error| self.no_answer(&error))?;
+        let response = trace_context::call("chatwoot call", request.send())
+            .await
+            .map_err(|error| self.no_answer(&error))?;
         let (status, headers) = (response.status(), response.headers().clone());
         Ok((status, headers, self.read(response).await?))
     }

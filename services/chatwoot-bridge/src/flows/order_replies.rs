@@ -11,6 +11,7 @@ use messaging::Envelope;
 use messaging::lanes::{self, LaneError, Lease, Next, Task, Waits};
 use messaging::outbox::{self, NewRow};
 use tenant_isolation::TenantTransaction;
+use trace_context::TraceContext;
 
 use super::accept_reply::unwritable;
 use super::delete_reply::not_sent;
@@ -43,14 +44,15 @@ pub async fn order_replies(
         tx.commit().await?;
         return Ok(Next::Wait);
     }
-    let mut replies: Vec<(ReplyWork, Option<String>)> = Vec::with_capacity(waiting.len());
+    let mut replies: Vec<(ReplyWork, Cause)> = Vec::with_capacity(waiting.len());
     for reply in &waiting {
         match work::read(&reply.task) {
             Ok(Errand {
                 request_id,
+                traceparent,
                 work: Work::Reply(work),
             }) => {
-                replies.push((work, request_id));
+                replies.push((work, (request_id, traceparent)));
                 lease.done(&mut tx, &reply.task).await?;
             }
             Ok(_) | Err(_) => lease.park(&mut tx, &reply.task, "unreadable_task").await?,
@@ -58,7 +60,7 @@ pub async fn order_replies(
     }
     replies.sort_by_key(|(reply, _)| reply.message_id);
     let mut rows = Vec::with_capacity(replies.len());
-    for (reply, request_id) in replies {
+    for (reply, (request_id, traceparent)) in replies {
         if is_deleted(&mut tx, &reply).await? {
             continue;
         }
@@ -66,7 +68,7 @@ pub async fn order_replies(
             let envelope = Envelope::new(lease.scope(), order).map_err(unwritable)?;
             rows.push(NewRow {
                 lane: lease.lane().to_owned(),
-                envelope: envelope.caused_by(request_id.clone()),
+                envelope: envelope.caused_by(request_id.clone()).traced(traceparent),
             });
         }
     }
@@ -74,6 +76,9 @@ pub async fn order_replies(
     tx.commit().await?;
     Ok(Next::Continue)
 }
+
+/// The request behind a reply, and its place in a trace: its own, not that of the head of the lane.
+type Cause = (Option<String>, Option<TraceContext>);
 
 /// Was the reply deleted while it waited? Then it is over, and nobody has to be told: the agent did it. One that is deleted
 /// from here on is deleted for everyone when it is there.

@@ -9,6 +9,7 @@ use messaging::events::send_requested::SendRequested;
 use messaging::lanes::{NewTask, Task};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use trace_context::TraceContext;
 use uuid::Uuid;
 
 use super::forward::write_back::WriteBack;
@@ -32,6 +33,8 @@ pub const REPLY: &str = "reply";
 pub struct Errand {
     /// The request's id, as it stands in the logs of all services.
     pub request_id: Option<String>,
+    /// The place in a trace that it was left at.
+    pub traceparent: Option<TraceContext>,
     /// What is to be done.
     pub work: Work,
 }
@@ -311,6 +314,8 @@ pub fn write_back_task(
 #[derive(Serialize)]
 struct Written<'a, T> {
     request_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<TraceContext>,
     work: &'a T,
 }
 
@@ -318,6 +323,8 @@ struct Written<'a, T> {
 struct Stored<'a> {
     #[serde(default)]
     request_id: Option<String>,
+    #[serde(default, deserialize_with = "trace_context::lenient")]
+    traceparent: Option<TraceContext>,
     #[serde(borrow, default)]
     work: Option<&'a RawValue>,
 }
@@ -333,7 +340,11 @@ fn task<T: Serialize>(
         lane,
         id,
         kind,
-        payload: serde_json::to_string(&Written { request_id, work })?,
+        payload: serde_json::to_string(&Written {
+            request_id,
+            traceparent: trace_context::current(),
+            work,
+        })?,
     })
 }
 
@@ -360,6 +371,7 @@ pub fn read(task: &Task) -> Result<Errand, Unreadable> {
     };
     Ok(Errand {
         request_id: stored.request_id,
+        traceparent: stored.traceparent,
         work,
     })
 }

@@ -1,6 +1,7 @@
 //! Events of our own services, off the broker.
 
 use messaging::Envelope;
+use messaging::cause::left_by;
 use messaging::consumer::{HandleError, HandleEvent};
 use messaging::outbox::Signal;
 
@@ -18,6 +19,15 @@ pub struct Events {
 
 impl HandleEvent for Events {
     async fn handle(&self, envelope: &Envelope) -> Result<(), HandleError> {
-        take_event(&self.tools, &self.signal, envelope).await
+        let taking = take_event(&self.tools, &self.signal, envelope);
+        let request_id = envelope.request_id.clone();
+        left_by(
+            "take event",
+            request_id,
+            envelope.traceparent,
+            &envelope.scope(),
+            taking,
+        )
+        .await
     }
 }

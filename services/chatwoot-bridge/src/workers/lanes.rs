@@ -41,16 +41,22 @@ pub struct Lanes {
 impl HandleTask for Lanes {
     async fn handle(&self, lease: &Lease, task: &Task) -> Result<Next, LaneError> {
         let errand = work::read(task);
-        let request_id = errand
-            .as_ref()
-            .ok()
+        let known = errand.as_ref().ok();
+        let request_id = known
             .and_then(|errand| errand.request_id.as_deref())
             .unwrap_or_default();
+        let place = known.and_then(|errand| errand.traceparent);
+        let trace = trace_context::Span::new(trace_context::Kind::Consumer, "do task", place);
         // At the level of errors, so that every line of ours has it, whichever lines are written.
         let span = tracing::error_span!(
-            "task", tenant = %lease.scope().tenant(), task = %task.id, kind = task.kind, request_id
+            "task", tenant = %lease.scope().tenant(), task = %task.id, kind = task.kind, request_id,
+            trace_id = %trace.context().trace_id(),
         );
-        self.work(lease, task, errand).instrument(span).await
+        let work = Box::pin(async {
+            trace_context::note_tenant(lease.scope().tenant().as_str());
+            self.work(lease, task, errand).await
+        });
+        trace_context::within(trace, work).instrument(span).await
     }
 }
 
@@ -61,7 +67,7 @@ impl Lanes {
         task: &Task,
         errand: Result<Errand, Unreadable>,
     ) -> Result<Next, LaneError> {
-        let Errand { request_id, work } = match errand {
+        let Errand { request_id, work, .. } = match errand {
             Ok(errand) => errand,
             Err(error) => {
                 tracing::error!(%error, "a task cannot be read");

@@ -93,6 +93,7 @@ async fn accept(
         signature: text_header(request, SIGNATURE_HEADER),
         body,
         request_id: ::web::request_id(),
+        traceparent: trace_context::current(),
     };
     let hooks = gateway.hooks.clone();
     gateway

@@ -111,10 +111,20 @@ impl Receivers {
         if let Err(wait) = self.rests.ask(&origin, Instant::now(), self.timeout) {
             return Answer::Resting(wait);
         }
+        // channel-service stands in our network and goes on with the trace; strangers are told nothing of it.
+        let is_ours = self.policy.is_listed(&url);
         let Some(request) = self.request(url, delivery) else {
             return Answer::failed("invalid_content_type");
         };
-        match request.send().await {
+        let sending = async {
+            let request = if is_ours {
+                request.headers(trace_context::headers())
+            } else {
+                request
+            };
+            request.send().await
+        };
+        match trace_context::call("webhook", sending).await {
             Ok(response) => {
                 self.rests.reached(&origin);
                 judge(response).await

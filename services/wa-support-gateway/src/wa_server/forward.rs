@@ -154,18 +154,21 @@ impl Forwarder {
             tracing::error!("a validated path or a stored session token cannot be sent");
             return Err(ForwardError::Unavailable);
         };
-        let response = tokio::time::timeout(self.silence, self.client.request(outgoing))
-            .await
-            .map_err(|_| ForwardError::TimedOut)?
-            .map_err(|error| {
-                tracing::warn!(error = ?error, "the WA server did not answer");
-                // A connection that was never made is not a slow answer, even if making it ran out of time.
-                if error.is_connect() {
-                    ForwardError::Unreachable
-                } else {
-                    ForwardError::Unavailable
-                }
-            })?;
+        let response = tokio::time::timeout(
+            self.silence,
+            trace_context::call("wa-server call", self.client.request(outgoing)),
+        )
+        .await
+        .map_err(|_| ForwardError::TimedOut)?
+        .map_err(|error| {
+            tracing::warn!(error = ?error, "the WA server did not answer");
+            // A connection that was never made is not a slow answer, even if making it ran out of time.
+            if error.is_connect() {
+                ForwardError::Unreachable
+            } else {
+                ForwardError::Unavailable
+            }
+        })?;
         if response.status().is_redirection() {
             tracing::warn!(
                 status = response.status().as_u16(),

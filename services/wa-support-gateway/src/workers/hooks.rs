@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use database::Database;
 use messaging::broker::Broker;
-use messaging::cause::caused_by;
+use messaging::cause::left_by;
 use messaging::lanes::{HandleTask, LaneChoice, LaneError, Lease, Next, Task, WorkerSettings, Workers};
 use messaging::outbox::{Relay, Signal};
 use runtime::shutdown::Shutdown;
 use serde::de::DeserializeOwned;
+use trace_context::TraceContext;
 use whatsapp::genfity::{Endpoint, GenfityCourtesy, InvalidEndpoint};
 
 use super::{hook_retention, watch};
@@ -160,8 +161,10 @@ struct HookLanes(Deliveries);
 impl HandleTask for HookLanes {
     async fn handle(&self, lease: &Lease, task: &Task) -> Result<Next, LaneError> {
         // What is to be delivered is in the rows; a payload that cannot be read loses the request's id and no more.
-        let request_id = read::<HookErrand>(task).and_then(|errand| errand.request_id);
-        within(lease, task, request_id, self.0.deliver(lease, task)).await
+        let cause = read::<HookErrand>(task)
+            .map(|errand| (errand.request_id, errand.traceparent))
+            .unwrap_or_default();
+        within("deliver webhook", lease, task, cause, self.0.deliver(lease, task)).await
     }
 }
 
@@ -174,8 +177,15 @@ impl HandleTask for ReadLanes {
             tracing::error!(task = %task.id, "a task cannot be read");
             return self.0.finish(lease, task, "unreadable").await;
         };
-        let request_id = errand.request_id.clone();
-        within(lease, task, request_id, self.0.mark(lease, task, &errand)).await
+        let cause = (errand.request_id.clone(), errand.traceparent);
+        within(
+            "mark as read",
+            lease,
+            task,
+            cause,
+            self.0.mark(lease, task, &errand),
+        )
+        .await
     }
 }
 
@@ -185,13 +195,14 @@ fn read<T: DeserializeOwned>(task: &Task) -> Option<T> {
 
 /// The work on a task: its lines in the log name the customer, the session's lane and the event.
 async fn within(
+    name: &'static str,
     lease: &Lease,
     task: &Task,
-    request_id: Option<String>,
+    (request_id, place): (Option<String>, Option<TraceContext>),
     work: impl Future<Output = Result<Next, LaneError>> + Send,
 ) -> Result<Next, LaneError> {
     use tracing::Instrument as _;
 
     let span = tracing::error_span!("hook", lane = lease.lane(), task = %task.id);
-    caused_by(request_id, lease.scope(), work.instrument(span)).await
+    left_by(name, request_id, place, lease.scope(), work.instrument(span)).await
 }

@@ -12,6 +12,7 @@ use futures_util::future::{BoxFuture, ready};
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, RequestBuilder, redirect};
 
+use super::http::send;
 use crate::answer::{Answered, no_answer, retry};
 use crate::credentials::SessionToken;
 use crate::port::{
@@ -91,11 +92,8 @@ impl GenfitySender {
         let Some(call) = call else {
             return retry(RetryReason::NotSendable, OperatorText::default());
         };
-        match call
-            .timeout(self.endpoint.total_timeout + time_for_file(file_bytes))
-            .send()
-            .await
-        {
+        let call = call.timeout(self.endpoint.total_timeout + time_for_file(file_bytes));
+        match send("gateway send", call).await {
             Ok(response) => judge(Answered::read(response).await, &message.id, id_of, token),
             Err(error) => no_answer(&error, OperatorText::keep(&chain(&error), token)),
         }

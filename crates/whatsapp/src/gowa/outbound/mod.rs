@@ -80,7 +80,7 @@ impl GowaSender {
         };
         let time_for_file = Duration::from_secs(file_bytes / SLOWEST_LINE);
         let patience = self.http.endpoint.total_timeout() + time_for_file;
-        match call.timeout(patience).send().await {
+        match trace_context::call("gowa send", call.timeout(patience).send()).await {
             Ok(response) => {
                 let answered = Answered::read(response).await;
                 judge(answered, &message.id, id_of, &self.http.endpoint)

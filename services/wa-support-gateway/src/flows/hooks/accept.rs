@@ -81,6 +81,8 @@ pub(crate) struct Webhook {
     pub(crate) signature: Option<String>,
     pub(crate) body: Bytes,
     pub(crate) request_id: Option<String>,
+    /// Its place in a trace.
+    pub(crate) traceparent: Option<trace_context::TraceContext>,
 }
 
 /// What became of a webhook that was accepted.
@@ -180,6 +182,7 @@ impl Hooks {
             let event = Uuid::now_v7();
             let errand = HookErrand {
                 request_id: webhook.request_id,
+                traceparent: webhook.traceparent,
             };
             lanes::enqueue(&mut tx, &task(errand.task(session, event))?).await?;
             let new = hook_events::NewEvent {
@@ -246,11 +249,11 @@ fn content(sender: &Sender, webhook: &Webhook) -> Result<Content, Error> {
             ..Content::default()
         });
     };
-    Ok(of_event(&unverified.proven(proof), webhook.request_id.as_deref()))
+    Ok(of_event(&unverified.proven(proof), webhook))
 }
 
-fn of_event(webhook: &Verified, request_id: Option<&str>) -> Content {
-    let event_type = webhook
+fn of_event(verified: &Verified, webhook: &Webhook) -> Content {
+    let event_type = verified
         .event_type()
         .chars()
         .filter(|c| !c.is_control())
@@ -260,8 +263,8 @@ fn of_event(webhook: &Verified, request_id: Option<&str>) -> Content {
         event_type,
         ..Content::default()
     };
-    match webhook.parse(Utc::now()) {
-        Ok(InboundEvent::Message(message)) => content.unread = unread(*message, request_id),
+    match verified.parse(Utc::now()) {
+        Ok(InboundEvent::Message(message)) => content.unread = unread(*message, webhook),
         Ok(InboundEvent::Session(event)) => content.standing = Some(standing(event)),
         // What we cannot use is the customer's all the same.
         Ok(_) | Err(_) => {}
@@ -271,14 +274,15 @@ fn of_event(webhook: &Verified, request_id: Option<&str>) -> Content {
 
 /// The message to mark as read: a person's own words to the session, and not what was done to a message before. Groups,
 /// broadcasts and status posts never come this far.
-fn unread(message: InboundMessage, request_id: Option<&str>) -> Option<ReadErrand> {
+fn unread(message: InboundMessage, webhook: &Webhook) -> Option<ReadErrand> {
     let is_read = message.direction == Direction::Inbound
         && !matches!(
             message.content.kind(),
             MessageKind::Reaction | MessageKind::PollVote | MessageKind::Edit | MessageKind::Revoke
         );
     is_read.then(|| ReadErrand {
-        request_id: request_id.map(str::to_owned),
+        request_id: webhook.request_id.clone(),
+        traceparent: webhook.traceparent,
         chat: message.chat,
         message: message.provider_message_id,
     })

@@ -40,6 +40,13 @@ fn session_of(lane: &str, prefix: &str) -> Option<Uuid> {
 pub(crate) struct HookErrand {
     /// The request that brought it.
     pub(crate) request_id: Option<String>,
+    /// The place in its trace.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "trace_context::lenient"
+    )]
+    pub(crate) traceparent: Option<trace_context::TraceContext>,
 }
 
 impl HookErrand {
@@ -58,6 +65,13 @@ impl HookErrand {
 pub(crate) struct ReadErrand {
     /// The request that brought the message.
     pub(crate) request_id: Option<String>,
+    /// The place in its trace.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "trace_context::lenient"
+    )]
+    pub(crate) traceparent: Option<trace_context::TraceContext>,
     /// With whom the conversation is.
     pub(crate) chat: ChatAddress,
     /// The message.

@@ -1,7 +1,10 @@
-//! Logs and metrics.
+//! Logs, metrics and [traces].
 //!
 //! Logs are one line an event, JSON or for people, with the fields of the enclosing spans (request id, tenant).
 //! Nothing here knows what a secret or a message text is: those have types whose `Debug` shows neither.
+
+mod otlp;
+pub mod traces;
 
 use std::sync::OnceLock;
 use std::time::Duration;
