@@ -3,12 +3,14 @@
 //! Knows nothing of tenants: who may see which row is `tenant-isolation`'s and the policies' business.
 
 mod error;
+mod examine;
 mod migrate;
 mod pool;
 mod sql;
 mod url;
 
 pub use error::DatabaseError;
+pub use examine::examine;
 pub use migrate::{MigrationError, migrate};
 pub use pool::{Connection, Database, PoolSettings, read_elsewhere};
 pub use sql::{Bound, Statement, sql};
