@@ -12,6 +12,7 @@ pub mod cause;
 pub mod consumer;
 mod envelope;
 pub mod events;
+mod examine;
 mod handshake;
 pub mod lanes;
 pub mod leases;
@@ -20,4 +21,5 @@ mod publisher;
 pub mod topology;
 
 pub use envelope::{Envelope, Event, InvalidEnvelope};
+pub use examine::examine;
 pub use publisher::{Publication, PublishError, Publisher};
