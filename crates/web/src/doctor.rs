@@ -252,6 +252,22 @@ fn unresolved(about: String, name: &str) -> Check {
 
 fn directory(setting: &'static str, path: &std::path::Path, keeps_files: bool) -> Vec<Check> {
     let about = format!("disk, {setting}");
+    // One that is missing is made at the start, where that is possible.
+    let Some(path) = path
+        .ancestors()
+        .find(|path| path.is_dir() || path.as_os_str().is_empty())
+    else {
+        return vec![Check::wrong(
+            about,
+            "no part of its path is a directory",
+            format!("let {setting} name another place"),
+        )];
+    };
+    let path = if path.as_os_str().is_empty() {
+        std::path::Path::new(".")
+    } else {
+        path
+    };
     let probe = path.join(format!(".doctor-{}", std::process::id()));
     let written = std::fs::write(&probe, b"here").and_then(|()| std::fs::remove_file(&probe));
     if let Err(error) = written {
