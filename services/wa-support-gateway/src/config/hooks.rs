@@ -112,7 +112,7 @@ impl HookSettings {
 const COPIES: usize = 3;
 
 impl BrokerSettings {
-    fn read(reader: &mut SettingsReader) -> Option<Self> {
+    pub(super) fn read(reader: &mut SettingsReader) -> Option<Self> {
         let url = reader.optional(
             "RABBITMQ_URL",
             "RabbitMQ, where parked webhooks are announced; without it only the `hook` commands, the log and the metrics show them",
