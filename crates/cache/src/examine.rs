@@ -10,6 +10,8 @@ use secrecy::{ExposeSecret, SecretString};
 /// What the scripts of buckets and windows are written for.
 const OLDEST: u32 = 6;
 
+/// Percent of its memory above which a server that lets nothing go is told of.
+const NEARLY_FULL: u64 = 75;
 const PATIENCE: Duration = Duration::from_secs(5);
 const SUBJECT: &str = "redis";
 
@@ -100,18 +102,18 @@ fn memory(info: &str) -> Check {
         .and_then(|n| n.parse().ok())
         .unwrap_or(0);
     let keeps_all = field(info, "maxmemory_policy") == Some("noeviction");
-    match (limit, keeps_all) {
-        (0, _) => Check::ok(about, "no maxmemory is set; it grows with what is cached"),
-        (_, true) => Check::warn(
-            about,
-            format!(
-                "{} % of maxmemory are used, and a full one refuses writes (noeviction)",
-                percent(used, limit)
-            ),
-            "set maxmemory-policy to allkeys-lru or volatile-lru",
-        ),
-        (_, false) => Check::ok(about, format!("{} % of maxmemory are used", percent(used, limit))),
+    if limit == 0 {
+        return Check::ok(about, "no maxmemory is set; it grows with what is cached");
     }
+    let found = format!("{} % of maxmemory are used", percent(used, limit));
+    if keeps_all && percent(used, limit) >= NEARLY_FULL {
+        return Check::warn(
+            about,
+            format!("{found}, and a full one refuses writes (noeviction)"),
+            "give it more (maxmemory), or let what ends soonest go first (maxmemory-policy volatile-ttl)",
+        );
+    }
+    Check::ok(about, found)
 }
 
 const fn percent(used: u64, limit: u64) -> u64 {
@@ -163,10 +165,11 @@ mod tests {
             )
         };
         assert_eq!(memory(&info(0, "noeviction")).verdict, Verdict::Ok);
-        assert_eq!(memory(&info(100, "allkeys-lru")).verdict, Verdict::Ok);
-        let full = memory(&info(100, "noeviction"));
+        assert_eq!(memory(&info(50, "allkeys-lru")).verdict, Verdict::Ok);
+        assert_eq!(memory(&info(100, "noeviction")).verdict, Verdict::Ok);
+        let full = memory(&info(60, "noeviction"));
         assert_eq!(full.verdict, Verdict::Warn);
-        assert!(full.found.contains("50 %"), "{full}");
+        assert!(full.found.contains("83 %"), "{full}");
         assert_eq!(server(&info(0, "")).verdict, Verdict::Ok);
         assert_eq!(
             server("redis_version:5.0.14\r\nrole:master\r\n").verdict,

@@ -95,7 +95,9 @@ pub async fn examine(db: &Database, configured: &[String]) -> Vec<Check> {
             .filter(|(key, _)| *key != newest)
             .map(|(_, n)| n)
             .sum();
-        let found = if older == 0 {
+        let found = if all == 0 {
+            "no secret is stored yet".to_owned()
+        } else if older == 0 {
             format!("{all} secrets are stored, all under {newest}")
         } else {
             format!("{all} secrets are stored, {older} of them under older keys, which have to stay")
