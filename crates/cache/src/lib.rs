@@ -5,6 +5,7 @@
 //! by every request.
 
 mod bucket;
+mod examine;
 mod hearing;
 mod keys;
 mod read_through;
@@ -14,6 +15,7 @@ mod throttle;
 mod windows;
 
 pub use bucket::{Buckets, Rate};
+pub use examine::examine;
 pub use keys::CacheKey;
 pub use read_through::{COPIES_LIVE, NotLoaded, ReadThrough};
 pub use redis_link::{InvalidRedisUrl, RedisLink};

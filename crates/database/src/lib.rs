@@ -5,6 +5,7 @@
 mod bootstrap;
 mod command;
 mod error;
+mod examine;
 mod migrate;
 mod pool;
 mod sql;
@@ -13,6 +14,7 @@ mod url;
 
 pub use command::{MigrateCommand, MigrateCommandError, MigrationAccess};
 pub use error::DatabaseError;
+pub use examine::examine;
 pub use migrate::{MigrationError, Migrator, migrate};
 pub use pool::{Connection, Database, PoolSettings, PoolUse, read_elsewhere};
 pub use sql::{Bound, Statement, sql};

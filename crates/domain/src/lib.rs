@@ -6,6 +6,7 @@
 pub mod account;
 pub mod address;
 pub mod chat;
+pub mod check;
 pub mod delivery;
 pub mod device;
 pub mod endpoint;

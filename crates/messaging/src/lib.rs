@@ -13,6 +13,7 @@ pub mod cause;
 pub mod consumer;
 mod envelope;
 pub mod events;
+mod examine;
 mod handshake;
 pub mod lanes;
 pub mod leases;
@@ -23,4 +24,5 @@ pub mod topology;
 pub mod watch;
 
 pub use envelope::{Envelope, Event, InvalidEnvelope};
+pub use examine::examine;
 pub use publisher::{Publication, PublishError, Publisher};

@@ -151,6 +151,24 @@ impl GovconnectQueue {
 const AI_QUEUE: &str = "ai-service.whatsapp.message.#";
 const AI_ROUTING_KEY: &str = "whatsapp.message.received";
 
+/// A queue as it is declared.
+pub(crate) struct DeclaredQueue {
+    pub(crate) name: String,
+    pub(crate) arguments: FieldTable,
+    pub(crate) kept: Kept,
+}
+
+/// For whom a queue keeps messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// For a service that reads it.
+    Read,
+    /// For people: what was put aside on purpose.
+    ForPeople,
+    /// For people: what could not be understood.
+    Dead,
+}
+
 impl Topology {
     /// Names with a prefix; empty outside tests.
     #[must_use]
@@ -230,32 +248,13 @@ impl Topology {
                 continue;
             }
             let name = self.queue(queue);
-            let mut arguments = quorum();
-            if queue.is_read_in_order() {
-                arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
-            }
             if queue.is_consumed() {
                 let dead_name = self.dead_letter_queue(queue);
                 self.declare_queue(channel, &dead_name, quorum()).await?;
                 bind(channel, &dead_name, &dead, &name).await?;
-                arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(READ_LIMIT));
-                arguments.insert(
-                    "x-overflow".into(),
-                    AMQPValue::LongString("reject-publish".into()),
-                );
-                arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERY_LIMIT));
-                arguments.insert(
-                    "x-dead-letter-exchange".into(),
-                    AMQPValue::LongString(dead.as_str().into()),
-                );
-                arguments.insert(
-                    "x-dead-letter-routing-key".into(),
-                    AMQPValue::LongString(name.as_str().into()),
-                );
-            } else {
-                arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(UNREAD_LIMIT));
             }
-            self.declare_queue(channel, &name, arguments).await?;
+            self.declare_queue(channel, &name, self.arguments_of(queue))
+                .await?;
             for key in queue.routing_keys() {
                 bind(channel, &name, &self.events_exchange(), key).await?;
             }
@@ -264,6 +263,83 @@ impl Topology {
             self.declare_govconnect(channel, &dead).await?;
         }
         Ok(())
+    }
+
+    fn arguments_of(&self, queue: Queue) -> FieldTable {
+        let mut arguments = quorum();
+        if queue.is_read_in_order() {
+            arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
+        }
+        if !queue.is_consumed() {
+            arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(UNREAD_LIMIT));
+            return arguments;
+        }
+        arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(READ_LIMIT));
+        arguments.insert(
+            "x-overflow".into(),
+            AMQPValue::LongString("reject-publish".into()),
+        );
+        arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERY_LIMIT));
+        arguments.insert(
+            "x-dead-letter-exchange".into(),
+            AMQPValue::LongString(self.dead_exchange().into()),
+        );
+        arguments.insert(
+            "x-dead-letter-routing-key".into(),
+            AMQPValue::LongString(self.queue(queue).into()),
+        );
+        arguments
+    }
+
+    /// Every exchange that [`Self::declare`] makes, with its kind.
+    pub(crate) fn exchanges(&self, govconnect: bool) -> Vec<(String, ExchangeKind)> {
+        let mut exchanges = vec![
+            (self.events_exchange(), ExchangeKind::Topic),
+            (self.dead_exchange(), ExchangeKind::Direct),
+        ];
+        if govconnect {
+            exchanges.push((self.govconnect_exchange(), ExchangeKind::Topic));
+        }
+        exchanges
+    }
+
+    /// Every queue that [`Self::declare`] makes, as it makes it.
+    pub(crate) fn queues(&self, govconnect: bool) -> Vec<DeclaredQueue> {
+        let queue = |name, arguments, kept| DeclaredQueue {
+            name,
+            arguments,
+            kept,
+        };
+        let mut queues = Vec::new();
+        for ours in Queue::ALL {
+            if ours.is_for_govconnect() && !govconnect {
+                continue;
+            }
+            if ours.is_consumed() {
+                let dead = self.dead_letter_queue(ours);
+                queues.push(queue(dead, quorum(), Kept::Dead));
+            }
+            let kept = if ours.is_consumed() {
+                Kept::Read
+            } else {
+                Kept::ForPeople
+            };
+            queues.push(queue(self.queue(ours), self.arguments_of(ours), kept));
+        }
+        if govconnect {
+            let theirs = self.govconnect_ai_queue();
+            queues.push(queue(theirs, FieldTable::default(), Kept::Read));
+            for ours in GovconnectQueue::ALL {
+                let dead = self.govconnect_dead_letter_queue(ours);
+                queues.push(queue(dead, strangers_arguments(), Kept::Dead));
+                queues.push(queue(
+                    self.govconnect_queue(ours),
+                    FieldTable::default(),
+                    Kept::Read,
+                ));
+            }
+        }
+        queues
     }
 
     async fn declare_govconnect(&self, channel: &Channel, dead: &str) -> Result<(), lapin::Error> {
@@ -277,10 +353,8 @@ impl Topology {
         for queue in GovconnectQueue::ALL {
             let name = self.govconnect_queue(queue);
             let dead_name = self.govconnect_dead_letter_queue(queue);
-            let mut arguments = quorum();
-            arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(UNREAD_LIMIT));
-            arguments.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(UNREAD_BYTES));
-            self.declare_queue(channel, &dead_name, arguments).await?;
+            self.declare_queue(channel, &dead_name, strangers_arguments())
+                .await?;
             bind(channel, &dead_name, dead, &name).await?;
             self.declare_queue(channel, &name, FieldTable::default()).await?;
             bind(channel, &name, &exchange, queue.routing_key()).await?;
@@ -330,6 +404,14 @@ async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) -> Resu
             FieldTable::default(),
         )
         .await
+}
+
+/// Of a queue of what strangers wrote and we could not handle.
+fn strangers_arguments() -> FieldTable {
+    let mut arguments = quorum();
+    arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(UNREAD_LIMIT));
+    arguments.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(UNREAD_BYTES));
+    arguments
 }
 
 fn quorum() -> FieldTable {

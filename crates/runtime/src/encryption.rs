@@ -95,6 +95,12 @@ impl KeyRing {
         sealed.split_once(':').map(|(id, _)| id) == newest
     }
 
+    /// The ids of all keys, newest first.
+    #[must_use]
+    pub fn ids(&self) -> Vec<String> {
+        self.keys.iter().map(|(id, _)| id.clone()).collect()
+    }
+
     /// The id of the key that seals now.
     #[must_use]
     pub fn newest_id(&self) -> &str {

@@ -9,6 +9,7 @@ pub mod caller;
 pub mod policy;
 pub mod resolve;
 mod scope;
+pub mod sealed_keys;
 pub mod source_keys;
 mod transaction;
 

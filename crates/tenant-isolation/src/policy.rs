@@ -8,6 +8,7 @@ use database::{Database, DatabaseError, SchemaError};
 use diesel::sql_types::Text;
 use diesel_async::RunQueryDsl;
 use diesel_migrations::EmbeddedMigrations;
+use domain::check::Check;
 
 /// What is wrong with the database's defences.
 #[derive(Debug, thiserror::Error)]
@@ -117,5 +118,34 @@ pub async fn check(db: &Database) -> Result<(), PolicyError> {
         Err(PolicyError::Holes(
             holes.into_iter().map(|row| row.hole).collect(),
         ))
+    }
+}
+
+/// The same check as lines for operators.
+pub async fn examine(db: &Database) -> Vec<Check> {
+    const ABOUT: &str = "tenants apart";
+    match check(db).await {
+        Ok(()) => vec![Check::ok(
+            ABOUT,
+            "row-level security is forced on every table, and no role can step around it",
+        )],
+        Err(PolicyError::Holes(holes)) => holes
+            .into_iter()
+            .map(|hole| {
+                let cure = if hole.starts_with("role ") {
+                    "take that right from the role (ALTER ROLE … NOSUPERUSER NOBYPASSRLS NOINHERIT; REVOKE; ALTER TABLE … OWNER TO \
+                     the migrating role); the service does not serve like this"
+                } else {
+                    "SELECT keep_tenants_apart('<table>') as the migrating role, and find out who changed it; the service does \
+                     not serve like this"
+                };
+                Check::wrong(ABOUT, hole, cure)
+            })
+            .collect(),
+        Err(PolicyError::Database(_)) => vec![Check::wrong(
+            ABOUT,
+            "cannot be checked with this login",
+            "mend what is wrong with postgres and the schema first",
+        )],
     }
 }

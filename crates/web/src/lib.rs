@@ -3,6 +3,7 @@
 
 mod body;
 mod context;
+pub mod doctor;
 mod error;
 mod fields;
 pub mod health;

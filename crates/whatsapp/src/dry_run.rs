@@ -118,6 +118,7 @@ impl ProbeEndpoint for DryRun {
         ready(Ok(ProbeReport {
             took: std::time::Duration::ZERO,
             key_taken: false,
+            clock_ahead: None,
         }))
         .boxed()
     }

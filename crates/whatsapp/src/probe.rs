@@ -5,9 +5,10 @@
 
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, StatusCode, redirect};
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
@@ -33,6 +34,8 @@ pub struct ProbeReport {
     pub took: Duration,
     /// Our key was shown and taken. False where there is none, or nothing may be asked with it.
     pub key_taken: bool,
+    /// By how many seconds its clock is ahead of ours, as far as its answers tell.
+    pub clock_ahead: Option<i64>,
 }
 
 /// An API server that did not.
@@ -188,7 +191,7 @@ impl HttpProbe {
 
     async fn ask_all(&self) -> Result<ProbeReport, ProbeFailure> {
         let begun = Instant::now();
-        let mut key_taken = false;
+        let (mut key_taken, mut clock_ahead) = (false, None);
         for question in &self.questions {
             let request = self
                 .http
@@ -196,6 +199,7 @@ impl HttpProbe {
                 .timeout(PATIENCE.saturating_sub(begun.elapsed()))
                 .headers(question.headers.clone());
             let answer = request.send().await.map_err(|error| broken(&error))?;
+            clock_ahead = ahead(answer.headers()).or(clock_ahead);
             match answer.status() {
                 status if status.is_success() => key_taken |= !question.headers.is_empty(),
                 StatusCode::NOT_FOUND if question.may_be_absent => {}
@@ -205,6 +209,7 @@ impl HttpProbe {
         Ok(ProbeReport {
             took: begun.elapsed(),
             key_taken,
+            clock_ahead,
         })
     }
 }
@@ -230,6 +235,12 @@ impl Question {
         question.headers.insert(name, value);
         question
     }
+}
+
+/// What the header `Date` says beside our own clock.
+fn ahead(headers: &HeaderMap) -> Option<i64> {
+    let date = DateTime::parse_from_rfc2822(headers.get(DATE)?.to_str().ok()?).ok()?;
+    Some((date.to_utc() - Utc::now()).num_seconds())
 }
 
 fn under(base: &Url, path: &[&str]) -> Result<Url, InvalidEndpoint> {

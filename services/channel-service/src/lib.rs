@@ -10,6 +10,7 @@ pub mod aws_secrets;
 mod chats;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod endpoints;
 mod error;
 pub mod flows;

@@ -56,7 +56,6 @@ impl LookingAfter {
         let keeper = settings.health.sessions.filter(|_| !is_dry).map(|watch| {
             Arc::new(Keeper::new(
                 Arc::clone(sessions),
-                endpoints.clone(),
                 configs.clone(),
                 watch,
                 redis.clone(),

@@ -9,9 +9,9 @@ use channel_service::aws_secrets;
 use channel_service::cli::{
     self, AccountCommand, DeadLetterCommand, GateCommand, PersonCommand, TenantCommand, UserCommand,
 };
-use channel_service::config::{ChoreSettings, Settings, migration_access, reference};
+use channel_service::config::{ChoreSettings, Known, Settings, migration_access, reference};
 use channel_service::endpoints::reload::Hangups;
-use channel_service::routes;
+use channel_service::{SCHEMA, doctor, routes};
 use clap::{Parser, Subcommand};
 use database::MigrateCommand;
 use runtime::config::{InvalidSettings, SettingsReader};
@@ -40,6 +40,13 @@ enum Command {
     Migrate(MigrateCommand),
     /// Ask the running service on PORT whether it is ready; exit code 0 if it is.
     Healthcheck,
+    /// Look at everything the service depends on, and say what is wrong and what helps. Changes nothing. Exit code 0: nothing
+    /// is wrong; 1: something is; 78: the settings are.
+    Doctor {
+        /// One JSON object instead of lines.
+        #[arg(long)]
+        json: bool,
+    },
     /// Print the OpenAPI document of every route.
     Openapi,
     /// Print every environment variable with its default and meaning.
@@ -97,6 +104,19 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             print(&cli::dead_letters(ChoreSettings::read(reader)?, command).await?);
         }
         Command::Gate(command) => print(&cli::gate(ChoreSettings::read(reader)?, command).await?),
+        Command::Doctor { json } => {
+            let secrets = aws_secrets::fetch_for(&reader).await;
+            let known = Known::read(SettingsReader::from_process(), &secrets);
+            let settings = Settings::read_with(reader, &secrets).map(drop);
+            let report = doctor::examine(
+                settings.as_ref().copied(),
+                &known,
+                SchemaNames::of_service(SCHEMA),
+            )
+            .await;
+            report.print(json);
+            return Ok(ExitCode::from(report.exit_code()));
+        }
         Command::Openapi => print(&routes::openapi()),
         Command::Config => print(&reference().trim_end()),
         Command::Healthcheck => {

@@ -19,7 +19,7 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::app::{Application, RunError, tools};
-use crate::config::{SCHEMA, SERVICE, Settings, StorageSettings, migration_access, process_settings};
+use crate::config::{Known, SCHEMA, SERVICE, Settings, StorageSettings, migration_access, process_settings};
 use crate::flows::connect_inbox::{Connection, connect_inbox};
 use crate::flows::parked_tasks;
 use crate::forward_chores::{self, ForwardCommand};
@@ -42,6 +42,13 @@ enum Command {
     Migrate(MigrateCommand),
     /// Ask the running service whether it is ready
     Healthcheck,
+    /// Look at everything the service depends on, and say what is wrong and what helps; changes nothing. Exit code 0: nothing
+    /// is wrong, 1: something is, 78: the settings are
+    Doctor {
+        /// One JSON object instead of lines
+        #[arg(long)]
+        json: bool,
+    },
     /// Print the table of settings
     Config,
     /// Print the OpenAPI document
@@ -126,6 +133,7 @@ pub async fn run() -> ExitCode {
         Command::Serve => serve().await,
         Command::Migrate(command) => migrate(command).await,
         Command::Healthcheck => healthcheck().await,
+        Command::Doctor { json } => doctor(json).await,
         Command::Config => {
             process::print(&markdown_table(&Settings::variables()).trim_end());
             ExitCode::SUCCESS
@@ -199,6 +207,14 @@ async fn healthcheck() -> ExitCode {
         Err(error) => return misconfigured(&error),
     };
     ended(web::healthcheck::run(settings.address).await.map_err(Into::into))
+}
+
+async fn doctor(json: bool) -> ExitCode {
+    let settings = Settings::read(SettingsReader::from_process()).map(drop);
+    let known = Known::read(SettingsReader::from_process());
+    let report = crate::doctor::examine(settings.as_ref().copied(), &known).await;
+    report.print(json);
+    ExitCode::from(report.exit_code())
 }
 
 async fn connect_inbox_by_hand(settings: &StorageSettings, connect: Connect) -> anyhow::Result<()> {

@@ -11,6 +11,7 @@ pub mod channel_files;
 pub mod chatwoot;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod error;
 pub mod flows;
 pub mod forward_chores;

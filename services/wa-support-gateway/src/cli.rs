@@ -35,6 +35,13 @@ enum Command {
     Migrate(MigrateCommand),
     /// Ask the running service whether it is ready
     Healthcheck,
+    /// Look at everything the service depends on, and say what is wrong and what helps; changes nothing. Exit code 0: nothing
+    /// is wrong, 1: something is, 78: the settings are
+    Doctor {
+        /// One JSON object instead of lines
+        #[arg(long)]
+        json: bool,
+    },
     /// Print every environment variable as a Markdown table
     Config,
     /// Print the OpenAPI document
@@ -109,6 +116,7 @@ pub async fn run() -> ExitCode {
         Command::Serve => serve().await,
         Command::Migrate(command) => migrate(command).await,
         Command::Healthcheck => healthcheck().await,
+        Command::Doctor { json } => return doctor(json).await,
         Command::Config => {
             process::print(&markdown_table(&config::variables()).trim_end());
             Ok(())
@@ -182,6 +190,15 @@ async fn migrate(command: MigrateCommand) -> Result<(), CommandError> {
 async fn healthcheck() -> Result<(), CommandError> {
     let settings = HealthcheckSettings::from_reader(SettingsReader::from_process())?;
     Ok(web::healthcheck::run(settings.process.address).await?)
+}
+
+async fn doctor(json: bool) -> ExitCode {
+    let settings = Settings::from_reader(SettingsReader::from_process()).map(drop);
+    let known = config::Known::read(SettingsReader::from_process());
+    let names = SchemaNames::of_service(SCHEMA);
+    let report = crate::doctor::examine(settings.as_ref().copied(), &known, names).await;
+    report.print(json);
+    ExitCode::from(report.exit_code())
 }
 
 /// Says what failed and why. Causes hold addresses at most; whoever runs a command knows them.

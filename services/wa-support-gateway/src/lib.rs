@@ -14,6 +14,7 @@ mod api;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod error;
 pub mod flows;
 mod receivers;

@@ -8,6 +8,7 @@ mod endpoints;
 mod gate;
 mod health;
 mod internal;
+mod known;
 mod media;
 mod outage;
 mod pages;
@@ -43,6 +44,7 @@ pub use endpoints::{
 pub use gate::{GateSettings, UploadLimits};
 pub use health::{AlertSettings, AlertUrl, CheckSettings, HealthSettings, WatchSettings};
 pub use internal::InternalSettings;
+pub use known::Known;
 pub use media::{MediaSettings, S3Settings, StorageSettings};
 pub use outage::OutageSettings;
 pub use pages::PageSettings;

@@ -328,3 +328,18 @@ pub async fn of_tenants(
     .await?;
     Ok(rows)
 }
+
+/// The first sessions of all tenants that have a server which can be asked about them.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn first(tx: &mut PlatformTransaction, most: i64) -> Result<Vec<SessionRow>, DatabaseError> {
+    let rows = database::sql(format!(
+        "SELECT {COLUMNS} FROM accounts WHERE token_sealed IS NOT NULL AND provider <> 'cloud' \
+         ORDER BY tenant_id, id LIMIT $1"
+    ))
+    .bind::<BigInt, _>(most)
+    .load(tx.connection())
+    .await?;
+    Ok(rows)
+}

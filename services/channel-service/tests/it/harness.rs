@@ -158,7 +158,7 @@ pub(crate) struct TestApp {
     pub(crate) topology: Topology,
     /// The WhatsApp API servers that the service knows.
     pub(crate) endpoints: Endpoints,
-    settings: Settings,
+    pub(crate) settings: Settings,
     /// Where files lie.
     pub(crate) uploads: TempDir,
     /// Files, past the HTTP surface.
@@ -166,7 +166,7 @@ pub(crate) struct TestApp {
     http: reqwest::Client,
     running: JoinHandle<anyhow::Result<()>>,
     amqp: Connection,
-    channel: Channel,
+    pub(crate) channel: Channel,
     events: Arrivals,
     govconnect: Arrivals,
     secrets: Mutex<Vec<String>>,

@@ -35,6 +35,7 @@ mod day_in_the_life;
 mod dead_letters;
 mod devices;
 mod devices_elsewhere;
+mod doctor;
 mod endpoint_away;
 mod endpoint_health;
 mod endpoint_metrics;

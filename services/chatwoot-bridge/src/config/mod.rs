@@ -4,6 +4,7 @@ pub mod admin;
 mod channel;
 mod forward;
 mod inbound;
+mod known;
 mod outbound;
 mod router;
 
@@ -22,6 +23,7 @@ use self::admin::AdminSettings;
 pub use self::channel::ChannelSettings;
 pub use self::forward::ForwardSettings;
 pub use self::inbound::InboundSettings;
+pub use self::known::Known;
 pub use self::outbound::OutboundSettings;
 pub use self::router::{RedisSettings, RouterSettings};
 use crate::outbound_url::OutboundPolicy;

@@ -19,8 +19,8 @@ use super::{NotDone, Tools};
 use crate::chatwoot::inboxes::InboxFound;
 use crate::chatwoot::{ChatwootError, InboxAddress};
 use crate::store::audit_log::{self, Actor};
-use crate::store::drift_reports;
 use crate::store::routes::{self, OwnedRoute, Route};
+use crate::store::{drift_reports, inboxes};
 use crate::webhooks::chatwoot::DEFAULT_INSTALLATION;
 
 /// Routes that are read, and looked at side by side.
@@ -107,26 +107,79 @@ pub fn leads_here(found: &str, ours: &str, route: &Route) -> bool {
     has_token && bare(found) == bare(ours)
 }
 
-/// Looks at one route and writes down what is found. `None`: it cannot be looked at, because no token is known or
-/// nobody knows our own address.
+/// What a look at one route found, and the inbox as Chatwoot showed it.
+#[derive(Debug)]
+pub struct Look {
+    /// Where the events go.
+    pub drift: Drift,
+    /// `None`: it was not shown.
+    pub inbox: Option<InboxFound>,
+}
+
+/// Looks at one route and changes nothing. `None`: it cannot be looked at, because no token is known or nobody knows our
+/// own address.
 ///
 /// # Errors
 /// [`NotDone`] for our own side.
-pub async fn check(tools: &Tools, owned: &OwnedRoute) -> Result<Option<Drift>, NotDone> {
-    let Some((scope, at, ours)) = place_of(tools, owned).await? else {
+pub async fn look(tools: &Tools, owned: &OwnedRoute) -> Result<Option<Look>, NotDone> {
+    let Some((_, at, ours)) = place_of(tools, owned).await? else {
         return Ok(None);
     };
-    let drift = match tools.chatwoot.at(&at).inbox().await {
-        Ok(inbox) => judge(&inbox, &ours, &owned.route),
-        Err(error) => Drift {
-            state: match error {
-                ChatwootError::NotFound => DriftState::InboxGone,
-                ChatwootError::TokenRefused => DriftState::TokenRefused,
-                _ => DriftState::Unreachable,
-            },
-            found: None,
+    Ok(Some(match tools.chatwoot.at(&at).inbox().await {
+        Ok(inbox) => Look {
+            drift: judge(&inbox, &ours, &owned.route),
+            inbox: Some(inbox),
         },
+        Err(error) => Look {
+            drift: Drift {
+                state: match error {
+                    ChatwootError::NotFound => DriftState::InboxGone,
+                    ChatwootError::TokenRefused => DriftState::TokenRefused,
+                    _ => DriftState::Unreachable,
+                },
+                found: None,
+            },
+            inbox: None,
+        },
+    }))
+}
+
+/// Would we believe what an inbox signs with the secret that Chatwoot shows? Also where it shows none, as most releases
+/// do, or where nothing has to be signed.
+///
+/// # Errors
+/// [`NotDone`] for our own side.
+pub async fn signature_is_known(
+    tools: &Tools,
+    owned: &OwnedRoute,
+    inbox: &InboxFound,
+) -> Result<bool, NotDone> {
+    let Some(shown) = inbox.secret() else {
+        return Ok(true);
     };
+    let scope = TenantScope::named_by_operator(owned.tenant.clone());
+    let link = match owned.route.link() {
+        Some(link) => {
+            let mut tx = TenantTransaction::begin(&tools.db, &scope, "find webhook secrets").await?;
+            let found = inboxes::find(&mut tx, link).await?;
+            tx.commit().await?;
+            found
+        }
+        None => None,
+    };
+    let known = tools.webhook_secrets(&scope, &owned.route, link.as_ref())?;
+    Ok(known.is_empty() || known.iter().any(|secret| secret.expose_secret() == shown))
+}
+
+/// As [`look`], and writes down what is found.
+///
+/// # Errors
+/// As [`look`].
+pub async fn check(tools: &Tools, owned: &OwnedRoute) -> Result<Option<Drift>, NotDone> {
+    let Some(Look { drift, .. }) = look(tools, owned).await? else {
+        return Ok(None);
+    };
+    let scope = TenantScope::named_by_operator(owned.tenant.clone());
     let mut tx = TenantTransaction::begin(&tools.db, &scope, "note drift").await?;
     // Gone meanwhile: nothing to be told of.
     if routes::find(&mut tx, owned.route.id).await?.is_none() {

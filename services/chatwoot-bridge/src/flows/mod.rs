@@ -47,6 +47,7 @@ use database::{Database, DatabaseError};
 use messaging::lanes::LaneError;
 use runtime::config::BaseUrl;
 use runtime::encryption::{EncryptionError, KeyRing};
+use secrecy::SecretString;
 use tenant_isolation::{TenantScope, TenantTransaction};
 
 use self::agent_files::FileLinks;
@@ -90,6 +91,40 @@ impl Tools {
             inbox_id: inbox.chatwoot_inbox_id,
             token: self.keys.open(&inbox.api_token_sealed, &place)?,
         })
+    }
+
+    /// Every secret that may have signed a route's events: the inbox's webhook has one, the account's another, and each may
+    /// be changing. `link` is the connected inbox behind the route.
+    ///
+    /// # Errors
+    /// [`EncryptionError`] for one that does not open.
+    pub fn webhook_secrets(
+        &self,
+        scope: &TenantScope,
+        route: &Route,
+        link: Option<&Inbox>,
+    ) -> Result<Vec<SecretString>, EncryptionError> {
+        let tenant = scope.tenant().as_str();
+        let of_link = link.iter().flat_map(|inbox| {
+            let place = Inbox::secret_place(tenant, inbox.id);
+            inbox
+                .webhook_secrets_sealed
+                .iter()
+                .map(move |it| (it, place.clone()))
+        });
+        let of_inbox = route
+            .inbox_secrets_sealed
+            .iter()
+            .map(|it| (it, Route::inbox_secret_place(tenant, route.id)));
+        let of_account = route
+            .account_secrets_sealed
+            .iter()
+            .map(|it| (it, Route::account_secret_place(tenant, route.id)));
+        of_link
+            .chain(of_inbox)
+            .chain(of_account)
+            .map(|(sealed, place)| self.keys.open(sealed, &place))
+            .collect()
     }
 
     /// Where the API behind a route is, as far as one of `account` is known: by the account's own token, else by that of

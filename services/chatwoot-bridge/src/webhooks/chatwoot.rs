@@ -14,7 +14,6 @@ use actix_web::web::{self, Bytes, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use chrono::Utc;
 use database::DatabaseError;
-use secrecy::SecretString;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -30,7 +29,7 @@ use crate::error::answer;
 use crate::flows::Tools;
 use crate::flows::accept_reply::{Acceptance, Signals};
 use crate::flows::{agent_event, self_test};
-use crate::store::inboxes::{Inbox, InboxKey};
+use crate::store::inboxes::InboxKey;
 use crate::store::quarantine;
 use crate::store::routes::{Route, Target};
 
@@ -244,7 +243,13 @@ fn check(
     {
         return Ok(Err(SignatureError::Token));
     }
-    let secrets = secrets(ingress, to)?;
+    let secrets = ingress
+        .tools
+        .webhook_secrets(&to.scope, &to.route, to.link.as_ref())
+        .map_err(|error| {
+            tracing::error!(route = to.route.number, %error, "a webhook secret cannot be used");
+            ApiError::internal()
+        })?;
     let signed = Signed {
         timestamp: header(request, "x-chatwoot-timestamp"),
         signature: header(request, "x-chatwoot-signature"),
@@ -257,35 +262,6 @@ fn has_token(query: &str, digest: &[u8]) -> bool {
     form_urlencoded::parse(query.as_bytes())
         .filter(|(key, _)| key == "token")
         .any(|(_, token)| Sha256::digest(token.as_bytes()).ct_eq(digest).into())
-}
-
-/// Every secret that may have signed: the inbox's webhook has one, the account's another, and each may be changing.
-fn secrets(ingress: &Ingress, to: &KnownRoute) -> Result<Vec<SecretString>, ApiError> {
-    let (tenant, route) = (to.scope.tenant().as_str(), &to.route);
-    let of_link = to.link.iter().flat_map(|inbox| {
-        let place = Inbox::secret_place(tenant, inbox.id);
-        inbox
-            .webhook_secrets_sealed
-            .iter()
-            .map(move |it| (it, place.clone()))
-    });
-    let of_inbox = route
-        .inbox_secrets_sealed
-        .iter()
-        .map(|it| (it, Route::inbox_secret_place(tenant, route.id)));
-    let of_account = route
-        .account_secrets_sealed
-        .iter()
-        .map(|it| (it, Route::account_secret_place(tenant, route.id)));
-    of_link
-        .chain(of_inbox)
-        .chain(of_account)
-        .map(|(sealed, place)| ingress.tools.keys.open(sealed, &place))
-        .collect::<Result<_, _>>()
-        .map_err(|error| {
-            tracing::error!(route = route.number, %error, "a webhook secret cannot be used");
-            ApiError::internal()
-        })
 }
 
 async fn take_natively(

@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-const KEY: &str = "internal-key-not-real";
+pub(crate) const KEY: &str = "internal-key-not-real";
 
 #[derive(Default)]
 struct Told {
@@ -26,6 +26,8 @@ struct Told {
 pub(crate) struct ChannelStub {
     told: Arc<Mutex<Told>>,
     pub(crate) service: ChannelService,
+    /// Where it is.
+    pub(crate) base: BaseUrl,
     handle: ServerHandle,
 }
 
@@ -60,6 +62,7 @@ impl ChannelStub {
         Self {
             told,
             service: ChannelService::new(&base, SecretString::from(KEY)).unwrap(),
+            base,
             handle,
         }
     }

@@ -16,6 +16,7 @@ mod contact_pictures;
 mod contacts;
 mod dedup;
 mod desk;
+mod doctor;
 mod events;
 mod failure_modes;
 mod files;

@@ -112,7 +112,7 @@ impl HookSettings {
 const COPIES: usize = 3;
 
 impl BrokerSettings {
-    fn read(reader: &mut SettingsReader) -> Option<Self> {
+    pub(super) fn read(reader: &mut SettingsReader) -> Option<Self> {
         reader.url_of_parts(&url_parts::RABBITMQ);
         let url = reader.optional(
             "RABBITMQ_URL",

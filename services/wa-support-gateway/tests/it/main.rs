@@ -9,6 +9,7 @@ mod commands_told;
 mod contacts;
 mod customer_chores;
 mod customers;
+mod doctor;
 mod duplex;
 mod guesses;
 mod hooks;

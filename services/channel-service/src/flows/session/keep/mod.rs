@@ -5,6 +5,7 @@
 //! | what is done, given what is known and seen | [`rules`] |
 //! | what a session's server says of it, and what that lacks | [`see`] |
 //! | connecting and attaching, as the only one | [`act`] |
+//! | where events of all of them go, for operators | [`drift`] |
 //! | what people are told of it | [`tell`] |
 //!
 //! Whoever looks has the session's row in `session_watch` for a while, and a fence by which only its findings count. What
@@ -12,6 +13,7 @@
 //! wants it off: that is asked before the call, and once more after it, because a person's word may come meanwhile.
 
 mod act;
+pub mod drift;
 pub mod rules;
 mod see;
 mod tell;
@@ -34,7 +36,7 @@ use self::tell::tell;
 use super::hearing::Hearing;
 use super::{SessionError, Sessions};
 use crate::config::WatchSettings;
-use crate::endpoints::{Endpoints, LiveEndpoint};
+use crate::endpoints::LiveEndpoint;
 use crate::flows::tenant::Actor;
 use crate::flows::tenant_config::TenantConfigs;
 use crate::store::audit;
@@ -49,7 +51,6 @@ const LEASE: Duration = Duration::from_secs(120);
 /// Looks after sessions.
 pub struct Keeper {
     sessions: Arc<Sessions>,
-    endpoints: Endpoints,
     configs: TenantConfigs,
     settings: WatchSettings,
     pace: Buckets,
@@ -66,12 +67,43 @@ struct Way {
     keys: Vec<WebhookKey>,
 }
 
+impl Sessions {
+    /// The way to a session that can be asked where it stands.
+    fn way(&self, scope: &TenantScope, session: SessionRow) -> Option<Way> {
+        // By the session itself: the row may be older than a move, and a name may stand for another kind of server now.
+        let endpoint = self.endpoints.of_account(&session.provider, &session.endpoint)?;
+        // Its numbers are registered and need no connection.
+        if endpoint.provider == Provider::Cloud {
+            return None;
+        }
+        let (token, upkeep, mut keys) = match (
+            self.token(scope, &session),
+            self.upkeep(scope, &session),
+            self.webhook_keys(scope, &session),
+        ) {
+            (Ok(token), Ok(upkeep), Ok(keys)) => (token, upkeep, keys),
+            _ => {
+                tracing::error!(tenant = %scope.tenant(), "a session's token or key does not open");
+                return None;
+            }
+        };
+        keys.extend(endpoint.webhook_keys.iter().cloned());
+        Some(Way {
+            scope: scope.clone(),
+            session,
+            endpoint,
+            token,
+            upkeep,
+            keys,
+        })
+    }
+}
+
 impl Keeper {
     /// Puts it together.
     #[must_use]
     pub fn new(
         sessions: Arc<Sessions>,
-        endpoints: Endpoints,
         configs: TenantConfigs,
         settings: WatchSettings,
         redis: RedisLink,
@@ -83,7 +115,6 @@ impl Keeper {
         };
         Self {
             sessions,
-            endpoints,
             configs,
             settings,
             pace: Buckets::new(redis, rate),
@@ -179,34 +210,7 @@ impl Keeper {
         let Some(session) = session else {
             return Ok(None);
         };
-        // By the session itself: the row may be older than a move, and a name may stand for another kind of server now.
-        let Some(endpoint) = self.endpoints.of_account(&session.provider, &session.endpoint) else {
-            return Ok(None);
-        };
-        // Its numbers are registered and need no connection.
-        if endpoint.provider == Provider::Cloud {
-            return Ok(None);
-        }
-        let (token, upkeep, mut keys) = match (
-            self.sessions.token(scope, &session),
-            self.sessions.upkeep(scope, &session),
-            self.sessions.webhook_keys(scope, &session),
-        ) {
-            (Ok(token), Ok(upkeep), Ok(keys)) => (token, upkeep, keys),
-            _ => {
-                tracing::error!(tenant = %scope.tenant(), "a session's token or key does not open");
-                return Ok(None);
-            }
-        };
-        keys.extend(endpoint.webhook_keys.iter().cloned());
-        Ok(Some(Way {
-            scope: scope.clone(),
-            session,
-            endpoint,
-            token,
-            upkeep,
-            keys,
-        }))
+        Ok(self.sessions.way(scope, session))
     }
 
     async fn wishes(&self, way: &Way) -> Result<Wishes, SessionError> {
