@@ -9,7 +9,7 @@ use cargo_metadata::{DependencyKind, Edition, MetadataCommand, Package};
 
 /// Crates of ours that a crate may use, and outside crates (by the beginning of their names) that would surprise a
 /// reader in it.
-const TABLE: [(&str, &[&str], &[&str]); 13] = [
+const TABLE: [(&str, &[&str], &[&str]); 14] = [
     (
         "domain",
         &[],
@@ -40,6 +40,11 @@ const TABLE: [(&str, &[&str], &[&str]); 13] = [
         &["diesel", "lapin"],
     ),
     ("console", &[], &["diesel", "lapin", "redis", "reqwest"]),
+    (
+        "chores",
+        &["domain", "database", "tenant-isolation", "messaging", "runtime"],
+        &["actix", "diesel", "lapin", "redis"],
+    ),
     ("simulator", &[], &["diesel", "lapin"]),
     (
         "test-support",

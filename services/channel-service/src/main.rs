@@ -12,6 +12,8 @@ use channel_service::cli::{
 use channel_service::config::{ChoreSettings, MigrateSettings, Settings, reference};
 use channel_service::endpoints::reload::Hangups;
 use channel_service::routes;
+use chores::outbox::OutboxCommand;
+use chores::trace::TraceCommand;
 use clap::{Parser, Subcommand};
 use runtime::config::{InvalidSettings, SettingsReader};
 use runtime::process::{self, EXIT_CONFIG, ProcessSettings, print};
@@ -57,6 +59,12 @@ enum Command {
     /// Look at messages that were put aside, and try them again.
     #[command(subcommand)]
     Deadletter(DeadLetterCommand),
+    /// Follow a message over the three services, from any of its ids; the others are asked where their addresses and keys
+    /// are set. Never shows its words or numbers.
+    Trace(TraceCommand),
+    /// Look at events that the broker has not taken yet, and have them tried again that were put aside.
+    #[command(subcommand)]
+    Outbox(OutboxCommand),
 }
 
 #[tokio::main]
@@ -90,6 +98,14 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Deadletter(command) => {
             print(&cli::dead_letters(ChoreSettings::read(reader)?, command).await?);
         }
+        Command::Trace(command) => {
+            print(
+                &cli::trace(ChoreSettings::read(reader)?, command)
+                    .await?
+                    .trim_end(),
+            );
+        }
+        Command::Outbox(command) => print(&cli::outbox(ChoreSettings::read(reader)?, command).await?),
         Command::Gate(command) => print(&cli::gate(ChoreSettings::read(reader)?, command).await?),
         Command::Openapi => print(&routes::openapi()),
         Command::Config => print(&reference().trim_end()),

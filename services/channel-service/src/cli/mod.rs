@@ -3,6 +3,7 @@
 
 mod dead_letters;
 mod gate;
+mod trace;
 
 use anyhow::Context as _;
 use cache::RedisLink;
@@ -17,6 +18,7 @@ use tenant_isolation::{TenantScope, TenantTransaction};
 
 pub use dead_letters::{DeadLetterCommand, dead_letters};
 pub use gate::{GateCommand, gate};
+pub use trace::{outbox, trace};
 
 use crate::config::{ChoreSettings, MigrateSettings};
 use crate::flows::register_account::{NewAccount, register};

@@ -200,6 +200,8 @@ impl Settings {
         let health = HealthSettings::take(reader);
         let traffic_write = traffic::take(reader);
         let replay = ReplaySettings::take(reader);
+        // Only `trace` asks it; it may stand in this service's file all the same.
+        drop(chores::peers::Service::Bridge.read(reader));
         let retention: Option<u64> = reader.with_default(
             "LEDGER_RETENTION_DAYS",
             "14",

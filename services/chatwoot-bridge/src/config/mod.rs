@@ -123,6 +123,8 @@ impl Settings {
     fn take(reader: &mut SettingsReader) -> Option<Self> {
         let process = ProcessSettings::read(reader, DEFAULT_PORT);
         let storage = StorageSettings::take(reader);
+        // Only `trace` asks it; it may stand in this service's file all the same.
+        drop(chores::peers::Service::Gateway.read(reader));
         let rabbitmq_url = reader.required(
             "RABBITMQ_URL",
             "RabbitMQ, as `amqp://user:password@host:port/vhost`",

@@ -14,6 +14,7 @@ use crate::flows::hooks::parked;
 #[derive(Debug, Subcommand)]
 pub(super) enum HookCommand {
     /// List a customer's webhooks that were put aside, oldest first, and how many fared how; nothing of their contents
+    #[command(visible_alias = "list")]
     Parked(Parked),
     /// Show what is known of a webhook that is not delivered yet; nothing of its contents
     Show(Show),

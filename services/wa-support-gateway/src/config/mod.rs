@@ -14,6 +14,7 @@ mod traffic;
 
 use std::time::Duration;
 
+use chores::peers::Service;
 use database::{DatabaseUrl, PoolSettings};
 use runtime::config::{BaseUrl, InvalidSettings, Milliseconds, SettingsReader, Variable};
 use runtime::encryption::KeyRing;
@@ -38,7 +39,7 @@ const DEFAULT_PORT: &str = "8070";
 const POOL_WAIT: Duration = Duration::from_secs(5);
 
 /// Every variable of this service. A settings file may name all of them, whichever command reads it.
-const VARIABLES: [&str; 49] = [
+const VARIABLES: [&str; 53] = [
     "HOST",
     "PORT",
     "HTTP_WORKERS",
@@ -88,6 +89,10 @@ const VARIABLES: [&str; 49] = [
     "OUTBOUND_ALLOWED_PRIVATE_HOSTS",
     "RABBITMQ_URL",
     "BROKER_PREFIX",
+    "CHANNEL_SERVICE_URL",
+    "CHANNEL_SERVICE_KEY",
+    "CHATWOOT_BRIDGE_URL",
+    "CHATWOOT_BRIDGE_AUTH",
 ];
 
 /// Where our own rows are.
@@ -438,6 +443,8 @@ pub fn variables() -> Vec<Variable> {
     drop(Settings::read(&mut reader));
     drop(read_migrate_url(&mut reader));
     drop(import::read_import_url(&mut reader));
+    drop(Service::Channel.read(&mut reader));
+    drop(Service::Bridge.read(&mut reader));
     reader.variables().to_vec()
 }
 
