@@ -126,7 +126,10 @@ pub async fn run<E: std::error::Error + 'static>(
     Ok(if command.json {
         serde_json::json!(trace).to_string()
     } else {
-        trace.to_string()
+        // What a stranger sent must not steer the terminal.
+        trace
+            .to_string()
+            .replace(|sign: char| sign.is_control() && sign != '\n', "\u{fffd}")
     })
 }
 

@@ -121,6 +121,37 @@ async fn who_was_not_asked_is_said_and_where_was_looked() {
     );
 }
 
+#[tokio::test]
+async fn what_a_stranger_sent_does_not_steer_the_terminal() {
+    test_support::install_crypto_provider();
+    let bad = journey(
+        Service::Channel,
+        "a",
+        &[(NameKind::Message, "m"), (NameKind::Request, "\u{1b}[2J\u{9b}0m")],
+        &[],
+    );
+    for json in [false, true] {
+        let command = TraceCommand {
+            id: "m".to_owned(),
+            json,
+        };
+        let shown = run(&command, Service::Channel, &[], async |_: &str| {
+            Ok::<_, Infallible>(Answer {
+                service: Service::Channel.name().to_owned(),
+                looked_in: Vec::new(),
+                journeys: vec![bad.clone()],
+            })
+        })
+        .await
+        .unwrap();
+        assert!(shown.contains("[2J"), "{shown}");
+        assert!(
+            !shown.contains('\u{1b}') && (json || !shown.contains('\u{9b}')),
+            "{shown:?}"
+        );
+    }
+}
+
 #[test]
 fn a_hop_is_a_line() {
     let hop = ChainHop {
