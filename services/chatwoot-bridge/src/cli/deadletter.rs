@@ -27,6 +27,7 @@ pub(super) enum DeadLetterCommand {
         #[arg(long)]
         tenant: TenantId,
         /// The task's or the event's id
+        #[arg(long)]
         id: Uuid,
     },
     /// Take one of them up again in its old place, or all of them; what a target may have is taken up one by one only
@@ -36,6 +37,7 @@ pub(super) enum DeadLetterCommand {
         #[arg(long)]
         tenant: TenantId,
         /// The task's or the event's id
+        #[arg(long)]
         id: Option<Uuid>,
         /// All of the tenant's
         #[arg(long)]
