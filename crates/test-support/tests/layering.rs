@@ -53,6 +53,11 @@ const TABLE: [(&str, &[&str], &[&str]); 14] = [
         &["diesel", "lapin"],
     ),
     ("console", &[], &["diesel", "lapin", "redis", "reqwest"]),
+    (
+        "chores",
+        &["domain", "database", "tenant-isolation", "messaging", "runtime"],
+        &["actix", "diesel", "lapin", "redis"],
+    ),
     ("simulator", &[], &["diesel", "lapin"]),
     (
         "test-support",

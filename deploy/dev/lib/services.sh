@@ -27,6 +27,7 @@ channel_env() {
     printf 'WA_API_URL=%s/v1/wa\n' "$WA_SUPPORT_URL"
     printf 'WA_SUPPORT_URL=%s\n' "$WA_SUPPORT_URL"
     printf 'WA_SUPPORT_INTERNAL_API_KEY=govconnect:%s\n' "$WA_SUPPORT_INTERNAL_API_KEY"
+    printf 'CHATWOOT_BRIDGE_URL=%s\nCHATWOOT_BRIDGE_AUTH=admin:%s\n' "$CHATWOOT_BRIDGE_URL" "$BRIDGE_ADMIN_PASSWORD"
     printf 'API_DOCS=true\nCOOKIE_SECURE=false\n'
     printf 'MEDIA_STORAGE_PATH=%s/uploads\n' "$STACK_DIR"
     printf 'MEDIA_PUBLIC_URL=%s/uploads\nMEDIA_INTERNAL_URL=%s/uploads\n' "$CHANNEL_URL" "$CHANNEL_URL"
@@ -48,6 +49,8 @@ wa_support_env() {
     printf 'ENCRYPTION_KEYS=%s\n' "$ENCRYPTION_KEYS"
     printf 'INTERNAL_API_KEYS=govconnect:%s\n' "$WA_SUPPORT_INTERNAL_API_KEY"
     printf 'PUBLIC_GATEWAY_BASE_URL=%s\n' "$WA_SUPPORT_URL"
+    printf 'CHANNEL_SERVICE_URL=%s\nCHANNEL_SERVICE_KEY=%s\n' "$CHANNEL_URL" "$INTERNAL_API_KEY"
+    printf 'CHATWOOT_BRIDGE_URL=%s\nCHATWOOT_BRIDGE_AUTH=admin:%s\n' "$CHATWOOT_BRIDGE_URL" "$BRIDGE_ADMIN_PASSWORD"
     printf 'API_DOCS=true\n'
     # The customer's webhooks go to channel-service on the loopback, where outbound calls are otherwise refused.
     printf 'OUTBOUND_ALLOWED_PRIVATE_HOSTS=%s\n' "${OUTBOUND_ALLOWED_PRIVATE_HOSTS:-127.0.0.1:$(url_port "$CHANNEL_URL")}"
@@ -63,6 +66,7 @@ chatwoot_bridge_env() {
     printf 'FILES_URL=%s\n' "$CHATWOOT_BRIDGE_URL"
     printf 'CHANNEL_FILES_URL=%s/uploads\n' "$CHANNEL_URL"
     printf 'CHANNEL_SERVICE_URL=%s\nCHANNEL_SERVICE_KEY=%s\n' "$CHANNEL_URL" "$INTERNAL_API_KEY"
+    printf 'WA_SUPPORT_URL=%s\nWA_SUPPORT_INTERNAL_API_KEY=govconnect:%s\n' "$WA_SUPPORT_URL" "$WA_SUPPORT_INTERNAL_API_KEY"
     printf 'PUBLIC_BRIDGE_URL=%s\n' "$CHATWOOT_BRIDGE_URL"
     printf 'BASIC_AUTH_PASS=%s\n' "$BRIDGE_ADMIN_PASSWORD"
     # The simulator's Chatwoot is on the loopback, where outbound calls are otherwise refused.

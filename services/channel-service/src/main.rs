@@ -12,6 +12,8 @@ use channel_service::cli::{
 use channel_service::config::{ChoreSettings, Known, Settings, migration_access, reference};
 use channel_service::endpoints::reload::Hangups;
 use channel_service::{SCHEMA, doctor, routes};
+use chores::outbox::OutboxCommand;
+use chores::trace::TraceCommand;
 use clap::{Parser, Subcommand};
 use database::MigrateCommand;
 use runtime::config::{InvalidSettings, SettingsReader};
@@ -69,6 +71,12 @@ enum Command {
     /// Look at messages that were put aside, and try them again.
     #[command(subcommand)]
     Deadletter(DeadLetterCommand),
+    /// Follow a message over the three services, from any of its ids; the others are asked where their addresses and keys
+    /// are set. Never shows its words or numbers.
+    Trace(TraceCommand),
+    /// Look at events that the broker has not taken yet, and have them tried again that were put aside.
+    #[command(subcommand)]
+    Outbox(OutboxCommand),
 }
 
 #[tokio::main]
@@ -103,6 +111,14 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Deadletter(command) => {
             print(&cli::dead_letters(ChoreSettings::read(reader)?, command).await?);
         }
+        Command::Trace(command) => {
+            print(
+                &cli::trace(ChoreSettings::read(reader)?, command)
+                    .await?
+                    .trim_end(),
+            );
+        }
+        Command::Outbox(command) => print(&cli::outbox(ChoreSettings::read(reader)?, command).await?),
         Command::Gate(command) => print(&cli::gate(ChoreSettings::read(reader)?, command).await?),
         Command::Doctor { json } => {
             let secrets = aws_secrets::fetch_for(&reader).await;

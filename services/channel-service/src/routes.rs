@@ -134,6 +134,7 @@ fn internal() -> Api {
     api::bridge::routes(&mut api);
     api::wa_support::routes(&mut api);
     api::dead_letters::routes(&mut api);
+    api::journeys::routes(&mut api);
     api::retry::routes(&mut api);
     api::spam_guard::routes(&mut api);
     api::upload::internal_routes(&mut api);

@@ -1,12 +1,16 @@
 //! The command line: serve, or do one chore.
 
 mod connect;
+mod deadletter;
 mod history;
 mod import;
 
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use chores::outbox::OutboxCommand;
+use chores::peers::Service;
+use chores::trace::TraceCommand;
 use clap::{Args, Parser, Subcommand};
 use database::{MigrateCommand, SchemaNames};
 use domain::ids::{AccountId, TenantId};
@@ -68,6 +72,15 @@ enum Command {
     /// Look at events that could not be passed on to the URL of a route, and pass them on again
     #[command(subcommand)]
     Forward(ForwardCommand),
+    /// Look at all that was put aside, whether it was for Chatwoot or for the URL of a route, and take it up again
+    #[command(subcommand)]
+    Deadletter(deadletter::DeadLetterCommand),
+    /// Follow a message over the three services, from any of its ids; the others are asked where their addresses and keys
+    /// are set. Never shows its words or numbers
+    Trace(TraceCommand),
+    /// Look at events that the broker has not taken yet, and have them tried again that were put aside
+    #[command(subcommand)]
+    Outbox(OutboxCommand),
 }
 
 #[derive(Subcommand)]
@@ -156,6 +169,21 @@ pub async fn run() -> ExitCode {
             .await
         }
         Command::Task(command) => chore(async |settings| task(settings, command).await).await,
+        Command::Deadletter(command) => {
+            chore(async |settings| {
+                process::print(&deadletter::run(&tools(settings)?.db, command).await?);
+                Ok(())
+            })
+            .await
+        }
+        Command::Trace(command) => chore(async |settings| trace(settings, &command).await).await,
+        Command::Outbox(command) => {
+            chore(async |settings| {
+                process::print(&chores::outbox::run(&tools(settings)?.db, command).await?);
+                Ok(())
+            })
+            .await
+        }
     }
 }
 
@@ -273,6 +301,20 @@ async fn task(settings: &StorageSettings, command: TaskCommand) -> anyhow::Resul
         }
     };
     process::print(&answer);
+    Ok(())
+}
+
+async fn trace(settings: &StorageSettings, command: &TraceCommand) -> anyhow::Result<()> {
+    let db = tools(settings)?.db;
+    let mut reader = SettingsReader::from_process();
+    let others = [
+        Service::Gateway.read(&mut reader),
+        Service::Channel.read(&mut reader),
+    ];
+    let others = reader.finish_part(|| Some(others))?;
+    let own = async |id: &str| crate::flows::trace::trace(&db, id).await;
+    let told = chores::trace::run(command, Service::Bridge, &others, own).await?;
+    process::print(&told.trim_end());
     Ok(())
 }
 

@@ -34,6 +34,12 @@ pub fn routes(
             .app_data(web::Data::new(ingress.tools.clone()));
         public().configure(config);
         config.service(
+            web::scope("/internal")
+                .configure(|config| internal().configure(config))
+                .default_service(web::to(no_route))
+                .wrap(from_fn(require_operator)),
+        );
+        config.service(
             web::scope("/admin")
                 .configure(|config| admin().configure(config))
                 .configure(console::assets::routes)
@@ -88,11 +94,18 @@ pub fn admin() -> Api {
     api
 }
 
+/// For other services, which show what the operator has.
+pub fn internal() -> Api {
+    let mut api = Api::under("/internal");
+    api::journeys::routes(&mut api);
+    api
+}
+
 /// The OpenAPI document, made of the same list as the routes.
 #[must_use]
 pub fn openapi() -> Value {
     let mut paths = Map::new();
-    for api in [public(), admin()] {
+    for api in [public(), internal(), admin()] {
         api.describe(&mut paths);
     }
     let schemes = json!({"operator": {"type": "http", "scheme": "basic"}});
@@ -108,7 +121,10 @@ pub fn openapi() -> Value {
 /// Every method and path that is served, as the document writes them.
 #[must_use]
 pub fn served() -> Vec<(String, String)> {
-    [public(), admin()].iter().flat_map(Api::served).collect()
+    [public(), internal(), admin()]
+        .iter()
+        .flat_map(Api::served)
+        .collect()
 }
 
 fn webhook(whose: &str) -> Doc {

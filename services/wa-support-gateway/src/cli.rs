@@ -6,9 +6,12 @@ mod import;
 mod key;
 mod known;
 mod session;
+mod trace;
 
 use std::process::ExitCode;
 
+use chores::outbox::OutboxCommand;
+use chores::trace::TraceCommand;
 use clap::{Parser, Subcommand};
 use database::{Database, MigrateCommand, SchemaNames};
 use runtime::config::{InvalidSettings, SettingsReader, markdown_table};
@@ -55,8 +58,14 @@ enum Command {
     #[command(subcommand)]
     Session(session::SessionCommand),
     /// Look at webhooks that could not be delivered, and try them again
-    #[command(subcommand)]
+    #[command(subcommand, visible_alias = "deadletter")]
     Hook(hook::HookCommand),
+    /// Follow a message over the three services, from any of its ids; the others are asked where their addresses and keys
+    /// are set. Never shows its words or numbers
+    Trace(TraceCommand),
+    /// Look at events that the broker has not taken yet, and have them tried again that were put aside
+    #[command(subcommand)]
+    Outbox(OutboxCommand),
     /// Chores about encryption keys
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -106,6 +115,10 @@ enum CommandError {
         "{0} session(s) were changed each time they were to be sealed anew; run it again before an old key goes"
     )]
     Unsealed(u64),
+    #[error(transparent)]
+    Outbox(#[from] chores::outbox::OutboxError),
+    #[error(transparent)]
+    Trace(#[from] chores::trace::TraceError<database::DatabaseError>),
     #[error("work was still in hand when the grace period ended")]
     Unfinished,
 }
@@ -129,6 +142,8 @@ pub async fn run() -> ExitCode {
         Command::Import(command) => import::run(command).await,
         Command::Session(command) => session::run(command).await,
         Command::Hook(command) => hook::run(command).await,
+        Command::Trace(command) => trace::trace(command).await,
+        Command::Outbox(command) => trace::outbox(command).await,
         Command::Key(command) => key::run(command).await,
     };
     match done {

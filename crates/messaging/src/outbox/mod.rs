@@ -8,6 +8,7 @@
 //! rest of its lane goes on in order. A row that is no envelope holds its lane until somebody removes it.
 
 mod lease;
+pub mod look;
 mod refused;
 mod relay;
 mod table;

@@ -11,6 +11,7 @@ mod files;
 pub(crate) mod gate;
 pub(crate) mod graph;
 pub(crate) mod health;
+pub(crate) mod journeys;
 pub(crate) mod media;
 pub(crate) mod messages;
 pub(crate) mod people;

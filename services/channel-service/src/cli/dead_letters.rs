@@ -23,7 +23,7 @@ pub enum DeadLetterCommand {
         #[arg(long)]
         tenant: TenantId,
         /// The message's id.
-        #[arg(long)]
+        #[arg(long, visible_alias = "id")]
         message: MessageId,
     },
     /// Queue one of a tenant's again, or every one that the filter means, in its old place in its chat.
@@ -47,7 +47,7 @@ pub struct ReplayDeadLetters {
     #[arg(long)]
     tenant: TenantId,
     /// The message's id; without it, the filter says which ones.
-    #[arg(long, conflicts_with_all = ["reason", "older_than", "newer_than"])]
+    #[arg(long, visible_alias = "id", conflicts_with_all = ["reason", "older_than", "newer_than"])]
     message: Option<MessageId>,
     #[command(flatten)]
     filter: FilterArguments,

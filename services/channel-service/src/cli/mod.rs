@@ -4,6 +4,7 @@
 mod dead_letters;
 mod gate;
 mod person;
+mod trace;
 
 use std::str::FromStr;
 
@@ -23,6 +24,7 @@ use tokio::task::JoinHandle;
 pub use dead_letters::{DeadLetterCommand, dead_letters};
 pub use gate::{GateCommand, gate};
 pub use person::{PersonCommand, person};
+pub use trace::{outbox, trace};
 
 use crate::config::ChoreSettings;
 use crate::flows::export_tenant::ExportError;

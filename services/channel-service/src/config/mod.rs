@@ -210,6 +210,8 @@ impl Settings {
         let traffic_write = traffic::take(reader);
         let replay = ReplaySettings::take(reader);
         let kept_days = retention::take(reader);
+        // Only `trace` asks it; it may stand in this service's file all the same.
+        drop(chores::peers::Service::Bridge.read(reader));
         let retention: Option<u64> = reader.with_default(
             "LEDGER_RETENTION_DAYS",
             "14",

@@ -33,14 +33,12 @@ pub struct AnyId(String);
 
 impl AnyId {
     /// Longest id that is looked for, in bytes.
-    pub const MAX_LENGTH: usize = 300;
+    pub const MAX_LENGTH: usize = chores::journey::LONGEST_ID;
 
     /// Reads what was typed or pasted. `None` for what can be no id.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let text = text.trim();
-        let fits = (1..=Self::MAX_LENGTH).contains(&text.len()) && !text.chars().any(char::is_control);
-        fits.then(|| Self(text.to_owned()))
+        chores::journey::readable(text).map(|text| Self(text.to_owned()))
     }
 
     /// As it was given.
@@ -405,7 +403,7 @@ impl fmt::Display for Journey {
             writeln!(f, "{hop}")?;
         }
         if let Some(place) = &self.place {
-            writeln!(f, "{}", now(place))?;
+            writeln!(f, "now: {}", now(place))?;
         }
         for event in &self.waiting_events {
             let why = in_brackets(event.parked.as_deref());
@@ -443,17 +441,17 @@ impl fmt::Display for Hop {
     }
 }
 
-fn now(place: &PlaceRow) -> String {
+pub(super) fn now(place: &PlaceRow) -> String {
     let why = in_brackets(place.last_error.as_deref());
     if place.parked {
-        return format!("now: put aside after {} failures{why}", place.failures);
+        return format!("put aside after {} failures{why}", place.failures);
     }
     if let Some(until) = place.leased_until {
-        return format!("now: a worker has its chat until {}", stamp(until));
+        return format!("a worker has its chat until {}", stamp(until));
     }
     let due = place.due_at.map(stamp).unwrap_or_default();
     format!(
-        "now: due {due}, {} before it, {} failures{why}",
+        "due {due}, {} before it, {} failures{why}",
         place.ahead, place.failures
     )
 }

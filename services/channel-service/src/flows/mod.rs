@@ -78,4 +78,5 @@ pub mod templates;
 pub mod tenant;
 pub mod tenant_config;
 pub mod thread;
+pub mod trace;
 pub mod user;

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use database::DatabaseError;
-use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::ids::MessageId;
 use tenant_isolation::{PlatformTransaction, TenantTransaction};
@@ -21,7 +21,7 @@ const MOST_AHEAD: i64 = 1_000;
 /// A message that an id means.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, diesel::QueryableByName)]
 pub struct HitRow {
-    /// Which of its ids it is: `message`, `provider`, `ordered_as`, `request`, `chatwoot`.
+    /// Which of its ids it is: `message`, `provider`, `ordered_as`, `request`, `chatwoot`, `key`, `caused_by`.
     #[diesel(sql_type = Text)]
     pub found_by: String,
     /// Whose.
@@ -160,6 +160,54 @@ pub async fn find_by_chatwoot_id(
     Ok(rows)
 }
 
+/// Messages that were ordered under a key of their caller's, of whatever tenants: `keyed` is the key as each of `tenants`
+/// would have it.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn find_keyed(
+    tx: &mut PlatformTransaction,
+    tenants: &[String],
+    keyed: &[Uuid],
+) -> Result<Vec<HitRow>, DatabaseError> {
+    Ok(database::sql(hit!(
+        "key",
+        "FROM unnest($1, $2) AS k (tenant_id, request_id) JOIN send_requests r USING (tenant_id, request_id) \
+             JOIN messages m ON m.tenant_id = r.tenant_id AND m.id = r.message_id LIMIT $3"
+    ))
+    .bind::<Array<Text>, _>(tenants)
+    .bind::<Array<SqlUuid>, _>(keyed)
+    .bind::<BigInt, _>(MOST_HITS)
+    .load(tx.connection())
+    .await?)
+}
+
+/// Messages that this request brought and that are not sent yet; the newest of those are looked through.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn find_by_cause(
+    tx: &mut PlatformTransaction,
+    request: &str,
+) -> Result<Vec<HitRow>, DatabaseError> {
+    Ok(database::sql(hit!(
+        "caused_by",
+        "FROM ((SELECT tenant_id, id, payload FROM lane_tasks WHERE NOT parked AND last_error IS NULL \
+                    AND kind IN ('send_text', 'send_ai_reply') ORDER BY id DESC LIMIT $2) UNION ALL \
+               (SELECT tenant_id, id, payload FROM lane_tasks WHERE last_error IS NOT NULL AND NOT parked \
+                    AND kind IN ('send_text', 'send_ai_reply') ORDER BY id DESC LIMIT $2) UNION ALL \
+               (SELECT tenant_id, id, payload FROM lane_tasks WHERE last_error IS NOT NULL AND parked \
+                    AND kind IN ('send_text', 'send_ai_reply') ORDER BY id DESC LIMIT $2)) t \
+             JOIN messages m ON m.tenant_id = t.tenant_id AND m.id = t.id \
+         WHERE t.payload::jsonb ->> 'request_id' = $1 LIMIT $3"
+    ))
+    .bind::<Text, _>(request)
+    .bind::<BigInt, _>(MOST_EVENTS)
+    .bind::<BigInt, _>(MOST_HITS)
+    .load(tx.connection())
+    .await?)
+}
+
 /// The message itself, but for its words and its person.
 #[derive(Debug, Clone, serde::Serialize, diesel::QueryableByName)]
 pub struct HeadRow {
@@ -199,6 +247,9 @@ pub struct HeadRow {
     /// The message in Chatwoot for which it was ordered.
     #[diesel(sql_type = Nullable<Text>)]
     pub chatwoot_message: Option<String>,
+    /// chatwoot-bridge's id of the inbox that it is in.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub chatwoot_inbox: Option<String>,
     /// What became of it on the way to the AI.
     #[diesel(sql_type = Nullable<Text>)]
     pub ai_handling: Option<String>,
@@ -238,7 +289,8 @@ pub async fn head(tx: &mut TenantTransaction, id: MessageId) -> Result<Option<He
         "SELECT m.tenant_id, m.id AS message_id, m.account_id, m.chat_id, m.direction, m.source, m.kind, \
                 m.provider_message_id, m.ordered_as, m.status, m.reason, m.ai_handling, m.sent_at, m.created_at, \
                 m.updated_at, m.edited_at, m.revoked_at, a.endpoint, a.provider, m.chat_id::text AS lane, \
-                CASE WHEN m.reference LIKE 'chatwoot:%' THEN split_part(m.reference, ':', 3) END AS chatwoot_message \
+                CASE WHEN m.reference LIKE 'chatwoot:%' THEN split_part(m.reference, ':', 3) END AS chatwoot_message, \
+                CASE WHEN m.reference LIKE 'chatwoot:%' THEN split_part(m.reference, ':', 2) END AS chatwoot_inbox \
          FROM messages m JOIN accounts a ON a.tenant_id = m.tenant_id AND a.id = m.account_id \
          WHERE m.tenant_id = $1 AND m.id = $2",
     )

@@ -59,6 +59,7 @@ mod harness;
 mod health;
 mod housekeeping;
 mod journey;
+mod journeys_told;
 mod left_sessions;
 mod lid_merge;
 mod lock_order;

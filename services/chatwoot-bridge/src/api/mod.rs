@@ -8,6 +8,7 @@ pub mod files;
 pub(crate) mod history;
 pub(crate) mod inboxes;
 pub(crate) mod installations;
+pub(crate) mod journeys;
 pub(crate) mod log;
 pub(crate) mod routes;
 pub(crate) mod seen;

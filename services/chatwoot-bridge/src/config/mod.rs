@@ -116,6 +116,8 @@ impl Settings {
     fn take(reader: &mut SettingsReader) -> Option<Self> {
         let process = ProcessSettings::read(reader, DEFAULT_PORT);
         let storage = StorageSettings::take(reader);
+        // Only `trace` asks it; it may stand in this service's file all the same.
+        drop(chores::peers::Service::Gateway.read(reader));
         reader.url_of_parts(&url_parts::RABBITMQ);
         let rabbitmq_url = reader.required(
             "RABBITMQ_URL",

@@ -37,6 +37,7 @@ pub mod set_up;
 pub mod take_event;
 pub mod target_url;
 pub mod test_route;
+pub mod trace;
 mod whole_message;
 pub mod work;
 

@@ -202,3 +202,40 @@ pub async fn parked_tasks(
     .load(tx.connection())
     .await?)
 }
+
+/// An event that was taken off the broker, and the task that it became if that is not done.
+#[derive(Debug, Clone, QueryableByName)]
+pub struct HandledRow {
+    /// Whose.
+    #[diesel(sql_type = Text)]
+    pub tenant_id: String,
+    /// When it was taken.
+    #[diesel(sql_type = Timestamptz)]
+    pub received_at: DateTime<Utc>,
+    /// What is to be done. `None`: nothing any more.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub task: Option<String>,
+    /// Was that put aside?
+    #[diesel(sql_type = diesel::sql_types::Bool)]
+    pub parked: bool,
+    /// Why it waits or was put aside, as a stable code.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub reason: Option<String>,
+}
+
+/// The event with this id, of whatever tenants that have an inbox.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn handled(tx: &mut PlatformTransaction, event: Uuid) -> Result<Vec<HandledRow>, DatabaseError> {
+    // The key begins with the tenant; there are far fewer of those than events.
+    Ok(database::sql(
+        "SELECT h.tenant_id, h.received_at, t.kind AS task, coalesce(t.parked, false) AS parked, t.last_error AS reason \
+         FROM (SELECT DISTINCT tenant_id FROM inboxes) i \
+         JOIN handled_events h ON h.tenant_id = i.tenant_id AND h.event_id = $1 \
+         LEFT JOIN lane_tasks t ON t.tenant_id = h.tenant_id AND t.id = h.event_id",
+    )
+    .bind::<SqlUuid, _>(event)
+    .load(tx.connection())
+    .await?)
+}

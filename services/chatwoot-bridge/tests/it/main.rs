@@ -30,6 +30,7 @@ mod import;
 mod incoming;
 mod incoming_files;
 mod isolation;
+mod journeys;
 mod kinds;
 mod merged;
 mod notices;

@@ -9,6 +9,7 @@ pub(crate) mod customer;
 pub(crate) mod customers;
 mod follow;
 pub(crate) mod hooks;
+pub(crate) mod journeys;
 pub(crate) mod me;
 pub(crate) mod proxy;
 pub(crate) mod root;

@@ -14,6 +14,7 @@ use crate::flows::hooks::parked;
 #[derive(Debug, Subcommand)]
 pub(super) enum HookCommand {
     /// List a customer's webhooks that were put aside, oldest first, and how many fared how; nothing of their contents
+    #[command(visible_alias = "list")]
     Parked(Parked),
     /// Show what is known of a webhook that is not delivered yet; nothing of its contents
     Show(Show),
@@ -25,7 +26,7 @@ pub(super) enum HookCommand {
 #[derive(Debug, Args)]
 pub(super) struct Parked {
     /// The customer's user id
-    #[arg(long)]
+    #[arg(long, visible_alias = "tenant")]
     customer: TenantId,
     /// Only of this session, by our id of it
     #[arg(long)]
@@ -38,20 +39,20 @@ pub(super) struct Parked {
 #[derive(Debug, Args)]
 pub(super) struct Show {
     /// The customer's user id
-    #[arg(long)]
+    #[arg(long, visible_alias = "tenant")]
     customer: TenantId,
     /// The webhook's id
-    #[arg(long)]
+    #[arg(long, visible_alias = "id")]
     event: Uuid,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Replay {
     /// The customer's user id
-    #[arg(long)]
+    #[arg(long, visible_alias = "tenant")]
     customer: TenantId,
     /// The webhook's id
-    #[arg(long)]
+    #[arg(long, visible_alias = "id")]
     event: Option<Uuid>,
     /// All of this session, by our id of it
     #[arg(long)]

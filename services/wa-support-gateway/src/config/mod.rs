@@ -15,6 +15,7 @@ mod traffic;
 
 use std::time::Duration;
 
+use chores::peers::Service;
 use database::{DatabaseUrl, MigrationAccess, PoolSettings};
 use runtime::config::{BaseUrl, InvalidSettings, Milliseconds, SettingsReader, Variable, url_parts};
 use runtime::encryption::KeyRing;
@@ -40,7 +41,7 @@ const DEFAULT_PORT: &str = "8070";
 const POOL_WAIT: Duration = Duration::from_secs(5);
 
 /// Every variable of this service. A settings file may name all of them, whichever command reads it.
-const VARIABLES: [&str; 68] = [
+const VARIABLES: [&str; 72] = [
     "HOST",
     "PORT",
     "HTTP_WORKERS",
@@ -109,6 +110,10 @@ const VARIABLES: [&str; 68] = [
     "RABBITMQ_USER",
     "RABBITMQ_PASSWORD",
     "BROKER_PREFIX",
+    "CHANNEL_SERVICE_URL",
+    "CHANNEL_SERVICE_KEY",
+    "CHATWOOT_BRIDGE_URL",
+    "CHATWOOT_BRIDGE_AUTH",
 ];
 
 /// Where our own rows are.
@@ -460,6 +465,8 @@ pub fn variables() -> Vec<Variable> {
     drop(Settings::read(&mut reader));
     drop(read_migrating(&mut reader));
     drop(import::read_import_url(&mut reader));
+    drop(Service::Channel.read(&mut reader));
+    drop(Service::Bridge.read(&mut reader));
     reader.variables().to_vec()
 }
 

@@ -31,5 +31,6 @@ pub(crate) mod session_webhook;
 pub(crate) mod session_work;
 pub mod sessions;
 pub(crate) mod standing;
+pub mod trace;
 pub(crate) mod typing;
 pub(crate) mod usage;

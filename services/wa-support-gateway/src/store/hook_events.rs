@@ -309,3 +309,72 @@ pub(crate) async fn counts(tx: &mut TenantTransaction) -> Result<Vec<HookCounts>
     .load(tx.connection())
     .await?)
 }
+
+/// Of those that wait, so many of the newest are looked through for a request.
+const LOOKED_THROUGH: i64 = 20_000;
+/// Most that one id is found to mean.
+const MOST_HITS: i64 = 50;
+
+/// An event that is not delivered, whoever's it is; nothing of what is in it.
+#[derive(Debug, Clone, QueryableByName)]
+pub(crate) struct FoundEvent {
+    #[diesel(sql_type = Text)]
+    pub(crate) tenant_id: String,
+    #[diesel(sql_type = SqlUuid)]
+    pub(crate) event_id: Uuid,
+    #[diesel(sql_type = Text)]
+    pub(crate) event_type: String,
+    #[diesel(sql_type = Integer)]
+    pub(crate) failures: i32,
+    #[diesel(sql_type = Bool)]
+    pub(crate) parked: bool,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub(crate) reason: Option<String>,
+    /// The request that brought it.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub(crate) request_id: Option<String>,
+    #[diesel(sql_type = Timestamptz)]
+    pub(crate) received_at: DateTime<Utc>,
+}
+
+const FOUND: &str = "SELECT e.tenant_id, e.id AS event_id, e.event_type, t.failures, t.parked, t.last_error AS reason, \
+        t.payload::jsonb ->> 'request_id' AS request_id, e.received_at";
+const TASK_AND_CUSTOMER: &str = "JOIN lane_tasks t ON t.tenant_id = e.tenant_id AND t.id = e.id \
+     JOIN customers c ON c.tenant_id = e.tenant_id AND c.source_service = coalesce($1, c.source_service)";
+
+/// Events of whatever customers, or of one source's, with this id.
+pub(crate) async fn by_id(
+    tx: &mut PlatformTransaction,
+    source: Option<&str>,
+    id: Uuid,
+) -> Result<Vec<FoundEvent>, DatabaseError> {
+    // The key begins with the customer; there are far fewer of those than events.
+    Ok(database::sql(format!(
+        "{FOUND} FROM (SELECT DISTINCT tenant_id FROM hook_counts WHERE held > 0) h \
+         JOIN hook_events e ON e.tenant_id = h.tenant_id AND e.id = $2 {TASK_AND_CUSTOMER} LIMIT $3"
+    ))
+    .bind::<Nullable<Text>, _>(source)
+    .bind::<SqlUuid, _>(id)
+    .bind::<BigInt, _>(MOST_HITS)
+    .load(tx.connection())
+    .await?)
+}
+
+/// Events that this request brought, of whatever customers or of one source's.
+pub(crate) async fn by_request(
+    tx: &mut PlatformTransaction,
+    source: Option<&str>,
+    request: &str,
+) -> Result<Vec<FoundEvent>, DatabaseError> {
+    Ok(database::sql(format!(
+        "{FOUND} FROM (SELECT tenant_id, id, event_type, received_at FROM hook_events \
+              ORDER BY received_at DESC LIMIT $4) e {TASK_AND_CUSTOMER} \
+         WHERE t.payload::jsonb ->> 'request_id' = $2 LIMIT $3"
+    ))
+    .bind::<Nullable<Text>, _>(source)
+    .bind::<Text, _>(request)
+    .bind::<BigInt, _>(MOST_HITS)
+    .bind::<BigInt, _>(LOOKED_THROUGH)
+    .load(tx.connection())
+    .await?)
+}

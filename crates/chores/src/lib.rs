@@ -1,0 +1,10 @@
+//! Commands that every service has alike, for the people who run it.
+//!
+//! - [`trace`]: the way of a message over the three services, from any of its ids; [`journey`] is what one of them tells,
+//!   [`peers`] where the others are.
+//! - [`outbox`]: what the broker has not taken yet.
+
+pub mod journey;
+pub mod outbox;
+pub mod peers;
+pub mod trace;
