@@ -445,7 +445,11 @@ mod tests {
                 Err(OutboundRefusal::Private)
             };
             assert_eq!(check(&policy, url), expected, "{url}");
+            let is_listed = allowed && !url.contains("elsewhere");
+            assert_eq!(policy.is_listed(&Url::parse(url).unwrap()), is_listed, "{url}");
         }
+        let public = Url::parse("https://93.184.216.34/").unwrap();
+        assert!(!policy.is_listed(&public), "it may be dialled and is not ours");
     }
 
     #[tokio::test]

@@ -142,7 +142,7 @@ pub async fn examine(db: &Database) -> Vec<Check> {
                 Check::wrong(ABOUT, hole, cure)
             })
             .collect(),
-        Err(PolicyError::Database(_)) => vec![Check::wrong(
+        Err(PolicyError::Database(_) | PolicyError::Schema(_)) => vec![Check::wrong(
             ABOUT,
             "cannot be checked with this login",
             "mend what is wrong with postgres and the schema first",

@@ -15,7 +15,7 @@ use channel_service::{SCHEMA, doctor, routes};
 use chores::outbox::OutboxCommand;
 use chores::trace::TraceCommand;
 use clap::{Parser, Subcommand};
-use database::MigrateCommand;
+use database::{MigrateCommand, SchemaNames};
 use runtime::config::{InvalidSettings, SettingsReader};
 use runtime::process::{self, EXIT_CONFIG, EXIT_SCHEMA, ProcessSettings, print};
 use tenant_isolation::policy::PolicyError;

@@ -50,7 +50,7 @@ impl Known {
         Self {
             process: ProcessSettings::read(reader, DEFAULT_PORT),
             database_url: super::take_database_url(reader),
-            admin: super::take_migrate_url(reader),
+            admin: super::take_migrating(reader).0,
             names: SchemaNames::of_service(SCHEMA),
             rabbitmq: reader.required("RABBITMQ_URL", ""),
             topology: Topology::with_prefix(prefix.as_deref().unwrap_or_default()),

@@ -203,6 +203,17 @@ async fn within(
 ) -> Result<Next, LaneError> {
     use tracing::Instrument as _;
 
-    let span = tracing::error_span!("hook", lane = lease.lane(), task = %task.id);
-    left_by(name, request_id, place, lease.scope(), work.instrument(span)).await
+    let work = async {
+        // A line shows the innermost span alone, so this one has everything.
+        let span = tracing::error_span!(
+            "hook",
+            request_id = messaging::cause::request_id(),
+            trace_id = trace_context::current().map(|place| tracing::field::display(place.trace_id())),
+            tenant = %lease.scope().tenant(),
+            lane = lease.lane(),
+            task = %task.id,
+        );
+        work.instrument(span).await
+    };
+    left_by(name, request_id, place, lease.scope(), work).await
 }

@@ -102,6 +102,14 @@ async fn a_killed_process_loses_nothing_and_swaps_nothing() {
     child.wait().await.unwrap();
     let logs = format!("{first_logs}{}{listed}{shown}", logs.await.unwrap());
     assert!(logs.contains("a webhook is parked"), "{logs}");
+    // A line shows its innermost span alone, which has to say whose it is and which request and trace it belongs to.
+    let lines = logs.lines().filter(|line| line.contains("\"name\":\"hook\""));
+    for line in lines.clone() {
+        for field in ["request_id", "trace_id", "tenant", "lane", "task"] {
+            assert!(line.contains(&format!("\"{field}\":\"")), "no {field} in {line}");
+        }
+    }
+    assert!(lines.count() > 0, "no line of the work on a hook");
     let token = session["session_token"].as_str().unwrap();
     for secret in ["whisper", key.as_str(), token, ADMIN_TOKEN, "AAECAwQFBgcICQoL"] {
         assert!(!logs.contains(secret), "{secret} is in the log");
