@@ -2,26 +2,33 @@
 //!
 //! Knows nothing of tenants: who may see which row is `tenant-isolation`'s and the policies' business.
 
+mod bootstrap;
+mod command;
 mod error;
 mod migrate;
 mod pool;
 mod sql;
+mod standing;
 mod url;
 
+pub use command::{MigrateCommand, MigrateCommandError, MigrationAccess};
 pub use error::DatabaseError;
-pub use migrate::{MigrationError, migrate};
+pub use migrate::{MigrationError, Migrator, migrate};
 pub use pool::{Connection, Database, PoolSettings, read_elsewhere};
 pub use sql::{Bound, Statement, sql};
+pub use standing::{SchemaError, Standing};
 pub use url::{DatabaseUrl, InvalidDatabaseUrl};
 
-/// The names under which one service lives in a database: its schema and its two roles that hold rights.
+/// The names under which one service lives in a database: its schema, who owns that, and its two roles that hold rights.
 ///
-/// Neither role can log in. The service's login role is a member of both, inherits from neither, and works as
-/// `tenant` unless a transaction asks for `platform`.
+/// The service's login role is a member of the latter two, which cannot log in, inherits from neither, and works as `tenant`
+/// unless a transaction asks for `platform`. The owner is another role, as which migrations run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaNames {
     /// The schema that holds every table of the service.
     pub schema: String,
+    /// Owns the schema and all that is in it, and has no right anywhere else.
+    pub owner_role: String,
     /// Sees the rows of the tenants its transaction names, and nothing else.
     pub tenant_role: String,
     /// For the few places that work over many tenants.
@@ -29,7 +36,8 @@ pub struct SchemaNames {
 }
 
 impl SchemaNames {
-    /// The names of a service: schema `channel` has the roles `channel_tenant` and `channel_platform`.
+    /// The names of a service: schema `channel` has the roles `channel_owner`, `channel_tenant` and
+    /// `channel_platform`.
     #[must_use]
     pub fn of_service(schema: &str) -> Self {
         Self::with_roles_of(schema, schema)
@@ -40,6 +48,7 @@ impl SchemaNames {
     pub fn with_roles_of(schema: &str, service: &str) -> Self {
         Self {
             schema: schema.to_owned(),
+            owner_role: format!("{service}_owner"),
             tenant_role: format!("{service}_tenant"),
             platform_role: format!("{service}_platform"),
         }

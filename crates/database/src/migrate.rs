@@ -1,28 +1,82 @@
-//! Bringing a schema up to date: run by a privileged role, before the service, by one process at a time.
+//! Bringing a schema up to date, and back: by its owner, before the service runs, one process at a time.
 
-use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
-use diesel_migrations::{EmbeddedMigrations, MigrationHarness};
-use secrecy::ExposeSecret;
+use diesel::migration::MigrationSource;
+use diesel::pg::Pg;
+use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection as _};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _};
+use secrecy::SecretString;
 
-use crate::{DatabaseError, DatabaseUrl, SchemaNames, quote_identifier, quote_literal};
+use crate::bootstrap::{MAY_BECOME, bootstrap, exists};
+use crate::standing::{self, Standing};
+use crate::{DatabaseError, DatabaseUrl, SchemaNames, quote_identifier};
 
 /// Why a schema could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrationError {
-    /// The privileged role cannot connect or lacks a right.
+    /// A right is missing, or Postgres went away.
     #[error("the database cannot be prepared: {0}")]
     Prepare(#[source] DatabaseError),
     /// Postgres cannot be reached.
     #[error("cannot connect as {role}: {source}")]
     Connect {
-        /// The privileged role.
+        /// The role.
         role: String,
         /// What the driver says.
         source: tokio_postgres::Error,
     },
+    /// The service would run as who owns or administers the schema.
+    #[error(
+        "the service would log in as {role}, which owns or administers the schema; name a role of its own in DATABASE_URL \
+         (it is made if it is missing) and an administrator in MIGRATE_DATABASE_URL"
+    )]
+    SameRole {
+        /// That role.
+        role: String,
+    },
+    /// A role that was there before may do more than is safe.
+    #[error(
+        "role {role} is a superuser, bypasses row-level security, makes roles or databases, or may become {owner}; take that \
+         away from it, or name another role in DATABASE_URL"
+    )]
+    TooPowerful {
+        /// That role.
+        role: String,
+        /// The schema's owner.
+        owner: String,
+    },
+    /// The schema is missing, or belongs to somebody else.
+    #[error(
+        "schema {schema} is not set up: it must be there and belong to {owner}; run `migrate --bootstrap` once, with an \
+         administrator in MIGRATE_DATABASE_URL"
+    )]
+    NotSetUp {
+        /// The schema.
+        schema: String,
+        /// Who should own it.
+        owner: String,
+    },
+    /// The role that connects may not work as the schema's owner.
+    #[error(
+        "role {role} may not become {owner}; name {owner}, a member of it, or an administrator in MIGRATE_DATABASE_URL"
+    )]
+    NotOwner {
+        /// Who connected.
+        role: String,
+        /// The schema's owner.
+        owner: String,
+    },
+    /// The way back is not known here.
+    #[error("the schema has migrations of a newer release ({}); only that release can take them back", .0.join(", "))]
+    Newer(Vec<String>),
     /// A migration failed; the schema is as the last good one left it.
     #[error("a migration failed: {0}")]
     Migration(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<DatabaseError> for MigrationError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Prepare(error)
+    }
 }
 
 impl From<diesel::result::Error> for MigrationError {
@@ -31,10 +85,7 @@ impl From<diesel::result::Error> for MigrationError {
     }
 }
 
-/// Creates what is missing (schema, roles, the service's login role) and runs the pending migrations.
-///
-/// `admin` must be able to create roles and schemas. Needs tokio's multi-thread runtime. Returns the names of the
-/// migrations that ran.
+/// Sets a schema up and runs the pending migrations, as `migrate --bootstrap` does; see [`Migrator`].
 ///
 /// # Errors
 /// [`MigrationError`]; running it again after the cause is mended is safe.
@@ -44,90 +95,144 @@ pub async fn migrate(
     names: &SchemaNames,
     migrations: EmbeddedMigrations,
 ) -> Result<Vec<String>, MigrationError> {
+    let migrator = Migrator::bootstrap(admin, service, None, names).await?;
+    migrator.up(migrations).await
+}
+
+/// A connection that works as the owner of a schema. While it lives, every other migrating process of this database waits.
+/// Needs tokio's multi-thread runtime.
+pub struct Migrator {
+    connection: AsyncPgConnection,
+    names: SchemaNames,
+}
+
+impl Migrator {
+    /// Connects as `migrating`, which may become the schema's owner.
+    ///
+    /// # Errors
+    /// [`MigrationError::NotSetUp`] and [`MigrationError::NotOwner`] among others.
+    pub async fn connect(migrating: &DatabaseUrl, names: &SchemaNames) -> Result<Self, MigrationError> {
+        Self::work_as_owner(locked(migrating).await?, migrating, names).await
+    }
+
+    /// Connects as `admin`, who may make roles and schemas; makes the schema and its roles where they are missing, and gives
+    /// the owner role what somebody else owns. The service's login role gets the password of `service`; the owner role
+    /// may log in where `owner_password` is given.
+    ///
+    /// # Errors
+    /// [`MigrationError`]; running it again after the cause is mended is safe.
+    pub async fn bootstrap(
+        admin: &DatabaseUrl,
+        service: &DatabaseUrl,
+        owner_password: Option<&SecretString>,
+        names: &SchemaNames,
+    ) -> Result<Self, MigrationError> {
+        let mut connection = locked(admin).await?;
+        bootstrap(&mut connection, admin, service, owner_password, names).await?;
+        Self::work_as_owner(connection, admin, names).await
+    }
+
+    async fn work_as_owner(
+        mut connection: AsyncPgConnection,
+        migrating: &DatabaseUrl,
+        names: &SchemaNames,
+    ) -> Result<Self, MigrationError> {
+        let owner = &names.owner_role;
+        let owned = "SELECT 1 AS one FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner \
+                      WHERE n.nspname = $1 AND r.rolname = $2";
+        if !exists(&mut connection, owned, &[&names.schema, owner]).await? {
+            return Err(MigrationError::NotSetUp {
+                schema: names.schema.clone(),
+                owner: owner.clone(),
+            });
+        }
+        if !exists(&mut connection, MAY_BECOME, &[owner]).await? {
+            return Err(MigrationError::NotOwner {
+                role: migrating.user().to_owned(),
+                owner: owner.clone(),
+            });
+        }
+        let (schema, owner) = (quote_identifier(&names.schema), quote_identifier(owner));
+        connection
+            .batch_execute(&format!("SET ROLE {owner}; SET search_path TO {schema}"))
+            .await?;
+        connection.batch_execute(standing::TABLE).await?;
+        Ok(Self {
+            connection,
+            names: names.clone(),
+        })
+    }
+
+    /// Runs the pending migrations. Returns their names.
+    ///
+    /// # Errors
+    /// [`MigrationError::Migration`] names the one that failed; those before it stay.
+    pub async fn up(self, migrations: EmbeddedMigrations) -> Result<Vec<String>, MigrationError> {
+        let mut harness = AsyncMigrationHarness::new(self.connection);
+        let ran = harness
+            .run_pending_migrations(migrations)
+            .map(|versions| versions.iter().map(ToString::to_string).collect())
+            .map_err(MigrationError::Migration)?;
+        harness.into_inner().batch_execute(&grants(&self.names)).await?;
+        Ok(ran)
+    }
+
+    /// Takes the newest `count` migrations back, newest first, with all that their tables hold. Returns their names.
+    ///
+    /// # Errors
+    /// [`MigrationError::Newer`] before anything is done; [`MigrationError::Migration`] when one failed.
+    pub async fn down(
+        mut self,
+        count: u16,
+        migrations: EmbeddedMigrations,
+    ) -> Result<Vec<String>, MigrationError> {
+        let standing = standing::read(&mut self.connection, &migrations).await?;
+        if !standing.unknown.is_empty() {
+            return Err(MigrationError::Newer(standing.unknown));
+        }
+        let mut known = MigrationSource::<Pg>::migrations(&migrations).map_err(MigrationError::Migration)?;
+        known.retain(|one| standing.applied.contains(&one.name().version().to_string()));
+        known.sort_by_key(|one| std::cmp::Reverse(one.name().version().as_owned()));
+        let mut harness = AsyncMigrationHarness::new(self.connection);
+        let newest = known.iter().take(usize::from(count));
+        newest
+            .map(|one| {
+                let reverted = harness.revert_migration(one.as_ref());
+                reverted
+                    .map(|version| version.to_string())
+                    .map_err(MigrationError::Migration)
+            })
+            .collect()
+    }
+
+    /// Which migrations ran and which are pending.
+    ///
+    /// # Errors
+    /// When Postgres went away.
+    pub async fn status(mut self, migrations: &EmbeddedMigrations) -> Result<Standing, MigrationError> {
+        Ok(standing::read(&mut self.connection, migrations).await?)
+    }
+}
+
+/// A connection that waits for its turn among all migrating processes of the database. The turn ends with the connection.
+async fn locked(url: &DatabaseUrl) -> Result<AsyncPgConnection, MigrationError> {
     let connect = |source| MigrationError::Connect {
-        role: admin.user().to_owned(),
+        role: url.user().to_owned(),
         source,
     };
-    let options = admin.options().map_err(connect)?;
+    let options = url.options().map_err(connect)?;
     let (client, connection) = options.connect(tokio_postgres::NoTls).await.map_err(connect)?;
     let mut connection = AsyncPgConnection::try_from_client_and_connection(client, connection)
         .await
         .map_err(|error| MigrationError::Migration(Box::new(error)))?;
-
-    // Every migrating process of this database queues here, whatever its schema.
     connection
         .batch_execute("SELECT pg_advisory_lock(hashtext('kanal migrations'))")
         .await?;
-    prepare(&mut connection, service, names).await?;
-    let mut harness = AsyncMigrationHarness::new(connection);
-    let ran = harness
-        .run_pending_migrations(migrations)
-        .map(|versions| versions.iter().map(ToString::to_string).collect())
-        .map_err(MigrationError::Migration);
-    let mut connection = harness.into_inner();
-    if ran.is_ok() {
-        connection.batch_execute(&grants(names)).await?;
-    }
-    connection
-        .batch_execute("SELECT pg_advisory_unlock(hashtext('kanal migrations'))")
-        .await?;
-    ran
-}
-
-async fn prepare(
-    connection: &mut AsyncPgConnection,
-    service: &DatabaseUrl,
-    names: &SchemaNames,
-) -> Result<(), diesel::result::Error> {
-    let schema = quote_identifier(&names.schema);
-    connection
-        .batch_execute(&format!(
-            "CREATE SCHEMA IF NOT EXISTS {schema}; SET search_path TO {schema}"
-        ))
-        .await?;
-    let role_exists = "SELECT 1 AS one FROM pg_roles WHERE rolname = $1";
-    for role in [&names.tenant_role, &names.platform_role] {
-        let create = format!(
-            "CREATE ROLE {} NOLOGIN NOSUPERUSER NOBYPASSRLS",
-            quote_identifier(role)
-        );
-        ensure(connection, role_exists, &[role], &create).await?;
-    }
-    let login = quote_identifier(service.user());
-    // NOINHERIT: the login role has no rights of its own until it takes one of the two roles.
-    let create = format!(
-        "CREATE ROLE {login} LOGIN NOINHERIT NOSUPERUSER NOBYPASSRLS PASSWORD {}",
-        quote_literal(service.password().expose_secret())
-    );
-    ensure(connection, role_exists, &[service.user()], &create).await?;
-    for role in [&names.tenant_role, &names.platform_role] {
-        let is_member = "SELECT 1 AS one FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid \
-                         JOIN pg_roles u ON u.oid = m.member WHERE r.rolname = $1 AND u.rolname = $2";
-        let grant = format!("GRANT {} TO {login}", quote_identifier(role));
-        ensure(connection, is_member, &[role, service.user()], &grant).await?;
-    }
-    Ok(())
-}
-
-/// Makes what is not there. The lock above holds within one database, but roles belong to all of them: somebody may
-/// be making the same one in another database, and then our failure is their success.
-async fn ensure(
-    connection: &mut AsyncPgConnection,
-    query: &str,
-    binds: &[&str],
-    make: &str,
-) -> Result<(), diesel::result::Error> {
-    if exists(connection, query, binds).await? {
-        return Ok(());
-    }
-    match connection.batch_execute(make).await {
-        Err(error) if !exists(connection, query, binds).await? => Err(error),
-        Ok(()) | Err(_) => Ok(()),
-    }
+    Ok(connection)
 }
 
 /// Rights are granted on whole schemas after the migrations, so that no migration can forget them; what a row lets
-/// through is the policies' business.
+/// through is the policies' business. Which migrations ran may be read and not changed.
 fn grants(names: &SchemaNames) -> String {
     let schema = quote_identifier(&names.schema);
     [&names.tenant_role, &names.platform_role]
@@ -137,28 +242,9 @@ fn grants(names: &SchemaNames) -> String {
                 "GRANT USAGE ON SCHEMA {schema} TO {role}; \
                  GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}; \
                  GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {role}; \
-                 REVOKE ALL ON TABLE {schema}.__diesel_schema_migrations FROM {role};"
+                 REVOKE ALL ON {schema}.__diesel_schema_migrations, {schema}.__migrations_to_know FROM {role}; \
+                 GRANT SELECT ON {schema}.__diesel_schema_migrations, {schema}.__migrations_to_know TO {role};"
             )
         })
         .concat()
-}
-
-#[derive(diesel::QueryableByName)]
-struct One {
-    #[diesel(sql_type = diesel::sql_types::Integer)]
-    #[expect(dead_code, reason = "only its existence matters")]
-    one: i32,
-}
-
-async fn exists(
-    connection: &mut AsyncPgConnection,
-    query: &str,
-    binds: &[&str],
-) -> Result<bool, diesel::result::Error> {
-    let mut query = diesel::sql_query(query).into_boxed::<diesel::pg::Pg>();
-    for bind in binds {
-        query = query.bind::<diesel::sql_types::Text, _>((*bind).to_owned());
-    }
-    let rows: Vec<One> = query.load(connection).await?;
-    Ok(!rows.is_empty())
 }

@@ -27,6 +27,15 @@ impl DatabaseUrl {
         &self.password
     }
 
+    /// Does the same place let this role in with this password?
+    pub(crate) async fn lets_in(&self, role: &str, password: &SecretString) -> bool {
+        let Ok(mut options) = self.options() else {
+            return false;
+        };
+        options.user(role).password(password.expose_secret());
+        options.connect(tokio_postgres::NoTls).await.is_ok()
+    }
+
     pub(crate) fn options(&self) -> Result<tokio_postgres::Config, tokio_postgres::Error> {
         self.text.expose_secret().parse()
     }

@@ -71,6 +71,9 @@ pub async fn finish(service: &'static str, shutdown: &Shutdown) -> bool {
 /// The exit code of a process whose settings are wrong: `EX_CONFIG` of sysexits.
 pub const EXIT_CONFIG: u8 = 78;
 
+/// The exit code of a process that cannot work with the database's schema as it is: `EX_DATAERR` of sysexits.
+pub const EXIT_SCHEMA: u8 = 65;
+
 /// Prints the answer of a command. A reader that has left (`| head`) is no failure.
 pub fn print(answer: &impl std::fmt::Display) {
     use std::io::Write as _;

@@ -4,9 +4,10 @@
 //! and policies that ask for the transaction's tenants, nothing in the schema lends its owner's rights, and the roles
 //! we work under cannot step around it.
 
-use database::{Database, DatabaseError};
+use database::{Database, DatabaseError, SchemaError};
 use diesel::sql_types::Text;
 use diesel_async::RunQueryDsl;
+use diesel_migrations::EmbeddedMigrations;
 
 /// What is wrong with the database's defences.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +15,9 @@ pub enum PolicyError {
     /// The catalog cannot be read.
     #[error("the database's policies cannot be checked")]
     Database(#[from] DatabaseError),
+    /// The schema is not one that this release works with.
+    #[error(transparent)]
+    Schema(SchemaError),
     /// At least one hole; the service must not serve.
     #[error("tenants are not kept apart: {}", .0.join("; "))]
     Holes(Vec<String>),
@@ -69,6 +73,29 @@ UNION ALL
 SELECT format('role %s inherits the rights of %s', session_user, $3)
  WHERE pg_has_role(session_user, $3, 'USAGE')
 ";
+
+/// What a service makes sure of before it serves: the schema is one that it knows, and keeps tenants apart.
+///
+/// # Errors
+/// [`PolicyError`]; only of [`PolicyError::Database`] is there hope that it passes by itself.
+pub async fn before_serving(db: &Database, migrations: &EmbeddedMigrations) -> Result<(), PolicyError> {
+    match db.check_schema(migrations).await {
+        Ok(()) => check(db).await,
+        Err(SchemaError::Database(error)) => Err(PolicyError::Database(error)),
+        Err(error) => Err(PolicyError::Schema(error)),
+    }
+}
+
+/// Is the schema still one that this release works with? For readiness, so it takes a database that is away for one.
+pub async fn knows_schema(db: &Database, migrations: &EmbeddedMigrations) -> bool {
+    match db.check_schema(migrations).await {
+        Ok(()) | Err(SchemaError::Database(_)) => true,
+        Err(error @ (SchemaError::Behind { .. } | SchemaError::Ahead { .. })) => {
+            tracing::error!(%error, "not ready");
+            false
+        }
+    }
+}
 
 /// Looks for holes.
 ///

@@ -105,7 +105,7 @@ write_env() {
         export_line TEST_DATABASE_URL "$pg"
         export_line TEST_REDIS_URL "$redis"
         export_line TEST_RABBITMQ_URL "$rabbit"
-        printf '\n# Each service: its login role, and who migrates. The migrations make the roles.\n'
+        printf '\n# Each service: its login role, and who sets it up and migrates, which makes the roles.\n'
         export_line CHANNEL_DATABASE_URL "$(with_login "$pg" channel_service "$CHANNEL_DB_PASSWORD")"
         export_line CHANNEL_MIGRATE_DATABASE_URL "$pg"
         export_line WA_SUPPORT_DATABASE_URL "$(with_login "$pg" wa_support_service "$WA_SUPPORT_DB_PASSWORD")"

@@ -23,6 +23,8 @@ CREATE TABLE contact_lids (
 SELECT keep_tenants_apart('contact_lids');
 
 -- What is known already, unless there are two chats still: then the next message that tells the number makes one of them.
+ALTER TABLE chats NO FORCE ROW LEVEL SECURITY;
+ALTER TABLE contact_lids NO FORCE ROW LEVEL SECURITY;
 INSERT INTO contact_lids (tenant_id, account_id, lid, phone)
 SELECT DISTINCT ON (c.tenant_id, c.account_id, c.lid) c.tenant_id, c.account_id, c.lid, c.phone
 FROM chats c
@@ -30,3 +32,5 @@ WHERE c.lid IS NOT NULL AND c.phone IS NOT NULL
   AND NOT EXISTS (SELECT 1 FROM chats l WHERE l.tenant_id = c.tenant_id AND l.account_id = c.account_id
                      AND l.address = c.lid || '@lid')
 ORDER BY c.tenant_id, c.account_id, c.lid, c.last_message_at DESC;
+ALTER TABLE contact_lids FORCE ROW LEVEL SECURITY;
+ALTER TABLE chats FORCE ROW LEVEL SECURITY;

@@ -1,7 +1,11 @@
 -- When a person last wrote: for a day from then on Meta lets anything be sent, afterwards templates only.
 ALTER TABLE chats ADD COLUMN last_inbound_at timestamptz;
+ALTER TABLE chats NO FORCE ROW LEVEL SECURITY;
+ALTER TABLE messages NO FORCE ROW LEVEL SECURITY;
 UPDATE chats c SET last_inbound_at = (SELECT max(m.sent_at) FROM messages m
     WHERE m.tenant_id = c.tenant_id AND m.chat_id = c.id AND m.direction = 'inbound');
+ALTER TABLE messages FORCE ROW LEVEL SECURITY;
+ALTER TABLE chats FORCE ROW LEVEL SECURITY;
 
 -- Why an account sends nothing until somebody has done something about it, and when it is next asked whether they have.
 ALTER TABLE accounts ADD COLUMN send_held text;

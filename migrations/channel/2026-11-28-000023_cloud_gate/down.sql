@@ -1,5 +1,9 @@
+ALTER TABLE lane_tasks NO FORCE ROW LEVEL SECURITY;
+ALTER TABLE lanes NO FORCE ROW LEVEL SECURITY;
 DELETE FROM lane_tasks WHERE lane LIKE 'gate:%';
 DELETE FROM lanes WHERE lane LIKE 'gate:%';
+ALTER TABLE lanes FORCE ROW LEVEL SECURITY;
+ALTER TABLE lane_tasks FORCE ROW LEVEL SECURITY;
 DROP TABLE gate_subscriptions, gate_media, gate_tokens;
 DROP INDEX accounts_gate_number;
 ALTER TABLE accounts DROP COLUMN gate_number;

@@ -362,12 +362,16 @@ impl Application {
     fn server_settings(&self) -> ServerSettings {
         let health =
             Health::new(serde_json::json!({"status": "ok", "service": "channel-service", "timestamp": ""}));
-        let (db, open) = (self.db.clone(), Arc::clone(&self.open));
+        let (db, open, schema) = (self.db.clone(), Arc::clone(&self.open), self.db.clone());
         let (redis, broker) = (self.redis.clone(), self.broker.clone());
         let health = health
             .check("postgres", Need::Vital, move || {
                 let (db, open) = (db.clone(), Arc::clone(&open));
                 async move { open.load(Ordering::Acquire) && db.ping().await.is_ok() }.boxed()
+            })
+            .check("schema", Need::Vital, move || {
+                let db = schema.clone();
+                async move { policy::knows_schema(&db, &crate::MIGRATIONS).await }.boxed()
             })
             .check("rabbitmq", Need::Helpful, move || {
                 let up = broker.is_up();
@@ -390,12 +394,12 @@ impl Application {
     /// Opens the service when the database has shown that it keeps tenants apart; waits for a database that is away.
     async fn open_when_safe(&self, shutdown: &Shutdown) -> anyhow::Result<()> {
         loop {
-            match policy::check(&self.db).await {
+            match policy::before_serving(&self.db, &crate::MIGRATIONS).await {
                 Ok(()) => {
                     self.open.store(true, Ordering::Release);
                     return Ok(());
                 }
-                Err(error @ PolicyError::Holes(_)) => return Err(error.into()),
+                Err(error @ (PolicyError::Holes(_) | PolicyError::Schema(_))) => return Err(error.into()),
                 Err(PolicyError::Database(error)) => {
                     tracing::warn!(error = %crate::error::chain(&error), "waiting for the database");
                     if !shutdown.sleep(ASK_AGAIN).await {

@@ -9,12 +9,14 @@ use channel_service::aws_secrets;
 use channel_service::cli::{
     self, AccountCommand, DeadLetterCommand, GateCommand, TenantCommand, UserCommand,
 };
-use channel_service::config::{ChoreSettings, MigrateSettings, Settings, reference};
+use channel_service::config::{ChoreSettings, Settings, migration_access, reference};
 use channel_service::endpoints::reload::Hangups;
 use channel_service::routes;
 use clap::{Parser, Subcommand};
+use database::MigrateCommand;
 use runtime::config::{InvalidSettings, SettingsReader};
-use runtime::process::{self, EXIT_CONFIG, ProcessSettings, print};
+use runtime::process::{self, EXIT_CONFIG, EXIT_SCHEMA, ProcessSettings, print};
+use tenant_isolation::policy::PolicyError;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -34,8 +36,8 @@ struct Arguments {
 enum Command {
     /// Run the service (the default).
     Serve,
-    /// Bring the database schema up to date; needs MIGRATE_DATABASE_URL, a role that may create roles and schemas.
-    Migrate,
+    /// Bring the database schema up to date, as its owner or an administrator in MIGRATE_DATABASE_URL.
+    Migrate(MigrateCommand),
     /// Ask the running service on PORT whether it is ready; exit code 0 if it is.
     Healthcheck,
     /// Print the OpenAPI document of every route.
@@ -83,7 +85,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let secrets = aws_secrets::fetch_for(&reader).await;
             return serve(Settings::read_with(reader, &secrets)?, hangups).await;
         }
-        Command::Migrate => print(&cli::migrate(MigrateSettings::read(reader)?).await?),
+        Command::Migrate(command) => print(&cli::migrate(migration_access(reader)?, command).await?),
         Command::Tenant(command) => print(&cli::tenant(ChoreSettings::read(reader)?, command).await?),
         Command::User(command) => print(&cli::user(ChoreSettings::read(reader)?, command).await?),
         Command::Account(command) => print(&cli::account(ChoreSettings::read(reader)?, command).await?),
@@ -114,11 +116,19 @@ async fn serve(settings: Settings, hangups: Hangups) -> anyhow::Result<ExitCode>
         tracing::error!(error = format!("{error:#}"), "the service ends");
     }
     let finished = process::finish(SERVICE, &shutdown).await;
-    Ok(if served.is_ok() && finished {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    Ok(match served {
+        Ok(()) if finished => ExitCode::SUCCESS,
+        Err(error) if is_about_schema(&error) => {
+            fail(&error);
+            ExitCode::from(EXIT_SCHEMA)
+        }
+        Ok(()) | Err(_) => ExitCode::FAILURE,
     })
+}
+
+/// Nothing but another schema, or another release, would help.
+fn is_about_schema(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(PolicyError::Schema(_)))
 }
 
 #[expect(clippy::print_stderr, reason = "the failure of a command")]

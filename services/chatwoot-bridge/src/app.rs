@@ -1,8 +1,8 @@
 //! The service, put together: built from settings and a listener, run until it is stopped.
 
 use std::net::TcpListener;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use cache::{InvalidRedisUrl, RedisLink};
@@ -65,7 +65,7 @@ pub struct Application {
     targets: Targets,
     channel: Option<ChannelService>,
     open: Arc<AtomicBool>,
-    hole: Arc<AtomicBool>,
+    hole: Arc<OnceLock<Arc<PolicyError>>>,
 }
 
 /// Why the service cannot be put together.
@@ -88,9 +88,9 @@ pub enum RunError {
     /// The server cannot run.
     #[error("the server failed")]
     Server(#[from] std::io::Error),
-    /// Tenants are not kept apart in this database.
-    #[error("the database does not keep tenants apart; the log names the holes")]
-    Policy,
+    /// The schema is none that this release works with, or tenants are not kept apart in it.
+    #[error(transparent)]
+    Unsafe(Arc<PolicyError>),
 }
 
 /// Makes what the flows work with.
@@ -223,10 +223,9 @@ impl Application {
         .await;
         shutdown.begin();
         served?;
-        if self.hole.load(Ordering::Acquire) {
-            Err(RunError::Policy)
-        } else {
-            Ok(())
+        match self.hole.get() {
+            Some(error) => Err(RunError::Unsafe(Arc::clone(error))),
+            None => Ok(()),
         }
     }
 
@@ -268,11 +267,16 @@ impl Application {
     }
 
     fn health(&self) -> Health {
+        let schema = self.tools.db.clone();
         let (db, open, broker) = (self.tools.db.clone(), Arc::clone(&self.open), self.broker.clone());
         let health = Health::new(health_body())
             .check("postgres", Need::Vital, move || {
                 let (db, open) = (db.clone(), Arc::clone(&open));
                 async move { open.load(Ordering::Acquire) && db.ping().await.is_ok() }.boxed()
+            })
+            .check("schema", Need::Vital, move || {
+                let db = schema.clone();
+                async move { policy::knows_schema(&db, &crate::MIGRATIONS).await }.boxed()
             })
             .check("rabbitmq", Need::Helpful, move || {
                 let up = broker.is_up();
@@ -305,18 +309,19 @@ struct Work {
     signals: Signals,
     forward: ForwardWork,
     open: Arc<AtomicBool>,
-    hole: Arc<AtomicBool>,
+    hole: Arc<OnceLock<Arc<PolicyError>>>,
 }
 
 impl Work {
     /// Looks at the database's defences before anything is done with it, however long it is away.
     async fn start(self, shutdown: Shutdown) {
         loop {
-            match policy::check(&self.tools.db).await {
+            match policy::before_serving(&self.tools.db, &crate::MIGRATIONS).await {
                 Ok(()) => break,
-                Err(error @ PolicyError::Holes(_)) => {
+                Err(error @ (PolicyError::Holes(_) | PolicyError::Schema(_))) => {
                     tracing::error!(%error, "the service must not serve");
-                    self.hole.store(true, Ordering::Release);
+                    // There is one start, so nothing stands there yet.
+                    drop(self.hole.set(Arc::new(error)));
                     return shutdown.begin();
                 }
                 Err(error @ PolicyError::Database(_)) => {

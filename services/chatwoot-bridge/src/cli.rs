@@ -8,17 +8,18 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use database::SchemaNames;
+use database::{MigrateCommand, SchemaNames};
 use domain::ids::{AccountId, TenantId};
 use runtime::config::{InvalidSettings, SettingsReader, markdown_table};
-use runtime::process::{self, EXIT_CONFIG};
+use runtime::process::{self, EXIT_CONFIG, EXIT_SCHEMA};
 use secrecy::SecretString;
 use tenant_isolation::TenantScope;
+use tenant_isolation::policy::PolicyError;
 use url::Url;
 use uuid::Uuid;
 
-use crate::app::{Application, tools};
-use crate::config::{MigrateSettings, SCHEMA, SERVICE, Settings, StorageSettings, process_settings};
+use crate::app::{Application, RunError, tools};
+use crate::config::{SCHEMA, SERVICE, Settings, StorageSettings, migration_access, process_settings};
 use crate::flows::connect_inbox::{Connection, connect_inbox};
 use crate::flows::parked_tasks;
 use crate::forward_chores::{self, ForwardCommand};
@@ -37,8 +38,8 @@ struct Cli {
 enum Command {
     /// Serve webhooks and work (the default)
     Serve,
-    /// Create or update the schema, its roles and the service's login
-    Migrate,
+    /// Bring the schema up to date, as its owner or an administrator in MIGRATE_DATABASE_URL
+    Migrate(MigrateCommand),
     /// Ask the running service whether it is ready
     Healthcheck,
     /// Print the table of settings
@@ -123,7 +124,7 @@ struct Connect {
 pub async fn run() -> ExitCode {
     match Cli::parse().command.unwrap_or(Command::Serve) {
         Command::Serve => serve().await,
-        Command::Migrate => migrate().await,
+        Command::Migrate(command) => migrate(command).await,
         Command::Healthcheck => healthcheck().await,
         Command::Config => {
             process::print(&markdown_table(&Settings::variables()).trim_end());
@@ -177,16 +178,15 @@ async fn serve() -> ExitCode {
     ended(run.await)
 }
 
-async fn migrate() -> ExitCode {
-    let settings = match MigrateSettings::read(SettingsReader::from_process()) {
-        Ok(settings) => settings,
+async fn migrate(command: MigrateCommand) -> ExitCode {
+    let access = match migration_access(SettingsReader::from_process()) {
+        Ok(access) => access,
         Err(error) => return misconfigured(&error),
     };
     let names = SchemaNames::of_service(SCHEMA);
-    let migrations = crate::MIGRATIONS;
-    match database::migrate(&settings.migrate_url, &settings.database_url, &names, migrations).await {
-        Ok(ran) => {
-            process::print(&serde_json::json!({"schema": SCHEMA, "migrations_run": ran}));
+    match command.run(&access, &names, crate::MIGRATIONS).await {
+        Ok(done) => {
+            process::print(&done);
             ExitCode::SUCCESS
         }
         Err(error) => ended(Err(error.into())),
@@ -293,7 +293,9 @@ fn ended(outcome: anyhow::Result<()>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{SERVICE}: {error:#}");
-            ExitCode::FAILURE
+            // Nothing but another schema, or another release, would help.
+            let about_schema = matches!(error.downcast_ref(), Some(RunError::Unsafe(why)) if matches!(**why, PolicyError::Schema(_)));
+            ExitCode::from(if about_schema { EXIT_SCHEMA } else { 1 })
         }
     }
 }

@@ -236,12 +236,19 @@ fn sessions(settings: &Settings, db: &Database) -> Result<Sessions, ApplicationE
 }
 
 fn health(gateway: &Gateway) -> Health {
+    let for_schema = gateway.clone();
     let (for_database, for_redis, for_server) = (gateway.clone(), gateway.clone(), gateway.clone());
     Health::new(json!({"status": "healthy"}))
         .check("database", Need::Vital, move || {
             let gateway = for_database.clone();
             let (policies, db) = (gateway.policies.clone(), gateway.db.clone());
             let probe = async move { Ok(policies.are_confirmed() && db.ping().await.is_ok()) };
+            async move { gateway.on_process(probe).await.unwrap_or(false) }.boxed()
+        })
+        .check("schema", Need::Vital, move || {
+            let gateway = for_schema.clone();
+            let db = gateway.db.clone();
+            let probe = async move { Ok(policy::knows_schema(&db, &crate::MIGRATIONS).await) };
             async move { gateway.on_process(probe).await.unwrap_or(false) }.boxed()
         })
         .check("redis", Need::Helpful, move || {
@@ -274,7 +281,7 @@ async fn confirm_policies(gateway: &Gateway, shutdown: &Shutdown) -> Result<(), 
     let (mut wait, longest) = CHECK_AGAIN;
     loop {
         let checked = tokio::select! {
-            checked = policy::check(&gateway.db) => checked,
+            checked = policy::before_serving(&gateway.db, &crate::MIGRATIONS) => checked,
             () = shutdown.begun() => return Ok(()),
         };
         match checked {
@@ -286,10 +293,10 @@ async fn confirm_policies(gateway: &Gateway, shutdown: &Shutdown) -> Result<(), 
             Err(PolicyError::Database(error)) => {
                 tracing::warn!(error = ?error, "the database's policies cannot be checked yet");
             }
-            Err(holes @ PolicyError::Holes(_)) => {
-                tracing::error!(error = %holes, "not serving");
+            Err(error @ (PolicyError::Holes(_) | PolicyError::Schema(_))) => {
+                tracing::error!(%error, "not serving");
                 shutdown.begin();
-                return Err(holes);
+                return Err(error);
             }
         }
         if !shutdown.sleep(wait).await {

@@ -10,10 +10,11 @@ mod session;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use database::{Database, SchemaNames};
+use database::{Database, MigrateCommand, SchemaNames};
 use runtime::config::{InvalidSettings, SettingsReader, markdown_table};
-use runtime::process::{self, EXIT_CONFIG, ProcessSettings};
+use runtime::process::{self, EXIT_CONFIG, EXIT_SCHEMA, ProcessSettings};
 use runtime::telemetry::start_logs;
+use tenant_isolation::policy::PolicyError;
 
 use crate::app::{Application, ApplicationError};
 use crate::config::{self, DatabaseSettings, HealthcheckSettings, MigrateSettings, Settings};
@@ -30,8 +31,8 @@ struct Arguments {
 enum Command {
     /// Serve HTTP until SIGTERM (the default)
     Serve,
-    /// Create the schema and roles, and bring the tables up to date
-    Migrate,
+    /// Bring the schema up to date, as its owner or an administrator in MIGRATE_DATABASE_URL
+    Migrate(MigrateCommand),
     /// Ask the running service whether it is ready
     Healthcheck,
     /// Print every environment variable as a Markdown table
@@ -71,7 +72,7 @@ enum CommandError {
     #[error(transparent)]
     Database(#[from] database::DatabaseError),
     #[error(transparent)]
-    Migration(#[from] database::MigrationError),
+    Migration(#[from] database::MigrateCommandError),
     #[error(transparent)]
     NotReady(#[from] web::healthcheck::NotReady),
     #[error(transparent)]
@@ -106,7 +107,7 @@ enum CommandError {
 pub async fn run() -> ExitCode {
     let done = match Arguments::parse().command.unwrap_or(Command::Serve) {
         Command::Serve => serve().await,
-        Command::Migrate => migrate().await,
+        Command::Migrate(command) => migrate(command).await,
         Command::Healthcheck => healthcheck().await,
         Command::Config => {
             process::print(&markdown_table(&config::variables()).trim_end());
@@ -130,6 +131,9 @@ pub async fn run() -> ExitCode {
         }
         Err(error) => {
             complain(&error);
+            if let CommandError::Application(ApplicationError::Policies(PolicyError::Schema(_))) = error {
+                return ExitCode::from(EXIT_SCHEMA);
+            }
             ExitCode::FAILURE
         }
     }
@@ -167,12 +171,11 @@ async fn serve() -> Result<(), CommandError> {
     }
 }
 
-async fn migrate() -> Result<(), CommandError> {
+async fn migrate(command: MigrateCommand) -> Result<(), CommandError> {
     let settings = MigrateSettings::from_reader(SettingsReader::from_process())?;
     start_logs(&settings.process.log_level, settings.process.log_format);
     let names = SchemaNames::of_service(SCHEMA);
-    let ran = database::migrate(&settings.admin, &settings.service, &names, MIGRATIONS).await?;
-    process::print(&serde_json::json!({"schema": SCHEMA, "migrations_run": ran}));
+    process::print(&command.run(&settings.access, &names, MIGRATIONS).await?);
     Ok(())
 }
 

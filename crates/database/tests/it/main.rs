@@ -1,8 +1,10 @@
 //! The pool, the migrations and the errors against a real Postgres.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod bootstrap;
 mod migrating;
 mod pool;
+mod standing;
 
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 

@@ -9,13 +9,13 @@ use url::Url;
 use super::MIGRATIONS;
 
 /// Roles and a schema that no other test knows.
-struct Own {
-    names: SchemaNames,
-    login: String,
+pub(crate) struct Own {
+    pub(crate) names: SchemaNames,
+    pub(crate) login: String,
 }
 
 impl Own {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let name = format!("test_{}", uuid::Uuid::now_v7().simple());
         Self {
             names: SchemaNames::of_service(&name),
@@ -24,7 +24,7 @@ impl Own {
     }
 
     /// The login role's URL on the server that `admin` names.
-    fn url(&self, admin: &str) -> DatabaseUrl {
+    pub(crate) fn url(&self, admin: &str) -> DatabaseUrl {
         let mut url = Url::parse(admin).unwrap();
         url.set_username(&self.login).unwrap();
         url.set_password(Some("it's a secret")).unwrap();
@@ -32,7 +32,7 @@ impl Own {
     }
 
     /// Takes everything away again in the databases of `admins`.
-    async fn clean(&self, admins: &[String]) {
+    pub(crate) async fn clean(&self, admins: &[String]) {
         for admin in admins {
             let mut connection = AsyncPgConnection::establish(admin).await.unwrap();
             let schema = quote_identifier(&self.names.schema);
@@ -42,7 +42,13 @@ impl Own {
                 .unwrap();
         }
         let mut connection = AsyncPgConnection::establish(&admin_url()).await.unwrap();
-        for role in [&self.login, &self.names.tenant_role, &self.names.platform_role] {
+        let names = &self.names;
+        for role in [
+            &self.login,
+            &names.tenant_role,
+            &names.platform_role,
+            &names.owner_role,
+        ] {
             connection
                 .batch_execute(&format!("DROP ROLE IF EXISTS {}", quote_identifier(role)))
                 .await
@@ -51,7 +57,7 @@ impl Own {
     }
 }
 
-fn admin_url() -> String {
+pub(crate) fn admin_url() -> String {
     environment("TEST_DATABASE_URL")
 }
 
@@ -156,14 +162,18 @@ async fn the_login_role_has_no_rights_of_its_own() {
     let things = format!("SELECT * FROM {}.things", quote_identifier(&own.names.schema));
     let refused = as_login.batch_execute(&things).await.unwrap_err();
     assert!(refused.to_string().contains("permission denied"), "{refused}");
-    // The migrations' own table is nobody's business.
-    let history = format!(
-        "SET ROLE {}; SELECT * FROM {}.__diesel_schema_migrations",
+    // Which migrations ran may be read and not changed.
+    let (tenant, schema) = (
         quote_identifier(&own.names.tenant_role),
-        quote_identifier(&own.names.schema)
+        quote_identifier(&own.names.schema),
     );
-    let refused = as_login.batch_execute(&history).await.unwrap_err();
-    assert!(refused.to_string().contains("permission denied"), "{refused}");
+    for table in ["__diesel_schema_migrations", "__migrations_to_know"] {
+        let read = format!("SET ROLE {tenant}; SELECT * FROM {schema}.{table}");
+        as_login.batch_execute(&read).await.unwrap();
+        let forget = format!("DELETE FROM {schema}.{table}");
+        let refused = as_login.batch_execute(&forget).await.unwrap_err();
+        assert!(refused.to_string().contains("permission denied"), "{refused}");
+    }
     as_login
         .batch_execute(&format!(
             "SET ROLE {}; {things}",

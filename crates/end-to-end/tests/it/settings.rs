@@ -142,7 +142,7 @@ async fn migrate_twice_serve_and_ask() {
         assert!(!asked.stderr.is_empty(), "{service} says why");
 
         for _ in 0..2 {
-            let migrated = process.run(&["migrate"], &[]).await;
+            let migrated = process.run(&["migrate", "--bootstrap"], &[]).await;
             successful(&process, &migrated);
         }
         process.start();

@@ -223,7 +223,7 @@ impl World {
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
         };
         for service in [&world.gateway, &world.channel, &world.bridge] {
-            successful(service, &service.run(&["migrate"], &[]).await);
+            successful(service, &service.run(&["migrate", "--bootstrap"], &[]).await);
         }
         world
     }

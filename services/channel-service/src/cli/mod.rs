@@ -7,7 +7,7 @@ mod gate;
 use anyhow::Context as _;
 use cache::RedisLink;
 use clap::{Args, Subcommand};
-use database::{Database, SchemaNames};
+use database::{Database, MigrateCommand, MigrationAccess, SchemaNames};
 use domain::ids::TenantId;
 use domain::tenant::TenantStatus;
 use domain::user::{EmailAddress, Role};
@@ -18,7 +18,7 @@ use tenant_isolation::{TenantScope, TenantTransaction};
 pub use dead_letters::{DeadLetterCommand, dead_letters};
 pub use gate::{GateCommand, gate};
 
-use crate::config::{ChoreSettings, MigrateSettings};
+use crate::config::ChoreSettings;
 use crate::flows::register_account::{NewAccount, register};
 use crate::flows::route_account::AccountRoutes;
 use crate::flows::tenant::{Actor, KeptPlacesChange};
@@ -166,14 +166,13 @@ pub enum UserCommand {
     },
 }
 
-/// Brings the schema up to date. Returns what to print.
+/// Brings the schema up to date, or back. Returns what to print.
 ///
 /// # Errors
 /// When the settings are wrong or the database refuses.
-pub async fn migrate(settings: MigrateSettings) -> anyhow::Result<serde_json::Value> {
+pub async fn migrate(access: MigrationAccess, command: MigrateCommand) -> anyhow::Result<serde_json::Value> {
     let names = SchemaNames::of_service(crate::SCHEMA);
-    let ran = database::migrate(&settings.admin, &settings.service, &names, crate::MIGRATIONS).await?;
-    Ok(serde_json::json!({"schema": crate::SCHEMA, "migrations_run": ran}))
+    Ok(command.run(&access, &names, crate::MIGRATIONS).await?)
 }
 
 /// Runs a command about accounts. Returns what to print.

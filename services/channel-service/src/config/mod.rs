@@ -22,9 +22,9 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use cache::{Rate, SpamRules};
-use database::{DatabaseUrl, PoolSettings};
+use database::{DatabaseUrl, MigrationAccess, PoolSettings};
 use domain::retry::RetrySchedule;
-use runtime::config::{InvalidSettings, Milliseconds, SettingsReader};
+use runtime::config::{InvalidSettings, Milliseconds, SettingsReader, url_parts};
 use runtime::encryption::KeyRing;
 use runtime::process::ProcessSettings;
 use secrecy::SecretString;
@@ -165,11 +165,13 @@ impl Settings {
         let process = ProcessSettings::read(reader, "3001");
         let database = database(reader);
         let pool = pool(reader);
+        reader.url_of_parts(&url_parts::REDIS);
         let redis = reader.required(
             "REDIS_URL",
             "Redis; while it is away the service works without it",
         );
         let redis_prefix = reader.with_default("REDIS_PREFIX", "kanal:channel:", "Begins every key in Redis");
+        reader.url_of_parts(&url_parts::RABBITMQ);
         let rabbitmq = reader.required("RABBITMQ_URL", "RabbitMQ, with its vhost");
         let broker_prefix = reader.optional(
             "BROKER_PREFIX",
@@ -355,6 +357,7 @@ fn rate(
 }
 
 fn database(reader: &mut SettingsReader) -> Option<DatabaseUrl> {
+    reader.url_of_parts(&url_parts::DATABASE);
     reader.required_as(
         "DATABASE_URL",
         DatabaseUrl::EXPECTED,
@@ -382,34 +385,34 @@ fn keys(reader: &mut SettingsReader) -> Option<KeyRing> {
     )
 }
 
-/// What `migrate` needs: two ways into one database.
-#[derive(Debug)]
-pub struct MigrateSettings {
-    /// A role that may create schemas and roles.
-    pub admin: DatabaseUrl,
-    /// The service's login role; created if it is missing.
-    pub service: DatabaseUrl,
+/// Reads what `migrate` needs: two ways into one database.
+///
+/// # Errors
+/// [`InvalidSettings`] with every mistake.
+pub fn migration_access(mut reader: SettingsReader) -> Result<MigrationAccess, InvalidSettings> {
+    let service = database(&mut reader);
+    let (migrating, owner_password) = migrating(&mut reader);
+    reader.finish_part(|| {
+        Some(MigrationAccess {
+            migrating: migrating?,
+            service: service?,
+            owner_password,
+        })
+    })
 }
 
-impl MigrateSettings {
-    /// Reads the settings.
-    ///
-    /// # Errors
-    /// [`InvalidSettings`] with every mistake.
-    pub fn read(mut reader: SettingsReader) -> Result<Self, InvalidSettings> {
-        let service = database(&mut reader);
-        let admin = reader.required_as(
-            "MIGRATE_DATABASE_URL",
-            DatabaseUrl::EXPECTED,
-            "`migrate` only: a role that may create schemas and roles",
-        );
-        reader.finish_part(|| {
-            Some(Self {
-                admin: admin?,
-                service: service?,
-            })
-        })
-    }
+fn migrating(reader: &mut SettingsReader) -> (Option<DatabaseUrl>, Option<SecretString>) {
+    reader.url_of_parts(&url_parts::MIGRATE_DATABASE);
+    let url = reader.required_as(
+        "MIGRATE_DATABASE_URL",
+        DatabaseUrl::EXPECTED,
+        "`migrate` only: the schema's owner `channel_owner`, or an administrator; `--bootstrap` needs the latter",
+    );
+    let owner_password = reader.optional(
+        "OWNER_PASSWORD",
+        "`migrate --bootstrap` only: lets `channel_owner` log in with this password",
+    );
+    (url, owner_password)
 }
 
 /// What the administrative commands need.
@@ -435,6 +438,7 @@ impl ChoreSettings {
     pub fn read(mut reader: SettingsReader) -> Result<Self, InvalidSettings> {
         let database = database(&mut reader);
         let pool = pool(&mut reader);
+        reader.url_of_parts(&url_parts::REDIS);
         let redis = reader.required("REDIS_URL", "Redis");
         let redis_prefix = reader.with_default("REDIS_PREFIX", "kanal:channel:", "Begins every key in Redis");
         let keys = keys(&mut reader);
@@ -457,11 +461,7 @@ pub fn reference() -> String {
     drop(Settings::take(&mut reader, &FetchedSecrets::default()));
     let mut variables = reader.variables().to_vec();
     let mut reader = SettingsReader::from_map([]);
-    drop(reader.required_as::<DatabaseUrl>(
-        "MIGRATE_DATABASE_URL",
-        DatabaseUrl::EXPECTED,
-        "`migrate` only: a role that may create schemas and roles",
-    ));
+    drop(migrating(&mut reader));
     variables.extend_from_slice(reader.variables());
     runtime::config::markdown_table(&variables)
 }

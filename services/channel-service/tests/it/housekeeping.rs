@@ -165,7 +165,7 @@ async fn migrations_go_down_and_up_and_twice_is_nothing() {
     let left: Vec<Name> = RunQueryDsl::load(
         diesel::sql_query(
             "SELECT relname::text AS name FROM pg_class WHERE relnamespace = current_schema()::regnamespace \
-                AND relkind IN ('r', 'p', 'S', 'v') AND relname <> '__diesel_schema_migrations' \
+                AND relkind IN ('r', 'p', 'S', 'v') AND relname NOT IN ('__diesel_schema_migrations', '__migrations_to_know') \
              UNION ALL SELECT proname::text FROM pg_proc WHERE pronamespace = current_schema()::regnamespace",
         ),
         &mut database.admin().await,

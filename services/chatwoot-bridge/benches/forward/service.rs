@@ -44,7 +44,11 @@ fn command(database: &TestProcessDatabase) -> Command {
 
 /// The schema, and routes of inboxes 1 and up, each with a secret of its own place.
 pub(crate) async fn prepare(database: &TestProcessDatabase, sink: &Sink, number: u32) {
-    let migrated = command(database).arg("migrate").output().await.unwrap();
+    let migrated = command(database)
+        .args(["migrate", "--bootstrap"])
+        .output()
+        .await
+        .unwrap();
     assert!(
         migrated.status.success(),
         "{}",

@@ -9,11 +9,11 @@ mod router;
 
 use std::time::Duration;
 
-use database::{DatabaseUrl, SchemaNames};
+use database::{DatabaseUrl, MigrationAccess, SchemaNames};
 use domain::retry::RetrySchedule;
 use messaging::lanes::WorkerSettings;
 use messaging::topology::Topology;
-use runtime::config::{InvalidSettings, Milliseconds, SettingsReader, Variable};
+use runtime::config::{InvalidSettings, Milliseconds, SettingsReader, Variable, url_parts};
 use runtime::encryption::KeyRing;
 use runtime::process::ProcessSettings;
 use secrecy::SecretString;
@@ -101,15 +101,6 @@ pub struct StorageSettings {
     pub files: OutboundSettings,
 }
 
-/// What `migrate` needs.
-#[derive(Debug, Clone)]
-pub struct MigrateSettings {
-    /// The service's login, which is created when missing.
-    pub database_url: DatabaseUrl,
-    /// Who may create roles and schemas.
-    pub migrate_url: DatabaseUrl,
-}
-
 impl Settings {
     /// Reads the settings of `serve`.
     ///
@@ -123,6 +114,7 @@ impl Settings {
     fn take(reader: &mut SettingsReader) -> Option<Self> {
         let process = ProcessSettings::read(reader, DEFAULT_PORT);
         let storage = StorageSettings::take(reader);
+        reader.url_of_parts(&url_parts::RABBITMQ);
         let rabbitmq_url = reader.required(
             "RABBITMQ_URL",
             "RabbitMQ, as `amqp://user:password@host:port/vhost`",
@@ -174,7 +166,7 @@ impl Settings {
     pub fn variables() -> Vec<Variable> {
         let mut reader = SettingsReader::from_map([]);
         let _nothing_is_set = Self::take(&mut reader);
-        take_migrate_url(&mut reader);
+        drop(take_migrating(&mut reader));
         reader.variables().to_vec()
     }
 }
@@ -312,26 +304,24 @@ impl StorageSettings {
     }
 }
 
-impl MigrateSettings {
-    /// Reads the settings of `migrate`.
-    ///
-    /// # Errors
-    /// [`InvalidSettings`] with every mistake.
-    pub fn read(mut reader: SettingsReader) -> Result<Self, InvalidSettings> {
-        let database_url = take_database_url(&mut reader);
-        let migrate_url = take_migrate_url(&mut reader);
-        reader.finish(|| {
-            let database_url = database_url?;
-            let migrate_url = migrate_url.unwrap_or_else(|| database_url.clone());
-            Some(Self {
-                database_url,
-                migrate_url,
-            })
+/// Reads what `migrate` needs.
+///
+/// # Errors
+/// [`InvalidSettings`] with every mistake.
+pub fn migration_access(mut reader: SettingsReader) -> Result<MigrationAccess, InvalidSettings> {
+    let service = take_database_url(&mut reader);
+    let (migrating, owner_password) = take_migrating(&mut reader);
+    reader.finish_part(|| {
+        Some(MigrationAccess {
+            migrating: migrating?,
+            service: service?,
+            owner_password,
         })
-    }
+    })
 }
 
 fn take_database_url(reader: &mut SettingsReader) -> Option<DatabaseUrl> {
+    reader.url_of_parts(&url_parts::DATABASE);
     reader.required_as(
         "DATABASE_URL",
         DatabaseUrl::EXPECTED,
@@ -339,12 +329,18 @@ fn take_database_url(reader: &mut SettingsReader) -> Option<DatabaseUrl> {
     )
 }
 
-fn take_migrate_url(reader: &mut SettingsReader) -> Option<DatabaseUrl> {
-    reader.optional_as(
+fn take_migrating(reader: &mut SettingsReader) -> (Option<DatabaseUrl>, Option<SecretString>) {
+    reader.url_of_parts(&url_parts::MIGRATE_DATABASE);
+    let url = reader.required_as(
         "MIGRATE_DATABASE_URL",
         DatabaseUrl::EXPECTED,
-        "Postgres, under a role that may create roles and schemas; for `migrate` only, else `DATABASE_URL`",
-    )
+        "`migrate` only: the schema's owner `chatwoot_bridge_owner`, or an administrator; `--bootstrap` needs the latter",
+    );
+    let owner_password = reader.optional(
+        "OWNER_PASSWORD",
+        "`migrate --bootstrap` only: lets `chatwoot_bridge_owner` log in with this password",
+    );
+    (url, owner_password)
 }
 
 /// Reads what `healthcheck` needs.

@@ -1,7 +1,7 @@
 //! Where the router is in the world: how the outside reaches it, and whose a route is that names nobody.
 
 use domain::ids::TenantId;
-use runtime::config::{BaseUrl, SettingsReader};
+use runtime::config::{BaseUrl, SettingsReader, url_parts};
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 use web::source::Networks;
@@ -30,6 +30,7 @@ pub struct RedisSettings {
 
 impl RouterSettings {
     pub(super) fn take(reader: &mut SettingsReader) -> Option<Self> {
+        reader.url_of_parts(&url_parts::REDIS);
         let redis: Option<SecretString> = reader.optional(
             "REDIS_URL",
             "Redis, where several processes of this service share what they may ask of a Chatwoot server; without it each one counts for itself",

@@ -15,6 +15,7 @@ use messaging::topology::{Queue, Topology};
 use messaging::{Envelope, Publication, Publisher};
 use secrecy::SecretString;
 use simulator::Reply;
+use tenant_isolation::policy::PolicyError;
 use test_support::{
     CuttableProxy, TestDatabase, eventually, install_crypto_provider, rabbitmq_url, unique_prefix,
 };
@@ -252,5 +253,8 @@ async fn it_does_not_serve_from_a_database_that_mixes_tenants() {
         .sql("ALTER TABLE contacts NO FORCE ROW LEVEL SECURITY")
         .await;
     let running = Running::start(world.settings("amqp://guest:guest@127.0.0.1:1/%2f", ""));
-    assert!(matches!(running.ended().await, Err(RunError::Policy)));
+    let Err(RunError::Unsafe(why)) = running.ended().await else {
+        panic!("it serves");
+    };
+    assert!(matches!(*why, PolicyError::Holes(_)), "{why}");
 }

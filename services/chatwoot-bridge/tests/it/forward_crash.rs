@@ -378,7 +378,15 @@ async fn a_process_that_is_killed_while_it_posts_loses_nothing_and_sends_no_mess
         prefix: unique_prefix("bridge"),
         port,
     };
-    assert!(process.command().arg("migrate").status().await.unwrap().success());
+    assert!(
+        process
+            .command()
+            .args(["migrate", "--bootstrap"])
+            .status()
+            .await
+            .unwrap()
+            .success()
+    );
     let reader = SettingsReader::from_map([
         ("DATABASE_URL", database.service_url("chatwoot_bridge").as_str()),
         ("ENCRYPTION_KEYS", ENCRYPTION_KEYS),

@@ -185,7 +185,7 @@ impl Torture {
         let (balancer, webhook) = Balancer::start().await;
         let prefix = unique_prefix("torture");
         let variables = variables(&database, &prefix);
-        run(&variables, &["migrate"]).await;
+        run(&variables, &["migrate", "--bootstrap"]).await;
         let mut tables = AsyncPgConnection::establish(&database.admin_url()).await.unwrap();
         // Every intent tells whose it is, so that a killed process's are known.
         tables

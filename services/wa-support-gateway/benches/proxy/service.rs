@@ -43,7 +43,11 @@ fn command(database: &TestProcessDatabase, upstream: SocketAddr) -> Command {
 }
 
 pub(crate) async fn start(database: &TestProcessDatabase, upstream: SocketAddr) -> Service {
-    let migrated = command(database, upstream).arg("migrate").output().await.unwrap();
+    let migrated = command(database, upstream)
+        .args(["migrate", "--bootstrap"])
+        .output()
+        .await
+        .unwrap();
     assert!(
         migrated.status.success(),
         "{}",

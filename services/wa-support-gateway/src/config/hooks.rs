@@ -6,7 +6,7 @@ use domain::retry::RetrySchedule;
 use messaging::lanes::WorkerSettings;
 use messaging::topology::Topology;
 use outbound_url::OutboundPolicy;
-use runtime::config::{Milliseconds, SettingsReader};
+use runtime::config::{Milliseconds, SettingsReader, url_parts};
 use secrecy::SecretString;
 
 /// Most bytes of events that are held for one session by default: 1 GiB.
@@ -113,6 +113,7 @@ const COPIES: usize = 3;
 
 impl BrokerSettings {
     fn read(reader: &mut SettingsReader) -> Option<Self> {
+        reader.url_of_parts(&url_parts::RABBITMQ);
         let url = reader.optional(
             "RABBITMQ_URL",
             "RabbitMQ, where parked webhooks are announced; without it only the `hook` commands, the log and the metrics show them",

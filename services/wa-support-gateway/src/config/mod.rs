@@ -14,8 +14,8 @@ mod traffic;
 
 use std::time::Duration;
 
-use database::{DatabaseUrl, PoolSettings};
-use runtime::config::{BaseUrl, InvalidSettings, Milliseconds, SettingsReader, Variable};
+use database::{DatabaseUrl, MigrationAccess, PoolSettings};
+use runtime::config::{BaseUrl, InvalidSettings, Milliseconds, SettingsReader, Variable, url_parts};
 use runtime::encryption::KeyRing;
 use runtime::process::ProcessSettings;
 use secrecy::SecretString;
@@ -38,7 +38,7 @@ const DEFAULT_PORT: &str = "8070";
 const POOL_WAIT: Duration = Duration::from_secs(5);
 
 /// Every variable of this service. A settings file may name all of them, whichever command reads it.
-const VARIABLES: [&str; 49] = [
+const VARIABLES: [&str; 68] = [
     "HOST",
     "PORT",
     "HTTP_WORKERS",
@@ -47,7 +47,16 @@ const VARIABLES: [&str; 49] = [
     "METRICS_TOKEN",
     "DATABASE_URL",
     "DATABASE_POOL_SIZE",
+    "DATABASE_HOST",
+    "DATABASE_PORT",
+    "DATABASE_NAME",
+    "DATABASE_USER",
+    "DATABASE_PASSWORD",
+    "POSTGRES_PASSWORD_URLENCODED",
     "MIGRATE_DATABASE_URL",
+    "MIGRATE_DATABASE_USER",
+    "MIGRATE_DATABASE_PASSWORD",
+    "OWNER_PASSWORD",
     "WA_SERVER_URL",
     "WA_CONNECT_TIMEOUT_MS",
     "WA_READ_TIMEOUT_MS",
@@ -55,6 +64,11 @@ const VARIABLES: [&str; 49] = [
     "ENCRYPTION_KEYS",
     "PROXY_BODY_LIMIT_BYTES",
     "REDIS_URL",
+    "REDIS_HOST",
+    "REDIS_PORT",
+    "REDIS_DATABASE",
+    "REDIS_USER",
+    "REDIS_PASSWORD",
     "REDIS_PREFIX",
     "INTERNAL_API_KEYS",
     "TRUSTED_PROXIES",
@@ -87,6 +101,11 @@ const VARIABLES: [&str; 49] = [
     "HOOK_RETENTION_DAYS",
     "OUTBOUND_ALLOWED_PRIVATE_HOSTS",
     "RABBITMQ_URL",
+    "RABBITMQ_HOST",
+    "RABBITMQ_PORT",
+    "RABBITMQ_VHOST",
+    "RABBITMQ_USER",
+    "RABBITMQ_PASSWORD",
     "BROKER_PREFIX",
 ];
 
@@ -158,6 +177,7 @@ pub struct RedisSettings {
 
 impl RedisSettings {
     pub(crate) fn read(reader: &mut SettingsReader) -> Option<Self> {
+        reader.url_of_parts(&url_parts::REDIS);
         let url = reader.required(
             "REDIS_URL",
             "Redis; while it is away the service works without it",
@@ -172,7 +192,7 @@ impl RedisSettings {
 
     /// For a command that does its work without it, too. The inner `None`: nobody says where it is.
     fn read_if_set(reader: &mut SettingsReader) -> Option<Option<Self>> {
-        if reader.is_set("REDIS_URL") {
+        if reader.is_set("REDIS_URL") || reader.is_set("REDIS_HOST") {
             Self::read(reader).map(Some)
         } else {
             Some(None)
@@ -276,10 +296,8 @@ impl WaServerSettings {
 pub struct MigrateSettings {
     /// How the process reports.
     pub process: ProcessSettings,
-    /// The service's login role, which is made when it is missing.
-    pub service: DatabaseUrl,
-    /// The role that may make roles and schemas.
-    pub admin: DatabaseUrl,
+    /// Who migrates, and for whom.
+    pub access: MigrationAccess,
 }
 
 impl MigrateSettings {
@@ -290,13 +308,15 @@ impl MigrateSettings {
     pub fn from_reader(mut reader: SettingsReader) -> Result<Self, InvalidSettings> {
         let process = ProcessSettings::read(&mut reader, DEFAULT_PORT);
         let service = read_database_url(&mut reader);
-        let admin = read_migrate_url(&mut reader);
+        let (migrating, owner_password) = read_migrating(&mut reader);
         let settings = (|| {
-            let service: DatabaseUrl = service?;
             Some(Self {
                 process: process?,
-                admin: admin.unwrap_or_else(|| service.clone()),
-                service,
+                access: MigrationAccess {
+                    migrating: migrating?,
+                    service: service?,
+                    owner_password,
+                },
             })
         })();
         finish(reader, settings)
@@ -436,7 +456,7 @@ pub fn variables() -> Vec<Variable> {
     let mut reader = SettingsReader::from_map([]);
     // Nothing is set here, so nothing comes out; what counts is what was asked for.
     drop(Settings::read(&mut reader));
-    drop(read_migrate_url(&mut reader));
+    drop(read_migrating(&mut reader));
     drop(import::read_import_url(&mut reader));
     reader.variables().to_vec()
 }
@@ -447,6 +467,7 @@ const ADMIN_TOKEN: (&str, &str) = (
 );
 
 fn read_database_url(reader: &mut SettingsReader) -> Option<DatabaseUrl> {
+    reader.url_of_parts(&url_parts::DATABASE);
     reader.required_as(
         "DATABASE_URL",
         DatabaseUrl::EXPECTED,
@@ -454,12 +475,18 @@ fn read_database_url(reader: &mut SettingsReader) -> Option<DatabaseUrl> {
     )
 }
 
-fn read_migrate_url(reader: &mut SettingsReader) -> Option<DatabaseUrl> {
-    reader.optional_as(
+fn read_migrating(reader: &mut SettingsReader) -> (Option<DatabaseUrl>, Option<SecretString>) {
+    reader.url_of_parts(&url_parts::MIGRATE_DATABASE);
+    let url = reader.required_as(
         "MIGRATE_DATABASE_URL",
         DatabaseUrl::EXPECTED,
-        "Postgres, as a role that may make roles and schemas; `migrate` uses `DATABASE_URL` without it",
-    )
+        "`migrate` only: the schema's owner `wa_support_owner`, or an administrator; `--bootstrap` needs the latter",
+    );
+    let owner_password = reader.optional(
+        "OWNER_PASSWORD",
+        "`migrate --bootstrap` only: lets `wa_support_owner` log in with this password",
+    );
+    (url, owner_password)
 }
 
 fn read_keys(reader: &mut SettingsReader) -> Option<KeyRing> {
@@ -545,9 +572,12 @@ mod tests {
     #[test]
     fn a_command_needs_only_what_it_uses() {
         assert!(HealthcheckSettings::from_reader(SettingsReader::from_map([])).is_ok());
-        let migrate =
-            MigrateSettings::from_reader(SettingsReader::from_map([("DATABASE_URL", DATABASE)])).unwrap();
-        assert_eq!(migrate.admin.user(), "wa_support");
+        let migrate = MigrateSettings::from_reader(SettingsReader::from_map([
+            ("DATABASE_URL", DATABASE),
+            ("MIGRATE_DATABASE_URL", "postgres://wa_support_owner@db/kanal"),
+        ]))
+        .unwrap();
+        assert_eq!(migrate.access.migrating.user(), "wa_support_owner");
         assert!(ChoreSettings::from_reader(SettingsReader::from_map([("DATABASE_URL", DATABASE)])).is_err());
     }
 

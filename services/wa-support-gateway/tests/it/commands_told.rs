@@ -32,7 +32,7 @@ impl World {
         ];
         variables.extend(redis.map(|url| ("REDIS_URL", url.to_owned())));
         let process = Process { variables };
-        stdout(&process.run(&["migrate"]).await);
+        stdout(&process.run(&["migrate", "--bootstrap"]).await);
         Self {
             process,
             wa,

@@ -27,7 +27,7 @@ async fn an_operator_makes_rotates_switches_and_looks_at_a_customer() {
             ("REDIS_PREFIX", unique_prefix("wa-support")),
         ],
     };
-    stdout(&process.run(&["migrate"]).await);
+    stdout(&process.run(&["migrate", "--bootstrap"]).await);
     let named = ["--customer", "desa-a"];
     let with = |words: &[&'static str]| [words, &named[..]].concat();
 

@@ -119,7 +119,7 @@ async fn customers_keep_their_keys_and_sessions_and_everything_else_is_told() {
         .await
         .unwrap();
     let (process, port) = Process::serving(&database, &wa);
-    stdout(&process.run(&["migrate"]).await);
+    stdout(&process.run(&["migrate", "--bootstrap"]).await);
     let from = database.admin_url();
     let import = async |more: &[&str]| -> Value {
         let arguments = [&["import", "--from", &from], more].concat();
@@ -298,7 +298,7 @@ async fn without_the_originals_tables_it_says_so() {
             ("ENCRYPTION_KEYS", ENCRYPTION_KEYS.to_owned()),
         ],
     };
-    stdout(&process.run(&["migrate"]).await);
+    stdout(&process.run(&["migrate", "--bootstrap"]).await);
     for (arguments, complaint) in [
         (vec!["import"], "say where the original's tables are"),
         (

@@ -115,7 +115,7 @@ async fn from_an_empty_database_to_an_orderly_end() {
         .with("METRICS_TOKEN", "metrics-s3cret");
     // One JSON object and nothing else: logs go to standard error.
     let migrated: serde_json::Value =
-        serde_json::from_str(&stdout(&process.run(&["migrate"]).await)).unwrap();
+        serde_json::from_str(&stdout(&process.run(&["migrate", "--bootstrap"]).await)).unwrap();
     assert_eq!(migrated["schema"], "wa_support");
     assert!(
         !process.run(&["healthcheck"]).await.status.success(),
@@ -273,7 +273,7 @@ async fn a_customers_calls_leave_no_secret_in_the_log() {
     let (database, wa) = (TestProcessDatabase::create().await, FakeWaServer::start());
     let (process, port) = Process::serving(&database, &wa);
     let process = process.with("LOG_LEVEL", "debug");
-    stdout(&process.run(&["migrate"]).await);
+    stdout(&process.run(&["migrate", "--bootstrap"]).await);
     let (owner, statements) = new_owner("desa-a", 1);
     let mut admin = AsyncPgConnection::establish(&database.admin_url()).await.unwrap();
     let statements = format!("SET search_path TO wa_support; {statements}");

@@ -208,7 +208,7 @@ async fn a_killed_process_loses_no_more_than_what_it_had_not_written_down() {
     test_support::install_crypto_provider();
     let (database, wa) = (TestProcessDatabase::create().await, FakeWaServer::start());
     let (process, port) = Process::serving(&database, &wa);
-    stdout(&process.run(&["migrate"]).await);
+    stdout(&process.run(&["migrate", "--bootstrap"]).await);
     let create = ["session", "create", "--customer", "desa-a", "--name", "desa-a"];
     let made: Value = serde_json::from_str(&stdout(&process.run(&create).await)).unwrap();
     let token = made["session_token"].as_str().unwrap();

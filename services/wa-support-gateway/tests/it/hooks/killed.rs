@@ -24,7 +24,7 @@ async fn a_killed_process_loses_nothing_and_swaps_nothing() {
         .with("HOOK_LEASE_MS", "1000")
         .with("HOOK_RETRY_FIRST_MS", "100")
         .with("HOOK_RETRY_ATTEMPTS", "2");
-    process.json(&["migrate"]).await;
+    process.json(&["migrate", "--bootstrap"]).await;
     let receiver_url = receiver.url();
     let session = process
         .json(&[

@@ -1,9 +1,13 @@
 //! Settings from files and the environment, read once, all mistakes reported together.
 //!
 //! `KANAL_CONFIG` may name a TOML file whose keys are the variables' names in lower case, `KANAL_ENV_FILE` a file of
-//! `NAME=value` lines; that one wins over the other, and the environment over both. A service reads its variables through a [`SettingsReader`], which remembers every variable it was
+//! `NAME=value` lines; that one wins over the other, and the environment over both. In place of any variable `NAME_FILE` may
+//! name a file that holds its value. A service reads its variables through a [`SettingsReader`], which remembers every variable it was
 //! asked for (so the README's table can be checked against the code) and every mistake it met (so an operator
 //! fixes all of them in one go). Values are never printed, because any of them may be a secret.
+
+mod files;
+pub mod url_parts;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -62,6 +66,8 @@ pub struct SettingsReader {
     /// The environment and the file that stands in for it, under the names as they are written.
     environment: BTreeMap<String, String>,
     from_file: Vec<String>,
+    /// What is wrong with a `NAME_FILE`, by the name.
+    unusable_files: files::Mistakes,
     variables: Vec<Variable>,
     problems: Vec<Problem>,
 }
@@ -135,6 +141,7 @@ impl SettingsReader {
             values: BTreeMap::new(),
             environment,
             from_file: Vec::new(),
+            unusable_files: files::Mistakes::new(),
             variables: Vec::new(),
             problems: Vec::new(),
         };
@@ -156,6 +163,8 @@ impl SettingsReader {
         let upper = environment.map(|(name, value)| (name.to_ascii_uppercase(), value.clone()));
         let upper: BTreeMap<String, String> = upper.collect();
         reader.values.extend(upper);
+        reader.unusable_files = files::take(&mut reader.values);
+        drop(files::take(&mut reader.environment));
         reader
     }
 
@@ -183,7 +192,7 @@ impl SettingsReader {
     pub fn required<T: Setting>(&mut self, name: &'static str, meaning: &'static str) -> Option<T> {
         self.describe(name, "required".to_owned(), meaning);
         let value = self.text(name);
-        if value.is_none() {
+        if value.is_none() && !self.has_problem(name) {
             self.problem(name, &format!("is not set; {}", T::EXPECTED));
         }
         self.parse(name, value)
@@ -199,7 +208,7 @@ impl SettingsReader {
     ) -> Option<T> {
         self.describe(name, "required".to_owned(), meaning);
         let parsed = self.text(name).and_then(|text| text.parse().ok());
-        if parsed.is_none() {
+        if parsed.is_none() && !self.has_problem(name) {
             self.problem(name, expected);
         }
         parsed
@@ -289,7 +298,9 @@ impl SettingsReader {
         let unread: Vec<String> = self
             .from_file
             .iter()
-            .filter(|name| !self.variables.iter().any(|known| known.name == name.as_str()))
+            .filter(|name| {
+                !self.is_known(name) && !files::stands_for(name).is_some_and(|name| self.is_known(name))
+            })
             .cloned()
             .collect();
         for name in unread {
@@ -316,7 +327,32 @@ impl SettingsReader {
         self.finish(build)
     }
 
+    fn is_known(&self, name: &str) -> bool {
+        self.variables.iter().any(|known| known.name == name)
+    }
+
+    fn has_problem(&self, name: &str) -> bool {
+        self.problems.iter().any(|problem| problem.name == name)
+    }
+
+    /// A part of something whose whole is asked for afterwards.
+    fn describe_part(&mut self, name: &'static str, default: &str, meaning: &'static str) {
+        let default = if default == "none" {
+            default.to_owned()
+        } else {
+            format!("`{default}`")
+        };
+        self.describe(name, default, meaning);
+    }
+
+    fn set(&mut self, name: &str, value: String) {
+        self.values.insert(name.to_owned(), value);
+    }
+
     fn describe(&mut self, name: &'static str, default: String, meaning: &'static str) {
+        if let Some(rule) = self.unusable_files.remove(name) {
+            self.problem(name, &rule);
+        }
         self.variables.push(Variable {
             name,
             default,
