@@ -21,6 +21,7 @@ mod stopped;
 mod tables;
 mod tenants;
 mod through_gateway;
+mod trace;
 mod traffic;
 mod world;
 

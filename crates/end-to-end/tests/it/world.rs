@@ -23,6 +23,8 @@ pub(crate) const STOP_PATIENCE: Duration = Duration::from_secs(30);
 const WA_ADMIN_TOKEN: &str = "end-to-end-admin-token";
 /// What channel-service is known to the gateway by.
 const GATEWAY_KEY: &str = "end-to-end-gateway-key";
+/// The operator's password at the bridge.
+const BRIDGE_PASSWORD: &str = "end-to-end-bridge-password";
 pub(crate) const INTERNAL_API_KEY: &str = "end-to-end-internal-key";
 
 /// What differs from test to test.
@@ -126,6 +128,18 @@ impl World {
                 ("INTERNAL_API_KEY", INTERNAL_API_KEY.to_owned()),
             ]
         };
+        // Where the services find one another when somebody asks one of them where a message is.
+        let peers = || {
+            let at = |port: u16| format!("http://127.0.0.1:{port}");
+            [
+                ("CHANNEL_SERVICE_URL", at(channel_port)),
+                ("CHANNEL_SERVICE_KEY", INTERNAL_API_KEY.to_owned()),
+                ("WA_SUPPORT_URL", at(gateway_port)),
+                ("WA_SUPPORT_INTERNAL_API_KEY", format!("govconnect:{GATEWAY_KEY}")),
+                ("CHATWOOT_BRIDGE_URL", at(bridge_port)),
+                ("CHATWOOT_BRIDGE_AUTH", format!("admin:{BRIDGE_PASSWORD}")),
+            ]
+        };
         let shared = || {
             [
                 ("REDIS_URL", setup.redis_url.clone()),
@@ -139,28 +153,31 @@ impl World {
         let gateway = Process::new(
             "wa-support-gateway",
             &logs,
-            common(gateway_port, "wa_support").into_iter().chain([
-                ("WA_SERVER_URL", format!("{}/wa", simulator.base_url())),
-                ("WA_ADMIN_TOKEN", WA_ADMIN_TOKEN.to_owned()),
-                ("REDIS_URL", setup.redis_url.clone()),
-                ("REDIS_PREFIX", format!("{prefix}wa-support:")),
-                ("RABBITMQ_URL", setup.rabbitmq_url.clone()),
-                ("BROKER_PREFIX", prefix.clone()),
-                ("INTERNAL_API_KEYS", format!("govconnect:{GATEWAY_KEY}")),
-                // Webhooks pass through the gateway on their way to channel-service.
-                (
-                    "PUBLIC_GATEWAY_BASE_URL",
-                    format!("http://127.0.0.1:{gateway_port}"),
-                ),
-                ("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "127.0.0.1:*".to_owned()),
-                // What is sent is no spam, however fast this machine is.
-                ("PUBLIC_KEY_RATE_LIMIT_MAX_REQUEST", "1000000".to_owned()),
-                ("PUBLIC_KEY_SPAM_MAX_PER_10S", "1000000".to_owned()),
-                ("HOOK_LEASE_MS", "6000".to_owned()),
-                ("HOOK_RETRY_ATTEMPTS", "100".to_owned()),
-                ("HOOK_RETRY_FIRST_MS", "100".to_owned()),
-                ("HOOK_RETRY_LONGEST_MS", "1000".to_owned()),
-            ]),
+            common(gateway_port, "wa_support")
+                .into_iter()
+                .chain(peers())
+                .chain([
+                    ("WA_SERVER_URL", format!("{}/wa", simulator.base_url())),
+                    ("WA_ADMIN_TOKEN", WA_ADMIN_TOKEN.to_owned()),
+                    ("REDIS_URL", setup.redis_url.clone()),
+                    ("REDIS_PREFIX", format!("{prefix}wa-support:")),
+                    ("RABBITMQ_URL", setup.rabbitmq_url.clone()),
+                    ("BROKER_PREFIX", prefix.clone()),
+                    ("INTERNAL_API_KEYS", format!("govconnect:{GATEWAY_KEY}")),
+                    // Webhooks pass through the gateway on their way to channel-service.
+                    (
+                        "PUBLIC_GATEWAY_BASE_URL",
+                        format!("http://127.0.0.1:{gateway_port}"),
+                    ),
+                    ("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "127.0.0.1:*".to_owned()),
+                    // What is sent is no spam, however fast this machine is.
+                    ("PUBLIC_KEY_RATE_LIMIT_MAX_REQUEST", "1000000".to_owned()),
+                    ("PUBLIC_KEY_SPAM_MAX_PER_10S", "1000000".to_owned()),
+                    ("HOOK_LEASE_MS", "6000".to_owned()),
+                    ("HOOK_RETRY_ATTEMPTS", "100".to_owned()),
+                    ("HOOK_RETRY_FIRST_MS", "100".to_owned()),
+                    ("HOOK_RETRY_LONGEST_MS", "1000".to_owned()),
+                ]),
         );
         let channel = Process::new(
             "channel-service",
@@ -168,10 +185,9 @@ impl World {
             common(channel_port, "channel")
                 .into_iter()
                 .chain(shared())
+                .chain(peers())
                 .chain([
                     ("WA_API_URL", format!("http://127.0.0.1:{gateway_port}/v1/wa")),
-                    ("WA_SUPPORT_URL", format!("http://127.0.0.1:{gateway_port}")),
-                    ("WA_SUPPORT_INTERNAL_API_KEY", format!("govconnect:{GATEWAY_KEY}")),
                     (
                         "PUBLIC_CHANNEL_BASE_URL",
                         format!("http://127.0.0.1:{channel_port}"),
@@ -200,7 +216,9 @@ impl World {
             common(bridge_port, "chatwoot_bridge")
                 .into_iter()
                 .chain(shared())
+                .chain(peers())
                 .chain([
+                    ("BASIC_AUTH_PASS", BRIDGE_PASSWORD.to_owned()),
                     ("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "127.0.0.1:*".to_owned()),
                     (
                         "CHANNEL_FILES_URL",
