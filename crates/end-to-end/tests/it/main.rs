@@ -25,6 +25,7 @@ mod stopped;
 mod tables;
 mod tenants;
 mod through_gateway;
+mod trace;
 mod traces;
 mod traffic;
 mod world;

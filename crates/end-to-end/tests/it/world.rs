@@ -23,6 +23,8 @@ pub(crate) const STOP_PATIENCE: Duration = Duration::from_secs(30);
 const WA_ADMIN_TOKEN: &str = "end-to-end-admin-token";
 /// What channel-service is known to the gateway by.
 const GATEWAY_KEY: &str = "end-to-end-gateway-key";
+/// The operator's password at the bridge.
+const BRIDGE_PASSWORD: &str = "end-to-end-bridge-password";
 pub(crate) const INTERNAL_API_KEY: &str = "end-to-end-internal-key";
 
 /// What differs from test to test.
@@ -129,6 +131,18 @@ impl World {
                 ("INTERNAL_API_KEY", INTERNAL_API_KEY.to_owned()),
             ]
         };
+        // Where the services find one another when somebody asks one of them where a message is.
+        let peers = || {
+            let at = |port: u16| format!("http://127.0.0.1:{port}");
+            [
+                ("CHANNEL_SERVICE_URL", at(channel_port)),
+                ("CHANNEL_SERVICE_KEY", INTERNAL_API_KEY.to_owned()),
+                ("WA_SUPPORT_URL", at(gateway_port)),
+                ("WA_SUPPORT_INTERNAL_API_KEY", format!("govconnect:{GATEWAY_KEY}")),
+                ("CHATWOOT_BRIDGE_URL", at(bridge_port)),
+                ("CHATWOOT_BRIDGE_AUTH", format!("admin:{BRIDGE_PASSWORD}")),
+            ]
+        };
         let shared = || {
             [
                 ("REDIS_URL", setup.redis_url.clone()),
@@ -145,6 +159,7 @@ impl World {
             common(gateway_port, "wa_support")
                 .into_iter()
                 .chain(setup.traces.clone())
+                .chain(peers())
                 .chain([
                     ("WA_SERVER_URL", format!("{}/wa", simulator.base_url())),
                     ("WA_ADMIN_TOKEN", WA_ADMIN_TOKEN.to_owned()),
@@ -175,10 +190,9 @@ impl World {
                 .into_iter()
                 .chain(setup.traces.clone())
                 .chain(shared())
+                .chain(peers())
                 .chain([
                     ("WA_API_URL", format!("http://127.0.0.1:{gateway_port}/v1/wa")),
-                    ("WA_SUPPORT_URL", format!("http://127.0.0.1:{gateway_port}")),
-                    ("WA_SUPPORT_INTERNAL_API_KEY", format!("govconnect:{GATEWAY_KEY}")),
                     (
                         "PUBLIC_CHANNEL_BASE_URL",
                         format!("http://127.0.0.1:{channel_port}"),
@@ -208,7 +222,9 @@ impl World {
                 .into_iter()
                 .chain(setup.traces.clone())
                 .chain(shared())
+                .chain(peers())
                 .chain([
+                    ("BASIC_AUTH_PASS", BRIDGE_PASSWORD.to_owned()),
                     ("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "127.0.0.1:*".to_owned()),
                     (
                         "CHANNEL_FILES_URL",

@@ -1,5 +1,6 @@
 //! The webhook relay, between a WA server that signs and receivers that misbehave.
 
+mod journeys;
 mod killed;
 mod passing_on;
 mod put_aside;
