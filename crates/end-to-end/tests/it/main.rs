@@ -8,6 +8,7 @@
 )]
 
 mod alerts;
+mod backup;
 mod broker;
 mod chatwoot_files;
 mod chatwoot_gowa;
