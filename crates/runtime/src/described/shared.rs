@@ -184,4 +184,16 @@ pub(super) const METRICS: &[Metric] = &[
         &[],
         "Events that a consumer gave up; they are in the dead-letter queue.",
     ),
+    Metric::new(
+        "kanal_trace_spans_exported_total",
+        Counter,
+        &[],
+        "Spans that the collector took; stays 0 where none is named.",
+    ),
+    Metric::new(
+        "kanal_trace_spans_lost_total",
+        Counter,
+        &["reason"],
+        "Spans that no collector will see: `queue_full` before they were sent, `not_taken` by the collector.",
+    ),
 ];
