@@ -10,7 +10,7 @@ mod url;
 
 pub use error::DatabaseError;
 pub use migrate::{MigrationError, migrate};
-pub use pool::{Connection, Database, PoolSettings, read_elsewhere};
+pub use pool::{Connection, Database, PoolSettings, connect_as_owner, read_elsewhere};
 pub use sql::{Bound, Statement, sql};
 pub use url::{DatabaseUrl, InvalidDatabaseUrl};
 

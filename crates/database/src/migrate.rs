@@ -141,6 +141,23 @@ fn grants(names: &SchemaNames) -> String {
             )
         })
         .concat()
+        + &append_only(names)
+}
+
+/// A table whose comment begins with `append-only` is one: rows are added and read, nothing else.
+fn append_only(names: &SchemaNames) -> String {
+    let schema = quote_literal(&quote_identifier(&names.schema));
+    let roles = [&names.tenant_role, &names.platform_role].map(|role| quote_identifier(role));
+    let roles = roles.join(", ");
+    format!(
+        "DO $append_only$ DECLARE append_only regclass; BEGIN \
+           FOR append_only IN SELECT oid FROM pg_class \
+                WHERE relnamespace = {schema}::regnamespace AND obj_description(oid, 'pg_class') LIKE 'append-only%' LOOP \
+             EXECUTE format('REVOKE UPDATE, DELETE ON %s FROM ', append_only) || {}; \
+           END LOOP; \
+         END $append_only$;",
+        quote_literal(&roles)
+    )
 }
 
 #[derive(diesel::QueryableByName)]

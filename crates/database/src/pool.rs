@@ -127,6 +127,21 @@ pub async fn read_elsewhere(url: &DatabaseUrl) -> Result<AsyncPgConnection, Data
     open(url, ONE_MOMENT).await.map_err(DatabaseError::unavailable)
 }
 
+/// A connection of a schema's owner, for the few chores that the service's roles have no right to.
+///
+/// # Errors
+/// [`DatabaseError::Unavailable`] when Postgres does not answer or does not let us in.
+pub async fn connect_as_owner(
+    url: &DatabaseUrl,
+    names: &SchemaNames,
+) -> Result<AsyncPgConnection, DatabaseError> {
+    let setup = format!(
+        "SET search_path TO {}; SET statement_timeout = '120s'; SET lock_timeout = '10s'",
+        quote_identifier(&names.schema)
+    );
+    open(url, &setup).await.map_err(DatabaseError::unavailable)
+}
+
 async fn open(url: &DatabaseUrl, setup: &str) -> Result<AsyncPgConnection, ConnectionError> {
     let bad = |error: tokio_postgres::Error| bad_connection(&error);
     let mut options = url.options().map_err(bad)?;

@@ -122,7 +122,8 @@ async fn an_operator_migrates_and_connects_twice() {
 }
 
 /// What takes the migrations back, the newest first.
-pub(crate) const DOWNS: [&str; 15] = [
+pub(crate) const DOWNS: [&str; 16] = [
+    include_str!("../../../../migrations/chatwoot_bridge/2026-11-29-000045_audit_chain/down.sql"),
     include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000023_panel/down.sql"),
     include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000022_contact_pictures/down.sql"),
     include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000021_from_history/down.sql"),
