@@ -401,7 +401,7 @@ impl MigrateSettings {
         let admin = reader.required_as(
             "MIGRATE_DATABASE_URL",
             DatabaseUrl::EXPECTED,
-            "`migrate` only: a role that may create schemas and roles",
+            "`migrate` and `audit prune` only: a role that may create schemas and roles",
         );
         reader.finish_part(|| {
             Some(Self {
@@ -460,7 +460,7 @@ pub fn reference() -> String {
     drop(reader.required_as::<DatabaseUrl>(
         "MIGRATE_DATABASE_URL",
         DatabaseUrl::EXPECTED,
-        "`migrate` only: a role that may create schemas and roles",
+        "`migrate` and `audit prune` only: a role that may create schemas and roles",
     ));
     variables.extend_from_slice(reader.variables());
     runtime::config::markdown_table(&variables)
