@@ -343,7 +343,7 @@ fn take_migrate_url(reader: &mut SettingsReader) -> Option<DatabaseUrl> {
     reader.optional_as(
         "MIGRATE_DATABASE_URL",
         DatabaseUrl::EXPECTED,
-        "Postgres, under a role that may create roles and schemas; for `migrate` only, else `DATABASE_URL`",
+        "Postgres, under a role that may create roles and schemas; for `migrate` (else `DATABASE_URL`) and `audit prune`",
     )
 }
 
