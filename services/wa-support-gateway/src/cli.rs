@@ -49,6 +49,9 @@ enum Command {
     /// Look at webhooks that could not be delivered, and try them again
     #[command(subcommand)]
     Hook(hook::HookCommand),
+    /// Verify, read and prune the log of administrative acts
+    #[command(subcommand)]
+    Audit(audit_log::AuditCommand),
     /// Chores about encryption keys
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -90,6 +93,10 @@ enum CommandError {
     WaServer(#[from] whatsapp::genfity::InvalidEndpoint),
     #[error(transparent)]
     Work(#[from] crate::error::Error),
+    #[error(transparent)]
+    Audit(#[from] audit_log::ChoreError),
+    #[error("the audit log is not what was written; see the lines above")]
+    BrokenLog,
     #[error("{0} session(s) could not be put in order")]
     OutOfOrder(usize),
     #[error("{0} session(s) have a secret that does not open; keep the old keys")]
@@ -120,6 +127,7 @@ pub async fn run() -> ExitCode {
         Command::Import(command) => import::run(command).await,
         Command::Session(command) => session::run(command).await,
         Command::Hook(command) => hook::run(command).await,
+        Command::Audit(command) => audit(command).await,
         Command::Key(command) => key::run(command).await,
     };
     match done {
@@ -174,6 +182,20 @@ async fn migrate() -> Result<(), CommandError> {
     let ran = database::migrate(&settings.admin, &settings.service, &names, MIGRATIONS).await?;
     process::print(&serde_json::json!({"schema": SCHEMA, "migrations_run": ran}));
     Ok(())
+}
+
+async fn audit(command: audit_log::AuditCommand) -> Result<(), CommandError> {
+    let settings = config::StoreSettings::from_reader(SettingsReader::from_process())?;
+    let owner = command
+        .needs_owner()
+        .then(|| MigrateSettings::from_reader(SettingsReader::from_process()))
+        .transpose()?;
+    let owner = owner.as_ref().map(|settings| &settings.admin);
+    let db = open(&settings.process, &settings.database)?;
+    match audit_log::run(&db, owner, command, process::print).await? {
+        audit_log::Finding::Well => Ok(()),
+        audit_log::Finding::Broken => Err(CommandError::BrokenLog),
+    }
 }
 
 async fn healthcheck() -> Result<(), CommandError> {

@@ -458,7 +458,7 @@ fn read_migrate_url(reader: &mut SettingsReader) -> Option<DatabaseUrl> {
     reader.optional_as(
         "MIGRATE_DATABASE_URL",
         DatabaseUrl::EXPECTED,
-        "Postgres, as a role that may make roles and schemas; `migrate` uses `DATABASE_URL` without it",
+        "Postgres, as a role that may make roles and schemas, for `audit prune` and `migrate`, which uses `DATABASE_URL` without it",
     )
 }
 
