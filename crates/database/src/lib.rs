@@ -15,7 +15,7 @@ mod url;
 pub use command::{MigrateCommand, MigrateCommandError, MigrationAccess};
 pub use error::DatabaseError;
 pub use examine::examine;
-pub use migrate::{MigrationError, Migrator, migrate};
+pub use migrate::{MigrationError, Migrator, connect_as_owner, migrate};
 pub use pool::{Connection, Database, PoolSettings, PoolUse, read_elsewhere};
 pub use sql::{Bound, Statement, sql};
 pub use standing::{SchemaError, Standing};

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 
 use crate::bootstrap::{MAY_BECOME, bootstrap, exists};
 use crate::standing::{self, Standing};
-use crate::{DatabaseError, DatabaseUrl, SchemaNames, quote_identifier};
+use crate::{DatabaseError, DatabaseUrl, SchemaNames, quote_identifier, quote_literal};
 
 /// Why a schema could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
@@ -137,25 +137,7 @@ impl Migrator {
         migrating: &DatabaseUrl,
         names: &SchemaNames,
     ) -> Result<Self, MigrationError> {
-        let owner = &names.owner_role;
-        let owned = "SELECT 1 AS one FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner \
-                      WHERE n.nspname = $1 AND r.rolname = $2";
-        if !exists(&mut connection, owned, &[&names.schema, owner]).await? {
-            return Err(MigrationError::NotSetUp {
-                schema: names.schema.clone(),
-                owner: owner.clone(),
-            });
-        }
-        if !exists(&mut connection, MAY_BECOME, &[owner]).await? {
-            return Err(MigrationError::NotOwner {
-                role: migrating.user().to_owned(),
-                owner: owner.clone(),
-            });
-        }
-        let (schema, owner) = (quote_identifier(&names.schema), quote_identifier(owner));
-        connection
-            .batch_execute(&format!("SET ROLE {owner}; SET search_path TO {schema}"))
-            .await?;
+        become_owner(&mut connection, migrating, names).await?;
         connection.batch_execute(standing::TABLE).await?;
         Ok(Self {
             connection,
@@ -214,21 +196,70 @@ impl Migrator {
     }
 }
 
+/// A connection that works as the owner of a schema, for the few chores that the service's roles have no right to. It waits
+/// for nobody who migrates.
+///
+/// # Errors
+/// [`MigrationError::NotSetUp`] and [`MigrationError::NotOwner`] among others.
+pub async fn connect_as_owner(
+    url: &DatabaseUrl,
+    names: &SchemaNames,
+) -> Result<AsyncPgConnection, MigrationError> {
+    let mut connection = connect(url).await?;
+    become_owner(&mut connection, url, names).await?;
+    connection
+        .batch_execute("SET statement_timeout = '120s'; SET lock_timeout = '10s'")
+        .await?;
+    Ok(connection)
+}
+
+/// From here on the connection works as the schema's owner, in the schema. Who logged in as the owner is it already.
+async fn become_owner(
+    connection: &mut AsyncPgConnection,
+    login: &DatabaseUrl,
+    names: &SchemaNames,
+) -> Result<(), MigrationError> {
+    let owner = &names.owner_role;
+    let owned = "SELECT 1 AS one FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner \
+                  WHERE n.nspname = $1 AND r.rolname = $2";
+    if !exists(connection, owned, &[&names.schema, owner]).await? {
+        return Err(MigrationError::NotSetUp {
+            schema: names.schema.clone(),
+            owner: owner.clone(),
+        });
+    }
+    if !exists(connection, MAY_BECOME, &[owner]).await? {
+        return Err(MigrationError::NotOwner {
+            role: login.user().to_owned(),
+            owner: owner.clone(),
+        });
+    }
+    let (schema, owner) = (quote_identifier(&names.schema), quote_identifier(owner));
+    connection
+        .batch_execute(&format!("SET ROLE {owner}; SET search_path TO {schema}"))
+        .await?;
+    Ok(())
+}
+
 /// A connection that waits for its turn among all migrating processes of the database. The turn ends with the connection.
 async fn locked(url: &DatabaseUrl) -> Result<AsyncPgConnection, MigrationError> {
-    let connect = |source| MigrationError::Connect {
-        role: url.user().to_owned(),
-        source,
-    };
-    let options = url.options().map_err(connect)?;
-    let (client, connection) = options.connect(tokio_postgres::NoTls).await.map_err(connect)?;
-    let mut connection = AsyncPgConnection::try_from_client_and_connection(client, connection)
-        .await
-        .map_err(|error| MigrationError::Migration(Box::new(error)))?;
+    let mut connection = connect(url).await?;
     connection
         .batch_execute("SELECT pg_advisory_lock(hashtext('kanal migrations'))")
         .await?;
     Ok(connection)
+}
+
+async fn connect(url: &DatabaseUrl) -> Result<AsyncPgConnection, MigrationError> {
+    let refused = |source| MigrationError::Connect {
+        role: url.user().to_owned(),
+        source,
+    };
+    let options = url.options().map_err(refused)?;
+    let (client, connection) = options.connect(tokio_postgres::NoTls).await.map_err(refused)?;
+    AsyncPgConnection::try_from_client_and_connection(client, connection)
+        .await
+        .map_err(|error| MigrationError::Migration(Box::new(error)))
 }
 
 /// Rights are granted on whole schemas after the migrations, so that no migration can forget them; what a row lets
@@ -247,4 +278,21 @@ fn grants(names: &SchemaNames) -> String {
             )
         })
         .concat()
+        + &append_only(names)
+}
+
+/// A table whose comment begins with `append-only` is one: rows are added and read, nothing else.
+fn append_only(names: &SchemaNames) -> String {
+    let schema = quote_literal(&quote_identifier(&names.schema));
+    let roles = [&names.tenant_role, &names.platform_role].map(|role| quote_identifier(role));
+    let roles = roles.join(", ");
+    format!(
+        "DO $append_only$ DECLARE append_only regclass; BEGIN \
+           FOR append_only IN SELECT oid FROM pg_class \
+                WHERE relnamespace = {schema}::regnamespace AND obj_description(oid, 'pg_class') LIKE 'append-only%' LOOP \
+             EXECUTE format('REVOKE UPDATE, DELETE ON %s FROM ', append_only) || {}; \
+           END LOOP; \
+         END $append_only$;",
+        quote_literal(&roles)
+    )
 }

@@ -9,7 +9,7 @@ use cargo_metadata::{DependencyKind, Edition, MetadataCommand, Package};
 
 /// Crates of ours that a crate may use, and outside crates (by the beginning of their names) that would surprise a
 /// reader in it.
-const TABLE: [(&str, &[&str], &[&str]); 15] = [
+const TABLE: [(&str, &[&str], &[&str]); 16] = [
     (
         "domain",
         &[],
@@ -35,6 +35,11 @@ const TABLE: [(&str, &[&str], &[&str]); 15] = [
         "tenant-isolation",
         &["domain", "database"],
         &["lapin", "reqwest", "actix"],
+    ),
+    (
+        "audit-log",
+        &["domain", "database", "tenant-isolation"],
+        &["lapin", "reqwest", "actix", "redis"],
     ),
     ("cache", &["domain", "tenant-isolation"], &["diesel"]),
     (

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use audit_log::AuditCommand;
 use channel_service::app::Application;
 use channel_service::aws_secrets;
 use channel_service::cli::{
@@ -68,6 +69,9 @@ enum Command {
     /// Say who may use the gate in the shape of Meta's Cloud API, and look at what it could not tell.
     #[command(subcommand)]
     Gate(GateCommand),
+    /// Verify, read and prune the log of administrative acts.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Look at messages that were put aside, and try them again.
     #[command(subcommand)]
     Deadletter(DeadLetterCommand),
@@ -120,6 +124,14 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Outbox(command) => print(&cli::outbox(ChoreSettings::read(reader)?, command).await?),
         Command::Gate(command) => print(&cli::gate(ChoreSettings::read(reader)?, command).await?),
+        Command::Audit(command) => {
+            let owner = command
+                .needs_owner()
+                .then(|| migration_access(SettingsReader::from_process()))
+                .transpose()?;
+            let owner = owner.as_ref().map(|access| &access.migrating);
+            return cli::audit(ChoreSettings::read(reader)?, owner, command).await;
+        }
         Command::Doctor { json } => {
             let secrets = aws_secrets::fetch_for(&reader).await;
             let known = Known::read(SettingsReader::from_process(), &secrets);

@@ -66,6 +66,9 @@ enum Command {
     /// Chatwoot inboxes
     #[command(subcommand)]
     Inbox(InboxCommand),
+    /// Verify, read and prune the log of administrative acts
+    #[command(subcommand)]
+    Audit(audit_log::AuditCommand),
     /// Look at work that was put aside, and do it again
     #[command(subcommand)]
     Task(TaskCommand),
@@ -168,6 +171,7 @@ pub async fn run() -> ExitCode {
             })
             .await
         }
+        Command::Audit(command) => chore(async |settings| audit(settings, command).await).await,
         Command::Task(command) => chore(async |settings| task(settings, command).await).await,
         Command::Deadletter(command) => {
             chore(async |settings| {
@@ -276,6 +280,21 @@ async fn connect_inbox_by_hand(settings: &StorageSettings, connect: Connect) -> 
     let scope = TenantScope::named_by_operator(connect.tenant);
     let id = connect_inbox(&tools(settings)?, &scope, &new).await?;
     process::print(&serde_json::json!({"inbox_link_id": id, "tenant_id": scope.tenant()}));
+    Ok(())
+}
+
+async fn audit(settings: &StorageSettings, command: audit_log::AuditCommand) -> anyhow::Result<()> {
+    let owner = command
+        .needs_owner()
+        .then(|| migration_access(SettingsReader::from_process()))
+        .transpose()?;
+    let owner = owner.as_ref().map(|access| &access.migrating);
+    let db = tools(settings)?.db;
+    let found = audit_log::run(&db, owner, command, process::print).await?;
+    anyhow::ensure!(
+        found == audit_log::Finding::Well,
+        "the audit log is not what was written; see the lines above"
+    );
     Ok(())
 }
 

@@ -66,6 +66,9 @@ enum Command {
     /// Look at events that the broker has not taken yet, and have them tried again that were put aside
     #[command(subcommand)]
     Outbox(OutboxCommand),
+    /// Verify, read and prune the log of administrative acts
+    #[command(subcommand)]
+    Audit(audit_log::AuditCommand),
     /// Chores about encryption keys
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -107,6 +110,10 @@ enum CommandError {
     WaServer(#[from] whatsapp::genfity::InvalidEndpoint),
     #[error(transparent)]
     Work(#[from] crate::error::Error),
+    #[error(transparent)]
+    Audit(#[from] audit_log::ChoreError),
+    #[error("the audit log is not what was written; see the lines above")]
+    BrokenLog,
     #[error("{0} session(s) could not be put in order")]
     OutOfOrder(usize),
     #[error("{0} session(s) have a secret that does not open; keep the old keys")]
@@ -144,6 +151,7 @@ pub async fn run() -> ExitCode {
         Command::Hook(command) => hook::run(command).await,
         Command::Trace(command) => trace::trace(command).await,
         Command::Outbox(command) => trace::outbox(command).await,
+        Command::Audit(command) => audit(command).await,
         Command::Key(command) => key::run(command).await,
     };
     match done {
@@ -200,6 +208,20 @@ async fn migrate(command: MigrateCommand) -> Result<(), CommandError> {
     let names = SchemaNames::of_service(SCHEMA);
     process::print(&command.run(&settings.access, &names, MIGRATIONS).await?);
     Ok(())
+}
+
+async fn audit(command: audit_log::AuditCommand) -> Result<(), CommandError> {
+    let settings = config::StoreSettings::from_reader(SettingsReader::from_process())?;
+    let owner = command
+        .needs_owner()
+        .then(|| MigrateSettings::from_reader(SettingsReader::from_process()))
+        .transpose()?;
+    let owner = owner.as_ref().map(|settings| &settings.access.migrating);
+    let db = open(&settings.process, &settings.database)?;
+    match audit_log::run(&db, owner, command, process::print).await? {
+        audit_log::Finding::Well => Ok(()),
+        audit_log::Finding::Broken => Err(CommandError::BrokenLog),
+    }
 }
 
 async fn healthcheck() -> Result<(), CommandError> {

@@ -1,6 +1,9 @@
 //! Setting up takes an administrator once; afterwards the owner does.
 
-use database::{Database, DatabaseUrl, MigrationError, Migrator, PoolSettings, migrate, quote_identifier};
+use database::{
+    Database, DatabaseUrl, MigrationError, Migrator, PoolSettings, connect_as_owner, migrate,
+    quote_identifier,
+};
 use diesel::sql_types::Text;
 use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
 use secrecy::SecretString;
@@ -116,6 +119,35 @@ async fn the_owner_migrates_by_itself_and_nobody_else_does() {
         .down(9, MIGRATIONS)
         .await;
     assert_eq!(down.unwrap(), ["20261121000002", "20261121000001"]);
+    own.clean(&[admin_url()]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chores_of_the_owner_are_done_as_the_owner_whoever_logs_in() {
+    #[derive(diesel::QueryableByName)]
+    struct Role {
+        #[diesel(sql_type = Text)]
+        role: String,
+    }
+    let own = Own::new();
+    let service = own.url(&admin_url());
+    let missing = connect_as_owner(&admin(), &own.names).await.err().unwrap();
+    assert!(matches!(missing, MigrationError::NotSetUp { .. }), "{missing}");
+    let password = SecretString::from("owner's");
+    let set_up = Migrator::bootstrap(&admin(), &service, Some(&password), &own.names).await;
+    set_up.unwrap().up(MIGRATIONS).await.unwrap();
+    for url in [admin(), login(&own.names.owner_role, "owner's")] {
+        let mut connection = connect_as_owner(&url, &own.names).await.unwrap();
+        let works_as: Role = diesel::sql_query("SELECT current_user::text AS role")
+            .get_result(&mut connection)
+            .await
+            .unwrap();
+        assert_eq!(works_as.role, own.names.owner_role);
+        let what_owners_do = "BEGIN; ALTER TABLE things DISABLE TRIGGER USER; ROLLBACK";
+        connection.batch_execute(what_owners_do).await.unwrap();
+    }
+    let refused = connect_as_owner(&service, &own.names).await.err().unwrap();
+    assert!(matches!(refused, MigrationError::NotOwner { .. }), "{refused}");
     own.clean(&[admin_url()]).await;
 }
 

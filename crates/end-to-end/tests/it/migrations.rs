@@ -212,6 +212,14 @@ fn a_migration_that_takes_something_away_says_so() {
         (true, "ALTER TABLE chats DROP COLUMN name"),
         (true, "DROP TABLE chats"),
         (true, "ALTER TABLE chats RENAME COLUMN name TO title"),
+        (
+            true,
+            "ALTER TABLE chats RENAME TO talks; CREATE VIEW chat AS SELECT id FROM talks",
+        ),
+        (
+            false,
+            "ALTER TABLE chats RENAME TO talks; CREATE VIEW chats AS SELECT id FROM talks; ALTER TRIGGER a ON talks RENAME TO b",
+        ),
         (true, "ALTER TABLE chats ALTER COLUMN unread TYPE bigint"),
         (true, "ALTER TABLE chats ALTER COLUMN name SET NOT NULL"),
         (
@@ -233,11 +241,23 @@ fn takes_away(up: &str) -> bool {
     let gone = words.windows(3).any(|three| {
         matches!(
             three,
-            ["DROP", "TABLE" | "COLUMN" | "VIEW" | "FUNCTION", _] | ["RENAME", ..] | ["COLUMN", _, "TYPE"]
+            ["DROP", "TABLE" | "COLUMN" | "VIEW" | "FUNCTION", _] | ["COLUMN", _, "TYPE"]
         )
     });
+    // A table that is a view under its old name is there as before, and nobody calls a trigger by its name.
+    let renamed = (0..words.len()).any(|at| {
+        words[at] == "RENAME"
+            && match &words[..at] {
+                [.., "ALTER", "TABLE", table] if words.get(at + 1) == Some(&"TO") => {
+                    !up.contains(&format!("CREATE VIEW {table} "))
+                }
+                [.., "ALTER", "TRIGGER", _, "ON", _] => false,
+                _ => true,
+            }
+    });
     let is_new = |column: &str| up.contains(&format!("ADD COLUMN {column} "));
-    gone || words
-        .windows(4)
-        .any(|four| matches!(four, [column, "SET", "NOT", "NULL"] if !is_new(column)))
+    gone || renamed
+        || words
+            .windows(4)
+            .any(|four| matches!(four, [column, "SET", "NOT", "NULL"] if !is_new(column)))
 }

@@ -8,10 +8,13 @@ mod trace;
 
 use std::str::FromStr;
 
+use std::process::ExitCode;
+
 use anyhow::Context as _;
+use audit_log::{AuditCommand, Finding};
 use cache::RedisLink;
 use clap::{Args, Subcommand};
-use database::{Database, MigrateCommand, MigrationAccess, SchemaNames};
+use database::{Database, DatabaseUrl, MigrateCommand, MigrationAccess, SchemaNames};
 use domain::ids::TenantId;
 use domain::tenant::TenantStatus;
 use domain::user::{EmailAddress, Role};
@@ -346,6 +349,23 @@ pub async fn tenant(settings: ChoreSettings, command: TenantCommand) -> anyhow::
             Ok(serde_json::json!({"tenant_id": scope.tenant(), "acts": acts}))
         }
     }
+}
+
+/// Runs a command about the audit log, which prints by itself. A broken chain is code 1.
+///
+/// # Errors
+/// When the settings are wrong, or the database refuses.
+pub async fn audit(
+    settings: ChoreSettings,
+    owner: Option<&DatabaseUrl>,
+    command: AuditCommand,
+) -> anyhow::Result<ExitCode> {
+    let db = database(&settings)?;
+    let found = audit_log::run(&db, owner, command, runtime::process::print).await?;
+    Ok(match found {
+        Finding::Well => ExitCode::SUCCESS,
+        Finding::Broken => ExitCode::FAILURE,
+    })
 }
 
 async fn set_status(

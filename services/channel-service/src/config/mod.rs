@@ -417,7 +417,7 @@ fn migrating(reader: &mut SettingsReader) -> (Option<DatabaseUrl>, Option<Secret
     let url = reader.required_as(
         "MIGRATE_DATABASE_URL",
         DatabaseUrl::EXPECTED,
-        "`migrate` only: the schema's owner `channel_owner`, or an administrator; `--bootstrap` needs the latter",
+        "`migrate` and `audit prune` only: the schema's owner `channel_owner`, or an administrator; `--bootstrap` needs the latter",
     );
     let owner_password = reader.optional(
         "OWNER_PASSWORD",

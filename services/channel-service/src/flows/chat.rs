@@ -15,11 +15,11 @@ use super::learn_lid;
 use super::tenant::Actor;
 use super::tenant_config::ensure_primary;
 use crate::endpoints::Endpoints;
+use crate::store::audit::{self, Act};
 use crate::store::chat::{self, ChatRow, ChatUpdate};
 use crate::store::message::{self, HistoryRow};
-use crate::store::takeover::TakeoverRow;
+use crate::store::takeover::{self, TakeoverRow};
 use crate::store::tenant::{self, TenantRow};
-use crate::store::{audit, takeover};
 
 /// Why nothing was done with a chat.
 #[derive(Debug, thiserror::Error)]
@@ -232,21 +232,30 @@ pub async fn delete(
     // Whoever writes to a chat holds its row: from here on nothing new comes in. The order of what follows is the
     // order in which senders take their locks.
     let locked = chat::lock(&mut tx, &ids(&chats)).await?;
+    let mut acts = Vec::new();
     for id in &locked {
-        delete_one(&mut tx, *id, actor).await?;
+        acts.push(delete_one(&mut tx, *id, actor).await?);
+    }
+    // Last: whoever notes waits for others who note, and holds them up.
+    for act in acts {
+        audit::note(&mut tx, &act).await?;
     }
     tx.commit().await?;
     Ok(locked.len())
 }
 
-async fn delete_one(tx: &mut TenantTransaction, id: ChatId, actor: &Actor) -> Result<(), DatabaseError> {
+/// Returns the act, which is not noted yet.
+async fn delete_one<'a>(
+    tx: &mut TenantTransaction,
+    id: ChatId,
+    actor: &'a Actor,
+) -> Result<Act<'a>, DatabaseError> {
     takeover::delete_of_chat(tx, id).await?;
     let messages = message::delete_of_chat(tx, id).await?;
     let waiting = lanes::discard(tx, &id.to_string()).await?;
     lanes::discard(tx, &hand_over::lane(id)).await?;
     lanes::discard(tx, &gate_lane(id)).await?;
     chat::delete(tx, &[id.as_uuid()]).await?;
-    let mut act = actor.act("conversation.delete", Some(id.to_string()));
-    act.detail = Some(format!("{messages} messages, {waiting} not yet sent"));
-    audit::note(tx, &act).await
+    let act = actor.act("conversation.delete", Some(id.to_string()));
+    Ok(act.saying(format!("{messages} messages, {waiting} not yet sent")))
 }

@@ -174,8 +174,7 @@ async fn finish(
     }
     erased.chats = chat::delete(&mut tx, &person.chats).await?;
     person::forget_names(&mut tx, &person.names).await?;
-    let mut act = actor.act("person.erased", Some(subject));
-    act.detail = Some(format!(
+    let act = actor.act("person.erased", Some(subject)).saying(format!(
         "{} messages, {} conversations, {} raw events",
         erased.messages + last,
         erased.chats,

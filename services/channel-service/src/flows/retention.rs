@@ -74,8 +74,7 @@ pub async fn set(
     };
     retention::set_days(&mut tx, days).await?;
     let word = |days: Option<i32>| days.map_or("default".to_owned(), |days| days.to_string());
-    let mut act = actor.act("retention.set", None);
-    act.detail = Some(format!(
+    let act = actor.act("retention.set", None).saying(format!(
         "texts {}, media {}, raw events {}",
         word(days.text_days),
         word(days.media_days),

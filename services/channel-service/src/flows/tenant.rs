@@ -8,41 +8,10 @@ use super::route_account::AccountRoutes;
 use super::tenant_config::ensure_primary;
 use crate::endpoints::Endpoints;
 use crate::store::account;
-use crate::store::audit::{self, Act};
+use crate::store::audit;
+pub use crate::store::audit::Actor;
 use crate::store::tenant::{self, TenantRow};
 use crate::store::words::words_of;
-
-/// Who asks for an administrative act, and from where.
-#[derive(Debug, Clone)]
-pub struct Actor {
-    /// A user, the name of an internal caller, or `operator`.
-    pub name: String,
-    /// The caller's address.
-    pub source: Option<String>,
-}
-
-impl Actor {
-    /// Somebody on the machine that holds the database's credentials.
-    #[must_use]
-    pub fn operator() -> Self {
-        Self {
-            name: "operator".to_owned(),
-            source: None,
-        }
-    }
-
-    /// An act of this actor, for the audit log.
-    #[must_use]
-    pub fn act(&self, action: &'static str, subject: Option<String>) -> Act<'_> {
-        Act {
-            actor: &self.name,
-            action,
-            subject,
-            detail: None,
-            source: self.source.clone(),
-        }
-    }
-}
 
 /// Registers a tenant, with the account that its sessions and its webchat will run over. Registering it again gives
 /// it the new name. Returns whether it is new.

@@ -6,7 +6,6 @@ pub mod ai_chat;
 pub mod ai_message;
 pub mod ai_reply;
 pub mod at_a_glance;
-pub mod audit;
 pub mod channel_account;
 pub mod chat;
 pub mod chat_list;
@@ -62,3 +61,6 @@ pub mod traffic;
 pub mod user;
 pub mod user_session;
 pub mod words;
+
+/// Acts are noted in the same way by every service.
+pub use ::audit_log as audit;

@@ -206,7 +206,7 @@ async fn begin_in(
               act AS (INSERT INTO audit_log (tenant_id, id, actor, action, subject, detail, source) \
                       SELECT tenant_id, (lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint), 12, '0') || '7' || \
                                  substr(md5(random()::text), 1, 3) || '8' || substr(md5(tenant_id || $9::text), 1, 15))::uuid, \
-                             $10, '{ACT}', $9::text, total || ' messages', $11 FROM job) \
+                             $10, '{ACT}', $9::text, total || ' messages', $11 FROM job ORDER BY tenant_id) \
          SELECT count(*) AS begun FROM job",
         chosen(tenant.is_some())
     ))

@@ -6,6 +6,7 @@ mod accounts;
 mod ai_handover;
 mod ai_reply;
 mod api_document;
+mod audit_chain;
 mod bad_input;
 mod bridge_history;
 mod browser;

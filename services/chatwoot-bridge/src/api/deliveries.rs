@@ -17,7 +17,7 @@ use super::fields::{digits, invalid};
 use super::{Admin, group, routes};
 use crate::error::answer;
 use crate::flows::forward::parked::{self, ForwardCounts, ParkedEvent};
-use crate::store::audit_log::{self, Act, Actor};
+use crate::store::audit_log::{self, Actor};
 use crate::store::routes::OwnedRoute;
 
 const USUAL: i64 = 100;
@@ -200,12 +200,8 @@ async fn note(
     (subject, detail): (Option<String>, String),
 ) -> Result<(), DatabaseError> {
     let mut tx = TenantTransaction::begin(&admin.tools.db, scope, "note replay").await?;
-    let act = Act {
-        action: "delivery.replay",
-        subject,
-        detail: Some(detail),
-    };
-    audit_log::note(&mut tx, actor, &act).await?;
+    let act = actor.act("delivery.replay", subject).saying(detail);
+    audit_log::note(&mut tx, &act).await?;
     tx.commit().await
 }
 

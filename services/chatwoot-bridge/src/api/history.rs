@@ -15,7 +15,7 @@ use super::fields::{Body, invalid};
 use super::{Admin, group};
 use crate::error::answer;
 use crate::flows::history::{self, NotMet, Wish};
-use crate::store::audit_log::{self, Act, Actor};
+use crate::store::audit_log::{self, Actor};
 use crate::store::history_jobs::HistoryJob;
 
 /// Nobody has written for longer.
@@ -152,18 +152,15 @@ async fn note(
     wish: Wish,
     inbox: Uuid,
 ) -> Result<(), ApiError> {
-    let act = Act {
-        action: match wish {
-            Wish::Start { .. } => "history.start",
-            Wish::Stop => "history.stop",
-            Wish::Resume => "history.resume",
-        },
-        subject: Some(inbox.to_string()),
-        detail: None,
+    let action = match wish {
+        Wish::Start { .. } => "history.start",
+        Wish::Stop => "history.stop",
+        Wish::Resume => "history.resume",
     };
+    let act = actor.act(action, Some(inbox.to_string()));
     let noted = async {
         let mut tx = TenantTransaction::begin(&admin.tools.db, scope, "note act").await?;
-        audit_log::note(&mut tx, actor, &act).await?;
+        audit_log::note(&mut tx, &act).await?;
         tx.commit().await
     };
     noted.await.map_err(|error| answer(&error))

@@ -15,7 +15,7 @@ use super::basic_auth::Operator;
 use super::fields::Body;
 use super::{Admin, group};
 use crate::error::answer;
-use crate::store::audit_log::{self, Act, Actor};
+use crate::store::audit_log::{self, Actor};
 use crate::store::inbound_rules::{self, ConversationPolicy, InboundRules};
 use crate::store::inboxes::{self, Inbox};
 use crate::store::outbound_options::{self, OutboundOptions};
@@ -155,12 +155,8 @@ pub(crate) async fn choose(
         let mut tx = TenantTransaction::begin(&admin.tools.db, scope, "change inbox").await?;
         inbound_rules::put(&mut tx, inbox.id, &rules).await?;
         outbound_options::put(&mut tx, inbox.id, &options).await?;
-        let act = Act {
-            action: "inbox.update",
-            subject: Some(inbox.id.to_string()),
-            detail: None,
-        };
-        audit_log::note(&mut tx, actor, &act).await?;
+        let act = actor.act("inbox.update", Some(inbox.id.to_string()));
+        audit_log::note(&mut tx, &act).await?;
         tx.commit().await
     };
     written.await.map_err(|error| answer(&error))?;

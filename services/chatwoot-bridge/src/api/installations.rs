@@ -15,7 +15,7 @@ use super::basic_auth::Operator;
 use super::fields::{Body, digits, invalid};
 use super::{Admin, group};
 use crate::error::answer;
-use crate::store::audit_log::{self, Act, Actor};
+use crate::store::audit_log::{self, Actor};
 use crate::store::inboxes::InboxKey;
 use crate::store::installations::{self, Installation};
 use crate::webhooks::chatwoot::DEFAULT_INSTALLATION;
@@ -112,8 +112,11 @@ pub(crate) async fn put(admin: &Admin, mut body: Body, actor: &Actor) -> Result<
     let stored = async {
         let mut tx = TenantTransaction::begin(&admin.tools.db, &scope, "store installation").await?;
         installations::put(&mut tx, &row).await?;
-        let act = act("installation.put", &row.installation, account);
-        audit_log::note(&mut tx, actor, &act).await?;
+        let act = actor.act(
+            "installation.put",
+            Some(format!("{}/{account}", row.installation)),
+        );
+        audit_log::note(&mut tx, &act).await?;
         tx.commit().await
     };
     stored.await.map_err(|error| answer(&error))
@@ -168,18 +171,11 @@ pub(crate) async fn remove(
     let mut tx = TenantTransaction::begin(&admin.tools.db, scope, "forget installation").await?;
     let removed = installations::remove(&mut tx, installation, account).await?;
     if removed {
-        audit_log::note(&mut tx, actor, &act("installation.delete", installation, account)).await?;
+        let act = actor.act("installation.delete", Some(format!("{installation}/{account}")));
+        audit_log::note(&mut tx, &act).await?;
     }
     tx.commit().await?;
     Ok(removed)
-}
-
-fn act(action: &'static str, installation: &str, account: i64) -> Act {
-    Act {
-        action,
-        subject: Some(format!("{installation}/{account}")),
-        detail: None,
-    }
 }
 
 fn scope(admin: &Admin, query: &Query) -> Result<TenantScope, ApiError> {

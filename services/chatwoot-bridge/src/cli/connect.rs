@@ -78,7 +78,7 @@ pub(super) async fn run(settings: &StorageSettings, command: ConnectCommand) -> 
         policy: command.policy,
         patience: PATIENCE,
     };
-    let done = set_up(&tools(settings)?, &scope, &wanted, &Actor::command_line()).await?;
+    let done = set_up(&tools(settings)?, &scope, &wanted, &Actor::operator()).await?;
     process::print(&json!(done));
     anyhow::ensure!(
         done.test.works(),

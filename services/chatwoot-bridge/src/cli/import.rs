@@ -51,7 +51,7 @@ pub(super) async fn run(settings: &StorageSettings, command: ImportCommand) -> a
         scope: &TenantScope::named_by_operator(tenant),
         installation: &command.installation,
         dry_run: command.dry_run,
-        actor: &Actor::command_line(),
+        actor: &Actor::operator(),
     };
     let report = import.run(&rows).await?;
     process::print(&json!(report));

@@ -248,7 +248,7 @@ pub(super) async fn point_here(
     if token.is_some() {
         routes::put(&mut tx, &changed).await?;
     }
-    audit_log::note(&mut tx, actor, &act("route.restore", route)).await?;
+    audit_log::note(&mut tx, &act(actor, "route.restore", route)).await?;
     tx.commit().await?;
     let address = match &token {
         Some(token) => format!("{ours}?token={}", token.expose_secret()),
@@ -339,7 +339,7 @@ async fn look_after(tools: &Tools, owned: &OwnedRoute) -> Result<(), NotDone> {
     let report = drift_reports::find(&mut tx, owned.route.id).await?;
     tx.commit().await?;
     if report.is_some_and(|report| report.auto_restore) {
-        restore(tools, owned, &Actor::service()).await?;
+        restore(tools, owned, &Actor::service(crate::config::SERVICE)).await?;
         tracing::warn!(
             route = owned.route.number,
             "a webhook that was overwritten is ours again"

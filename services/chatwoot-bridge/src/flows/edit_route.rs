@@ -193,7 +193,7 @@ pub async fn create(
     if let Some(allowed) = change.auto_restore {
         drift_reports::allow_restore(&mut tx, stored.id, allowed).await?;
     }
-    audit_log::note(&mut tx, actor, &act("route.create", &stored)).await?;
+    audit_log::note(&mut tx, &act(actor, "route.create", &stored)).await?;
     tx.commit().await?;
     Ok(OwnedRoute {
         tenant: scope.tenant().clone(),
@@ -248,7 +248,7 @@ pub async fn update(
     if let Some(allowed) = change.auto_restore {
         drift_reports::allow_restore(&mut tx, stored.id, allowed).await?;
     }
-    audit_log::note(&mut tx, actor, &act("route.update", &stored)).await?;
+    audit_log::note(&mut tx, &act(actor, "route.update", &stored)).await?;
     tx.commit().await?;
     Ok(OwnedRoute {
         tenant: known.tenant,
@@ -274,7 +274,7 @@ pub async fn delete(tools: &Tools, number: i64, actor: &Actor) -> Result<(), Not
         .ok_or(NotEdited::NotFound)?;
     routes::remove(&mut tx, route.id).await?;
     disconnect(&mut tx, &route).await?;
-    audit_log::note(&mut tx, actor, &act("route.delete", &route)).await?;
+    audit_log::note(&mut tx, &act(actor, "route.delete", &route)).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -300,21 +300,17 @@ async fn disconnect(tx: &mut TenantTransaction, route: &Route) -> Result<(), Dat
 
 /// What an act on a route says in the audit log.
 #[must_use]
-pub fn act(action: &'static str, route: &Route) -> Act {
+pub fn act<'a>(actor: &'a Actor, action: &'static str, route: &Route) -> Act<'a> {
     let account = route.account_id.map_or("*".to_owned(), |id| id.to_string());
     let target = match &route.target {
         Target::Account { link } => format!("account, inbox {link}"),
         Target::Url { url_shown, .. } => url_shown.clone(),
     };
     let off = if route.enabled { "" } else { ", off" };
-    Act {
-        action,
-        subject: Some(route.number.to_string()),
-        detail: Some(format!(
-            "{}/{account}/{} to {target}{off}",
-            route.installation, route.inbox_id
-        )),
-    }
+    actor.act(action, Some(route.number.to_string())).saying(format!(
+        "{}/{account}/{} to {target}{off}",
+        route.installation, route.inbox_id
+    ))
 }
 
 /// What has to be known of a URL before a transaction is open.

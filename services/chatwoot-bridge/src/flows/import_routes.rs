@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::Tools;
 use super::target_url::{InvalidTarget, TargetUrl, shown_of};
 use crate::outbound_url::OutboundPolicy;
-use crate::store::audit_log::{self, Act, Actor};
+use crate::store::audit_log::{self, Actor};
 use crate::store::original::OriginalRoute;
 use crate::store::routes::{self, PLACE_TAKEN, Route, Target, Wants};
 
@@ -175,12 +175,9 @@ impl Import<'_> {
             Err(error) => return Err(error.into()),
         };
         routes::set_created_at(&mut tx, stored.id, route.created_at).await?;
-        let act = Act {
-            action: "route.import",
-            subject: Some(stored.number.to_string()),
-            detail: Some(format!("{}/*/{inbox} to {}", self.installation, row.webhook_url)),
-        };
-        audit_log::note(&mut tx, self.actor, &act).await?;
+        let act = self.actor.act("route.import", Some(stored.number.to_string()));
+        let act = act.saying(format!("{}/*/{inbox} to {}", self.installation, row.webhook_url));
+        audit_log::note(&mut tx, &act).await?;
         if !self.dry_run {
             tx.commit().await?;
             row.new_id = Some(stored.number);

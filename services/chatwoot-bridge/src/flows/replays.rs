@@ -6,7 +6,7 @@ use domain::ids::TenantId;
 use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTransaction};
 use uuid::Uuid;
 
-use crate::store::audit_log::{self, Act, Actor};
+use crate::store::audit_log::{self, Actor};
 use crate::store::replay_jobs::{self};
 pub use crate::store::replay_jobs::{Filter, Found, ReplayJob};
 
@@ -161,11 +161,7 @@ async fn note(
     id: Uuid,
 ) -> Result<(), DatabaseError> {
     let mut tx = TenantTransaction::begin(db, scope, "note replay").await?;
-    let act = Act {
-        action,
-        subject: Some(id.to_string()),
-        detail: None,
-    };
-    audit_log::note(&mut tx, actor, &act).await?;
+    let act = actor.act(action, Some(id.to_string()));
+    audit_log::note(&mut tx, &act).await?;
     tx.commit().await
 }

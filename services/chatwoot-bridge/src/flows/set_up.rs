@@ -20,7 +20,7 @@ use crate::channel::{ChannelAccount, ChannelError, ChannelService};
 use crate::chatwoot::inboxes::{AccountFound, InboxFound};
 use crate::chatwoot::probe::TokenRefusal;
 use crate::chatwoot::{ChatwootError, InboxAddress};
-use crate::store::audit_log::{self, Act, Actor};
+use crate::store::audit_log::{self, Actor};
 use crate::store::inbound_rules::{self, ConversationPolicy, InboundRules};
 use crate::store::inboxes::{self, Inbox, InboxKey};
 use crate::store::routes::{self, Route};
@@ -519,15 +519,12 @@ async fn note(
     let mut tx = TenantTransaction::begin(&tools.db, scope, "note set-up").await?;
     let route = routes::find_by_link(&mut tx, link).await?;
     let route = route.ok_or(DatabaseError::NotFound)?;
-    let act = Act {
-        action: "inbox.connect",
-        subject: Some(route.number.to_string()),
-        detail: Some(format!(
-            "{}/{}/{}",
-            key.installation, key.account_id, key.inbox_id
-        )),
-    };
-    audit_log::note(&mut tx, actor, &act).await?;
+    let act = actor.act("inbox.connect", Some(route.number.to_string()));
+    let act = act.saying(format!(
+        "{}/{}/{}",
+        key.installation, key.account_id, key.inbox_id
+    ));
+    audit_log::note(&mut tx, &act).await?;
     tx.commit().await?;
     Ok(route)
 }

@@ -210,6 +210,6 @@ fn answered(answer: Answer, started: Instant) -> TargetAnswer {
 
 async fn note(tools: &Tools, scope: &TenantScope, route: &Route, actor: &Actor) -> Result<(), DatabaseError> {
     let mut tx = TenantTransaction::begin(&tools.db, scope, "note test of route").await?;
-    audit_log::note(&mut tx, actor, &act("route.test", route)).await?;
+    audit_log::note(&mut tx, &act(actor, "route.test", route)).await?;
     tx.commit().await
 }

@@ -3,7 +3,6 @@
 pub mod agent_files;
 pub mod agent_messages;
 pub mod agent_parts;
-pub mod audit_log;
 pub mod contact_pictures;
 pub mod contacts;
 pub mod deliveries;
@@ -33,3 +32,6 @@ pub mod route_search;
 pub mod route_times;
 pub mod routes;
 pub mod unrouted_inboxes;
+
+/// Acts are noted in the same way by every service.
+pub use ::audit_log;

@@ -17,7 +17,7 @@ use super::visit::Visit;
 use super::{PAGE, cut, in_query, page};
 use crate::api::Admin;
 use crate::error::answer;
-use crate::store::audit_log::{self, ActRow};
+use crate::store::audit_log::{self, AnyActRow, Wanted};
 
 #[derive(Template)]
 #[template(path = "log.html")]
@@ -49,10 +49,15 @@ async fn list(visit: Visit, query: Query, admin: Data<Admin>) -> Result<HttpResp
         .get("tenant")
         .and_then(|text| TenantId::parse(text.trim()).ok());
     let tenant = tenant.as_ref().map(TenantId::as_str);
+    let wanted = Wanted {
+        tenant: tenant.map(str::to_owned),
+        before: after,
+        ..Wanted::default()
+    };
     let found = async {
         let platform = PlatformScope::for_purpose("list acts");
         let mut tx = PlatformTransaction::begin(&admin.tools.db, platform).await?;
-        let rows = audit_log::page(&mut tx, tenant, after, PAGE + 1).await?;
+        let rows = audit_log::page(&mut tx, &wanted, PAGE + 1).await?;
         tx.commit().await?;
         Ok::<_, DatabaseError>(rows)
     };
@@ -65,15 +70,15 @@ async fn list(visit: Visit, query: Query, admin: Data<Admin>) -> Result<HttpResp
         (tenant, after) => format!("/admin/panel/log?tenant={}&after={after}", in_query(tenant)),
     };
     let next = rows.last().filter(|_| more);
-    let next = next.map(|(id, _)| address(&id.to_string()));
-    let view = |(_, act): &(Uuid, ActRow)| Row {
+    let next = next.map(|row| address(&row.act.id.to_string()));
+    let view = |AnyActRow { tenant_id, act }: &AnyActRow| Row {
         at: act.at,
         who: match &act.source {
             Some(source) => format!("{} ({source})", act.actor),
             None => act.actor.clone(),
         },
         what: act.action.clone(),
-        tenant: act.tenant_id.clone(),
+        tenant: tenant_id.clone().unwrap_or_default(),
         subject: act.subject.clone().unwrap_or_default(),
         detail: act.detail.clone().unwrap_or_default(),
     };

@@ -17,7 +17,7 @@ use super::{PAGE, cut, form, page, words};
 use crate::api::{self, Admin};
 use crate::error::answer;
 use crate::flows::parked_tasks;
-use crate::store::audit_log::{self, Act, Actor};
+use crate::store::audit_log::{self, Actor};
 use crate::store::message_search::{self, TaskRow};
 
 #[derive(Template)]
@@ -128,11 +128,7 @@ async fn note(
     detail: String,
 ) -> Result<(), DatabaseError> {
     let mut tx = TenantTransaction::begin(&admin.tools.db, scope, "note replay").await?;
-    let act = Act {
-        action: "task.replay",
-        subject: None,
-        detail: Some(detail),
-    };
-    audit_log::note(&mut tx, actor, &act).await?;
+    let act = actor.act("task.replay", None).saying(detail);
+    audit_log::note(&mut tx, &act).await?;
     tx.commit().await
 }

@@ -42,7 +42,7 @@ async fn import(world: &World, file: &Path, dry_run: bool) -> Report {
         scope: &scope("desa-a"),
         installation: "default",
         dry_run,
-        actor: &Actor::command_line(),
+        actor: &Actor::operator(),
     };
     import.run(&original::read(file).unwrap()).await.unwrap()
 }

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use diesel_async::SimpleAsyncConnection as _;
+use diesel_async::{AsyncConnection as _, SimpleAsyncConnection as _};
 use serde_json::Value;
 use test_support::{ENCRYPTION_KEYS, TestProcessDatabase};
 
@@ -113,6 +113,27 @@ async fn an_operator_migrates_and_connects_twice() {
         "{}",
         text(&taken.stderr)
     );
+    let audit = |arguments: &[&str]| bridge(&[&["audit"], arguments].concat(), &variables);
+    let verified = audit(&["verify"]);
+    assert!(verified.status.success(), "{}", text(&verified.stderr));
+    assert!(text(&verified.stdout).contains("\"broken\":0"));
+    let pruned = audit(&["prune", "--before", "2026-01-01T00:00:00Z"]);
+    assert!(pruned.status.success(), "{}", text(&pruned.stderr));
+    let mut owner = diesel_async::AsyncPgConnection::establish(&admin).await.unwrap();
+    owner
+        .batch_execute(
+            "SET search_path TO chatwoot_bridge; ALTER TABLE platform_acts DISABLE TRIGGER USER; \
+             UPDATE platform_acts SET detail = 'x' WHERE seq = 1",
+        )
+        .await
+        .unwrap();
+    let broken = audit(&["verify"]);
+    assert_eq!(broken.status.code(), Some(1));
+    assert!(
+        text(&broken.stdout).contains("entry 1 was altered"),
+        "{}",
+        text(&broken.stdout)
+    );
     let inward = connect("desa-a", "http://169.254.169.254/");
     assert!(
         text(&inward.stderr).contains("private address"),
@@ -122,7 +143,9 @@ async fn an_operator_migrates_and_connects_twice() {
 }
 
 /// What takes the migrations back, the newest first.
-pub(crate) const DOWNS: [&str; 15] = [
+pub(crate) const DOWNS: [&str; 17] = [
+    include_str!("../../../../migrations/chatwoot_bridge/2026-11-29-000045_audit_chain/down.sql"),
+    include_str!("../../../../migrations/chatwoot_bridge/2026-11-29-000043_watch/down.sql"),
     include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000023_panel/down.sql"),
     include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000022_contact_pictures/down.sql"),
     include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000021_from_history/down.sql"),

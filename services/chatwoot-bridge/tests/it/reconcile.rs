@@ -120,7 +120,7 @@ async fn change(desk: &Desk, change: RouteChange) {
         outbound: &outbound,
     };
     let number = desk.world.count("SELECT number AS n FROM routes").await;
-    edit_route::update(editor, number, &change, &Actor::command_line())
+    edit_route::update(editor, number, &change, &Actor::operator())
         .await
         .unwrap();
 }

@@ -489,7 +489,7 @@ fn read_migrating(reader: &mut SettingsReader) -> (Option<DatabaseUrl>, Option<S
     let url = reader.required_as(
         "MIGRATE_DATABASE_URL",
         DatabaseUrl::EXPECTED,
-        "`migrate` only: the schema's owner `wa_support_owner`, or an administrator; `--bootstrap` needs the latter",
+        "`migrate` and `audit prune` only: the schema's owner `wa_support_owner`, or an administrator; `--bootstrap` needs the latter",
     );
     let owner_password = reader.optional(
         "OWNER_PASSWORD",

@@ -17,7 +17,7 @@ use super::sessions::{OpenSession, Sessions};
 use crate::error::Error;
 use crate::secrets;
 use crate::store::session_sweep::{self, Ours, Swept};
-use crate::store::{operator_log, session_switches, sessions};
+use crate::store::{audit, session_switches, sessions};
 
 /// What is taken on at once, and how often one pass does that at most.
 const BATCH: i64 = 50;
@@ -396,8 +396,12 @@ impl Sessions {
             }
             // Before it goes, so that none goes unnoted.
             let mut tx = platform(self, "note removal of an orphan").await?;
-            let what = (user.id.as_str(), user.name.as_str());
-            operator_log::note(&mut tx, &self.actor.name(), "orphan.remove", what).await?;
+            let actor = audit::Actor {
+                name: self.actor.name(),
+                source: None,
+            };
+            let act = actor.act("orphan.remove", Some(user.id.clone()));
+            audit::note_platform(&mut tx, &act.saying(user.name.as_str())).await?;
             tx.commit().await?;
             match self.wa.admin.delete_user(&user.id).await {
                 Ok(_) => report.removed += 1,

@@ -2,7 +2,6 @@
 //! policies in Postgres check each row again.
 
 pub(crate) mod api_keys;
-pub(crate) mod audit;
 pub(crate) mod contacts;
 pub(crate) mod customer_list;
 pub(crate) mod customers;
@@ -11,7 +10,6 @@ pub(crate) mod expired_sessions;
 pub(crate) mod hook_events;
 pub(crate) mod hooked_sessions;
 pub(crate) mod import;
-pub(crate) mod operator_log;
 pub(crate) mod original;
 pub(crate) mod ownership;
 pub(crate) mod quota;
@@ -24,6 +22,9 @@ pub(crate) mod sessions;
 pub(crate) mod subscriptions;
 pub(crate) mod terms;
 pub(crate) mod usage;
+
+/// Acts are noted in the same way by every service.
+pub(crate) use ::audit_log as audit;
 
 /// The one provider there is. The column exists because subscriptions are sold per provider.
 pub(crate) const PROVIDER: &str = "genfity-wa";

@@ -1,5 +1,6 @@
 //! The chores about customers, as operators run them.
 
+use diesel_async::{AsyncConnection as _, AsyncPgConnection, SimpleAsyncConnection as _};
 use serde_json::{Value, json};
 use test_support::{TestProcessDatabase, redis_url, unique_prefix};
 
@@ -115,4 +116,22 @@ async fn an_operator_makes_rotates_switches_and_looks_at_a_customer() {
     .await;
     let document = json_of(&process, &["openapi"]).await;
     assert!(document["paths"]["/internal/users"]["post"].is_object());
+
+    let verified = stdout(&process.run(&["audit", "verify"]).await);
+    assert!(verified.contains("\"broken\":0"), "{verified}");
+    let prune = ["audit", "prune", "--before", "2026-01-01T00:00:00Z"];
+    let pruned = stdout(&process.run(&prune).await);
+    assert!(pruned.contains("\"pruned\":0"), "{pruned}");
+    let mut owner = AsyncPgConnection::establish(&database.admin_url()).await.unwrap();
+    owner
+        .batch_execute(
+            "SET search_path TO wa_support; ALTER TABLE audit_log DISABLE TRIGGER USER; \
+             DELETE FROM audit_log WHERE tenant_id = 'desa-a' AND seq = 2",
+        )
+        .await
+        .unwrap();
+    let broken = process.run(&["audit", "verify"]).await;
+    assert_eq!(broken.status.code(), Some(1));
+    let said = String::from_utf8(broken.stdout).unwrap();
+    assert!(said.contains("entries 2 to 2 are missing"), "{said}");
 }

@@ -137,7 +137,7 @@ async fn users_that_nobody_has_are_reported_and_removed_only_when_told_to() {
         .collect();
     left.sort_by_key(ToString::to_string);
     assert_eq!(left, ["desa-a", "not ours"]);
-    let log = "SELECT concat_ws(' | ', action, subject, detail) AS text FROM operator_log ORDER BY subject";
+    let log = "SELECT concat_ws(' | ', action, subject, detail) AS text FROM platform_acts ORDER BY subject";
     assert_eq!(
         gateway.rows(log).await,
         ["orphan.remove | double | again", "orphan.remove | orphan | left"]

@@ -309,9 +309,9 @@ impl Sessions {
             before.as_ref().map_or("none", |row| row.endpoint_name.as_str()),
             if assignment.force { ", forced" } else { "" },
         ));
-        audit::note(&mut tx, &act).await?;
         // What is needed for unlinking goes with the last session that is unlinked.
         support_customer::forget_unused(&mut tx, Some(assignment.endpoint.as_str())).await?;
+        audit::note(&mut tx, &act).await?;
         tx.commit().await?;
         Ok(after)
     }

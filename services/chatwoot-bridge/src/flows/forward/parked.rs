@@ -62,7 +62,7 @@ pub async fn show(
 /// # Errors
 /// [`DatabaseError`]; nothing is changed then.
 pub async fn replay(db: &Database, scope: &TenantScope, event: Uuid) -> Result<bool, DatabaseError> {
-    let replayed = replay_these(db, scope, &[event], &Actor::command_line()).await?;
+    let replayed = replay_these(db, scope, &[event], &Actor::operator()).await?;
     Ok(replayed == 1)
 }
 
@@ -92,7 +92,7 @@ pub async fn replay_all(
     scope: &TenantScope,
     route: Option<Uuid>,
 ) -> Result<usize, DatabaseError> {
-    replay_all_by(db, scope, route, &Actor::command_line()).await
+    replay_all_by(db, scope, route, &Actor::operator()).await
 }
 
 /// The same, for whoever it is.

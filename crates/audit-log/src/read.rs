@@ -1,5 +1,4 @@
-//! `audit_log` and `platform_acts`: who did what, about a tenant and about none. Rows are only ever added; the tables
-//! themselves refuse anything else.
+//! Reading acts, the newest first.
 
 use chrono::{DateTime, Utc};
 use database::DatabaseError;
@@ -8,21 +7,6 @@ use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use tenant_isolation::{PlatformTransaction, TenantTransaction};
 use uuid::Uuid;
-
-/// One administrative act. Holds no words of people and no secrets.
-#[derive(Debug, Clone)]
-pub struct Act<'a> {
-    /// Who: a user, the name of an internal caller, `operator` on the command line.
-    pub actor: &'a str,
-    /// What, as a stable name: `takeover.start`, `session.delete`.
-    pub action: &'static str,
-    /// To which thing of the tenant's.
-    pub subject: Option<String>,
-    /// What else matters, in a few words.
-    pub detail: Option<String>,
-    /// From which address.
-    pub source: Option<String>,
-}
 
 /// An act as it was noted.
 #[derive(Debug, serde::Serialize, QueryableByName)]
@@ -50,28 +34,6 @@ pub struct ActRow {
     pub source: Option<String>,
 }
 
-/// Notes an act, in the transaction that does it.
-///
-/// # Errors
-/// [`DatabaseError`].
-pub async fn note(tx: &mut TenantTransaction, act: &Act<'_>) -> Result<(), DatabaseError> {
-    let tenant = tx.scope().tenant().to_string();
-    database::sql(
-        "INSERT INTO audit_log (tenant_id, id, actor, action, subject, detail, source) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
-    )
-    .bind::<Text, _>(tenant)
-    .bind::<SqlUuid, _>(Uuid::now_v7())
-    .bind::<Text, _>(act.actor)
-    .bind::<Text, _>(act.action)
-    .bind::<Nullable<Text>, _>(&act.subject)
-    .bind::<Nullable<Text>, _>(&act.detail)
-    .bind::<Nullable<Text>, _>(&act.source)
-    .execute(tx.connection())
-    .await?;
-    Ok(())
-}
-
 /// The tenant's newest acts, at most `most`.
 ///
 /// # Errors
@@ -89,33 +51,15 @@ pub async fn newest(tx: &mut TenantTransaction, most: i64) -> Result<Vec<ActRow>
     Ok(rows)
 }
 
-/// Notes an act that is about no tenant, in the transaction that does it.
-///
-/// # Errors
-/// [`DatabaseError`].
-pub async fn note_platform(tx: &mut PlatformTransaction, act: &Act<'_>) -> Result<(), DatabaseError> {
-    database::sql(
-        "INSERT INTO platform_acts (id, actor, action, subject, detail, source) VALUES ($1, $2, $3, $4, $5, $6)",
-    )
-    .bind::<SqlUuid, _>(Uuid::now_v7())
-    .bind::<Text, _>(act.actor)
-    .bind::<Text, _>(act.action)
-    .bind::<Nullable<Text>, _>(&act.subject)
-    .bind::<Nullable<Text>, _>(&act.detail)
-    .bind::<Nullable<Text>, _>(&act.source)
-    .execute(tx.connection())
-    .await?;
-    Ok(())
-}
-
 /// An act of anybody's, and whom it was about.
-#[derive(Debug, QueryableByName)]
+#[derive(Debug, serde::Serialize, QueryableByName)]
 pub struct AnyActRow {
     /// The tenant; none for an act about the platform.
     #[diesel(sql_type = Nullable<Text>)]
     pub tenant_id: Option<String>,
     /// The act.
     #[diesel(embed)]
+    #[serde(flatten)]
     pub act: ActRow,
 }
 
