@@ -41,13 +41,17 @@ const DEFAULT_PORT: &str = "8070";
 const POOL_WAIT: Duration = Duration::from_secs(5);
 
 /// Every variable of this service. A settings file may name all of them, whichever command reads it.
-const VARIABLES: [&str; 72] = [
+const VARIABLES: [&str; 76] = [
     "HOST",
     "PORT",
     "HTTP_WORKERS",
     "LOG_LEVEL",
     "LOG_FORMAT",
     "METRICS_TOKEN",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_TRACES_SAMPLER_ARG",
+    "OTEL_RESOURCE_ATTRIBUTES",
     "DATABASE_URL",
     "DATABASE_POOL_SIZE",
     "DATABASE_HOST",
