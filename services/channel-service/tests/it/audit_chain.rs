@@ -50,7 +50,7 @@ async fn messages_pass_while_somebodys_act_is_not_committed() {
     assert_eq!(app.values(order).await, ["takeover.start", "held"]);
     let mut broken = Vec::new();
     verify(&app.database.db, None, Anchors::default(), u64::MAX, |report| {
-        broken.extend(report.broken)
+        broken.extend(report.broken);
     })
     .await
     .unwrap();
