@@ -49,6 +49,7 @@ pg_remove_orphan() {
     local old=$PG_ELSEWHERE/pg pid
     [[ -e $old || -L $old ]] || return 0
     [[ ! -L $old ]] || fail "Postgres" "$old is a link and not ours" "look at it, and remove it if it is nobody's"
+    # shellcheck disable=SC2013 # a process' number has no blanks
     for pid in $(sed -n 1p "$old"/*/postmaster.pid "$old"/postmaster.pid 2>/dev/null); do
         if [[ $(readlink "/proc/$pid/cwd" 2>/dev/null) == "$old"* ]]; then
             say "    stopping the Postgres of a checkout that was here before (pid $pid)"

@@ -99,7 +99,8 @@ handed_on() {
 # as_service SERVICE [ARGUMENTS…]: becomes the service's binary with the service's own environment; EXTRA_ENV names
 # variables to hand on besides (secrets for a chore go this way, never as arguments). Call it in a subshell.
 as_service() {
-    local service=$1 name line lines keep=" ${EXTRA_ENV:-} $(handed_on "$1")" binary=$BIN/$1 prefix=${SERVICE_PREFIX:-}
+    local service=$1 name line lines keep binary=$BIN/$1 prefix=${SERVICE_PREFIX:-}
+    keep=" ${EXTRA_ENV:-} $(handed_on "$1")"
     shift
     # The service starts in another directory.
     [[ -z ${KANAL_ENV_FILE:-} || $KANAL_ENV_FILE == /* ]] || export KANAL_ENV_FILE=$PWD/$KANAL_ENV_FILE
