@@ -1,7 +1,7 @@
 //! For tests only: real Postgres, Redis and RabbitMQ, shared by all tests and yet one's own in each.
 //!
-//! `make test` starts the three and says where they are. A test gets a schema of its own (or, for whole processes, a
-//! database), a prefix for its queues and one for its keys, so that tests run side by side. Whatever cannot be set
+//! `make test` starts the three and says where they are. A test gets a database of its own, a prefix for its
+//! queues and one for its keys, so that tests run side by side. Whatever cannot be set
 //! up is a broken test environment: everything here panics with a sentence that says what to do.
 
 #![expect(
@@ -12,6 +12,7 @@
 
 mod postgres;
 mod proxy;
+mod template;
 mod wait;
 
 pub use postgres::{TestDatabase, TestProcessDatabase};

@@ -1,27 +1,29 @@
-//! A schema, or a whole database, for one test.
+//! A database for one test, with a service's schema or with none.
 
 use std::time::Duration;
 
-use database::{Database, DatabaseUrl, PoolSettings, SchemaNames, migrate, quote_identifier};
+use database::{Database, DatabaseUrl, PoolSettings, SchemaNames, quote_identifier};
 use diesel_async::{AsyncConnection as _, AsyncPgConnection, SimpleAsyncConnection as _};
 use diesel_migrations::EmbeddedMigrations;
 
 use crate::environment;
+use crate::template::template;
 
-/// A schema of a service, fresh and migrated; dropped when the test passes.
+/// A migrated schema of a service in a database of its own, which is dropped when the test passes.
 #[derive(Debug)]
 pub struct TestDatabase {
-    /// As the service uses it: under its login role, in this test's schema.
+    /// As the service uses it: under its login role, in its schema.
     pub db: Database,
     /// The login role's URL.
     pub url: DatabaseUrl,
     /// The schema and its roles.
     pub names: SchemaNames,
+    of_its_own: TestProcessDatabase,
+    service: String,
 }
 
 impl TestDatabase {
-    /// Makes and migrates a schema for `service` (`channel`, `wa_support`, `chatwoot_bridge`). Needs the
-    /// multi-thread runtime.
+    /// Makes the schema of `service` (`channel`, `wa_support`, `chatwoot_bridge`). Needs the multi-thread runtime.
     ///
     /// # Panics
     /// When Postgres is not there.
@@ -38,22 +40,35 @@ impl TestDatabase {
         migrations: EmbeddedMigrations,
         route: impl Fn(&str) -> String,
     ) -> Self {
-        let admin: DatabaseUrl = admin_url().parse().expect("TEST_DATABASE_URL is a postgres URL");
-        let direct = service_url(service);
-        let url: DatabaseUrl = route(&direct)
+        let template = template(service, migrations).await;
+        let of_its_own = TestProcessDatabase::copy_of(Some(&template.database)).await;
+        let url: DatabaseUrl = route(&of_its_own.service_url(service))
             .parse()
             .expect("the service's URL is a postgres URL");
-        let schema = format!("test_{}", uuid::Uuid::now_v7().simple());
-        let names = SchemaNames::with_roles_of(&schema, service);
-        migrate(&admin, &url, &names, migrations)
-            .await
-            .expect("the migrations run");
         let settings = PoolSettings {
             size: 8,
             wait: Duration::from_secs(5),
         };
-        let db = Database::new(&url, names.clone(), settings).expect("pool settings are possible");
-        Self { db, url, names }
+        let db = Database::new(&url, template.names.clone(), settings).expect("pool settings are possible");
+        Self {
+            db,
+            url,
+            names: template.names,
+            of_its_own,
+            service: service.to_owned(),
+        }
+    }
+
+    /// The login role's URL, past every proxy.
+    #[must_use]
+    pub fn direct_url(&self) -> String {
+        self.of_its_own.service_url(&self.service)
+    }
+
+    /// The privileged URL.
+    #[must_use]
+    pub fn admin_url(&self) -> String {
+        self.of_its_own.admin_url()
     }
 
     /// A connection of the privileged role, for looking behind the policies.
@@ -61,7 +76,7 @@ impl TestDatabase {
     /// # Panics
     /// When Postgres is not there.
     pub async fn admin(&self) -> AsyncPgConnection {
-        let mut connection = AsyncPgConnection::establish(&admin_url())
+        let mut connection = AsyncPgConnection::establish(&self.admin_url())
             .await
             .expect("Postgres answers");
         connection
@@ -72,31 +87,6 @@ impl TestDatabase {
             .await
             .expect("the search path can be set");
         connection
-    }
-}
-
-impl Drop for TestDatabase {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            // A failed test leaves its schema for whoever looks into it.
-            return;
-        }
-        let schema = self.names.schema.clone();
-        let dropping = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .ok()?;
-            runtime.block_on(async {
-                let mut connection = AsyncPgConnection::establish(&admin_url()).await.ok()?;
-                let statement = format!(
-                    "SET lock_timeout = '2s'; DROP SCHEMA {} CASCADE",
-                    quote_identifier(&schema)
-                );
-                connection.batch_execute(&statement).await.ok()
-            })
-        });
-        drop(dropping.join());
     }
 }
 
@@ -112,12 +102,18 @@ impl TestProcessDatabase {
     /// # Panics
     /// When Postgres is not there.
     pub async fn create() -> Self {
+        Self::copy_of(None).await
+    }
+
+    async fn copy_of(template: Option<&str>) -> Self {
         let name = format!("test_{}", uuid::Uuid::now_v7().simple());
-        let mut connection = AsyncPgConnection::establish(&admin_url())
+        let mut statement = format!("CREATE DATABASE {}", quote_identifier(&name));
+        if let Some(template) = template {
+            statement = format!("{statement} TEMPLATE {}", quote_identifier(template));
+        }
+        connect()
             .await
-            .expect("Postgres answers");
-        connection
-            .batch_execute(&format!("CREATE DATABASE {}", quote_identifier(&name)))
+            .batch_execute(&statement)
             .await
             .expect("a database can be made");
         Self { name }
@@ -126,19 +122,13 @@ impl TestProcessDatabase {
     /// The privileged URL of this database.
     #[must_use]
     pub fn admin_url(&self) -> String {
-        self.in_this(&admin_url())
+        in_database(&admin_url(), &self.name)
     }
 
     /// The login URL of a service (`channel`, `wa_support`, `chatwoot_bridge`) in this database.
     #[must_use]
     pub fn service_url(&self, service: &str) -> String {
-        self.in_this(&service_url(service))
-    }
-
-    fn in_this(&self, url: &str) -> String {
-        let mut url = url::Url::parse(url).expect("a URL");
-        url.set_path(&self.name);
-        url.to_string()
+        in_database(&service_url(service), &self.name)
     }
 }
 
@@ -163,10 +153,23 @@ impl Drop for TestProcessDatabase {
     }
 }
 
-fn admin_url() -> String {
+pub(crate) fn in_database(url: &str, name: &str) -> String {
+    let mut url = url::Url::parse(url).expect("a URL");
+    url.set_path(name);
+    url.to_string()
+}
+
+pub(crate) fn admin_url() -> String {
     environment("TEST_DATABASE_URL")
 }
 
-fn service_url(service: &str) -> String {
+pub(crate) fn service_url(service: &str) -> String {
     environment(&format!("{}_DATABASE_URL", service.to_ascii_uppercase()))
+}
+
+/// The privileged role, in the database that every test may use.
+pub(crate) async fn connect() -> AsyncPgConnection {
+    AsyncPgConnection::establish(&admin_url())
+        .await
+        .expect("Postgres answers")
 }

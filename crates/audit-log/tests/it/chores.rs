@@ -94,8 +94,8 @@ async fn acts_are_listed_by_tenant_and_by_page() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pruned_chain_is_whole_and_says_what_went() {
-    let owner = test_support::environment("TEST_DATABASE_URL").parse().unwrap();
     for world in World::of_each_service().await {
+        let owner = world.test.admin_url().parse().unwrap();
         let world = world.with_acts("a", 4).await;
         platform_act(world.db(), "1").await;
         let then = world.head("a").await;
@@ -147,8 +147,8 @@ async fn a_pruned_chain_is_whole_and_says_what_went() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_chain_is_pruned_in_batches() {
-    let owner = test_support::environment("TEST_DATABASE_URL").parse().unwrap();
     let world = World::channel().await;
+    let owner = world.test.admin_url().parse().unwrap();
     let statement = "INSERT INTO audit_log (tenant_id, id, actor, action) \
                      SELECT 'a', gen_random_uuid(), 'x', 'x' FROM generate_series(1, 2500)";
     diesel_async::SimpleAsyncConnection::batch_execute(&mut world.test.admin().await, statement)

@@ -29,7 +29,7 @@ async fn take_back(world: &World) {
 
 /// As `migrate` does it, with the rights that roles have afterwards.
 async fn bring_up(world: &World) {
-    let admin = test_support::environment("TEST_DATABASE_URL").parse().unwrap();
+    let admin = world.test.admin_url().parse().unwrap();
     let names = &world.test.names;
     let ran = database::migrate(&admin, &world.test.url, names, migrations_of(world.service)).await;
     assert!(!ran.unwrap().is_empty());

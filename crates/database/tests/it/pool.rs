@@ -141,7 +141,7 @@ async fn a_connection_outlives_the_runtime_that_asked_for_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_password_is_not_repeated_in_the_error() {
     let (test, _db) = database().await;
-    let mut url = url::Url::parse(&environment("CHANNEL_DATABASE_URL")).unwrap();
+    let mut url = url::Url::parse(&test.direct_url()).unwrap();
     url.set_password(Some("Quercus-Robur")).unwrap();
     let url = url.as_str().parse().unwrap();
     let db = Database::new(&url, test.names.clone(), SMALL).unwrap();

@@ -3,7 +3,7 @@
 use database::{Database, MigrateCommand, MigrationAccess, Migrator, PoolSettings, SchemaError, migrate};
 use diesel_async::SimpleAsyncConnection as _;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
-use test_support::{TestDatabase, environment};
+use test_support::TestDatabase;
 
 use super::MIGRATIONS;
 use super::migrating::{Own, admin_url};
@@ -56,7 +56,7 @@ async fn an_older_schema_says_what_to_run() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_is_away_is_no_wrong_schema() {
     let test = TestDatabase::create("channel", MIGRATIONS).await;
-    let mut url = url::Url::parse(&environment("CHANNEL_DATABASE_URL")).unwrap();
+    let mut url = url::Url::parse(&test.direct_url()).unwrap();
     url.set_port(Some(1)).unwrap();
     let settings = PoolSettings {
         size: 1,

@@ -51,13 +51,7 @@ impl Setting for LogLevel {
 
 /// Starts writing logs to standard error. The first call decides; later ones change nothing.
 pub fn start_logs(level: &LogLevel, format: LogFormat) {
-    // lapin logs every heartbeat at info, and a message that comes back with its whole body, which holds people's
-    // words. The level was validated when it was read.
-    let filter = EnvFilter::try_new(format!(
-        "{},lapin=warn,lapin::returned_messages=off,tracing_actix_web=off,actix_server=warn",
-        level.0
-    ))
-    .unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = filter(level);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let registry = tracing_subscriber::registry().with(filter);
     let started = match format {
@@ -73,6 +67,18 @@ pub fn start_logs(level: &LogLevel, format: LogFormat) {
         LogFormat::Pretty => registry.with(lines.compact()).try_init(),
     };
     drop(started);
+}
+
+/// The level as it was asked for, except where a library would tell what people wrote, whatever the level says: lapin logs a
+/// message that comes back with its whole body, tokio_postgres a statement with the values that are bound to it. lapin logs
+/// every heartbeat at info besides.
+fn filter(level: &LogLevel) -> EnvFilter {
+    // The level was validated when it was read.
+    EnvFilter::try_new(format!(
+        "{},lapin=warn,lapin::returned_messages=off,tokio_postgres=info,tracing_actix_web=off,actix_server=warn",
+        level.0
+    ))
+    .unwrap_or_else(|_| EnvFilter::new("info"))
 }
 
 static METRICS: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
@@ -109,6 +115,43 @@ pub async fn tend_metrics(shutdown: crate::shutdown::Shutdown) {
     while shutdown.sleep(Duration::from_secs(5)).await {
         if let Some(handle) = METRICS.get().and_then(Option::as_ref) {
             handle.run_upkeep();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tracing_subscriber::Layer;
+    use tracing_subscriber::layer::Context;
+
+    use super::*;
+
+    /// Keeps where each line comes from.
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<String>>>);
+
+    impl<S: tracing::Subscriber> Layer<S> for Written {
+        fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+            self.0.lock().unwrap().push(event.metadata().target().to_owned());
+        }
+    }
+
+    #[test]
+    fn libraries_that_would_tell_what_people_wrote_are_silent_at_every_level() {
+        for asked in ["trace", "debug", "info,tokio_postgres=trace,lapin=trace"] {
+            let level = LogLevel::from_text(asked).unwrap();
+            let written = Written::default();
+            let subscriber = tracing_subscriber::registry()
+                .with(filter(&level))
+                .with(written.clone());
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::debug!(target: "tokio_postgres::query", "a statement with its values");
+                tracing::error!(target: "lapin::returned_messages", "a message with its body");
+                tracing::info!(target: "channel_service", "a message was taken");
+            });
+            assert_eq!(*written.0.lock().unwrap(), ["channel_service"], "{asked}");
         }
     }
 }

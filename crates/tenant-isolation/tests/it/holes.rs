@@ -5,7 +5,6 @@ use std::time::Duration;
 use database::{Database, PoolSettings};
 use diesel_async::SimpleAsyncConnection as _;
 use tenant_isolation::policy::{PolicyError, check};
-use test_support::environment;
 use url::Url;
 use uuid::Uuid;
 
@@ -137,7 +136,7 @@ async fn whatever_lends_its_owners_rights_is_found() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_that_logs_in_as_a_superuser_is_found() {
     let world = World::new().await;
-    let admin = environment("TEST_DATABASE_URL").parse().unwrap();
+    let admin = world.test.admin_url().parse().unwrap();
     let db = Database::new(&admin, world.test.names.clone(), SETTINGS).unwrap();
     let holes = holes(&db).await;
     assert!(
@@ -166,7 +165,7 @@ async fn login_roles_with_too_many_rights_are_found() {
         ))
         .await
         .unwrap();
-    let mut url = Url::parse(&environment("TEST_DATABASE_URL")).unwrap();
+    let mut url = Url::parse(&world.test.admin_url()).unwrap();
     url.set_username(&login).unwrap();
     url.set_password(Some("secret")).unwrap();
     let url = url.as_str().parse().unwrap();

@@ -14,7 +14,7 @@ use runtime::config::{BaseUrl, Setting as _};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use simulator::{FaultKind, FaultSpec, Simulator, SimulatorConfig};
-use test_support::{TestDatabase, environment, eventually};
+use test_support::{TestDatabase, eventually};
 
 use crate::harness::{Answer, Maker, TestApp, Wishes};
 use crate::tenant_config::{assign, root};
@@ -256,7 +256,7 @@ async fn keys_from_before_are_kept_where_it_is_certain_whose_they_are() {
         )
         .await
         .unwrap();
-    let admin_url = environment("TEST_DATABASE_URL").parse().unwrap();
+    let admin_url = database.admin_url().parse().unwrap();
     migrate(&admin_url, &database.url, &database.names, MIGRATIONS)
         .await
         .unwrap();

@@ -12,7 +12,7 @@ use lapin::types::FieldTable;
 use messaging::topology::Queue;
 use runtime::config::{BaseUrl, Setting as _};
 use runtime::encryption::KeyRing;
-use test_support::{TestProcessDatabase, environment};
+use test_support::TestProcessDatabase;
 use web::doctor::Report;
 
 use crate::harness::{Maker, TestApp, Wishes};
@@ -176,7 +176,7 @@ async fn a_role_with_a_right_too_many_and_migrations_that_did_not_run_are_named(
         url.set_password(Some("s3cret")).unwrap();
         url.as_str().parse().unwrap()
     };
-    known.database = Some(as_role(&environment("CHANNEL_DATABASE_URL")));
+    known.database = Some(as_role(&app.database.direct_url()));
     let report = examine(&app, &known).await;
     only(
         &report,
@@ -193,7 +193,7 @@ async fn a_role_with_a_right_too_many_and_migrations_that_did_not_run_are_named(
         ))
         .await
         .unwrap();
-    known.admin = Some(environment("TEST_DATABASE_URL").parse().unwrap());
+    known.admin = Some(app.database.admin_url().parse().unwrap());
     only(
         &examine(&app, &known).await,
         "migrations",

@@ -139,6 +139,13 @@ async fn village() -> Village {
         .await
         .assert_done("Unknown instance");
     app.until_published().await;
+    // What a worker has in hand may note something in Redis after everything was erased; it ends by itself there.
+    eventually("nothing is worked on", || async {
+        let waiting = "SELECT id::text AS value FROM lane_tasks WHERE NOT parked";
+        app.values(waiting).await.is_empty().then_some(())
+    })
+    .await;
+    app.until_published().await;
     Village { app, satu }
 }
 
@@ -237,10 +244,7 @@ async fn an_erased_person_is_nowhere_and_everybody_else_is_still_everywhere() {
             [] as [String; 0],
             "{name}"
         );
-        // What the driver tells of this test's own statements, and of everybody's at this level, is nothing of ours.
-        let logged = crate::logs::lines_with(name).into_iter();
-        let logged: Vec<String> = logged.filter(|line| !line.contains("tokio_postgres")).collect();
-        assert_eq!(logged, [] as [String; 0], "{name}");
+        assert_eq!(crate::logs::lines_with(name), [] as [String; 0], "{name}");
     }
     for (there, words, of) in neighbours {
         assert_eq!(found(&app, words, of).await, there, "{words}");

@@ -170,6 +170,8 @@ pub(crate) struct TestApp {
     events: Arrivals,
     govconnect: Arrivals,
     secrets: Mutex<Vec<String>>,
+    /// Where this test's lines begin.
+    logs: logs::Mark,
 }
 
 /// A tenant with one account.
@@ -204,7 +206,7 @@ impl TestApp {
     }
 
     pub(crate) async fn with(wishes: Wishes) -> Self {
-        logs::keep();
+        let logs = logs::keep();
         test_support::install_crypto_provider();
         let simulator = Simulator::start(SimulatorConfig::for_tests()).await.unwrap();
         let proxies = Proxies {
@@ -222,7 +224,7 @@ impl TestApp {
         if wishes.rabbitmq_away {
             proxies.rabbitmq.cut();
         }
-        let direct_url: DatabaseUrl = environment("CHANNEL_DATABASE_URL").parse().unwrap();
+        let direct_url: DatabaseUrl = database.direct_url().parse().unwrap();
         let pool = PoolSettings {
             size: 4,
             wait: Duration::from_secs(10),
@@ -234,6 +236,7 @@ impl TestApp {
         let listener = web::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = listener.local_addr().unwrap();
         let mut settings = settings(&wishes, &proxies, &prefix, &simulator.base_url(), address);
+        settings.database = database.url.clone();
         if matches!(settings.media.storage, StorageSettings::Directory(_)) {
             settings.media.storage = StorageSettings::Directory(uploads.path().to_owned());
         }
@@ -280,6 +283,7 @@ impl TestApp {
             events,
             govconnect,
             secrets: Mutex::default(),
+            logs,
         };
         if !wishes.postgres_away {
             app.until_ready(if wishes.rabbitmq_away { "degraded" } else { "ready" })
@@ -650,7 +654,7 @@ impl TestApp {
             "work was left over"
         );
         for secret in self.secrets.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            assert!(!logs::hold(secret), "{:?}", logs::lines_with(secret));
+            assert_eq!(self.logs.lines_with(secret), [] as [String; 0]);
         }
         for queue in Queue::ALL {
             for name in [self.topology.queue(queue), self.topology.dead_letter_queue(queue)] {
@@ -738,10 +742,7 @@ fn settings(wishes: &Wishes, proxies: &Proxies, prefix: &str, simulator: &str, h
     let usual = [
         ("HOST", "127.0.0.1"),
         ("PORT", "1"),
-        (
-            "DATABASE_URL",
-            &proxies.postgres.url(&environment("CHANNEL_DATABASE_URL")),
-        ),
+        ("DATABASE_URL", "postgres://u:p@h/d"),
         ("DATABASE_POOL_SIZE", "6"),
         ("DATABASE_WAIT_MS", "5000"),
         ("REDIS_URL", &proxies.redis.url(&test_support::redis_url())),

@@ -10,7 +10,7 @@ use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, Simple
 use diesel_migrations::MigrationHarness as _;
 use runtime::shutdown::Shutdown;
 use serde_json::json;
-use test_support::{TestDatabase, environment};
+use test_support::TestDatabase;
 
 use crate::harness::{TestApp, Webhook, text};
 
@@ -152,7 +152,7 @@ async fn name(admin: &mut AsyncPgConnection, query: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn migrations_go_down_and_up_and_twice_is_nothing() {
     let database = TestDatabase::create("channel", MIGRATIONS).await;
-    let admin_url = environment("TEST_DATABASE_URL").parse().unwrap();
+    let admin_url = database.admin_url().parse().unwrap();
     let again = migrate(&admin_url, &database.url, &database.names, MIGRATIONS)
         .await
         .unwrap();

@@ -1,8 +1,9 @@
 //! Everything the service logs while the tests run, kept so that tests can look for what must not be there.
 
 use std::io;
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
+use memchr::memmem;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -15,10 +16,7 @@ struct Keep;
 
 impl io::Write for Keep {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        LINES
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend_from_slice(bytes);
+        kept().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -35,29 +33,55 @@ impl<'a> MakeWriter<'a> for Keep {
     }
 }
 
-/// Starts keeping. One subscriber for the whole process, because the server's threads are its own; tests look for
-/// words that are theirs alone. Chattier than in production, for libraries too.
-pub(crate) fn keep() {
+/// Starts keeping, and tells how much is kept already. One subscriber for the whole process, because the server's
+/// threads are its own; tests look for words that are theirs alone. Chattier than in production, for libraries too, but
+/// for the driver of Postgres, which tells what is bound to statements and is held back there at every level.
+pub(crate) fn keep() -> Mark {
     STARTED.call_once(|| {
-        let filter = EnvFilter::new("debug,h2=info,hyper_util=info,mio=info");
+        let filter = EnvFilter::new("debug,h2=info,hyper_util=info,mio=info,tokio_postgres=info");
         let lines = tracing_subscriber::fmt::layer().json().with_writer(Keep);
         tracing_subscriber::registry().with(filter).with(lines).init();
     });
+    Mark(kept().len())
+}
+
+/// A moment in the logs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark(usize);
+
+impl Mark {
+    /// The lines after this moment that hold these words. Copied out first: whoever logs waits while the logs are
+    /// looked at, and all tests of a process log to the same place.
+    pub(crate) fn lines_with(self, words: &str) -> Vec<String> {
+        let since = kept()[self.0..].to_vec();
+        lines_of(&since, words)
+    }
 }
 
 /// Does any line hold these words?
 pub(crate) fn hold(words: &str) -> bool {
-    let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
-    // Lines are whole and are UTF-8; what is not would be shown as a mark and hide nothing.
-    String::from_utf8_lossy(&lines).contains(words)
+    memmem::find(&kept(), words.as_bytes()).is_some()
 }
 
 /// The lines that hold these words.
 pub(crate) fn lines_with(words: &str) -> Vec<String> {
-    let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
-    String::from_utf8_lossy(&lines)
-        .lines()
-        .filter(|line| line.contains(words))
-        .map(str::to_owned)
-        .collect()
+    lines_of(&kept(), words)
+}
+
+fn kept() -> MutexGuard<'static, Vec<u8>> {
+    LINES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn lines_of(logs: &[u8], words: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut from = 0;
+    while let Some(at) = memmem::find(&logs[from..], words.as_bytes()) {
+        let at = from + at;
+        let begin = memchr::memrchr(b'\n', &logs[..at]).map_or(0, |end| end + 1);
+        let end = memchr::memchr(b'\n', &logs[at..]).map_or(logs.len(), |length| at + length);
+        // Lines are whole and are UTF-8; what is not would be shown as a mark and hide nothing.
+        lines.push(String::from_utf8_lossy(&logs[begin..end]).into_owned());
+        from = end;
+    }
+    lines
 }

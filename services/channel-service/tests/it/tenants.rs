@@ -112,7 +112,7 @@ async fn fill(app: &TestApp, tenants: [&Tenant; 2]) {
 }
 
 /// A row of each tenant in every table that is still without one, whatever its columns: made without triggers and foreign
-/// keys, because only whose it is matters here.
+/// keys, because only whose it is matters here. Their times are to come, so that no worker finds one due and takes it away.
 const FILL_THE_REST: &str = "
     DO $$
     DECLARE wanting record; present boolean;
@@ -122,7 +122,7 @@ const FILL_THE_REST: &str = "
             SELECT c.oid::regclass AS tab, tenant, string_agg(quote_ident(a.attname), ', ') AS columns,
                    string_agg(CASE WHEN a.attname = 'tenant_id' THEN quote_literal(tenant)
                                    WHEN a.atttypid = 'uuid'::regtype THEN 'gen_random_uuid()'
-                                   WHEN a.atttypid = 'timestamptz'::regtype THEN 'now()'
+                                   WHEN a.atttypid = 'timestamptz'::regtype THEN $t$now() + interval '1 hour'$t$
                                    WHEN a.atttypid = 'boolean'::regtype THEN 'true'
                                    WHEN a.atttypid IN ('text'::regtype, 'bytea'::regtype) THEN quote_literal(tenant)
                                    WHEN a.atttypid IN ('text[]'::regtype, 'jsonb'::regtype) THEN quote_literal('{}')
