@@ -1,7 +1,7 @@
 # Thin: a target is a script that also runs by itself, or one cargo command. `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test test-browser screenshots bench api-check aws-check gate-check deploy-check stack-up stack-down clean-stack fmt lint deny
+.PHONY: help run test test-browser screenshots bench api-check aws-check gate-check deploy-check upgrade-check stack-up stack-down clean-stack fmt lint deny
 
 # Handed on to the test runner, the benchmarks and schemathesis: make test ARGS="-p messaging"
 ARGS ?=
@@ -32,6 +32,9 @@ aws-check: ## references to AWS Secrets Manager and files in S3, against moto
 
 gate-check: ## the gate against published clients of Meta's Cloud API
 	@exec deploy/dev/gate-check
+
+upgrade-check: ## this tree in the place of an older release, under load; builds that one (ARGS=v1.2.0; the newest tag)
+	@exec deploy/dev/upgrade-check $(ARGS)
 
 deploy-check: ## compose files, Kubernetes manifests, systemd units, the Dockerfile and shell scripts (ARGS="units", ARGS="binaries target/dist")
 	@exec deploy/dev/deploy-check $(ARGS)

@@ -20,6 +20,9 @@ const TAIL: usize = 40;
 #[derive(Debug)]
 pub struct Process {
     service: &'static str,
+    /// Of this tree.
+    built: PathBuf,
+    /// What runs: that, or another release's.
     binary: PathBuf,
     variables: BTreeMap<&'static str, String>,
     log: PathBuf,
@@ -37,9 +40,11 @@ impl Process {
         variables: impl IntoIterator<Item = (&'static str, String)>,
     ) -> Self {
         std::fs::create_dir_all(logs).expect("the directory for logs can be made");
+        let built = binary(service).await;
         Self {
             service,
-            binary: binary(service).await,
+            binary: built.clone(),
+            built,
             variables: variables.into_iter().collect(),
             log: logs.join(format!("{service}.log")),
             child: None,
@@ -61,6 +66,11 @@ impl Process {
     /// Changes a variable for what is started from now on.
     pub fn set(&mut self, name: &'static str, value: impl Into<String>) {
         self.variables.insert(name, value.into());
+    }
+
+    /// Runs the executable in `directory` from the next start on, e.g. an older release's; with nothing, this tree's again.
+    pub fn take_release(&mut self, directory: Option<&Path>) {
+        self.binary = directory.map_or_else(|| self.built.clone(), |directory| directory.join(self.service));
     }
 
     /// Starts serving.

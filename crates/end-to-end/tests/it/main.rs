@@ -29,6 +29,7 @@ mod through_gateway;
 mod trace;
 mod traces;
 mod traffic;
+mod upgrade;
 mod world;
 
 /// Held by tests that keep the whole machine busy, so that they do not slow one another down beyond all patience.

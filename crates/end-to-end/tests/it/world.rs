@@ -37,6 +37,8 @@ pub(crate) struct Setup {
     pub(crate) with_gowa: bool,
     /// Who gets the traces, as variables.
     pub(crate) traces: Vec<(&'static str, String)>,
+    /// Where another release's executables are, if those are to run.
+    pub(crate) release: Option<PathBuf>,
 }
 
 impl Setup {
@@ -48,6 +50,7 @@ impl Setup {
             log_level: "info",
             with_gowa: false,
             traces: Vec::new(),
+            release: None,
         }
     }
 }
@@ -236,7 +239,7 @@ impl World {
                     ("RETRY_LONGEST_MS", "1000".to_owned()),
                 ]),
         );
-        let world = Self {
+        let mut world = Self {
             gateway: gateway.await,
             channel: channel.await,
             bridge: bridge.await,
@@ -246,8 +249,9 @@ impl World {
             database,
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
         };
-        for service in [&world.gateway, &world.channel, &world.bridge] {
-            successful(service, &service.run(&["migrate", "--bootstrap"], &[]).await);
+        for service in world.services() {
+            service.take_release(setup.release.as_deref());
+            bring_up(service).await;
         }
         world
     }
@@ -443,6 +447,16 @@ pub(crate) fn address(service: &Process) -> String {
 }
 
 /// Panics with what the command said when it failed.
+/// Brings a service's schema up to what its executable was made for.
+pub(crate) async fn bring_up(service: &Process) {
+    let mut output = service.run(&["migrate", "--bootstrap"], &[]).await;
+    // Releases before this way of saying it did the same without.
+    if output.status.code() == Some(2) {
+        output = service.run(&["migrate"], &[]).await;
+    }
+    successful(service, &output);
+}
+
 pub(crate) fn successful(service: &Process, output: &Output) {
     assert!(
         output.status.success(),
