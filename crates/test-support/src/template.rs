@@ -27,11 +27,8 @@ static TEMPLATES: Mutex<Vec<(Vec<String>, Template)>> = Mutex::const_new(Vec::ne
 /// The template of a service with these migrations, made once in a process.
 pub(crate) async fn template(service: &str, migrations: EmbeddedMigrations) -> Template {
     let mut what = vec![service.to_owned()];
-    let all = migrations.migrations().expect("migrations that can be listed");
-    what.extend(
-        all.iter()
-            .map(|migration: &Box<dyn Migration<Pg>>| migration.name().to_string()),
-    );
+    let all: Vec<Box<dyn Migration<Pg>>> = migrations.migrations().expect("migrations that can be listed");
+    what.extend(all.iter().map(|migration| migration.name().to_string()));
     let mut templates = TEMPLATES.lock().await;
     if let Some((_, template)) = templates.iter().find(|(made, _)| *made == what) {
         return template.clone();
