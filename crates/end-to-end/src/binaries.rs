@@ -14,6 +14,10 @@ pub const SERVICES: [&str; 3] = ["channel-service", "wa-support-gateway", "chatw
 
 static DIRECTORY: OnceCell<PathBuf> = OnceCell::const_new();
 
+/// What the services are made of.
+const SOURCES: [&str; 5] = ["Cargo.toml", "Cargo.lock", "crates", "services", "migrations"];
+/// What is in there and is no part of them.
+const NO_PART: [&str; 5] = ["tests", "benches", "simulator", "test-support", "end-to-end"];
 /// A file that was saved this long before an executable was linked may have been saved after it was compiled.
 const DOUBT: Duration = Duration::from_secs(120);
 
@@ -41,31 +45,24 @@ async fn prepare() -> PathBuf {
     directory
 }
 
-/// Is the executable newer than everything that its dependency file names, and than every manifest? `None` when that
-/// cannot be said, which is no.
+/// Is the executable newer than every source? `None` when that cannot be said, which is no. Cargo's own list of them lies beside
+/// the executable after `cargo build` alone.
 fn is_fresh(directory: &Path, service: &str) -> Option<bool> {
     let built = saved(&directory.join(service))?;
-    let dependencies = std::fs::read_to_string(directory.join(service).with_extension("d")).ok()?;
-    let (_, sources) = dependencies.lines().next()?.split_once(": ")?;
-    // A blank in a path is written with a backslash.
-    let sources = sources.replace("\\ ", "\0");
-    let sources = sources
-        .split_whitespace()
-        .map(|path| PathBuf::from(path.replace('\0', " ")));
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let mut files: Vec<PathBuf> = sources.collect();
-    files.extend([root.join("Cargo.toml"), root.join("Cargo.lock")]);
-    for members in ["crates", "services"] {
-        for member in std::fs::read_dir(root.join(members)).ok()? {
-            files.push(member.ok()?.path().join("Cargo.toml"));
-        }
-    }
     let mut newest = SystemTime::UNIX_EPOCH;
-    for file in files
-        .iter()
-        .filter(|file| !file.ends_with("Cargo.toml") || file.exists())
-    {
-        newest = newest.max(saved(file)?);
+    let mut left: Vec<PathBuf> = SOURCES.iter().map(|name| root.join(name)).collect();
+    while let Some(path) = left.pop() {
+        if !path.is_dir() {
+            newest = newest.max(saved(&path)?);
+            continue;
+        }
+        for entry in std::fs::read_dir(&path).ok()? {
+            let entry = entry.ok()?;
+            if !NO_PART.iter().any(|name| entry.file_name() == *name) {
+                left.push(entry.path());
+            }
+        }
     }
     Some(newest + DOUBT < built)
 }

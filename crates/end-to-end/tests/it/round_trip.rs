@@ -51,10 +51,11 @@ pub(crate) async fn round_trip(world: &World, tenant: &Tenant) {
     .await;
     world.quiet().await;
 
-    let shown = world.simulator.phone(PHONE);
+    // Another tenant may write to the same person.
+    let mut shown = world.simulator.phone(PHONE);
+    shown.retain(|message| message.session_name == tenant.session);
     assert_eq!(shown.len(), 1, "on the phone once");
     assert_eq!((shown[0].text.as_deref(), shown[0].arrivals), (Some(ANSWER), 1));
-    assert_eq!(shown[0].session_name, tenant.session);
     let (incoming, outgoing) = (
         world.messages(tenant, "incoming"),
         world.messages(tenant, "outgoing"),

@@ -150,7 +150,7 @@ async fn the_command_names_sessions_that_drifted_and_keys_that_are_missing_and_s
     let (database, wa) = (TestProcessDatabase::create().await, FakeWaServer::start());
     let (process, _) = Process::serving(&database, &wa);
     let process = process.with("METRICS_TOKEN", "metrics-s3cret");
-    process.json(&["migrate"]).await;
+    process.json(&["migrate", "--bootstrap"]).await;
     let create = [
         "session",
         "create",
