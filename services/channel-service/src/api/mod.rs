@@ -7,6 +7,7 @@ pub(crate) mod channel_accounts;
 pub(crate) mod conversations;
 pub(crate) mod dead_letters;
 pub(crate) mod devices;
+mod export;
 mod files;
 pub(crate) mod gate;
 pub(crate) mod graph;

@@ -3,21 +3,17 @@
 
 use ::web::openapi::{Api, Doc, fields, flag, object, text, whole};
 use ::web::{ApiError, Fields};
-use actix_web::http::header::CONTENT_DISPOSITION;
-use actix_web::web::{self, Bytes, Data};
+use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use domain::address::ChatAddress;
 use serde_json::json;
-use tokio_stream::StreamExt as _;
-use tokio_stream::wrappers::ReceiverStream;
 
 use super::signed_in::User;
-use super::{dashboard_group, data, village};
+use super::{dashboard_group, data, export, village};
 use crate::app::State;
 use crate::error::ServiceError;
 use crate::flows::erase_person::{self, ErasePersonError, read_person};
 use crate::flows::export_person;
-use crate::flows::export_tenant::ExportError;
 
 pub(crate) fn routes(api: &mut Api) {
     api.group(dashboard_group("Tenants"));
@@ -37,7 +33,7 @@ pub(crate) fn routes(api: &mut Api) {
         .takes(fields([("person", text()), ("confirm", text())]))
         .answers(200, "Erased", erased)
         .refuses(UNKNOWN);
-    api.post("/tenants/{village_id}/people/export", exported, export)
+    api.post("/tenants/{village_id}/people/export", exported, give)
         .post("/tenants/{village_id}/people/erase", erase_one, erase);
 }
 
@@ -51,7 +47,7 @@ fn person_in(body: &Fields) -> Result<ChatAddress, ApiError> {
     })
 }
 
-async fn export(
+async fn give(
     user: User,
     request: HttpRequest,
     path: web::Path<String>,
@@ -61,18 +57,9 @@ async fn export(
     let scope = user.scope(Some(&path))?;
     let person = person_in(&body)?;
     let actor = user.actor(&request);
-    match export_person::announce(&state.db, &state.keys, &scope, &person, &actor).await {
-        Ok(()) => {}
-        Err(ExportError::Database(error)) => return Err(error.into()),
-        Err(ExportError::NoSuchTenant | ExportError::Abandoned) => return Err(village::unknown().into()),
-    }
+    export::announced(export_person::announce(&state.db, &state.keys, &scope, &person, &actor).await)?;
     let lines = export_person::begin(state.db.clone(), scope, person);
-    Ok(HttpResponse::Ok()
-        .content_type("application/x-ndjson")
-        .insert_header((CONTENT_DISPOSITION, "attachment; filename=\"person.jsonl\""))
-        .streaming(
-            ReceiverStream::new(lines).map(|line| line.map(Bytes::from).map_err(std::io::Error::other)),
-        ))
+    Ok(export::file(lines, "person.jsonl"))
 }
 
 /// Takes the person once more in the body, in any spelling, so that nobody is erased by a slip.

@@ -3,22 +3,19 @@
 use ::web::openapi::{Api, Doc, fields, flag, list, nullable, object, one_of, text, text_up_to, time, whole};
 use ::web::{ApiError, Fields, Query};
 use actix_web::http::StatusCode;
-use actix_web::http::header::CONTENT_DISPOSITION;
-use actix_web::web::{self, Bytes, Data};
+use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use domain::tenant::TenantStatus;
 use domain::user::Role;
 use serde_json::json;
 use tenant_isolation::TenantScope;
-use tokio_stream::StreamExt as _;
-use tokio_stream::wrappers::ReceiverStream;
 
 use super::signed_in::User;
-use super::{dashboard_group, data, village};
+use super::{dashboard_group, data, export, village};
 use crate::app::State;
 use crate::error::ServiceError;
 use crate::flows::erase_tenant::{self, EraseError};
-use crate::flows::export_tenant::{self, ExportError};
+use crate::flows::export_tenant;
 use crate::flows::tenant::{self, Actor};
 use crate::store;
 
@@ -98,7 +95,7 @@ pub(crate) fn routes(api: &mut Api) {
             switch("Lift a suspension"),
             resume,
         )
-        .get("/tenants/{village_id}/export", exported, export)
+        .get("/tenants/{village_id}/export", exported, give)
         .get("/tenants/{village_id}/audit", acts, audit);
 }
 
@@ -224,7 +221,7 @@ async fn erase(
     }
 }
 
-async fn export(
+async fn give(
     user: User,
     request: HttpRequest,
     path: web::Path<String>,
@@ -235,28 +232,16 @@ async fn export(
     export_of(&state, scope, &user.actor(&request)).await
 }
 
-/// Lines of JSON. A failure in the middle cuts the connection, so that half an export is not taken for a whole one.
+/// Everything of a tenant, as a file of its name.
 pub(crate) async fn export_of(
     state: &State,
     scope: TenantScope,
     actor: &Actor,
 ) -> Result<HttpResponse, ServiceError> {
-    match export_tenant::announce(&state.db, &scope, actor).await {
-        Ok(()) => {}
-        Err(ExportError::Database(error)) => return Err(error.into()),
-        Err(ExportError::NoSuchTenant | ExportError::Abandoned) => return Err(village::unknown().into()),
-    }
-    let name = format!(
-        "attachment; filename=\"{}.jsonl\"",
-        scope.tenant().as_str().replace([':', '@'], "-")
-    );
+    export::announced(export_tenant::announce(&state.db, &scope, actor).await)?;
+    let name = format!("{}.jsonl", scope.tenant().as_str().replace([':', '@'], "-"));
     let lines = export_tenant::begin(state.db.clone(), scope);
-    Ok(HttpResponse::Ok()
-        .content_type("application/x-ndjson")
-        .insert_header((CONTENT_DISPOSITION, name))
-        .streaming(
-            ReceiverStream::new(lines).map(|line| line.map(Bytes::from).map_err(std::io::Error::other)),
-        ))
+    Ok(export::file(lines, &name))
 }
 
 async fn audit(
