@@ -23,8 +23,7 @@ pub(crate) fn announced(announced: Result<(), ExportError>) -> Result<(), Servic
 /// The lines as a file of this name. A failure in the middle cuts the connection, so that half an export is not taken for a whole
 /// one.
 pub(crate) fn file(lines: mpsc::Receiver<Result<String, ExportError>>, name: &str) -> HttpResponse {
-    let lines =
-        ReceiverStream::new(lines).map(|line| line.map(Bytes::from).map_err(std::io::Error::other));
+    let lines = ReceiverStream::new(lines).map(|line| line.map(Bytes::from).map_err(std::io::Error::other));
     HttpResponse::Ok()
         .content_type("application/x-ndjson")
         .insert_header((CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")))

@@ -237,7 +237,7 @@ async fn the_system_routes_have_the_contracts_bodies() {
         (
             "/health/ready",
             200,
-            json!({"status": "ready", "checks": {"database": "up", "redis": "up", "wa_server": "up"}}),
+            json!({"status": "ready", "checks": {"database": "up", "redis": "up", "schema": "up", "wa_server": "up"}}),
         ),
     ] {
         let answer = gateway.client.get(gateway.url(path)).send().await.unwrap();
