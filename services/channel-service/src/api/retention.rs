@@ -23,7 +23,7 @@ pub(crate) fn routes(api: &mut Api) {
         .answers(200, "The days", days())
         .refuses(UNKNOWN);
     let change = Doc::new("Change it; what is left out stays, null is back to the default")
-        .takes(fields(NAMES.map(|name| (name, nullable(whole())))))
+        .takes(fields(NAMES.map(|name| (name, whole()))))
         .answers(200, "What holds now", days())
         .refuses(UNKNOWN);
     api.get("/tenants/{village_id}/retention", look, find).put(

@@ -2,12 +2,45 @@
 
 use channel_service::routes;
 use reqwest::Method;
+use serde_json::Value;
 
 use crate::harness::{INTERNAL_KEY, TestApp};
 
 #[test]
 fn the_document_is_as_it_was_agreed() {
     insta::assert_json_snapshot!(routes::openapi());
+}
+
+/// Readers of the document stop at the first type that is none.
+#[test]
+fn every_type_in_the_document_is_one() {
+    fn wrong(value: &Value, at: &str, found: &mut Vec<String>) {
+        let words = [
+            "array", "boolean", "integer", "null", "number", "object", "string",
+        ];
+        let known = |word: &Value| word.as_str().is_some_and(|word| words.contains(&word));
+        if let Some(fields) = value.as_object() {
+            // A property may be called `type`; then it is a schema.
+            let named = fields.get("type").filter(|named| !named.is_object());
+            let good = named.is_none_or(|named| match named.as_array() {
+                Some(several) => several.iter().all(known),
+                // A scheme of security has types of its own.
+                None => known(named) || at.starts_with("/components/securitySchemes"),
+            });
+            if !good {
+                found.push(at.to_owned());
+            }
+            for (name, inner) in fields {
+                wrong(inner, &format!("{at}/{name}"), found);
+            }
+        }
+        for inner in value.as_array().into_iter().flatten() {
+            wrong(inner, at, found);
+        }
+    }
+    let mut found = Vec::new();
+    wrong(&routes::openapi(), "", &mut found);
+    assert_eq!(found, [] as [String; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
