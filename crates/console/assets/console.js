@@ -91,6 +91,28 @@
     strip.scrollLeft = link.offsetLeft - strip.offsetLeft - (strip.clientWidth - link.offsetWidth) / 2;
   });
 
+  // On a phone a row is shown as a card; each cell carries the name of its column, and the roles that CSS takes from it.
+  const card = (table) => {
+    const names = Array.from(table.tHead?.rows[0]?.cells ?? [], (cell) => cell.querySelector(".unseen") ? "" : cell.textContent.trim());
+    const give = (element, role) => element.hasAttribute("role") || element.setAttribute("role", role);
+    give(table, "table");
+    table.classList.add("cards");
+    table.querySelectorAll("thead, tbody").forEach((group) => give(group, "rowgroup"));
+    for (const row of table.rows) {
+      if (row.hasAttribute("role")) continue;
+      give(row, "row");
+      Array.from(row.cells).forEach((cell, at) => {
+        const heads = cell.tagName === "TH";
+        give(cell, heads ? (row.parentElement.tagName === "THEAD" ? "columnheader" : "rowheader") : "cell");
+        if (!heads && names[at] && row.cells.length === names.length) cell.dataset.column = names[at];
+      });
+    }
+  };
+  const cards = () => document.querySelectorAll("table.table").forEach((table) => { if (table.tHead) card(table); });
+  cards();
+  const main = document.getElementById("main");
+  if (main) new MutationObserver(cards).observe(main, { childList: true, subtree: true });
+
   // What is only there for scripts.
   document.documentElement.classList.add("scripted");
 })();

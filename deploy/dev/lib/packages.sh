@@ -67,6 +67,8 @@ find_missing_packages() {
             browser)
                 command -v chromium >/dev/null || MISSING+=(chromium)
                 command -v chromedriver >/dev/null || MISSING+=(chromium-driver)
+                # Without it, what people write with pictures in it is shown with boxes.
+                [[ -e /usr/share/fonts/truetype/noto/NotoColorEmoji.ttf ]] || MISSING+=(fonts-noto-color-emoji)
                 [[ -e /usr/share/fonts/truetype/noto/NotoSans-Regular.ttf ]] || MISSING+=(fonts-noto-core)
                 ;;
             shellcheck) command -v shellcheck >/dev/null || MISSING+=(shellcheck) ;;
