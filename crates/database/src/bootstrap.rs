@@ -127,15 +127,21 @@ async fn own_schema(connection: &mut AsyncPgConnection, names: &SchemaNames) -> 
                   WHERE n.nspname = $1 AND r.rolname = $2";
     let take = format!("ALTER SCHEMA {schema} OWNER TO {owner}");
     ensure(connection, owned, &[&names.schema, &names.owner_role], &take).await?;
-    connection
-        .batch_execute(&format!(
-            "DO $take$ DECLARE take text; BEGIN FOR take IN {} LOOP EXECUTE take; END LOOP; END $take$",
-            TAKE_OVER
-                .replace("{schema}", &quote_literal(&schema))
-                .replace("{owner}", &quote_literal(&owner))
-        ))
-        .await?;
+    // Each by itself: whoever held several tables at once would meet the service, which may be at work, in another order.
+    let take_over = TAKE_OVER
+        .replace("{schema}", &quote_literal(&schema))
+        .replace("{owner}", &quote_literal(&owner));
+    let statements: Vec<Take> = diesel::sql_query(take_over).load(connection).await?;
+    for Take { take } in statements {
+        connection.batch_execute(&take).await?;
+    }
     Ok(())
+}
+
+#[derive(diesel::QueryableByName)]
+struct Take {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    take: String,
 }
 
 /// Sequences of columns go with their tables, and rows' types with their tables too.
@@ -143,7 +149,7 @@ const TAKE_OVER: &str = r"
 SELECT format('ALTER %s %s OWNER TO %s',
               CASE c.relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW'
                              WHEN 'f' THEN 'FOREIGN TABLE' WHEN 'c' THEN 'TYPE' ELSE 'TABLE' END,
-              c.oid::regclass, {owner}::regrole)
+              c.oid::regclass, {owner}::regrole) AS take
   FROM pg_class c
  WHERE c.relnamespace = {schema}::regnamespace AND c.relowner <> {owner}::regrole
    AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'c', 'S')
