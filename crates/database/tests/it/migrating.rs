@@ -184,3 +184,48 @@ async fn the_login_role_has_no_rights_of_its_own() {
     drop(as_login);
     own.clean(&[admin_url()]).await;
 }
+
+#[derive(diesel::QueryableByName)]
+struct Waiting {
+    #[diesel(sql_type = Bool)]
+    waiting: bool,
+}
+
+/// A service may be at work while its schema gets an owner: it uses tables in its own order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schema_changes_hands_beside_a_transaction_that_uses_two_of_its_tables() {
+    let own = Own::new();
+    let schema = quote_identifier(&own.names.schema);
+    let mut busy = AsyncPgConnection::establish(&admin_url()).await.unwrap();
+    busy.batch_execute(&format!(
+        "CREATE SCHEMA {schema}; CREATE TABLE {schema}.first (); CREATE TABLE {schema}.second ()"
+    ))
+    .await
+    .unwrap();
+    busy.batch_execute(&format!(
+        "BEGIN; LOCK TABLE {schema}.second IN ROW EXCLUSIVE MODE"
+    ))
+    .await
+    .unwrap();
+    let (admin, service) = (admin_url().parse().unwrap(), own.url(&admin_url()));
+    let names = own.names.clone();
+    let migrating = tokio::spawn(async move { migrate(&admin, &service, &names, MIGRATIONS).await });
+    let query = format!(
+        "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE relation = '{schema}.second'::regclass AND NOT granted) AS waiting"
+    );
+    let mut watching = AsyncPgConnection::establish(&admin_url()).await.unwrap();
+    loop {
+        let Waiting { waiting } = diesel::sql_query(&query).get_result(&mut watching).await.unwrap();
+        if waiting {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    busy.batch_execute(&format!(
+        "LOCK TABLE {schema}.first IN ROW EXCLUSIVE MODE; COMMIT"
+    ))
+    .await
+    .unwrap();
+    migrating.await.unwrap().unwrap();
+    own.clean(&[admin_url()]).await;
+}
