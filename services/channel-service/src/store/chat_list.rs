@@ -12,9 +12,9 @@ use super::chat::{ChatRow, ROW};
 
 /// Chats that are found by their words before they are put in order. Where there are more, the words are so common that the
 /// newest chats with them are soon found by going through the chats.
-const FEW: i64 = 1000;
+const FEW: i64 = 10_000;
 /// A word that begins so many words is common: looking at all of them would take longer than it helps.
-const COMMON: i64 = 20_000;
+const COMMON: i64 = 10_000;
 /// Most words that are looked for; the database takes the first ones.
 const MOST_WORDS: i64 = 5;
 
