@@ -10,10 +10,8 @@ use uuid::Uuid;
 
 use super::chat::{ChatRow, ROW};
 
-/// Chats that are found by their words before they are put in order. Where there are more, the words are so common that the
-/// newest chats with them are soon found by going through the chats.
-const FEW: i64 = 10_000;
-/// A word that begins so many words is common: looking at all of them would take longer than it helps.
+/// A word that begins so many words is common: the newest chats with it are soon found by going through the chats, while looking
+/// at all of them would take longer than it helps.
 const COMMON: i64 = 10_000;
 /// Most words that are looked for; the database takes the first ones.
 const MOST_WORDS: i64 = 5;
@@ -164,31 +162,28 @@ pub async fn find(
     Ok(rows)
 }
 
-/// The chats with all those of the words that are not common. `None`: there are many, or each word is common, so that going
-/// through the chats from the newest one on soon meets some.
+/// The chats with all those of the words that are not common, which are fewer than [`COMMON`]. `None`: each word is common, so
+/// that going through the chats from the newest one on soon meets some.
 async fn few_with(tx: &mut TenantTransaction, words: &str) -> Result<Option<Vec<Uuid>>, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
     let found: Vec<FoundRow> = database::sql(
         "WITH looked_for AS MATERIALIZED (SELECT word FROM words_of($2) AS word LIMIT $3), \
          met AS MATERIALIZED (SELECT l.word, w.chat_id FROM looked_for l CROSS JOIN LATERAL \
              (SELECT w.chat_id FROM chat_words w \
-              WHERE w.tenant_id = $1 AND w.word >= l.word AND w.word < l.word || chr(1114111) LIMIT $5) w), \
-         common AS MATERIALIZED (SELECT word FROM met GROUP BY word HAVING count(*) = $5), \
+              WHERE w.tenant_id = $1 AND w.word >= l.word AND w.word < l.word || chr(1114111) LIMIT $4) w), \
+         common AS MATERIALIZED (SELECT word FROM met GROUP BY word HAVING count(*) = $4), \
          left_over AS (SELECT (SELECT count(*) FROM looked_for) - (SELECT count(*) FROM common) AS count) \
          (SELECT chat_id AS id FROM met WHERE NOT EXISTS (SELECT 1 FROM common c WHERE c.word = met.word) \
-          GROUP BY chat_id HAVING count(DISTINCT word) = (SELECT count FROM left_over) LIMIT $4) \
+          GROUP BY chat_id HAVING count(DISTINCT word) = (SELECT count FROM left_over)) \
          UNION ALL SELECT NULL FROM left_over WHERE count = 0",
     )
     .bind::<Text, _>(tenant)
     .bind::<Text, _>(words)
     .bind::<BigInt, _>(MOST_WORDS)
-    .bind::<BigInt, _>(FEW + 1)
     .bind::<BigInt, _>(COMMON)
     .load(tx.connection())
     .await?;
-    let is_few = i64::try_from(found.len()).is_ok_and(|found| found <= FEW);
-    let ids: Option<Vec<Uuid>> = found.into_iter().map(|row| row.id).collect();
-    Ok(ids.filter(|_| is_few))
+    Ok(found.into_iter().map(|row| row.id).collect())
 }
 
 #[derive(QueryableByName)]
