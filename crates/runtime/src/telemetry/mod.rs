@@ -6,6 +6,7 @@
 mod otlp;
 pub mod traces;
 
+use std::io::IsTerminal as _;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -52,7 +53,10 @@ impl Setting for LogLevel {
 /// Starts writing logs to standard error. The first call decides; later ones change nothing.
 pub fn start_logs(level: &LogLevel, format: LogFormat) {
     let filter = filter(level);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    // Colours are for eyes: in a file or a journal they are noise.
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let registry = tracing_subscriber::registry().with(filter);
     let started = match format {
         LogFormat::Json => registry
