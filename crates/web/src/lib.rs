@@ -14,6 +14,7 @@ pub mod openapi;
 mod server;
 pub mod source;
 mod validation;
+mod viewer;
 
 pub use body::{BodyBudget, BodyPlace, read_body};
 pub use context::{note_delivery, note_tenant, request_id, wire_time};
@@ -23,3 +24,4 @@ pub use internal::{Internal, require_internal_key};
 pub use metrics_page::MetricsToken;
 pub use server::{ServerSettings, bind, serve};
 pub use validation::{Location, Validation};
+pub use viewer::viewer;

@@ -6,7 +6,6 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Map, Value, json};
-use utoipa_swagger_ui::SwaggerUi;
 
 use crate::webhooks::{cloud, genfity, gowa, verification};
 use crate::{api, ui};
@@ -16,11 +15,9 @@ pub(crate) fn routes(config: &mut ServiceConfig, docs: bool) {
     public().configure(config);
     ui::routes(config);
     if docs {
-        // The page is told the address alone: the document is made for whoever asks, not for every worker that starts.
-        let page = SwaggerUi::new("/api-docs/{_:.*}").external_url_unchecked("/api-docs.json", Value::Null);
         config
             .route("/api-docs.json", web::get().to(document_page))
-            .service(page);
+            .configure(::web::viewer);
     }
     config
         .service(

@@ -10,7 +10,6 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, guard};
 use serde_json::{Map, Value, json};
-use utoipa_swagger_ui::SwaggerUi;
 
 use crate::api;
 use crate::api::caller::require_internal_key;
@@ -34,7 +33,7 @@ pub(crate) fn add(gateway: &Gateway, config: &mut ServiceConfig) {
     if gateway.http.docs {
         config
             .route("/api-docs.json", web::get().to(document_page))
-            .service(SwaggerUi::new("/api-docs/{_:.*}").external_url_unchecked("/api-docs.json", openapi()));
+            .configure(::web::viewer);
     }
     for path in ["/wa/{path:.*}", "/v1/wa/{path:.*}"] {
         config.service(

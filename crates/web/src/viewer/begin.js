@@ -1,0 +1,1 @@
+SwaggerUIBundle({ url: "/api-docs.json", dom_id: "#api", deepLinking: true, validatorUrl: null });
