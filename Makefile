@@ -1,7 +1,7 @@
 # Thin: a target is a script that also runs by itself, or one cargo command. `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test test-browser screenshots bench api-check aws-check gate-check deploy-check upgrade-check stack-up stack-down clean-stack fmt lint deny
+.PHONY: help run test test-browser screenshots bench api-check aws-check gate-check deploy-check install-check upgrade-check stack-up stack-down clean-stack fmt lint deny
 
 # Handed on to the test runner, the benchmarks and schemathesis: make test ARGS="-p messaging"
 ARGS ?=
@@ -38,6 +38,9 @@ upgrade-check: ## this tree in the place of an older release, under load; builds
 
 deploy-check: ## compose files, Kubernetes manifests, systemd units, the Dockerfile and shell scripts (ARGS="units", ARGS="binaries target/dist")
 	@exec deploy/dev/deploy-check $(ARGS)
+
+install-check: ## a stranger follows OPERATIONS.md in a bare Debian that boots systemd; root, six minutes after a long build (ARGS=DIR)
+	@exec deploy/dev/install-check $(ARGS)
 
 stack-up: ## only the servers; they stay until stack-down (addresses: . .stack/env)
 	@exec deploy/dev/stack up

@@ -258,21 +258,26 @@ impl Journey<'_> {
                 "phone confirms {}",
                 if status == "read" { "reading" } else { "delivery" }
             ));
-            self.until(
-                &format!("the agent's message is marked {status}"),
-                "is the session subscribed to All (receipts come with nothing else)? GET /_sim/wa/deliveries",
-                &format!("/_sim/chatwoot/status_updates?after={}", before.status_updates),
-                |update| update["message_id"] == answer && update["status"] == status,
-                |update| {
-                    format!(
-                        "message {} was marked {}",
-                        update["message_id"],
-                        plain(&update["status"])
-                    )
-                },
-            )
-            .await?;
-            self.tell(&format!("agent's message is marked {status}"));
+            // Marks only move forward: after a reading that came first, nobody tells of the delivery.
+            let update = self
+                .until(
+                    &format!("the agent's message is marked {status}"),
+                    "is the session subscribed to All (receipts come with nothing else)? GET /_sim/wa/deliveries",
+                    &format!("/_sim/chatwoot/status_updates?after={}", before.status_updates),
+                    |update| {
+                        update["message_id"] == answer
+                            && (update["status"] == status || update["status"] == "read")
+                    },
+                    |update| {
+                        format!(
+                            "message {} was marked {}",
+                            update["message_id"],
+                            plain(&update["status"])
+                        )
+                    },
+                )
+                .await?;
+            self.tell(&format!("agent's message is marked {}", plain(&update["status"])));
         }
         Ok(())
     }

@@ -50,7 +50,7 @@ PACKAGES_UNDO=()
 APT_GROUP=''
 
 # Collects into MISSING. Arguments: any of postgres psql redis rabbitmq build python nginx browser
-# compose systemd shellcheck.
+# compose systemd shellcheck container.
 find_missing_packages() {
     local part
     MISSING=()
@@ -76,6 +76,11 @@ find_missing_packages() {
             compose) command -v docker-compose >/dev/null || MISSING+=(docker-compose) ;;
             # For systemd-analyze and systemd-sysusers; nothing is started by it.
             systemd) command -v systemd-analyze >/dev/null || MISSING+=(systemd) ;;
+            # A bare Debian, and what boots it.
+            container)
+                command -v debootstrap >/dev/null || MISSING+=(debootstrap)
+                command -v systemd-nspawn >/dev/null || MISSING+=(systemd-container)
+                ;;
             # Debian's python3 makes no virtual environments by itself.
             python) python3 -c 'import ensurepip, venv' 2>/dev/null || MISSING+=(python3 python3-venv) ;;
         esac

@@ -55,11 +55,11 @@ impl Known {
         Self {
             process: ProcessSettings::read(reader, "3001"),
             database: super::database(reader),
-            admin: reader.optional_as("MIGRATE_DATABASE_URL", DatabaseUrl::EXPECTED, ""),
+            admin: super::migrating(reader).0,
             pool: super::pool(reader),
-            redis: reader.required("REDIS_URL", ""),
+            redis: super::redis(reader),
             redis_prefix: text(reader, "REDIS_PREFIX", "kanal:channel:"),
-            rabbitmq: reader.required("RABBITMQ_URL", ""),
+            rabbitmq: super::rabbitmq(reader),
             broker_prefix: text(reader, "BROKER_PREFIX", ""),
             keys: super::keys(reader),
             internal: InternalSettings::take(reader),
@@ -97,5 +97,28 @@ impl From<&Settings> for Known {
             govconnect: settings.govconnect,
             media: Some(settings.media.clone()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As in the settings that are delivered: a server in parts is as well known as one by its URL.
+    #[test]
+    fn servers_given_in_parts_are_known() {
+        let reader = SettingsReader::from_map([
+            ("DATABASE_HOST", "db"),
+            ("DATABASE_NAME", "kanal"),
+            ("DATABASE_USER", "service"),
+            ("MIGRATE_DATABASE_USER", "kanal_admin"),
+            ("REDIS_HOST", "cache"),
+            ("RABBITMQ_HOST", "mq"),
+        ]);
+        let known = Known::read(reader, &FetchedSecrets::default());
+        assert!(known.database.is_some());
+        assert!(known.admin.is_some());
+        assert!(known.redis.is_some());
+        assert!(known.rabbitmq.is_some());
     }
 }

@@ -172,14 +172,9 @@ impl Settings {
         let process = ProcessSettings::read(reader, "3001");
         let database = database(reader);
         let pool = pool(reader);
-        reader.url_of_parts(&url_parts::REDIS);
-        let redis = reader.required(
-            "REDIS_URL",
-            "Redis; while it is away the service works without it",
-        );
+        let redis = redis(reader);
         let redis_prefix = reader.with_default("REDIS_PREFIX", "kanal:channel:", "Begins every key in Redis");
-        reader.url_of_parts(&url_parts::RABBITMQ);
-        let rabbitmq = reader.required("RABBITMQ_URL", "RabbitMQ, with its vhost");
+        let rabbitmq = rabbitmq(reader);
         let broker_prefix = reader.optional(
             "BROKER_PREFIX",
             "Begins every exchange and queue, so that installations can share a vhost",
@@ -376,6 +371,19 @@ fn database(reader: &mut SettingsReader) -> Option<DatabaseUrl> {
     )
 }
 
+fn redis(reader: &mut SettingsReader) -> Option<SecretString> {
+    reader.url_of_parts(&url_parts::REDIS);
+    reader.required(
+        "REDIS_URL",
+        "Redis; while it is away the service works without it",
+    )
+}
+
+fn rabbitmq(reader: &mut SettingsReader) -> Option<SecretString> {
+    reader.url_of_parts(&url_parts::RABBITMQ);
+    reader.required("RABBITMQ_URL", "RabbitMQ, with its vhost")
+}
+
 fn pool(reader: &mut SettingsReader) -> Option<PoolSettings> {
     let size = reader.with_default("DATABASE_POOL_SIZE", "16", "Most connections to Postgres");
     let wait: Option<Milliseconds> = reader.with_default(
@@ -449,8 +457,7 @@ impl ChoreSettings {
     pub fn read(mut reader: SettingsReader) -> Result<Self, InvalidSettings> {
         let database = database(&mut reader);
         let pool = pool(&mut reader);
-        reader.url_of_parts(&url_parts::REDIS);
-        let redis = reader.required("REDIS_URL", "Redis");
+        let redis = redis(&mut reader);
         let redis_prefix = reader.with_default("REDIS_PREFIX", "kanal:channel:", "Begins every key in Redis");
         let keys = keys(&mut reader);
         reader.finish_part(|| {

@@ -52,7 +52,7 @@ impl Known {
             database_url: super::take_database_url(reader),
             admin: super::take_migrating(reader).0,
             names: SchemaNames::of_service(SCHEMA),
-            rabbitmq: reader.required("RABBITMQ_URL", ""),
+            rabbitmq: super::take_rabbitmq_url(reader),
             topology: Topology::with_prefix(prefix.as_deref().unwrap_or_default()),
             keys: reader.required("ENCRYPTION_KEYS", ""),
             router: RouterSettings::take(reader),
@@ -61,5 +61,27 @@ impl Known {
             files: OutboundSettings::take(reader),
             storage: StorageSettings::take(reader),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As in the settings that are delivered: a server in parts is as well known as one by its URL.
+    #[test]
+    fn servers_given_in_parts_are_known() {
+        let known = Known::read(SettingsReader::from_map([
+            ("DATABASE_HOST", "db"),
+            ("DATABASE_NAME", "kanal"),
+            ("DATABASE_USER", "service"),
+            ("MIGRATE_DATABASE_USER", "kanal_admin"),
+            ("REDIS_HOST", "cache"),
+            ("RABBITMQ_HOST", "mq"),
+        ]));
+        assert!(known.database_url.is_some());
+        assert!(known.admin.is_some());
+        assert!(known.router.is_some_and(|router| router.redis.is_some()));
+        assert!(known.rabbitmq.is_some());
     }
 }

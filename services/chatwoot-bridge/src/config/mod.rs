@@ -118,11 +118,7 @@ impl Settings {
         let storage = StorageSettings::take(reader);
         // Only `trace` asks it; it may stand in this service's file all the same.
         drop(chores::peers::Service::Gateway.read(reader));
-        reader.url_of_parts(&url_parts::RABBITMQ);
-        let rabbitmq_url = reader.required(
-            "RABBITMQ_URL",
-            "RabbitMQ, as `amqp://user:password@host:port/vhost`",
-        );
+        let rabbitmq_url = take_rabbitmq_url(reader);
         let prefix: Option<String> = reader.optional(
             "BROKER_PREFIX",
             "Prefix of all exchange and queue names; the same in all services",
@@ -330,6 +326,14 @@ fn take_database_url(reader: &mut SettingsReader) -> Option<DatabaseUrl> {
         "DATABASE_URL",
         DatabaseUrl::EXPECTED,
         "Postgres, under the service's own login role",
+    )
+}
+
+fn take_rabbitmq_url(reader: &mut SettingsReader) -> Option<SecretString> {
+    reader.url_of_parts(&url_parts::RABBITMQ);
+    reader.required(
+        "RABBITMQ_URL",
+        "RabbitMQ, as `amqp://user:password@host:port/vhost`",
     )
 }
 
