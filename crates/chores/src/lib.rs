@@ -3,8 +3,10 @@
 //! - [`trace`]: the way of a message over the three services, from any of its ids; [`journey`] is what one of them tells,
 //!   [`peers`] where the others are.
 //! - [`outbox`]: what the broker has not taken yet.
+//! - [`key`]: sealing stored secrets anew, so that an old key can go.
 
 pub mod journey;
+pub mod key;
 pub mod outbox;
 pub mod peers;
 pub mod trace;

@@ -10,6 +10,7 @@ pub mod policy;
 pub mod resolve;
 mod scope;
 pub mod sealed_keys;
+pub mod sealed_rows;
 pub mod source_keys;
 mod transaction;
 

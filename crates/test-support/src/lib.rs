@@ -54,6 +54,9 @@ pub fn unique_prefix(name: &str) -> String {
 /// A key ring for tests, as the setting `ENCRYPTION_KEYS`.
 pub const ENCRYPTION_KEYS: &str = "test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
+/// A key that comes after it.
+pub const NEWER_ENCRYPTION_KEY: &str = "newer:ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=";
+
 /// Installs the TLS provider; an HTTP client cannot be built without it.
 pub fn install_crypto_provider() {
     runtime::tls::install_crypto_provider();

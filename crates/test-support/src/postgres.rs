@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use database::{Database, DatabaseUrl, PoolSettings, SchemaNames, quote_identifier};
-use diesel_async::{AsyncConnection as _, AsyncPgConnection, SimpleAsyncConnection as _};
+use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
 use diesel_migrations::EmbeddedMigrations;
 
 use crate::environment;
@@ -87,6 +87,27 @@ impl TestDatabase {
             .await
             .expect("the search path can be set");
         connection
+    }
+
+    /// Every column of the schema that holds sealed secrets, by its name (`table.column`), in the order of names.
+    ///
+    /// # Panics
+    /// When Postgres is not there.
+    pub async fn sealed_columns(&self) -> Vec<String> {
+        #[derive(diesel::QueryableByName)]
+        struct Named {
+            #[diesel(sql_type = diesel::sql_types::Text)]
+            name: String,
+        }
+        let columns: Vec<Named> = diesel::sql_query(
+            "SELECT c.relname || '.' || a.attname AS name FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid \
+             WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p') AND NOT a.attisdropped \
+               AND a.attname LIKE '%sealed%' ORDER BY 1",
+        )
+        .load(&mut self.admin().await)
+        .await
+        .expect("the catalogue can be read");
+        columns.into_iter().map(|column| column.name).collect()
     }
 }
 

@@ -102,6 +102,7 @@ impl From<WebhookKeysError> for ServiceError {
     fn from(error: WebhookKeysError) -> Self {
         match error {
             WebhookKeysError::Encryption(error) => Self::Encryption(error),
+            WebhookKeysError::Database(error) => Self::Database(error),
             WebhookKeysError::EndpointMissing => {
                 tracing::warn!("a webhook cannot be judged while its account's endpoint is not configured");
                 Self::Overloaded

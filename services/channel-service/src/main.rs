@@ -13,6 +13,7 @@ use channel_service::cli::{
 use channel_service::config::{ChoreSettings, Known, Settings, migration_access, reference};
 use channel_service::endpoints::reload::Hangups;
 use channel_service::{SCHEMA, doctor, routes};
+use chores::key::KeyCommand;
 use chores::outbox::OutboxCommand;
 use chores::trace::TraceCommand;
 use clap::{Parser, Subcommand};
@@ -81,6 +82,9 @@ enum Command {
     /// Look at events that the broker has not taken yet, and have them tried again that were put aside.
     #[command(subcommand)]
     Outbox(OutboxCommand),
+    /// Chores about encryption keys.
+    #[command(subcommand)]
+    Key(KeyCommand),
 }
 
 #[tokio::main]
@@ -123,6 +127,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             );
         }
         Command::Outbox(command) => print(&cli::outbox(ChoreSettings::read(reader)?, command).await?),
+        Command::Key(command) => cli::key(ChoreSettings::read(reader)?, command).await?,
         Command::Gate(command) => print(&cli::gate(ChoreSettings::read(reader)?, command).await?),
         Command::Audit(command) => {
             let owner = command

@@ -8,6 +8,7 @@ mod import;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use chores::key::KeyCommand;
 use chores::outbox::OutboxCommand;
 use chores::peers::Service;
 use chores::trace::TraceCommand;
@@ -27,7 +28,7 @@ use crate::config::{Known, SCHEMA, SERVICE, Settings, StorageSettings, migration
 use crate::flows::connect_inbox::{Connection, connect_inbox};
 use crate::flows::parked_tasks;
 use crate::forward_chores::{self, ForwardCommand};
-use crate::store::inboxes::InboxKey;
+use crate::store::{self, inboxes::InboxKey};
 use crate::webhooks::chatwoot::DEFAULT_INSTALLATION;
 
 /// Joins Chatwoot and WhatsApp.
@@ -84,6 +85,9 @@ enum Command {
     /// Look at events that the broker has not taken yet, and have them tried again that were put aside
     #[command(subcommand)]
     Outbox(OutboxCommand),
+    /// Chores about encryption keys
+    #[command(subcommand)]
+    Key(KeyCommand),
 }
 
 #[derive(Subcommand)]
@@ -185,6 +189,13 @@ pub async fn run() -> ExitCode {
             chore(async |settings| {
                 process::print(&chores::outbox::run(&tools(settings)?.db, command).await?);
                 Ok(())
+            })
+            .await
+        }
+        Command::Key(command) => {
+            chore(async |settings| {
+                let tools = tools(settings)?;
+                Ok(chores::key::run(&tools.db, &tools.keys, store::sealed::TABLES, command).await?)
             })
             .await
         }

@@ -10,6 +10,7 @@ mod trace;
 
 use std::process::ExitCode;
 
+use chores::key::KeyCommand;
 use chores::outbox::OutboxCommand;
 use chores::trace::TraceCommand;
 use clap::{Parser, Subcommand};
@@ -71,7 +72,7 @@ enum Command {
     Audit(audit_log::AuditCommand),
     /// Chores about encryption keys
     #[command(subcommand)]
-    Key(key::KeyCommand),
+    Key(KeyCommand),
 }
 
 /// Why a command failed.
@@ -116,12 +117,8 @@ enum CommandError {
     BrokenLog,
     #[error("{0} session(s) could not be put in order")]
     OutOfOrder(usize),
-    #[error("{0} session(s) have a secret that does not open; keep the old keys")]
-    Unreadable(u64),
-    #[error(
-        "{0} session(s) were changed each time they were to be sealed anew; run it again before an old key goes"
-    )]
-    Unsealed(u64),
+    #[error(transparent)]
+    Key(#[from] chores::key::KeyError),
     #[error(transparent)]
     Outbox(#[from] chores::outbox::OutboxError),
     #[error(transparent)]

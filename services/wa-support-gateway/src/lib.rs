@@ -21,7 +21,7 @@ mod receivers;
 pub mod routes;
 mod secrets;
 mod state;
-mod store;
+pub mod store;
 mod traffic;
 pub mod wa_server;
 mod workers;

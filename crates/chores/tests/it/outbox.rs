@@ -2,12 +2,12 @@
 
 use chores::outbox::{self, OutboxCommand, OutboxError};
 use diesel_async::SimpleAsyncConnection as _;
-use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use serde_json::Value;
 use test_support::TestDatabase;
 use uuid::Uuid;
 
-const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/channel");
+use crate::MIGRATIONS;
+
 const WORDS: &str = "rahasia-warga";
 
 fn id(number: u128) -> Uuid {

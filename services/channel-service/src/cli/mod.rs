@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use audit_log::{AuditCommand, Finding};
 use cache::RedisLink;
+use chores::key::KeyCommand;
 use clap::{Args, Subcommand};
 use database::{Database, DatabaseUrl, MigrateCommand, MigrationAccess, SchemaNames};
 use domain::ids::TenantId;
@@ -366,6 +367,15 @@ pub async fn audit(
         Finding::Well => ExitCode::SUCCESS,
         Finding::Broken => ExitCode::FAILURE,
     })
+}
+
+/// Runs a command about encryption keys, which prints by itself.
+///
+/// # Errors
+/// When the settings are wrong, or older keys have to stay.
+pub async fn key(settings: ChoreSettings, command: KeyCommand) -> anyhow::Result<()> {
+    let db = database(&settings)?;
+    Ok(chores::key::run(&db, &settings.keys, store::sealed::TABLES, command).await?)
 }
 
 async fn set_status(

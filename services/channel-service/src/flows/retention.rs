@@ -16,9 +16,8 @@ use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTr
 use uuid::Uuid;
 
 use super::announce_status::announce_put_aside;
-use super::gate::deliver::TELL;
 use super::tenant::Actor;
-use crate::store::retention::{self, DaysRow, RAW, WordsRow};
+use crate::store::retention::{self, Aged, DaysRow, PARKED_EVENTS, PARKED_WEBHOOKS, RAW, WordsRow};
 use crate::store::{audit, chat, message};
 
 /// Most days for which anything may be kept, if not for ever.
@@ -159,8 +158,8 @@ pub async fn let_go(
     for (days, kind) in [
         (days.media_days, Old::Files),
         (days.text_days, Old::Words),
-        (days.text_days, Old::ParkedWebhooks),
-        (days.text_days, Old::ParkedEvents),
+        (days.text_days, Old::Parked(PARKED_WEBHOOKS)),
+        (days.text_days, Old::Parked(PARKED_EVENTS)),
         (days.raw_days, Old::Raw(RAW[0])),
         (days.raw_days, Old::Raw(RAW[1])),
     ] {
@@ -170,7 +169,7 @@ pub async fn let_go(
         match kind {
             Old::Files => gone.files += count,
             Old::Words => gone.texts += count,
-            Old::ParkedWebhooks | Old::ParkedEvents => {}
+            Old::Parked(_) => {}
             Old::Raw(_) => gone.raw += count,
         }
     }
@@ -182,11 +181,9 @@ pub async fn let_go(
 enum Old {
     Files,
     Words,
-    /// Of the gate: they hold messages as they are told.
-    ParkedWebhooks,
-    /// Of the outbox.
-    ParkedEvents,
-    Raw(&'static str),
+    /// What was put aside with messages in it.
+    Parked(Aged),
+    Raw(Aged),
 }
 
 /// Lets go of one kind until there is less than a batch, with a breath in between. Returns how many there were.
@@ -203,9 +200,9 @@ async fn in_batches(
         let gone = match kind {
             Old::Files => drop_files(&mut tx, before).await?,
             Old::Words => drop_words(&mut tx, before).await?,
-            Old::ParkedWebhooks => retention::delete_parked_words(&mut tx, TELL, before, BATCH).await?,
-            Old::ParkedEvents => retention::delete_parked_events(&mut tx, before, BATCH).await?,
-            Old::Raw(table) => retention::delete_raw(&mut tx, table, before, BATCH).await?,
+            Old::Parked(rows) | Old::Raw(rows) => {
+                retention::delete_aged(&mut tx, rows, before, BATCH).await?
+            }
         };
         tx.commit().await?;
         all += gone;

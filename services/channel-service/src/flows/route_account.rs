@@ -109,20 +109,15 @@ impl AccountRoute {
         }
     }
 
-    /// The keys one of which must have signed the webhook: the account's own, and those of its endpoint. None when
-    /// neither has any.
-    ///
-    /// # Errors
-    /// [`WebhookKeysError`]: then nothing may pass.
-    pub fn webhook_keys(
+    /// These keys of the account's own, opened, and those of its endpoint.
+    fn webhook_keys(
         &self,
+        sealed: &[String],
         keys: &KeyRing,
         endpoints: &Endpoints,
     ) -> Result<Vec<WebhookKey>, WebhookKeysError> {
         let binding = account::webhook_key_binding(self.scope().tenant(), self.account());
-        let own: Result<Vec<_>, _> = self
-            .0
-            .webhook_keys_sealed
+        let own: Result<Vec<_>, _> = sealed
             .iter()
             .map(|sealed| {
                 let key = keys.open(sealed, &binding)?;
@@ -151,6 +146,9 @@ pub enum WebhookKeysError {
     /// The account has no key of its own, and its endpoint is not configured.
     #[error("the account's endpoint is not configured, and its key with it")]
     EndpointMissing,
+    /// Postgres failed.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
 }
 
 /// Finds accounts. Cheap to clone.
@@ -256,6 +254,27 @@ impl AccountRoutes {
         };
         let known = self.holders.get(&CacheKey::of_external(&external), load).await?;
         Ok(known.unwrap_or_default())
+    }
+
+    /// The keys one of which must have signed the account's webhook: its own, and those of its endpoint. None when neither has
+    /// any. Where the copy at hand was sealed under a key that is gone since, the table has the last word.
+    ///
+    /// # Errors
+    /// [`WebhookKeysError`]: then nothing may pass.
+    pub async fn webhook_keys(
+        &self,
+        route: &AccountRoute,
+        keys: &KeyRing,
+        endpoints: &Endpoints,
+    ) -> Result<Vec<WebhookKey>, WebhookKeysError> {
+        let known = route.webhook_keys(&route.0.webhook_keys_sealed, keys, endpoints);
+        let Err(WebhookKeysError::Encryption(_)) = known else {
+            return known;
+        };
+        let mut tx = TenantTransaction::begin(&self.db, &route.scope(), "read webhook keys anew").await?;
+        let row = account::find(&mut tx, route.account()).await?;
+        tx.commit().await?;
+        route.webhook_keys(&row.webhook_keys_sealed, keys, endpoints)
     }
 
     /// Makes a change of the account known everywhere within a second. Where it is that an account does not hold a device's

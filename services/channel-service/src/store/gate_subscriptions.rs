@@ -5,7 +5,7 @@ use database::DatabaseError;
 use diesel::sql_types::{Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::ids::AccountId;
-use tenant_isolation::{PlatformTransaction, TenantTransaction};
+use tenant_isolation::{PlatformTransaction, TenantScope, TenantTransaction};
 use uuid::Uuid;
 
 /// Where a tenant wants to be told.
@@ -32,6 +32,18 @@ pub struct SubscriptionRow {
     /// When it was changed.
     #[diesel(sql_type = Timestamptz)]
     pub updated_at: DateTime<Utc>,
+}
+
+/// What the app secret of a subscription is sealed for.
+#[must_use]
+pub fn secret_binding(scope: &TenantScope, id: Uuid) -> String {
+    format!("gate secret/{}/{id}", scope.tenant())
+}
+
+/// What its verify token is sealed for.
+#[must_use]
+pub fn token_binding(scope: &TenantScope, id: Uuid) -> String {
+    format!("gate verify token/{}/{id}", scope.tenant())
 }
 
 const SUBSCRIPTIONS: &str = "SELECT id, account_id, callback_url, app_secret_sealed, verify_token_sealed, created_at, \

@@ -42,6 +42,7 @@ pub mod provider_event;
 pub mod quarantine;
 pub mod replay_job;
 pub mod retention;
+pub mod sealed;
 pub mod send_attempt;
 pub mod send_request;
 pub mod session;

@@ -182,52 +182,6 @@ pub async fn blank(
     Ok(())
 }
 
-/// Deletes up to `batch` webhooks of the gate that were put aside before this moment: they hold messages as they came.
-///
-/// # Errors
-/// [`DatabaseError`].
-pub async fn delete_parked_words(
-    tx: &mut TenantTransaction,
-    kind: &str,
-    before: DateTime<Utc>,
-    batch: i64,
-) -> Result<usize, DatabaseError> {
-    let tenant = tx.scope().tenant().to_string();
-    let deleted = database::sql(
-        "DELETE FROM lane_tasks WHERE tenant_id = $1 AND id IN (SELECT id FROM lane_tasks \
-            WHERE tenant_id = $1 AND parked AND kind = $2 AND created_at < $3 LIMIT $4)",
-    )
-    .bind::<Text, _>(tenant)
-    .bind::<Text, _>(kind)
-    .bind::<Timestamptz, _>(before)
-    .bind::<BigInt, _>(batch)
-    .execute(tx.connection())
-    .await?;
-    Ok(deleted)
-}
-
-/// Deletes up to `batch` events that the relay gave up before this moment.
-///
-/// # Errors
-/// [`DatabaseError`].
-pub async fn delete_parked_events(
-    tx: &mut TenantTransaction,
-    before: DateTime<Utc>,
-    batch: i64,
-) -> Result<usize, DatabaseError> {
-    let tenant = tx.scope().tenant().to_string();
-    let deleted = database::sql(
-        "DELETE FROM outbox WHERE tenant_id = $1 AND seq IN (SELECT seq FROM outbox \
-            WHERE tenant_id = $1 AND parked IS NOT NULL AND created_at < $2 LIMIT $3)",
-    )
-    .bind::<Text, _>(tenant)
-    .bind::<Timestamptz, _>(before)
-    .bind::<BigInt, _>(batch)
-    .execute(tx.connection())
-    .await?;
-    Ok(deleted)
-}
-
 /// A message whose file is too old.
 #[derive(QueryableByName)]
 pub struct FileRow {
@@ -286,23 +240,52 @@ pub async fn set_contents(
     Ok(())
 }
 
-/// Tables of what providers told, as it came.
-pub const RAW: [&str; 2] = ["provider_events", "cloud_updates"];
+/// Rows that go as they are when they are too old.
+#[derive(Debug, Clone, Copy)]
+pub struct Aged {
+    table: &'static str,
+    which: &'static str,
+    since: &'static str,
+}
 
-/// Deletes up to `batch` rows of one of [`RAW`] that came before this moment.
+/// Webhooks of the gate that were put aside: they hold messages as they came.
+pub const PARKED_WEBHOOKS: Aged = Aged {
+    table: "lane_tasks",
+    which: "parked AND kind = 'gate_webhook'",
+    since: "created_at",
+};
+/// Events that the relay gave up.
+pub const PARKED_EVENTS: Aged = Aged {
+    table: "outbox",
+    which: "parked IS NOT NULL",
+    since: "created_at",
+};
+/// What providers told, as it came.
+pub const RAW: [Aged; 2] = [raw("provider_events"), raw("cloud_updates")];
+
+const fn raw(table: &'static str) -> Aged {
+    Aged {
+        table,
+        which: "true",
+        since: "received_at",
+    }
+}
+
+/// Deletes up to `batch` of these rows that are from before this moment.
 ///
 /// # Errors
 /// [`DatabaseError`].
-pub async fn delete_raw(
+pub async fn delete_aged(
     tx: &mut TenantTransaction,
-    table: &'static str,
+    Aged { table, which, since }: Aged,
     before: DateTime<Utc>,
     batch: i64,
 ) -> Result<usize, DatabaseError> {
     let tenant = tx.scope().tenant().to_string();
+    // By place: a row that somebody takes up again meanwhile is another one.
     let deleted = database::sql(format!(
         "DELETE FROM {table} WHERE tenant_id = $1 AND ctid IN \
-            (SELECT ctid FROM {table} WHERE tenant_id = $1 AND received_at < $2 LIMIT $3)"
+            (SELECT ctid FROM {table} WHERE tenant_id = $1 AND {which} AND {since} < $2 LIMIT $3)"
     ))
     .bind::<Text, _>(tenant)
     .bind::<Timestamptz, _>(before)

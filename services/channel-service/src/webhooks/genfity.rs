@@ -57,7 +57,10 @@ pub(crate) async fn receive(
         return Ok(done("Unknown instance"));
     };
     note_tenant(&route.scope());
-    let keys = route.webhook_keys(&state.keys, &state.endpoints)?;
+    let keys = state
+        .routes
+        .webhook_keys(&route, &state.keys, &state.endpoints)
+        .await?;
     let verified = match &mut long {
         None => webhook.verify(signature, &keys),
         Some(long) => {

@@ -58,7 +58,10 @@ pub(crate) async fn receive(
         return Ok(done("Unknown device"));
     };
     note_tenant(&route.scope());
-    let keys = route.webhook_keys(&state.keys, &state.endpoints)?;
+    let keys = state
+        .routes
+        .webhook_keys(&route, &state.keys, &state.endpoints)
+        .await?;
     let signature = text_header(&request, SIGNATURE_HEADER);
     let verified = webhook.verify(signature, &keys).inspect_err(|error| {
         metrics::counter!("kanal_webhooks_refused_total", "reason" => error.code()).increment(1);

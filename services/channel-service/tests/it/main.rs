@@ -76,6 +76,7 @@ mod reattach;
 mod receipts;
 mod receiving;
 mod reconnect;
+mod reencrypt;
 mod replay_jobs;
 mod retention;
 mod route_table;

@@ -1,5 +1,6 @@
 //! What a tenant keeps for a time is gone afterwards, wherever it was; its younger things and other tenants' stay.
 
+use channel_service::flows::gate::deliver::TELL;
 use channel_service::flows::media_garbage::take_out;
 use channel_service::flows::retention::sweep;
 use channel_service::store::retention::DaysRow;
@@ -245,5 +246,46 @@ async fn many_messages_go_in_batches_and_what_waits_to_be_sent_is_put_aside() {
         ["text_expired"]
     );
     assert_eq!(app.texts_on(ERIN), [] as [String; 0]);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_put_aside_goes_with_the_words_and_what_still_waits_stays() {
+    let app = TestApp::spawn().await;
+    for tenant in ["desa-satu", "desa-dua"] {
+        app.bare_tenant(tenant).await;
+    }
+    let tasks = [
+        ("desa-satu", TELL, true, 3),
+        ("desa-satu", TELL, true, 1),
+        // On no lane, so nobody takes it.
+        ("desa-satu", TELL, false, 3),
+        ("desa-satu", "another_kind", true, 3),
+        ("desa-dua", TELL, true, 3),
+    ];
+    for (tenant, kind, parked, days) in tasks {
+        app.run_sql(&format!(
+            "INSERT INTO lane_tasks (tenant_id, id, lane, kind, payload, parked, created_at) VALUES \
+             ('{tenant}', gen_random_uuid(), 'gate:x', '{kind}', '{days}', {parked}, now() - interval '{days} days'); \
+             INSERT INTO outbox (tenant_id, lane, event_id, event_type, envelope, parked, created_at) VALUES \
+             ('{tenant}', 'x', gen_random_uuid(), '{kind}', '{days}', 'too_large', now() - interval '{days} days')"
+        ))
+        .await;
+    }
+    app.run_sql("UPDATE tenants SET text_days = 2 WHERE tenant_id = 'desa-satu'")
+        .await;
+    swept(&app, Utc::now()).await;
+    let left = "SELECT concat_ws(' ', tenant_id, kind, parked, payload) AS value FROM lane_tasks ORDER BY 1";
+    assert_eq!(
+        app.values(left).await,
+        [
+            "desa-dua gate_webhook t 3",
+            "desa-satu another_kind t 3",
+            "desa-satu gate_webhook f 3",
+            "desa-satu gate_webhook t 1"
+        ]
+    );
+    let left = "SELECT concat_ws(' ', tenant_id, envelope) AS value FROM outbox ORDER BY 1";
+    assert_eq!(app.values(left).await, ["desa-dua 3", "desa-satu 1"]);
     app.finish().await;
 }

@@ -31,6 +31,7 @@ pub mod replay_jobs;
 pub mod route_search;
 pub mod route_times;
 pub mod routes;
+pub mod sealed;
 pub mod unrouted_inboxes;
 
 /// Acts are noted in the same way by every service.

@@ -43,6 +43,7 @@ mod places;
 mod process;
 mod properties;
 mod reconcile;
+mod reencrypt;
 mod replays;
 mod replies;
 mod retention;

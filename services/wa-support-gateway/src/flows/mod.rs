@@ -14,7 +14,6 @@ pub mod proxy_path;
 pub(crate) mod proxy_query;
 pub(crate) mod quota;
 mod quota_ahead;
-pub mod reencrypt;
 pub(crate) mod send_kind;
 pub(crate) mod sending;
 pub(crate) mod session_audit;

@@ -14,6 +14,7 @@ pub(crate) mod original;
 pub(crate) mod ownership;
 pub(crate) mod quota;
 mod schema;
+pub mod sealed;
 pub(crate) mod session_connects;
 pub(crate) mod session_sweep;
 pub(crate) mod session_switches;

@@ -1,17 +1,16 @@
-//! Our sessions and the WA server's users are brought back in step, and keys rotate.
+//! Our sessions and the WA server's users are brought back in step.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use test_support::{ENCRYPTION_KEYS, eventually, unique_prefix};
-use wa_support_gateway::flows::reencrypt::reencrypt;
+use test_support::{ENCRYPTION_KEYS, eventually};
 use wa_support_gateway::flows::session_reconcile::Repair;
 use wa_support_gateway::flows::sessions::Sessions;
 
-use crate::support::{ADMIN_TOKEN, Fault, Gateway, Owner, Twin, sessions_at, settings};
+use crate::support::{ADMIN_TOKEN, Fault, Gateway, Owner, sessions_at, settings};
 
 const HOOK: &str = "https://hook.invalid/a";
-const NOW: Duration = Duration::ZERO;
+pub(crate) const NOW: Duration = Duration::ZERO;
 
 async fn session(gateway: &Gateway, owner: &Owner) -> Value {
     let body = json!({"session_name": owner.id, "webhook_url": HOOK, "events": "Message"});
@@ -29,7 +28,7 @@ fn chore(gateway: &Gateway) -> Sessions {
     )
 }
 
-const MEND: Repair = Repair {
+pub(crate) const MEND: Repair = Repair {
     mend: true,
     remove_orphans: false,
 };
@@ -208,85 +207,6 @@ async fn one_of_several_processes_looks_after_sessions() {
             .then_some(())
     })
     .await;
-    gateway.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_secret_is_sealed_anew_and_still_opens() {
-    const NEWER: &str = "newer:ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=";
-    let gateway = Gateway::start().await;
-    let owner = gateway.owner("desa-a", 3).await;
-    for (name, key) in [
-        ("a", json!("a-customers-key-of-more-than-32-characters")),
-        ("b", Value::Null),
-    ] {
-        let body = json!({"session_name": name, "hmac_key": key});
-        assert_eq!(gateway.ask(&owner, "POST", "/v1/sessions", body).await.0, 201);
-    }
-    let both = format!("{NEWER},{ENCRYPTION_KEYS}");
-    let keys = <runtime::encryption::KeyRing as runtime::config::Setting>::from_text(&both).unwrap();
-    let done = reencrypt(&gateway.database.db, &keys).await.unwrap();
-    assert_eq!(
-        (done.key.as_str(), done.sessions, done.unreadable),
-        ("newer", 2, 0)
-    );
-    let again = reencrypt(&gateway.database.db, &keys).await.unwrap();
-    assert_eq!(again.sessions, 0, "there is nothing left to do");
-    let old = gateway
-        .count(
-            "SELECT count(*) FROM sessions WHERE token_sealed NOT LIKE 'newer:%' OR hmac_key_sealed NOT LIKE 'newer:%' \
-             OR customer_hmac_key_sealed NOT LIKE 'newer:%'",
-        )
-        .await;
-    assert_eq!(old, 0);
-
-    // With the newest key alone everything opens: the lost sessions are made again with their tokens and keys.
-    let before = gateway.wa.users();
-    gateway.wa.lose_users();
-    let alone = sessions_at(
-        &gateway.database.db,
-        &settings(&gateway.wa.url()),
-        NEWER,
-        ADMIN_TOKEN,
-    );
-    let report = alone.reconcile(NOW, MEND).await.unwrap();
-    assert_eq!((report.mended, report.failed), (2, 0));
-    for user in before {
-        let now = gateway.wa.user(user["name"].as_str().unwrap());
-        assert_eq!(
-            (&now["token"], &now["hmacKey"]),
-            (&user["token"], &user["hmacKey"])
-        );
-    }
-    gateway.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_copy_of_a_token_that_was_sealed_under_a_key_that_is_gone_is_read_anew() {
-    const NEWER: &str = "newer:ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=";
-    let prefix = unique_prefix("wa-support");
-    let gateway = Gateway::start_with(|settings| settings.redis.prefix.clone_from(&prefix)).await;
-    let session = gateway.session("desa-a").await;
-    // The copy is in Redis from now on.
-    let answer = gateway.get("/wa/session/status", &session).send().await.unwrap();
-    assert_eq!(answer.status(), 200);
-
-    let ring =
-        |text: &str| <runtime::encryption::KeyRing as runtime::config::Setting>::from_text(text).unwrap();
-    let both = ring(&format!("{NEWER},{ENCRYPTION_KEYS}"));
-    let done = reencrypt(&gateway.database.db, &both).await.unwrap();
-    assert_eq!(done.sessions, 1);
-    let twin = Twin::of(&gateway, |settings| {
-        settings.redis.prefix.clone_from(&prefix);
-        settings.keys = ring(NEWER);
-    })
-    .await;
-    for _ in 0..3 {
-        let asked = gateway.client.get(twin.url("/wa/session/status"));
-        let answer = asked.header("token", &session.token).send().await.unwrap();
-        assert_eq!(answer.status(), 200);
-    }
-    twin.stop().await;
     gateway.stop().await;
 }
 

@@ -30,7 +30,6 @@ use super::envelope::{self, Message, Person, Status};
 use super::ids;
 use super::receivers::{Answer, Receivers};
 use super::subscribers::Subscribers;
-use super::subscription::secret_binding;
 use crate::flows::tenant::Actor;
 use crate::store::gate::{self, MeantRow, NumberRow, ParkedRow};
 use crate::store::gate_subscriptions::{self, SubscriptionRow};
@@ -194,7 +193,7 @@ impl Deliveries {
         subscription: &SubscriptionRow,
         body: Vec<u8>,
     ) -> Result<Next, LaneError> {
-        let binding = secret_binding(lease.scope(), subscription.id);
+        let binding = gate_subscriptions::secret_binding(lease.scope(), subscription.id);
         let key = self
             .keys
             .open(&subscription.app_secret_sealed, &binding)

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::receivers::{NoReceiver, Receivers};
 use crate::flows::tenant::Actor;
-use crate::store::gate_subscriptions::SubscriptionRow;
+use crate::store::gate_subscriptions::{SubscriptionRow, secret_binding, token_binding};
 use crate::store::{audit, gate, gate_subscriptions, tenant};
 
 /// What a tenant wishes.
@@ -49,16 +49,6 @@ pub enum SubscribeError {
     /// Postgres failed.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-}
-
-/// What the app secret of a subscription is sealed for.
-#[must_use]
-pub fn secret_binding(scope: &TenantScope, id: Uuid) -> String {
-    format!("gate secret/{}/{id}", scope.tenant())
-}
-
-fn token_binding(scope: &TenantScope, id: Uuid) -> String {
-    format!("gate verify token/{}/{id}", scope.tenant())
 }
 
 /// Subscribes, once the address has answered the verification. The subscription for the same number, or for all, that was
