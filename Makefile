@@ -1,7 +1,7 @@
 # Thin: a target is a script that also runs by itself, or one cargo command. `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test test-browser screenshots bench api-check aws-check gate-check deploy-check install-check upgrade-check stack-up stack-down clean-stack fmt lint deny
+.PHONY: help run test test-browser screenshots bench api-check aws-check gate-check deploy-check install-check upgrade-check load-check stack-up stack-down clean-stack fmt lint deny
 
 # Handed on to the test runner, the benchmarks and schemathesis: make test ARGS="-p messaging"
 ARGS ?=
@@ -35,6 +35,9 @@ gate-check: ## the gate against published clients of Meta's Cloud API
 
 upgrade-check: ## this tree in the place of an older release, under load; builds that one (ARGS=v1.2.0; the newest tag)
 	@exec deploy/dev/upgrade-check $(ARGS)
+
+load-check: ## 500 messages a second through what is deployed, while each service is stopped and replaced (ARGS=v1.2.0: by this tree)
+	@exec deploy/dev/load-check $(ARGS)
 
 deploy-check: ## compose files, Kubernetes manifests, systemd units, the Dockerfile and shell scripts (ARGS="units", ARGS="binaries target/dist")
 	@exec deploy/dev/deploy-check $(ARGS)

@@ -1,7 +1,7 @@
 //! What a schema's migrations and a release's have to do with each other.
 //!
 //! A release runs on a schema that has all of its migrations and perhaps newer ones: those only add, until no release in use
-//! reads what they replace. A migration that takes something away is for releases that know it, and says so in its `up.sql`:
+//! reads what they replace. A migration that cannot wait for that is for releases that know it, and says so in its `up.sql`:
 //! `INSERT INTO __migrations_to_know VALUES ('20270101000001')` with its own version; its `down.sql` deletes that row.
 
 use std::collections::BTreeSet;

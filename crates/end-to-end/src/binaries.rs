@@ -1,4 +1,4 @@
-//! The services' executables: in the directory the tests run from, and fresh.
+//! The services' executables: in the directory the tests run from, and fresh; or where `SERVICE_BINARIES` says.
 
 use std::env;
 use std::ffi::OsString;
@@ -23,7 +23,7 @@ const DOUBT: Duration = Duration::from_secs(120);
 
 /// The executable of a service. The first call in a process makes sure that all of them are up to date.
 ///
-/// `cargo test --workspace` has just built them. Cargo is asked only when they are not obviously newer than their
+/// Those in the directory that `SERVICE_BINARIES` names are taken as they are. Else `cargo test --workspace` has just built them. Cargo is asked only when they are not obviously newer than their
 /// sources: with other packages in the command it picks other features, and would build half of the tree once more.
 ///
 /// # Panics
@@ -33,6 +33,9 @@ pub async fn binary(service: &str) -> PathBuf {
 }
 
 async fn prepare() -> PathBuf {
+    if let Some(named) = env::var_os("SERVICE_BINARIES") {
+        return PathBuf::from(named);
+    }
     let directory = profile_directory();
     if SERVICES
         .iter()

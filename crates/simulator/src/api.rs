@@ -118,6 +118,12 @@ impl Simulator {
             .unwrap_or_default()
     }
 
+    /// How many messages phones show.
+    #[must_use]
+    pub fn count_on_phones<'a>(&self, phones: impl IntoIterator<Item = &'a str>) -> u64 {
+        wa::count_on_phones(&self.hub, phones)
+    }
+
     /// All attempts to deliver WA events, oldest first.
     #[must_use]
     pub fn wa_deliveries(&self) -> Vec<DeliveryAttempt> {
@@ -232,6 +238,12 @@ impl Simulator {
     #[must_use]
     pub fn chatwoot_messages(&self, account: u64) -> Vec<MessageView> {
         chatwoot::messages(&self.hub, account, None, None, None)
+    }
+
+    /// How many messages of one kind (`incoming`, `outgoing`) an account has.
+    #[must_use]
+    pub fn count_chatwoot_messages(&self, account: u64, message_type: &str) -> u64 {
+        chatwoot::count_messages(&self.hub, account, message_type)
     }
 
     /// All attempts to deliver Chatwoot webhooks, oldest first.

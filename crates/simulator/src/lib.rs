@@ -20,6 +20,7 @@ mod http;
 mod hub;
 mod journal;
 mod multipart;
+mod pace;
 mod qr;
 mod s3;
 mod server;

@@ -8,12 +8,7 @@ use crate::HEAVY;
 use crate::traffic::{Traffic, Volume};
 use crate::world::{Setup, World};
 
-const VOLUME: Volume = Volume {
-    chats: 20,
-    inbound: 1_400,
-    replies: 30,
-    receipts: false,
-};
+const VOLUME: Volume = Volume::unpaced(20, 1_400, 30, false);
 /// When the victim dies, in per cent of the messages that have arrived.
 const DEATHS: [std::ops::Range<u64>; 2] = [1..15, 40..75];
 /// How long it stays dead, in milliseconds.

@@ -1,11 +1,12 @@
-//! Every migration of the tree: down and up again, as the schema's owner, over tenants' rows, and beside the release before.
+//! Every migration of the tree: down and up again, as the schema's owner, and over tenants' rows. What a release at work would trip over
+//! is looked for in `test-support/tests/migrations`.
 
 use std::path::{Path, PathBuf};
 
 use test_support::TestProcessDatabase;
 use tokio_postgres::Client;
 
-use crate::roles::{SCHEMAS, catalogs, lines, set_up};
+use crate::roles::{catalogs, lines, set_up};
 use crate::world::{answer, successful};
 
 /// Everything that makes a schema what it is, but for the order of its columns and the numbers of its objects.
@@ -176,88 +177,4 @@ async fn the_owner_brings_tenants_rows_along() {
         .batch_execute(&format!("ALTER ROLE {schema}_owner NOLOGIN PASSWORD NULL"))
         .await
         .unwrap();
-}
-
-/// The newest migration of the releases that did not look whether a schema is one that they know.
-const LAST_UNASKED: &str = "2026-11-28-999999";
-
-/// A release that is still running while the next one's migrations run must be able to go on, or be told that it cannot.
-#[test]
-fn a_migration_that_takes_something_away_says_so() {
-    for schema in SCHEMAS {
-        for migration in migrations(schema) {
-            let name = migration.file_name().unwrap().to_str().unwrap();
-            if name < LAST_UNASKED {
-                continue;
-            }
-            let version: String = name.chars().filter(char::is_ascii_digit).take(14).collect();
-            let noted = format!("INSERT INTO __migrations_to_know VALUES ('{version}')");
-            let forgotten = format!("DELETE FROM __migrations_to_know WHERE version = '{version}'");
-            let (up, down) = (
-                statements(&migration, "up.sql"),
-                statements(&migration, "down.sql"),
-            );
-            assert!(
-                !takes_away(&up) || up.contains(&noted),
-                "{schema}/{name}: up.sql takes something away; {noted}"
-            );
-            assert_eq!(
-                up.contains("__migrations_to_know"),
-                down.contains(&forgotten),
-                "{schema}/{name}: down.sql, {forgotten}"
-            );
-        }
-    }
-    for (taken, up) in [
-        (true, "ALTER TABLE chats DROP COLUMN name"),
-        (true, "DROP TABLE chats"),
-        (true, "ALTER TABLE chats RENAME COLUMN name TO title"),
-        (
-            true,
-            "ALTER TABLE chats RENAME TO talks; CREATE VIEW chat AS SELECT id FROM talks",
-        ),
-        (
-            false,
-            "ALTER TABLE chats RENAME TO talks; CREATE VIEW chats AS SELECT id FROM talks; ALTER TRIGGER a ON talks RENAME TO b",
-        ),
-        (true, "ALTER TABLE chats ALTER COLUMN unread TYPE bigint"),
-        (true, "ALTER TABLE chats ALTER COLUMN name SET NOT NULL"),
-        (
-            false,
-            "ALTER TABLE chats ADD COLUMN seq bigint; ALTER TABLE chats ALTER COLUMN seq SET NOT NULL",
-        ),
-        (false, "CREATE TABLE drop_table (id int); DROP INDEX chats_newest"),
-    ] {
-        assert_eq!(takes_away(up), taken, "{up}");
-    }
-}
-
-/// Does a release that reads and writes as before it meet something that is gone, or may not leave out what it left out?
-fn takes_away(up: &str) -> bool {
-    let words: Vec<&str> = up
-        .split([' ', ',', '(', ')', ';'])
-        .filter(|word| !word.is_empty())
-        .collect();
-    let gone = words.windows(3).any(|three| {
-        matches!(
-            three,
-            ["DROP", "TABLE" | "COLUMN" | "VIEW" | "FUNCTION", _] | ["COLUMN", _, "TYPE"]
-        )
-    });
-    // A table that is a view under its old name is there as before, and nobody calls a trigger by its name.
-    let renamed = (0..words.len()).any(|at| {
-        words[at] == "RENAME"
-            && match &words[..at] {
-                [.., "ALTER", "TABLE", table] if words.get(at + 1) == Some(&"TO") => {
-                    !up.contains(&format!("CREATE VIEW {table} "))
-                }
-                [.., "ALTER", "TRIGGER", _, "ON", _] => false,
-                _ => true,
-            }
-    });
-    let is_new = |column: &str| up.contains(&format!("ADD COLUMN {column} "));
-    gone || renamed
-        || words
-            .windows(4)
-            .any(|four| matches!(four, [column, "SET", "NOT", "NULL"] if !is_new(column)))
 }

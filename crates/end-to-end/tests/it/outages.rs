@@ -33,12 +33,7 @@ async fn what_is_accepted_while_rabbitmq_is_away_arrives_in_order_afterwards() {
     .await;
     let tenant = world.add_tenant("desa-contoh").await;
     let other = world.add_tenant("desa-lain").await;
-    let volume = Volume {
-        chats: 8,
-        inbound: 240,
-        replies: 20,
-        receipts: true,
-    };
+    let volume = Volume::unpaced(8, 240, 20, true);
     let mut traffic = Traffic::start(&world, &tenant, volume);
     for arrived in [1, 10, 20] {
         // A moment is enough to lose what is under way.

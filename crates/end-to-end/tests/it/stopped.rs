@@ -6,12 +6,7 @@ use crate::HEAVY;
 use crate::traffic::{Traffic, Volume};
 use crate::world::{STOP_PATIENCE, Setup, World};
 
-const VOLUME: Volume = Volume {
-    chats: 12,
-    inbound: 600,
-    replies: 20,
-    receipts: true,
-};
+const VOLUME: Volume = Volume::unpaced(12, 600, 20, true);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_service_is_stopped_in_the_middle() {

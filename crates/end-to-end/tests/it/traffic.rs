@@ -1,9 +1,10 @@
 //! People and agents who write a lot, and the judgement about what arrived.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
-use simulator::{InboundStream, MessageView, ReplyStream, WaConfigChange};
+use simulator::{InboundStream, MessageView, PhoneMessage, ReplyStream, WaConfigChange};
 use test_support::eventually_within;
 
 use crate::world::{PATIENCE, Tenant, World};
@@ -16,6 +17,7 @@ pub(crate) struct Traffic {
     replies_id: Option<u64>,
     /// What agents see at last.
     last_status: &'static str,
+    volume: Volume,
 }
 
 /// How much of it there is.
@@ -27,9 +29,25 @@ pub(crate) struct Volume {
     pub(crate) replies: u64,
     /// Phones confirm every answer twice, which is most of the work when there are many.
     pub(crate) receipts: bool,
+    /// Messages that people write and that agents write in a second; as fast as they are taken if absent.
+    pub(crate) pace: Option<[NonZeroU32; 2]>,
+    /// Number of the first phone.
+    pub(crate) first_phone: u64,
 }
 
 impl Volume {
+    /// As fast as it goes.
+    pub(crate) const fn unpaced(chats: u64, inbound: u64, replies: u64, receipts: bool) -> Self {
+        Self {
+            chats,
+            inbound,
+            replies,
+            receipts,
+            pace: None,
+            first_phone: 6_281_300_000_000,
+        }
+    }
+
     pub(crate) const fn total(self) -> u64 {
         self.inbound + self.chats * self.replies
     }
@@ -44,7 +62,8 @@ impl Traffic {
             messages: volume.inbound,
             prefix: "Pertanyaan".to_owned(),
             concurrency: None,
-            from_base: 6_281_300_000_000,
+            from_base: volume.first_phone,
+            per_second: volume.pace.map(|[inbound, _]| inbound),
         };
         let replies = ReplyStream {
             account_id: tenant.chatwoot_account,
@@ -52,12 +71,14 @@ impl Traffic {
             per_conversation: volume.replies,
             prefix: "Jawaban".to_owned(),
             until_accepted: true,
+            per_second: volume.pace.map(|[_, replies]| replies),
         };
         world.simulator.configure_wa(WaConfigChange {
             auto_receipts: Some(volume.receipts),
             ..WaConfigChange::default()
         });
         Self {
+            volume,
             last_status: if volume.receipts { "read" } else { "sent" },
             inbound_id: world.simulator.start_inbound_stream(inbound.clone()).unwrap(),
             inbound,
@@ -75,6 +96,36 @@ impl Traffic {
         self.replies_id = Some(world.simulator.start_reply_stream(self.replies.clone()).unwrap());
     }
 
+    /// How many messages were accepted by the first service that they reached, of each way.
+    pub(crate) fn taken(&self, world: &World) -> [u64; 2] {
+        let replies = self.replies_id.and_then(|id| world.simulator.reply_stream(id));
+        let inbound = world.simulator.inbound_stream(self.inbound_id);
+        [
+            inbound.map_or(0, |stream| stream.accepted),
+            replies.map_or(0, |stream| stream.accepted),
+        ]
+    }
+
+    pub(crate) const fn volume(&self) -> Volume {
+        self.volume
+    }
+
+    /// How long after the start a person's message was to be written.
+    pub(crate) fn due(&self, text: &str) -> Duration {
+        let number: u64 = text.rsplit_once('#').unwrap().1.parse().unwrap();
+        let place = (number - 1) * self.volume.chats + self.chat_of(text);
+        let pace = self
+            .volume
+            .pace
+            .map_or(0.0, |[inbound, _]| f64::from(inbound.get()));
+        Duration::try_from_secs_f64(place as f64 / pace).unwrap_or_default()
+    }
+
+    /// What phone `chat` shows.
+    pub(crate) fn on_phone(&self, world: &World, chat: u64) -> Vec<PhoneMessage> {
+        world.simulator.phone(&self.inbound.phone(chat))
+    }
+
     /// Everything was accepted by the first service that it reached.
     pub(crate) async fn accepted(&self, world: &World) {
         eventually_within(PATIENCE, "all messages are accepted", || async {
@@ -90,15 +141,18 @@ impl Traffic {
 
     /// How many messages are at their destination, doubles included.
     pub(crate) fn arrived(&self, world: &World, tenant: &Tenant) -> u64 {
-        world.messages(tenant, "incoming").len() as u64 + self.answered(world)
+        let incoming = world
+            .simulator
+            .count_chatwoot_messages(tenant.chatwoot_account, "incoming");
+        incoming + self.answered(world)
     }
 
     /// How many answers are on phones.
     fn answered(&self, world: &World) -> u64 {
-        let outbound: usize = (0..self.inbound.chats)
-            .map(|chat| world.simulator.phone(&self.inbound.phone(chat)).len())
-            .sum();
-        outbound as u64
+        let phones: Vec<String> = (0..self.inbound.chats)
+            .map(|chat| self.inbound.phone(chat))
+            .collect();
+        world.simulator.count_on_phones(phones.iter().map(String::as_str))
     }
 
     /// Waits until so many answers are on phones.
@@ -112,7 +166,7 @@ impl Traffic {
     /// Waits until so many are at their destination.
     pub(crate) async fn reaches(&self, world: &World, tenant: &Tenant, messages: u64) {
         eventually_within(PATIENCE, &format!("{messages} messages have arrived"), || async {
-            // Counting copies the lists; not more often than needed.
+            // Whoever counts holds the simulator up; not more often than needed.
             tokio::time::sleep(Duration::from_millis(50)).await;
             (self.arrived(world, tenant) >= messages).then_some(())
         })
@@ -163,7 +217,7 @@ impl Traffic {
                 .collect();
             assert_eq!(*texts, expected, "conversation {conversation}");
 
-            let phone = world.simulator.phone(&self.inbound.phone(chat));
+            let phone = self.on_phone(world, chat);
             let shown: Vec<&str> = phone
                 .iter()
                 .filter_map(|message| message.text.as_deref())

@@ -7,12 +7,7 @@ use crate::HEAVY;
 use crate::traffic::{Traffic, Volume};
 use crate::world::{STOP_PATIENCE, Setup, World, bring_up};
 
-const VOLUME: Volume = Volume {
-    chats: 12,
-    inbound: 900,
-    replies: 25,
-    receipts: true,
-};
+const VOLUME: Volume = Volume::unpaced(12, 900, 25, true);
 /// When the schemas are brought up, in per cent of the messages that have arrived.
 const MIGRATED: u64 = 15;
 /// When each service is replaced. Until then the release before works on the new schemas.

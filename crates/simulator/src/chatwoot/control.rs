@@ -1,5 +1,6 @@
 //! What tests and people may do to Chatwoot from outside: accounts, inboxes, and agents that answer.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use super::webhook;
 use crate::hub::{Hub, lock};
 use crate::journal::new_stream;
 use crate::multipart;
+use crate::pace::Pace;
 use crate::wa::control::ControlError;
 
 /// Pause before a reply's webhook that was not accepted is posted again, where that is asked for.
@@ -171,6 +173,9 @@ pub struct ReplyStream {
     /// that kill the receiver and still count every reply want it.
     #[serde(default)]
     pub until_accepted: bool,
+    /// How many replies are written in a second, evenly and over all conversations; as fast as their webhooks go if absent.
+    #[serde(default)]
+    pub per_second: Option<NonZeroU32>,
 }
 
 impl ReplyStream {
@@ -316,16 +321,28 @@ pub(crate) fn start_stream(hub: &Arc<Hub>, stream: ReplyStream) -> Result<u64, C
     );
     drop(state);
     let stream = Arc::new(stream);
-    for conversation in conversations {
+    let pace = Pace::from_now(stream.per_second);
+    let all = conversations.len() as u64;
+    for (place, conversation) in (0..).zip(conversations) {
         let (shared, stream) = (Arc::clone(hub), Arc::clone(&stream));
-        hub.spawn(async move { answer_conversation(&shared, &stream, id, conversation).await });
+        hub.spawn(async move {
+            let turns = |reply: u64| pace.until_turn_of((reply - 1) * all + place);
+            answer_conversation(&shared, &stream, id, conversation, turns).await;
+        });
     }
     Ok(id)
 }
 
-/// The replies of one conversation, each only after the webhook of the one before it is through.
-async fn answer_conversation(hub: &Arc<Hub>, stream: &ReplyStream, id: u64, number: u64) {
+/// The replies of one conversation, each at its turn and only after the webhook of the one before it is through.
+async fn answer_conversation<T: Future<Output = ()>>(
+    hub: &Arc<Hub>,
+    stream: &ReplyStream,
+    id: u64,
+    number: u64,
+    turn: impl Fn(u64) -> T,
+) {
     for reply in 1..=stream.per_conversation {
+        turn(reply).await;
         let message = {
             let mut state = lock(&hub.chatwoot);
             let Ok(conversation) = conversation(&state, stream.account_id, number) else {
@@ -406,6 +423,15 @@ pub(crate) fn messages(
         .filter(|message| conversation.is_none_or(|wanted| message.conversation_id == wanted))
         .cloned()
         .collect()
+}
+
+/// How many messages of one kind an account has.
+pub(crate) fn count_messages(hub: &Hub, account: u64, message_type: &str) -> u64 {
+    let state = lock(&hub.chatwoot);
+    let messages = state.messages.values();
+    messages
+        .filter(|message| message.account_id == account && message.message_type == message_type)
+        .count() as u64
 }
 
 pub(crate) fn deliveries(hub: &Hub, after: Option<u64>, limit: Option<usize>) -> Vec<ChatwootDelivery> {

@@ -458,6 +458,13 @@ pub(crate) fn phone(hub: &Hub, phone: &str) -> Result<(Vec<PhoneMessage>, Vec<St
     Ok((state.phones.messages(&key), state.phones.read_by_session(&key)))
 }
 
+pub(crate) fn count_on_phones<'a>(hub: &Hub, phones: impl IntoIterator<Item = &'a str>) -> u64 {
+    let state = lock(&hub.wa);
+    let keys = phones.into_iter().filter_map(Jid::parse);
+    keys.map(|jid| state.phones.count(&state.phones.key(&jid)) as u64)
+        .sum()
+}
+
 fn user_id(state: &WaState, session: &str) -> Result<String, ControlError> {
     state
         .find(session)

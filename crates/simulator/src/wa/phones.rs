@@ -136,6 +136,10 @@ impl Phones {
         self.phones.get_mut(key)?.find(session, id)
     }
 
+    pub(super) fn count(&self, key: &str) -> usize {
+        self.phones.get(key).map_or(0, |phone| phone.messages.len())
+    }
+
     pub(super) fn messages(&self, key: &str) -> Vec<PhoneMessage> {
         self.phones
             .get(key)

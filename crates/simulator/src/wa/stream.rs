@@ -1,5 +1,6 @@
 //! Many inbound messages at once, in order within each chat: the load for loss, order and duplicate tests.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use super::inbound::{self, Inbound};
 use crate::delivery::deliver_until_accepted;
 use crate::hub::{Hub, lock};
 use crate::journal::new_stream;
+use crate::pace::Pace;
 
 /// Pause before an event that was not accepted is posted again.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
@@ -36,6 +38,10 @@ pub struct InboundStream {
     /// Number of the first phone.
     #[serde(default = "first_phone")]
     pub from_base: u64,
+    /// How many messages are written in a second, evenly and over all chats; as fast as they are accepted if absent. What
+    /// could not be posted at its time follows as fast as it can, so that the pace is kept on the whole.
+    #[serde(default)]
+    pub per_second: Option<NonZeroU32>,
 }
 
 fn first_phone() -> u64 {
@@ -117,16 +123,25 @@ pub(crate) fn start(hub: &Arc<Hub>, stream: InboundStream) -> Result<u64, Contro
         chats: chats.max(1),
         ..stream
     });
+    let pace = Pace::from_now(stream.per_second);
     for chat in 0..chats {
         let (shared, stream, permits) = (Arc::clone(hub), Arc::clone(&stream), Arc::clone(&permits));
-        hub.spawn(async move { write_chat(&shared, &stream, id, chat, &permits).await });
+        hub.spawn(async move { write_chat(&shared, &stream, id, chat, &permits, pace).await });
     }
     Ok(id)
 }
 
 /// One phone's messages, each only after the one before it was accepted.
-async fn write_chat(hub: &Arc<Hub>, stream: &InboundStream, id: u64, chat: u64, permits: &Semaphore) {
+async fn write_chat(
+    hub: &Arc<Hub>,
+    stream: &InboundStream,
+    id: u64,
+    chat: u64,
+    permits: &Semaphore,
+    pace: Pace,
+) {
     for number in 1..=stream.messages_in(chat) {
+        pace.until_turn_of((number - 1) * stream.chats + chat).await;
         let Ok(_permit) = permits.acquire().await else {
             return;
         };

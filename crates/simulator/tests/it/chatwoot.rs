@@ -1,6 +1,7 @@
 //! Chatwoot: uniqueness, messages, statuses, webhooks (Chatwoot contract, sections 2 and 3).
 
-use std::time::Duration;
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use simulator::{
@@ -369,10 +370,16 @@ async fn a_stream_of_replies_is_in_order_within_each_conversation() {
         per_conversation: 10,
         prefix: "balas".to_owned(),
         until_accepted: true,
+        per_second: NonZeroU32::new(100),
     };
+    let started = Instant::now();
     let id = simulator.start_reply_stream(stream).unwrap();
     eventually("the stream is done", || simulator.reply_stream(id).unwrap().done).await;
     assert_eq!(simulator.reply_stream(id).unwrap().accepted, 20);
+    assert!(
+        started.elapsed() >= Duration::from_secs(19) / 100,
+        "faster than its pace"
+    );
     for conversation in [1, 2] {
         let texts: Vec<String> = receiver
             .received()

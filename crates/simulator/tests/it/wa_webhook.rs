@@ -1,7 +1,8 @@
 //! Delivery of WA events: form, signature, retries, streams (WA contract §9, §10).
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use simulator::{Inbound, InboundStream, TroubleKind, WaConfigChange, WebhookFormat, hmac_sha256_hex};
@@ -215,7 +216,9 @@ async fn a_stream_is_in_order_within_each_chat_even_when_the_receiver_stumbles()
         prefix: "uji".to_owned(),
         concurrency: None,
         from_base: 6_281_300_000_000,
+        per_second: NonZeroU32::new(210),
     };
+    let started = Instant::now();
     let id = simulator.start_inbound_stream(stream.clone()).unwrap();
     eventually("the stream is done", || {
         simulator.inbound_stream(id).unwrap().done
@@ -223,6 +226,10 @@ async fn a_stream_is_in_order_within_each_chat_even_when_the_receiver_stumbles()
     .await;
     let progress = simulator.inbound_stream(id).unwrap();
     assert_eq!((progress.sent, progress.accepted), (42, 42));
+    assert!(
+        started.elapsed() >= Duration::from_secs(41) / 210,
+        "faster than its pace"
+    );
     assert_eq!(receiver.count(), 52);
 
     let mut last: HashMap<String, u64> = HashMap::new();

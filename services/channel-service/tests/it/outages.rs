@@ -76,6 +76,7 @@ async fn a_stream_survives_postgres_going_away_in_the_middle() {
         prefix: "putus".to_owned(),
         concurrency: None,
         from_base: 6_281_300_000_000,
+        per_second: None,
     };
     let id = app.simulator.start_inbound_stream(stream.clone()).unwrap();
     for part in [30, 80] {

@@ -469,6 +469,7 @@ async fn a_stream_with_duplicates_and_reordering_is_kept_whole_and_published_in_
         prefix: "arus".to_owned(),
         concurrency: None,
         from_base: 6_281_300_000_000,
+        per_second: None,
     };
     let id = app.simulator.start_inbound_stream(stream.clone()).unwrap();
     eventually("the stream is accepted", || async {
