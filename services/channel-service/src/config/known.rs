@@ -55,7 +55,7 @@ impl Known {
         Self {
             process: ProcessSettings::read(reader, "3001"),
             database: super::database(reader),
-            admin: reader.optional_as("MIGRATE_DATABASE_URL", DatabaseUrl::EXPECTED, ""),
+            admin: reader.optional_as("MIGRATE_DATABASE_URL", ""),
             pool: super::pool(reader),
             redis: reader.required("REDIS_URL", ""),
             redis_prefix: text(reader, "REDIS_PREFIX", "kanal:channel:"),
