@@ -8,8 +8,9 @@ use diesel::pg::Pg;
 use diesel_migrations::EmbeddedMigrations;
 use domain::check::Check;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Error, NoTls};
+use tokio_postgres::{Client, Error};
 
+use crate::tls::Trouble;
 use crate::{DatabaseUrl, SchemaNames, quote_identifier};
 
 /// Views that respect the reader's rights are the youngest thing that the migrations use.
@@ -31,6 +32,7 @@ pub async fn examine(
         Err(error) => return vec![refused(url, &error)],
     };
     let mut checks = server(&client).await;
+    checks.push(encryption(url));
     checks.extend(schema(&client, url, names).await);
     checks.push(match applied(&client, admin, names).await {
         Some(applied) => compare(&applied, migrations),
@@ -50,7 +52,7 @@ async fn connect(url: &DatabaseUrl) -> Result<Client, Error> {
     options
         .application_name("kanal doctor")
         .connect_timeout(Duration::from_secs(5));
-    let (client, connection) = options.connect(NoTls).await?;
+    let (client, connection) = url.connect(options).await?;
     tokio::spawn(connection);
     client
         .batch_execute("SET statement_timeout = '5s'; SET default_transaction_read_only = on")
@@ -60,8 +62,19 @@ async fn connect(url: &DatabaseUrl) -> Result<Client, Error> {
 
 /// The driver's words stay out: they quote what the server says.
 fn refused(url: &DatabaseUrl, error: &Error) -> Check {
+    if let Some(trouble) = Trouble::of(error) {
+        return not_encrypted(trouble);
+    }
     let user = url.user();
     let code = error.code();
+    if code == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION) && !url.is_encrypted() {
+        return Check::wrong(
+            SUBJECT,
+            format!("does not let {user} in without TLS, or not at all"),
+            "put sslmode=verify-full into DATABASE_URL (DATABASE_SSLMODE), and compare its user; `migrate` makes the role \
+             where it is missing",
+        );
+    }
     if code == Some(&SqlState::INVALID_PASSWORD)
         || code == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
     {
@@ -94,6 +107,50 @@ fn refused(url: &DatabaseUrl, error: &Error) -> Check {
         found,
         "is it running, and do host, port and firewall fit DATABASE_URL?",
     )
+}
+
+fn not_encrypted(trouble: Trouble) -> Check {
+    let (found, cure) = match trouble {
+        Trouble::NotSpoken => (
+            "speaks no TLS, which DATABASE_URL asks for",
+            "let it (ssl = on); sslmode=disable is for a server on this machine or behind a tunnel that encrypts",
+        ),
+        Trouble::UnknownAuthority => (
+            "shows a certificate of an authority that is not trusted",
+            "name the file with the authority's certificate in sslrootcert (DATABASE_SSLROOTCERT)",
+        ),
+        Trouble::OtherName => (
+            "shows a certificate of another host",
+            "let DATABASE_URL name the host as its certificate does (subjectAltName), or have one made for this name",
+        ),
+        Trouble::OutOfTime => (
+            "shows a certificate that is not valid now",
+            "renew it, or set this machine's clock",
+        ),
+        Trouble::Handshake => (
+            "breaks off while TLS begins, or shows a certificate that cannot be checked",
+            "look into its log; a certificate that signs itself is refused: have an authority and a certificate of its own",
+        ),
+    };
+    Check::wrong(SUBJECT, found, cure)
+}
+
+/// Connections are as the URL says, or there are none.
+fn encryption(url: &DatabaseUrl) -> Check {
+    if url.is_encrypted() {
+        Check::ok(
+            SUBJECT,
+            "the connection is encrypted, the server's certificate and name are checked",
+        )
+    } else if url.is_local() {
+        Check::ok(SUBJECT, "the connection is plain, and stays on this machine")
+    } else {
+        Check::warn(
+            SUBJECT,
+            "the connection is plain: whoever is between can read and change what goes over it",
+            "put sslmode=verify-full into DATABASE_URL (DATABASE_SSLMODE); leave it where the network itself encrypts",
+        )
+    }
 }
 
 async fn server(client: &Client) -> Vec<Check> {

@@ -10,6 +10,7 @@ mod migrate;
 mod pool;
 mod sql;
 mod standing;
+mod tls;
 mod url;
 
 pub use command::{MigrateCommand, MigrateCommandError, MigrationAccess};

@@ -7,6 +7,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _};
 use secrecy::SecretString;
 
 use crate::bootstrap::{MAY_BECOME, bootstrap, exists};
+use crate::pool::with_causes;
 use crate::standing::{self, Standing};
 use crate::{DatabaseError, DatabaseUrl, SchemaNames, quote_identifier, quote_literal};
 
@@ -17,12 +18,12 @@ pub enum MigrationError {
     #[error("the database cannot be prepared: {0}")]
     Prepare(#[source] DatabaseError),
     /// Postgres cannot be reached.
-    #[error("cannot connect as {role}: {source}")]
+    #[error("cannot connect as {role}: {why}")]
     Connect {
         /// The role.
         role: String,
-        /// What the driver says.
-        source: tokio_postgres::Error,
+        /// What the driver says, with every cause.
+        why: String,
     },
     /// The service would run as who owns or administers the schema.
     #[error(
@@ -251,12 +252,12 @@ async fn locked(url: &DatabaseUrl) -> Result<AsyncPgConnection, MigrationError> 
 }
 
 async fn connect(url: &DatabaseUrl) -> Result<AsyncPgConnection, MigrationError> {
-    let refused = |source| MigrationError::Connect {
+    let refused = |error| MigrationError::Connect {
         role: url.user().to_owned(),
-        source,
+        why: with_causes(&error),
     };
     let options = url.options().map_err(refused)?;
-    let (client, connection) = options.connect(tokio_postgres::NoTls).await.map_err(refused)?;
+    let (client, connection) = url.connect(options).await.map_err(refused)?;
     AsyncPgConnection::try_from_client_and_connection(client, connection)
         .await
         .map_err(|error| MigrationError::Migration(Box::new(error)))

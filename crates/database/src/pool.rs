@@ -150,13 +150,13 @@ pub async fn read_elsewhere(url: &DatabaseUrl) -> Result<AsyncPgConnection, Data
 }
 
 async fn open(url: &DatabaseUrl, setup: &str) -> Result<AsyncPgConnection, ConnectionError> {
-    let bad = |error: tokio_postgres::Error| bad_connection(&error);
+    let bad = |error: tokio_postgres::Error| ConnectionError::BadConnection(with_causes(&error));
     let mut options = url.options().map_err(bad)?;
     options
         .application_name("kanal")
         .connect_timeout(Duration::from_secs(5))
         .keepalives_idle(Duration::from_secs(30));
-    let (client, connection) = options.connect(tokio_postgres::NoTls).await.map_err(bad)?;
+    let (client, connection) = url.connect(options).await.map_err(bad)?;
     let mut opened = AsyncPgConnection::try_from_client_and_connection(client, connection).await?;
     opened
         .batch_execute(setup)
@@ -167,7 +167,7 @@ async fn open(url: &DatabaseUrl, setup: &str) -> Result<AsyncPgConnection, Conne
 
 /// With every cause: the driver alone says no more than "db error" of a refusal, and causes do not survive the pool.
 /// None of them holds a password.
-fn bad_connection(error: &dyn std::error::Error) -> ConnectionError {
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -175,5 +175,5 @@ fn bad_connection(error: &dyn std::error::Error) -> ConnectionError {
         text.push_str(&error.to_string());
         cause = error.source();
     }
-    ConnectionError::BadConnection(text)
+    text
 }

@@ -16,7 +16,7 @@ pub struct Networks(Vec<IpNet>);
 
 /// A text that is no list of addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a list of addresses")]
+#[error("{}", Networks::EXPECTED)]
 pub struct InvalidNetworks;
 
 impl Networks {

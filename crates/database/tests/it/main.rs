@@ -3,8 +3,10 @@
 
 mod bootstrap;
 mod migrating;
+mod own_server;
 mod pool;
 mod standing;
+mod tls;
 
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 

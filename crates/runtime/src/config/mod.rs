@@ -199,35 +199,36 @@ impl SettingsReader {
     }
 
     /// A setting without which the service cannot run, of a type that another crate reads. `expected` says what a
-    /// right value looks like.
-    pub fn required_as<T: FromStr>(
+    /// right value looks like; of a wrong one its own error does, which must not hold the value.
+    pub fn required_as<T: FromStr<Err: fmt::Display>>(
         &mut self,
         name: &'static str,
         expected: &'static str,
         meaning: &'static str,
     ) -> Option<T> {
         self.describe(name, "required".to_owned(), meaning);
-        let parsed = self.text(name).and_then(|text| text.parse().ok());
-        if parsed.is_none() && !self.has_problem(name) {
+        let text = self.text(name);
+        if text.is_none() && !self.has_problem(name) {
             self.problem(name, expected);
         }
-        parsed
+        self.parse_as(name, &text?)
     }
 
-    /// A setting that may be missing, of a type that another crate reads.
-    pub fn optional_as<T: FromStr>(
+    /// A setting that may be missing, of a type that another crate reads. Its error must not hold the value.
+    pub fn optional_as<T: FromStr<Err: fmt::Display>>(
         &mut self,
         name: &'static str,
-        expected: &'static str,
         meaning: &'static str,
     ) -> Option<T> {
         self.describe(name, "none".to_owned(), meaning);
         let text = self.text(name)?;
-        let parsed = text.parse().ok();
-        if parsed.is_none() {
-            self.problem(name, expected);
-        }
-        parsed
+        self.parse_as(name, &text)
+    }
+
+    fn parse_as<T: FromStr<Err: fmt::Display>>(&mut self, name: &str, text: &str) -> Option<T> {
+        text.parse::<T>()
+            .map_err(|error| self.problem(name, &error.to_string()))
+            .ok()
     }
 
     /// A setting that may be missing.

@@ -17,6 +17,8 @@ pub struct UrlParts {
     path: &'static str,
     /// A password that is encoded already.
     encoded_password: Option<&'static str>,
+    /// What stands behind the question mark: a parameter, its variable and what that is for.
+    parameters: &'static [(&'static str, &'static str, &'static str)],
     /// Somebody else in the same place: host, port and path are another URL's, whose they are described as.
     shares_place: bool,
 }
@@ -32,6 +34,19 @@ pub const DATABASE: UrlParts = UrlParts {
     password: "DATABASE_PASSWORD",
     path: "DATABASE_NAME",
     encoded_password: Some("POSTGRES_PASSWORD_URLENCODED"),
+    parameters: &[
+        (
+            "sslmode",
+            "DATABASE_SSLMODE",
+            "`verify-full` (or `require`, which is the same here): connections are encrypted, the server's certificate and name checked; \
+             `disable` or none: plain",
+        ),
+        (
+            "sslrootcert",
+            "DATABASE_SSLROOTCERT",
+            "File (PEM) of the authorities that may have signed the server's certificate; those of the machine without it",
+        ),
+    ],
     shares_place: false,
 };
 
@@ -56,6 +71,7 @@ pub const REDIS: UrlParts = UrlParts {
     password: "REDIS_PASSWORD",
     path: "REDIS_DATABASE",
     encoded_password: None,
+    parameters: &[],
     shares_place: false,
 };
 
@@ -70,6 +86,7 @@ pub const RABBITMQ: UrlParts = UrlParts {
     password: "RABBITMQ_PASSWORD",
     path: "RABBITMQ_VHOST",
     encoded_password: None,
+    parameters: &[],
     shares_place: false,
 };
 
@@ -84,7 +101,7 @@ impl SettingsReader {
             parts.host
         };
         if !self.is_set(telling) {
-            return;
+            return self.refuse_lone_parameters(parts);
         }
         if self.is_set(parts.url) {
             let rule = format!("is set, and {telling} as well: give the URL or its parts");
@@ -92,6 +109,19 @@ impl SettingsReader {
         }
         if let Some(url) = self.assembled(parts) {
             self.set(parts.url, url);
+        }
+    }
+
+    /// Beside a whole URL they would be without effect, and somebody believes that they have one.
+    fn refuse_lone_parameters(&mut self, parts: &UrlParts) {
+        if parts.shares_place || !self.is_set(parts.url) {
+            return;
+        }
+        for (parameter, name, _) in parts.parameters {
+            if self.is_set(name) {
+                let rule = format!("is set beside {}: write it there, as ?{parameter}=…", parts.url);
+                self.problem(name, &rule);
+            }
         }
     }
 
@@ -106,6 +136,9 @@ impl SettingsReader {
                 _ => "Its vhost; `/` without it",
             };
             self.describe_part(path, "none", path_meaning);
+            for (_, name, meaning) in parts.parameters {
+                self.describe_part(name, "none", meaning);
+            }
         }
         self.describe_part(parts.user, "none", "Who logs in there");
         self.describe_part(
@@ -157,7 +190,17 @@ impl SettingsReader {
             return None;
         }
         let path = path.map(|path| format!("/{path}")).unwrap_or_default();
-        Some(format!("{}://{login}{host}:{port}{path}", parts.scheme))
+        let given = parts.parameters.iter().filter_map(|(parameter, name, _)| {
+            let value = self.text(name)?;
+            Some(format!("{parameter}={}", encoded(&value)))
+        });
+        let query = given.collect::<Vec<_>>().join("&");
+        let query = if query.is_empty() {
+            query
+        } else {
+            format!("?{query}")
+        };
+        Some(format!("{}://{login}{host}:{port}{path}{query}", parts.scheme))
     }
 
     /// The password for a URL. `None`: there is one too many, or it is not what it says.
@@ -299,6 +342,34 @@ mod tests {
         ]);
         let made = url(&MIGRATE_DATABASE, &values).unwrap();
         assert_eq!(made.as_deref(), Some("postgres://admin:t%25o@db:5432/kanal"));
+    }
+
+    #[test]
+    fn how_the_connection_is_encrypted_goes_along_for_everybody_in_the_place() {
+        let parts = [
+            ("DATABASE_HOST", "db"),
+            ("DATABASE_NAME", "kanal"),
+            ("DATABASE_SSLMODE", "verify-full"),
+            ("DATABASE_SSLROOTCERT", "/etc/a b+c.pem"),
+            ("MIGRATE_DATABASE_USER", "admin"),
+        ];
+        const QUERY: &str = "db:5432/kanal?sslmode=verify-full&sslrootcert=%2Fetc%2Fa%20b%2Bc.pem";
+        let made = url(&DATABASE, &parts).unwrap().unwrap();
+        assert_eq!(made, format!("postgres://{QUERY}"));
+        let made = url(&MIGRATE_DATABASE, &parts).unwrap().unwrap();
+        assert_eq!(made, format!("postgres://admin@{QUERY}"));
+        // Beside a whole URL nobody would heed them.
+        for name in ["DATABASE_SSLMODE", "DATABASE_SSLROOTCERT"] {
+            let said = url(
+                &DATABASE,
+                &[("DATABASE_URL", "postgres://x"), (name, "verify-full")],
+            )
+            .unwrap_err();
+            assert!(
+                said.contains(&format!("{name}: is set beside DATABASE_URL")),
+                "{said}"
+            );
+        }
     }
 
     #[test]

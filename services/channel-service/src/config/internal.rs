@@ -23,7 +23,6 @@ impl InternalSettings {
         );
         let limited: Option<LimitedKeys> = reader.optional_as(
             "INTERNAL_CALLER_KEYS",
-            LimitedKeys::EXPECTED,
             "Keys limited to some tenants: `name:key:tenant,tenant;…`",
         );
         let public_base: Option<BaseUrl> = reader.optional(

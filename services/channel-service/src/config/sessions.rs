@@ -28,18 +28,14 @@ impl SessionSettings {
         );
         let gateway_key: Option<InternalKey> = reader.optional_as(
             "WA_SUPPORT_INTERNAL_API_KEY",
-            InternalKey::EXPECTED,
             "Our key at wa-support-gateway: `key`, or `source:key` as the gateway's list has it",
         );
         let server_url: Option<BaseUrl> = reader.optional(
             "WA_SERVER_URL",
             "The WhatsApp server, where sessions are made when there is no wa-support-gateway",
         );
-        let server_token: Option<ApiKey> = reader.optional_as(
-            "WA_ADMIN_TOKEN",
-            ApiKey::EXPECTED,
-            "Token of the WhatsApp server's administration",
-        );
+        let server_token: Option<ApiKey> =
+            reader.optional_as("WA_ADMIN_TOKEN", "Token of the WhatsApp server's administration");
         let access_token: Option<SecretString> = reader.optional(
             "WA_ACCESS_TOKEN",
             "Session token that accounts of `Primary` without one of their own send with",

@@ -21,12 +21,10 @@ impl WebhookSettings {
     pub(super) fn take(reader: &mut SettingsReader) -> Option<Self> {
         let allowed: Option<Networks> = reader.optional_as(
             "WEBHOOK_ALLOWED_IPS",
-            Networks::EXPECTED,
             "Addresses and ranges that may post webhooks; without it everybody may, and the signature decides",
         );
         let proxies: Option<Networks> = reader.optional_as(
             "TRUSTED_PROXIES",
-            Networks::EXPECTED,
             "Proxies in front of the service, whose `X-Forwarded-For` is believed",
         );
         let verify_token: Option<SecretString> = reader.optional(

@@ -48,7 +48,6 @@ impl RouterSettings {
         );
         let proxies: Option<Networks> = reader.optional_as(
             "TRUSTED_PROXIES",
-            Networks::EXPECTED,
             "Proxies in front of the service, whose `X-Forwarded-For` is believed",
         );
         let is_redis = |url: &SecretString| {

@@ -17,12 +17,10 @@ impl CallerSettings {
     pub(super) fn read(reader: &mut SettingsReader) -> Option<Self> {
         let internal: Option<SourceKeys> = reader.optional_as(
             "INTERNAL_API_KEYS",
-            SourceKeys::EXPECTED,
             "Keys of other services: `source:key` for the customers of one source, `key` for all; separated by commas",
         );
         let proxies: Option<Networks> = reader.optional_as(
             "TRUSTED_PROXIES",
-            Networks::EXPECTED,
             "Proxies in front of the service, whose `X-Forwarded-For` is believed",
         );
         Some(Self {

@@ -22,7 +22,6 @@ impl HttpSettings {
         );
         let origins: Option<Origins> = reader.optional_as(
             "CORS_ALLOWED_ORIGINS",
-            Origins::EXPECTED,
             "Web pages that may call `/v1` and `/wa` from a browser; nobody without it",
         );
         Some(Self {

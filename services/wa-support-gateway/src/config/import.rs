@@ -53,7 +53,6 @@ impl ImportSettings {
 pub(super) fn read_import_url(reader: &mut SettingsReader) -> Option<DatabaseUrl> {
     reader.optional_as(
         "IMPORT_DATABASE_URL",
-        DatabaseUrl::EXPECTED,
         "Postgres of the original service, which `import` reads",
     )
 }

@@ -41,7 +41,7 @@ const DEFAULT_PORT: &str = "8070";
 const POOL_WAIT: Duration = Duration::from_secs(5);
 
 /// Every variable of this service. A settings file may name all of them, whichever command reads it.
-const VARIABLES: [&str; 76] = [
+const VARIABLES: [&str; 78] = [
     "HOST",
     "PORT",
     "HTTP_WORKERS",
@@ -57,6 +57,8 @@ const VARIABLES: [&str; 76] = [
     "DATABASE_HOST",
     "DATABASE_PORT",
     "DATABASE_NAME",
+    "DATABASE_SSLMODE",
+    "DATABASE_SSLROOTCERT",
     "DATABASE_USER",
     "DATABASE_PASSWORD",
     "POSTGRES_PASSWORD_URLENCODED",
