@@ -8,6 +8,7 @@
 pub mod caller;
 pub mod policy;
 pub mod resolve;
+pub mod rows;
 mod scope;
 pub mod sealed_keys;
 pub mod sealed_rows;

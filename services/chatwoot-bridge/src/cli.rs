@@ -4,6 +4,7 @@ mod connect;
 mod deadletter;
 mod history;
 mod import;
+mod tenant;
 
 use std::process::ExitCode;
 
@@ -67,6 +68,12 @@ enum Command {
     /// Chatwoot inboxes
     #[command(subcommand)]
     Inbox(InboxCommand),
+    /// Give out and erase everything a tenant has here
+    #[command(subcommand)]
+    Tenant(tenant::TenantCommand),
+    /// Give out and erase everything a tenant has here of one person
+    #[command(subcommand)]
+    Person(tenant::PersonCommand),
     /// Verify, read and prune the log of administrative acts
     #[command(subcommand)]
     Audit(audit_log::AuditCommand),
@@ -171,6 +178,20 @@ pub async fn run() -> ExitCode {
         Command::Forward(command) => {
             chore(async |settings| {
                 process::print(&forward_chores::run(&tools(settings)?.db, command).await?);
+                Ok(())
+            })
+            .await
+        }
+        Command::Tenant(command) => {
+            chore(async |settings| {
+                process::print(&tenant::tenant(settings, command).await?);
+                Ok(())
+            })
+            .await
+        }
+        Command::Person(command) => {
+            chore(async |settings| {
+                process::print(&tenant::person(settings, command).await?);
                 Ok(())
             })
             .await

@@ -89,6 +89,7 @@ pub fn admin() -> Api {
     api::installations::routes(&mut api);
     api::setup::routes(&mut api);
     api::history::routes(&mut api);
+    api::tenants::routes(&mut api);
     api::log::routes(&mut api);
     ui::routes(&mut api);
     api

@@ -13,6 +13,7 @@ pub(crate) mod log;
 pub(crate) mod routes;
 pub(crate) mod seen;
 pub(crate) mod setup;
+pub(crate) mod tenants;
 
 use std::time::Duration;
 

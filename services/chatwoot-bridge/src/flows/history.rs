@@ -13,10 +13,12 @@ use domain::ids::{AccountId, ChatId};
 use domain::message::Direction;
 use messaging::lanes::{self, Lease, NewTask, Task};
 use messaging::outbox::Signal;
+use runtime::encryption::KeyRing;
 use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTransaction};
 use uuid::Uuid;
 
 use super::deliver_message::{Crossing, cross};
+use super::erased::is_of_erased;
 use super::reference::Reference;
 use super::render::Way;
 use super::work::HistoryWork;
@@ -160,6 +162,8 @@ pub struct Importer {
     pub db: Database,
     /// Where the messages are.
     pub channel: ChannelService,
+    /// What tells who was erased.
+    pub keys: KeyRing,
     /// Rung when there are tasks.
     pub signal: Signal,
     /// Messages of one inbox in a minute.
@@ -272,7 +276,11 @@ impl Importer {
                 .as_ref()
                 .is_some_and(|times| times.contains(&entry.message.sent_at));
             match task_of(entry)? {
-                Some(task) if !came && !is_linked(&mut tx, entry).await? => {
+                Some(task)
+                    if !came
+                        && !is_linked(&mut tx, entry).await?
+                        && !is_of_erased(&mut tx, &self.keys, &task, entry.message.sent_at).await? =>
+                {
                     let taken = of_chat.entry(entry.message.chat_id).or_default();
                     if *taken == OF_ONE_CHAT {
                         // This one and what follows it comes with the next page.

@@ -41,6 +41,11 @@ pub async fn reflect_status(
         lease.done(&mut tx, task).await?;
         return Ok(tx.commit().await?);
     };
+    if standing.is_erased() {
+        count("erased");
+        lease.done(&mut tx, task).await?;
+        return Ok(tx.commit().await?);
+    }
     let mut parts = agent_parts::of(&mut tx, inbox.id, work.message_id, &standing).await?;
     let noted = note(&mut tx, &inbox, &standing, &mut parts, work, request_id).await?;
     let reflection = Reflection {

@@ -12,6 +12,7 @@ use messaging::outbox::Signal;
 use tenant_isolation::TenantTransaction;
 
 use super::Tools;
+use super::erased::is_of_erased;
 use super::reference::Reference;
 use super::work::{StatusWork, chat_lane, incoming_task, merged_task, phone_task, profile_task};
 use crate::store::handled_events;
@@ -32,8 +33,12 @@ pub async fn take_event(tools: &Tools, signal: &Signal, envelope: &Envelope) -> 
     };
     let merged = envelope.event().map_err(HandleError::poison)?;
     match store(tools, envelope, &task, merged.as_ref()).await {
-        Ok(true) => signal.ring(),
-        Ok(false) => metrics::counter!("kanal_bridge_events_repeated_total").increment(1),
+        Ok(Taken::New) => signal.ring(),
+        Ok(Taken::Repeated) => metrics::counter!("kanal_bridge_events_repeated_total").increment(1),
+        Ok(Taken::OfErased) => {
+            metrics::counter!("kanal_bridge_events_ignored_total", "type" => envelope.kind.clone())
+                .increment(1);
+        }
         // Also what the database refuses is kept in hand: it is our mistake, and the event is not to blame.
         Err(error) => return Err(HandleError::later(error)),
     }
@@ -94,14 +99,26 @@ fn task_of(envelope: &Envelope) -> Result<Option<NewTask>, HandleError> {
     Err(HandleError::poison(UnknownType))
 }
 
+/// What became of an event.
+enum Taken {
+    New,
+    Repeated,
+    /// It happened before its person, or its tenant, was erased.
+    OfErased,
+}
+
 /// Where two chats became one, what still waits in the lane of the one that is gone comes first.
 async fn store(
     tools: &Tools,
     envelope: &Envelope,
     task: &NewTask,
     merged: Option<&ChatMerged>,
-) -> Result<bool, DatabaseError> {
+) -> Result<Taken, DatabaseError> {
     let mut tx = TenantTransaction::begin(&tools.db, &envelope.scope(), "take event").await?;
+    if is_of_erased(&mut tx, &tools.keys, task, envelope.occurred_at).await? {
+        tx.commit().await?;
+        return Ok(Taken::OfErased);
+    }
     let new = handled_events::add(&mut tx, envelope.id).await?;
     if new {
         if let Some(merged) = merged {
@@ -111,5 +128,5 @@ async fn store(
         lanes::enqueue(&mut tx, task).await?;
     }
     tx.commit().await?;
-    Ok(new)
+    Ok(if new { Taken::New } else { Taken::Repeated })
 }

@@ -4,7 +4,7 @@ use domain::delivery::DeliveryStatus;
 use domain::ids::{AccountId, ChatId, ProviderMessageId};
 use messaging::events::chat_merged::ChatMerged;
 use messaging::events::chat_profile::ChatProfile;
-use messaging::events::message_received::ChatMessage;
+use messaging::events::message_received::{ChatMessage, ChatPartner};
 use messaging::events::send_requested::SendRequested;
 use messaging::lanes::{NewTask, Task};
 use serde::{Deserialize, Serialize};
@@ -62,6 +62,29 @@ pub enum Work {
     WriteBack(WriteBack),
     /// An agent may have asked for a reply that failed to be sent again.
     Retry(RetryWork),
+}
+
+impl Work {
+    /// By which addresses and numbers it names the person whom it is about, all of them the same one's. What only tells of
+    /// ids names nobody.
+    #[must_use]
+    pub fn names(&self) -> Vec<&str> {
+        match self {
+            Self::IncomingMessage(message) | Self::PhoneMessage(message) => names_of(&message.partner),
+            Self::History(work) => names_of(&work.message.partner),
+            Self::LateFile(late) => names_of(&late.message.partner),
+            Self::Profile(profile) => names_of(&profile.partner),
+            Self::Merged(merged) => vec![merged.address.as_str(), merged.merged_address.as_str()],
+            Self::Reply(reply) => reply.orders.iter().map(|order| order.to.as_str()).collect(),
+            Self::Retry(retry) => retry.to.iter().map(String::as_str).collect(),
+            Self::Status(_) | Self::WriteBack(_) => Vec::new(),
+        }
+    }
+}
+
+fn names_of(partner: &ChatPartner) -> Vec<&str> {
+    let address = Some(partner.address.as_str());
+    address.into_iter().chain(partner.phone.as_deref()).collect()
 }
 
 /// A message that was written long ago.
@@ -353,10 +376,18 @@ fn task<T: Serialize>(
 /// # Errors
 /// [`Unreadable`]; such a task is for people.
 pub fn read(task: &Task) -> Result<Errand, Unreadable> {
-    let stored: Stored<'_> = serde_json::from_str(&task.payload)?;
+    read_stored(&task.kind, &task.payload)
+}
+
+/// The same, of a task that nobody has in hand.
+///
+/// # Errors
+/// [`Unreadable`].
+pub fn read_stored(kind: &str, payload: &str) -> Result<Errand, Unreadable> {
+    let stored: Stored<'_> = serde_json::from_str(payload)?;
     // Tasks of earlier releases are the bare work.
-    let work = stored.work.map_or(task.payload.as_str(), RawValue::get);
-    let work = match task.kind.as_str() {
+    let work = stored.work.map_or(payload, RawValue::get);
+    let work = match kind {
         INCOMING_MESSAGE => Work::IncomingMessage(Box::new(serde_json::from_str(work)?)),
         PHONE_MESSAGE => Work::PhoneMessage(Box::new(serde_json::from_str(work)?)),
         HISTORY_MESSAGE => Work::History(Box::new(serde_json::from_str(work)?)),

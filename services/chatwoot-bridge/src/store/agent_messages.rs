@@ -48,6 +48,14 @@ pub struct Standing {
     pub deleted: bool,
 }
 
+impl Standing {
+    /// The person to whom it went was erased: all that is known of it is that it was there, and nothing more is noted.
+    #[must_use]
+    pub const fn is_erased(&self) -> bool {
+        self.deleted && self.recipient.is_none()
+    }
+}
+
 #[derive(diesel::QueryableByName)]
 struct Row {
     #[diesel(sql_type = BigInt)]

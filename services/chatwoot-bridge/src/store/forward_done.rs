@@ -34,14 +34,19 @@ pub struct DoneEvent {
     pub ended_at: DateTime<Utc>,
 }
 
-/// Writes them down.
+/// Writes them down, but for those of a tenant that was erased since.
 ///
 /// # Errors
 /// [`DatabaseError`].
 pub async fn add(tx: &mut PlatformTransaction, done: &[DoneEvent]) -> Result<(), DatabaseError> {
     database::sql(
         "INSERT INTO forward_done (tenant_id, event_id, route_id, conversation, class, message, request_id, outcome, \
-             failures, received_at, ended_at) SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+             failures, received_at, ended_at) \
+         SELECT n.* FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+             AS n (tenant_id, event_id, route_id, conversation, class, message, request_id, outcome, failures, \
+                 received_at, ended_at) \
+         WHERE NOT EXISTS (SELECT FROM erasures e \
+             WHERE e.tenant_id = n.tenant_id AND e.who = '' AND e.erased_at >= n.received_at) \
          ON CONFLICT DO NOTHING",
     )
     .bind::<Array<Text>, _>(done.iter().map(|one| one.tenant.as_str()).collect::<Vec<_>>())

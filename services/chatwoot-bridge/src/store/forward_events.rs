@@ -10,6 +10,7 @@ use diesel::sql_types::{
     Array, BigInt, Binary, Bool, Double, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid,
 };
 use diesel_async::RunQueryDsl as _;
+use messaging::ledger::{self, Book};
 use serde::Serialize;
 use tenant_isolation::{GroupTransaction, PlatformTransaction, TenantTransaction};
 use uuid::Uuid;
@@ -178,6 +179,104 @@ struct Old {
     tenant_id: String,
     #[diesel(sql_type = SqlUuid)]
     id: Uuid,
+}
+
+/// An event whose body may name somebody.
+#[derive(QueryableByName)]
+pub struct Naming {
+    /// Its place.
+    #[diesel(sql_type = BigInt)]
+    pub seq: i64,
+    /// Ours.
+    #[diesel(sql_type = SqlUuid)]
+    pub id: Uuid,
+    /// The route.
+    #[diesel(sql_type = SqlUuid)]
+    pub route_id: Uuid,
+    /// The conversation's display id; 0 for events of none.
+    #[diesel(sql_type = BigInt)]
+    pub conversation: i64,
+    /// As it came.
+    #[diesel(sql_type = Binary)]
+    pub body: Vec<u8>,
+}
+
+/// Up to `most` of the tenant's events behind `after` in whose bodies the pattern is found, be it in somebody else's words.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn naming(
+    tx: &mut TenantTransaction,
+    pattern: &str,
+    after: i64,
+    most: i64,
+) -> Result<Vec<Naming>, DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    Ok(database::sql(
+        "SELECT seq, id, route_id, conversation, body FROM forward_events \
+         WHERE tenant_id = $1 AND seq > $3 AND encode(body, 'escape') ~ $2 ORDER BY seq LIMIT $4",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<Text, _>(pattern)
+    .bind::<BigInt, _>(after)
+    .bind::<BigInt, _>(most)
+    .load(tx.connection())
+    .await?)
+}
+
+/// Deletes these events, and all events of these conversations of routes, waiting, held or in hand: whoever has one in hand
+/// can write nothing more about it. Returns how many.
+///
+/// # Errors
+/// [`DatabaseError`]; the whole transaction is void then.
+pub async fn erase(
+    tx: &mut TenantTransaction,
+    ids: &[Uuid],
+    conversations: &[(Uuid, i64)],
+) -> Result<usize, DatabaseError> {
+    #[derive(QueryableByName)]
+    struct Count {
+        #[diesel(sql_type = BigInt)]
+        n: i64,
+    }
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    let (routes, numbers): (Vec<Uuid>, Vec<i64>) = conversations.iter().copied().unzip();
+    let theirs = "(e.id = ANY ($2) OR (e.route_id, e.conversation) IN (SELECT * FROM unnest($3, $4)))";
+    // The lanes first, as everywhere.
+    database::sql(format!(
+        "SELECT 1 FROM forward_lanes l WHERE l.tenant_id = $1 AND EXISTS (SELECT FROM forward_events e \
+             WHERE e.tenant_id = $1 AND e.route_id = l.route_id AND e.conversation = l.conversation AND {theirs}) \
+         ORDER BY l.tenant_id, l.route_id, l.conversation FOR UPDATE OF l"
+    ))
+    .bind::<Text, _>(&tenant)
+    .bind::<Array<SqlUuid>, _>(ids)
+    .bind::<Array<SqlUuid>, _>(&routes)
+    .bind::<Array<BigInt>, _>(&numbers)
+    .execute(tx.connection())
+    .await?;
+    let rows: Vec<Count> = database::sql(format!(
+        "WITH gone AS (DELETE FROM forward_events e WHERE e.tenant_id = $1 AND {theirs} \
+                RETURNING e.id, e.route_id, e.conversation, e.size), \
+              sum AS (SELECT route_id, conversation, count(*) AS events, sum(size)::bigint AS bytes, array_agg(id) AS ids \
+                FROM gone GROUP BY route_id, conversation), \
+              lanes AS (UPDATE forward_lanes l SET expired = l.expired + sum.events, held = l.held - sum.events, \
+                    held_bytes = l.held_bytes - sum.bytes, \
+                    fence = CASE WHEN l.in_hand = ANY (sum.ids) THEN l.fence + 1 ELSE l.fence END, \
+                    ready_at = CASE WHEN l.in_hand = ANY (sum.ids) THEN now() ELSE l.ready_at END, \
+                    in_hand = CASE WHEN l.in_hand = ANY (sum.ids) THEN NULL ELSE l.in_hand END \
+                FROM sum WHERE l.tenant_id = $1 AND l.route_id = sum.route_id AND l.conversation = sum.conversation) \
+         SELECT count(*) AS n FROM gone"
+    ))
+    .bind::<Text, _>(&tenant)
+    .bind::<Array<SqlUuid>, _>(ids)
+    .bind::<Array<SqlUuid>, _>(&routes)
+    .bind::<Array<BigInt>, _>(&numbers)
+    .load(tx.connection())
+    .await?;
+    let erased = rows.into_iter().map(|row| row.n).sum::<i64>();
+    let erased = usize::try_from(erased).unwrap_or_default();
+    ledger::note(tx, Book::Forwards, ledger::Step::Expired, erased);
+    Ok(erased)
 }
 
 /// An event that is not delivered yet, without a word of what is in it.

@@ -7,6 +7,7 @@ pub mod contact_pictures;
 pub mod contacts;
 pub mod deliveries;
 pub mod drift_reports;
+pub mod erasures;
 pub mod forward_counts;
 pub mod forward_done;
 pub mod forward_events;
@@ -23,6 +24,7 @@ pub mod message_search;
 pub mod notices;
 pub mod original;
 pub mod outbound_options;
+pub mod people;
 pub mod place_locks;
 pub mod probes;
 pub mod quarantine;
@@ -32,6 +34,7 @@ pub mod route_search;
 pub mod route_times;
 pub mod routes;
 pub mod sealed;
+pub mod tenant_data;
 pub mod unrouted_inboxes;
 
 /// Acts are noted in the same way by every service.

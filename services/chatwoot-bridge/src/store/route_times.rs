@@ -99,7 +99,9 @@ pub async fn add(tx: &mut PlatformTransaction, rows: &[TimesRow]) -> Result<(), 
         "INSERT INTO route_times AS t (tenant_id, route_id, grain, at, accepted, delivered, retried, parked, took) \
          SELECT n.tenant_id, n.route_id, n.grain, n.at, n.accepted, n.delivered, n.retried, n.parked, n.took::bigint[] \
          FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9) WITH ORDINALITY \
-             AS n (tenant_id, route_id, grain, at, accepted, delivered, retried, parked, took, place) ORDER BY n.place \
+             AS n (tenant_id, route_id, grain, at, accepted, delivered, retried, parked, took, place) \
+         WHERE NOT EXISTS (SELECT FROM erasures e \
+             WHERE e.tenant_id = n.tenant_id AND e.who = '' AND e.erased_at >= n.at) ORDER BY n.place \
          ON CONFLICT (tenant_id, route_id, grain, at) DO UPDATE SET accepted = t.accepted + excluded.accepted, \
              delivered = t.delivered + excluded.delivered, retried = t.retried + excluded.retried, \
              parked = t.parked + excluded.parked, \

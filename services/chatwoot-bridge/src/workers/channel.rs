@@ -39,6 +39,7 @@ pub fn start(
     let importer = Importer {
         db: tools.db.clone(),
         channel: channel.clone(),
+        keys: tools.keys.clone(),
         signal: signals.lanes.clone(),
         per_minute: settings.history_per_minute,
         links_days: kept.links_days,

@@ -9,8 +9,8 @@ use tenant_isolation::{PlatformScope, PlatformTransaction};
 
 use crate::config::Kept;
 use crate::store::{
-    agent_files, agent_messages, handled_events, history_jobs, message_links, notices, place_locks, probes,
-    quarantine, reconcile_marks, unrouted_inboxes,
+    agent_files, agent_messages, erasures, handled_events, history_jobs, message_links, notices, place_locks,
+    probes, quarantine, reconcile_marks, unrouted_inboxes,
 };
 
 /// Far longer than an event can wait in a queue and come back.
@@ -31,6 +31,8 @@ const EVERY: Duration = Duration::from_secs(15 * 60);
 pub enum Forgettable {
     /// Events taken off the broker.
     HandledEvents,
+    /// Who was erased.
+    Erasures,
     /// Which message is which.
     MessageLinks,
     /// Agents' messages and where they stand.
@@ -59,6 +61,7 @@ impl Forgettable {
     /// All of it.
     pub const ALL: &[Self] = &[
         Self::HandledEvents,
+        Self::Erasures,
         Self::MessageLinks,
         Self::AgentMessages,
         Self::AgentFiles,
@@ -99,6 +102,7 @@ pub async fn step(db: &Database, kept: Kept, what: Forgettable) -> Result<usize,
     let mut tx = PlatformTransaction::begin(db, PlatformScope::for_purpose("forget old rows")).await?;
     let forgotten = match what {
         Forgettable::HandledEvents => handled_events::forget_old(&mut tx, EVENTS_DAYS, BATCH).await?,
+        Forgettable::Erasures => erasures::forget_old(&mut tx, EVENTS_DAYS, BATCH).await?,
         Forgettable::MessageLinks => message_links::forget_old(&mut tx, kept.links_days, BATCH).await?,
         Forgettable::AgentMessages => agent_messages::forget_old(&mut tx, kept.links_days, BATCH).await?,
         Forgettable::AgentFiles => agent_files::forget_old(&mut tx, FILES_DAYS, BATCH).await?,

@@ -35,6 +35,7 @@ fn importer(world: &World, stub: &ChannelStub) -> Importer {
     Importer {
         db: world.database.db.clone(),
         channel: stub.service.clone(),
+        keys: world.tools.keys.clone(),
         signal: Signal::default(),
         per_minute: 600_000,
         links_days: 90.0,

@@ -106,6 +106,20 @@ async fn an_operator_migrates_and_connects_twice() {
         text(&missing.stderr)
     );
     assert_eq!(tasks(&["replay", "--tenant", "desa-a"]).status.code(), Some(2));
+    let person = |arguments: &[&str]| bridge(&[&["person"], arguments].concat(), &variables);
+    let erase = ["erase", "--tenant", "desa-a", "--phone", "081290000011"];
+    let confirm = "--i-know-that-everything-will-be-gone";
+    let nobody = person(&[&erase[..], &[confirm, "+62 812-9000-0011"]].concat());
+    assert!(nobody.status.success(), "{}", text(&nobody.stderr));
+    let nobody: Value = serde_json::from_slice(&nobody.stdout).unwrap();
+    assert_eq!(nobody["erased"]["contacts"], 0);
+    let another = person(&[&erase[..], &[confirm, "081290000012"]].concat());
+    assert_eq!(another.status.code(), Some(1));
+    assert!(text(&another.stderr).contains("nothing was erased"));
+    assert_eq!(person(&erase).status.code(), Some(2));
+    let exported = person(&["export", "--tenant", "desa-a", "--phone", "halo"]);
+    assert_eq!(exported.status.code(), Some(1));
+
     let taken = connect("desa-b", "https://chat.example/");
     assert_eq!(taken.status.code(), Some(1));
     assert!(
@@ -140,10 +154,25 @@ async fn an_operator_migrates_and_connects_twice() {
         "{}",
         text(&inward.stderr)
     );
+    let tenant = |arguments: &[&str]| bridge(&[&["tenant"], arguments].concat(), &variables);
+    let lines = tenant(&["export", "--tenant", "desa-a"]);
+    let lines = text(&lines.stdout);
+    assert!(lines.contains(r#"{"table":"inboxes","row":{"#), "{lines}");
+    assert!(lines.ends_with("{\"complete\":true,\"tenant_id\":\"desa-a\"}\n") && !lines.contains("sealed"));
+    let erase = |confirmed| tenant(&["erase", "--tenant", "desa-a", confirm, confirmed]);
+    assert_eq!(erase("desa-b").status.code(), Some(1));
+    let erased = erase("desa-a");
+    assert!(erased.status.success(), "{}", text(&erased.stderr));
+    let erased: Value = serde_json::from_slice(&erased.stdout).unwrap();
+    assert!(erased["rows_erased"].as_u64().unwrap() > 2, "{erased}");
+    let again = erase("desa-a");
+    assert_eq!(again.status.code(), Some(1));
+    assert!(text(&again.stderr).contains("there is no such tenant"));
 }
 
 /// What takes the migrations back, the newest first.
-pub(crate) const DOWNS: [&str; 17] = [
+pub(crate) const DOWNS: [&str; 18] = [
+    include_str!("../../../../migrations/chatwoot_bridge/2026-11-29-000046_erasures/down.sql"),
     include_str!("../../../../migrations/chatwoot_bridge/2026-11-29-000045_audit_chain/down.sql"),
     include_str!("../../../../migrations/chatwoot_bridge/2026-11-29-000043_watch/down.sql"),
     include_str!("../../../../migrations/chatwoot_bridge/2026-11-28-000023_panel/down.sql"),

@@ -123,6 +123,7 @@ async fn old_rows_leave_and_young_ones_stay() {
          SELECT 'desa-a', gen_random_uuid(), now(), now() - age",
         "notices (tenant_id, inbox_id, kind, id, created_at) \
          SELECT 'desa-a', gen_random_uuid(), 'logged_out', gen_random_uuid(), now() - age",
+        "erasures (tenant_id, who, erased_at) SELECT 'desa-a', convert_to(age::text, 'UTF8'), now() - age",
     ] {
         world.sql(&format!("INSERT INTO {insert} {ages}")).await;
     }

@@ -1,59 +1,19 @@
 //! Every secret that may have signed a webhook opens it, old and new, and none of them is ever shown.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
-
 use chatwoot_bridge::store::routes::{self as route_store, Route};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tenant_isolation::TenantTransaction;
 use test_support::eventually;
-use tracing_subscriber::Layer as _;
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::events::sample;
+use crate::logs;
 use crate::router::{Door, put, secret_route, signed, url_route};
 use crate::world::{SECRET, World, start_chatwoot};
 
-/// Keeps what is logged until it is closed.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Option<Vec<u8>>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if let Some(kept) = self.0.lock().unwrap().as_mut() {
-            kept.extend_from_slice(bytes);
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn every_secret_old_and_new_and_none_in_logs() {
-    let log = Log(Arc::new(Mutex::new(Some(Vec::new()))));
-    // For the whole process, because the server has threads of its own; of the other tests it keeps what they log meanwhile.
-    let ours = Targets::new().with_targets(["chatwoot_bridge", "web"].map(|name| (name, LevelFilter::TRACE)));
-    let layer = tracing_subscriber::fmt::layer()
-        .with_ansi(false)
-        .with_writer(log.clone());
-    tracing_subscriber::registry()
-        .with(layer.with_filter(ours))
-        .init();
+    let log = logs::keep();
     let (world, chatwoot) = (World::start().await, start_chatwoot().await);
     let place = world.connect(&chatwoot, "desa-a", "default", "").await;
     let door = Door::open(&world).await;
@@ -110,7 +70,7 @@ async fn every_secret_old_and_new_and_none_in_logs() {
         .unwrap()
         .unwrap();
     tx.commit().await.unwrap();
-    let written = String::from_utf8(log.0.lock().unwrap().take().unwrap()).unwrap();
+    let written = log.since();
     assert!(written.contains("request done"), "nothing was logged");
     assert!(
         written.contains("0f6d1c2e-dddd"),
