@@ -1,10 +1,12 @@
 //! The command line. Answers go to standard output, logs to standard error.
 
 mod customer;
+mod customer_leaves;
 mod hook;
 mod import;
 mod key;
 mod known;
+mod person;
 mod session;
 mod trace;
 
@@ -16,12 +18,18 @@ use chores::trace::TraceCommand;
 use clap::{Parser, Subcommand};
 use database::{Database, MigrateCommand, SchemaNames};
 use runtime::config::{InvalidSettings, SettingsReader, markdown_table};
+use runtime::encryption::KeyRing;
 use runtime::process::{self, EXIT_CONFIG, EXIT_SCHEMA, ProcessSettings};
 use runtime::telemetry::start_logs;
+use serde_json::json;
+use tenant_isolation::TenantScope;
 use tenant_isolation::policy::PolicyError;
+use tokio::runtime::Handle;
 
 use crate::app::{Application, ApplicationError};
 use crate::config::{self, DatabaseSettings, HealthcheckSettings, MigrateSettings, Settings};
+use crate::flows::customers::Actor;
+use crate::flows::export::{self, Of};
 use crate::{MIGRATIONS, SCHEMA, SERVICE};
 
 #[derive(Debug, Parser)]
@@ -53,6 +61,9 @@ enum Command {
     /// Chores about customers
     #[command(subcommand)]
     Customer(customer::CustomerCommand),
+    /// Give out or erase what a customer has of one person
+    #[command(subcommand)]
+    Person(person::PersonCommand),
     /// Take over the customers of the original service; may be repeated, prints a report as one JSON object
     Import(import::ImportCommand),
     /// Chores about sessions
@@ -112,6 +123,12 @@ enum CommandError {
     #[error(transparent)]
     Work(#[from] crate::error::Error),
     #[error(transparent)]
+    Person(#[from] crate::flows::people::UnknownPerson),
+    #[error("what was named twice differs; nothing was erased")]
+    Unconfirmed,
+    #[error(transparent)]
+    Export(#[from] crate::flows::export::ExportError),
+    #[error(transparent)]
     Audit(#[from] audit_log::ChoreError),
     #[error("the audit log is not what was written; see the lines above")]
     BrokenLog,
@@ -143,6 +160,7 @@ pub async fn run() -> ExitCode {
             Ok(())
         }
         Command::Customer(command) => customer::run(command).await,
+        Command::Person(command) => person::run(command).await,
         Command::Import(command) => import::run(command).await,
         Command::Session(command) => session::run(command).await,
         Command::Hook(command) => hook::run(command).await,
@@ -175,6 +193,17 @@ fn open(process: &ProcessSettings, database: &DatabaseSettings) -> Result<Databa
         SchemaNames::of_service(SCHEMA),
         database.pool,
     )?)
+}
+
+/// Prints an export, and at its end that it is whole.
+async fn give_out(db: &Database, keys: &KeyRing, scope: &TenantScope, of: Of) -> Result<(), CommandError> {
+    export::announce(db, keys, &Actor::Operator, scope, &of).await?;
+    let mut lines = export::begin(&Handle::current(), db.clone(), scope.clone(), of);
+    while let Some(line) = lines.recv().await {
+        process::print(&line?.trim_end());
+    }
+    process::print(&json!({"user_id": scope.tenant(), "complete": true}));
+    Ok(())
 }
 
 async fn serve() -> Result<(), CommandError> {

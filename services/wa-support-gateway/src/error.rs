@@ -55,6 +55,9 @@ pub enum Error {
     /// There is no such customer.
     #[error("no such customer")]
     NoCustomer,
+    /// Somebody was to be erased who is a session of the customer's: all of its webhooks name them.
+    #[error("the number or address is one of the customer's own sessions; remove that session first")]
+    OwnNumber,
     /// The customer has no subscription with this provider.
     #[error("no such subscription")]
     NoSubscription,
@@ -155,6 +158,7 @@ impl Error {
             Self::TooManyWrongKeys(_) => "too_many_wrong_keys",
             Self::NotItsSource | Self::NotItsCustomer => "not_its_customer",
             Self::NoCustomer => "no_customer",
+            Self::OwnNumber => "own_number",
             Self::NoSubscription => "no_subscription",
             Self::CustomerNotActive => "customer_not_active",
             Self::SubscriptionExpired => "subscription_expired",
@@ -210,6 +214,10 @@ impl Error {
                 forbidden("customer_not_of_source", "user does not belong to this source")
             }
             Self::NoCustomer => not_found("user_not_found", "user not found"),
+            Self::OwnNumber => conflict(
+                "number_of_session",
+                "the person is one of the user's own sessions; remove that session first",
+            ),
             Self::NoSubscription => not_found("subscription_not_found", "subscription not found"),
             Self::CustomerNotActive => forbidden("customer_not_active", "user is not active"),
             Self::SubscriptionExpired => forbidden("subscription_expired", "subscription expired"),

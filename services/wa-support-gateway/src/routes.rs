@@ -110,6 +110,7 @@ fn internal() -> Api {
     });
     api::me::internal_routes(&mut api);
     api::customers::routes(&mut api);
+    api::privacy::routes(&mut api);
     api::journeys::routes(&mut api);
     api
 }

@@ -307,7 +307,7 @@ fn actor(caller: Caller) -> Actor {
 }
 
 /// The customer that the path names. What can be nobody's id is as unknown as any.
-fn named(caller: Caller, id: &str) -> Result<(Actor, TenantScope), Error> {
+pub(super) fn named(caller: Caller, id: &str) -> Result<(Actor, TenantScope), Error> {
     let tenant = TenantId::parse(id);
     let scope = tenant.map(|tenant| caller.service.scope(tenant));
     let by = actor(caller);

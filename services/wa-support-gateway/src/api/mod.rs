@@ -11,6 +11,7 @@ mod follow;
 pub(crate) mod hooks;
 pub(crate) mod journeys;
 pub(crate) mod me;
+pub(crate) mod privacy;
 pub(crate) mod proxy;
 pub(crate) mod root;
 mod session_token;

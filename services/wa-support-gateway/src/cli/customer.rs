@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use tenant_isolation::TenantScope;
 
+use super::customer_leaves::{self, LeaveCommand};
 use super::{CommandError, known, open};
 use crate::api::customers::{item, wire};
 use crate::config::CustomerChoreSettings;
@@ -26,6 +27,15 @@ const SHOWN_ACTS: i64 = 50;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum CustomerCommand {
+    #[command(flatten)]
+    Keep(KeepCommand),
+    #[command(flatten)]
+    Leave(LeaveCommand),
+}
+
+// A customer that stays.
+#[derive(Debug, Subcommand)]
+pub(super) enum KeepCommand {
     /// Make a customer with its subscription, or bring both to this; prints the key of a new customer
     Create(Create),
     /// Give a customer a new key
@@ -75,6 +85,13 @@ pub(super) struct Rotate {
 }
 
 pub(super) async fn run(command: CustomerCommand) -> Result<(), CommandError> {
+    match command {
+        CustomerCommand::Keep(command) => keep(command).await,
+        CustomerCommand::Leave(command) => customer_leaves::run(command).await,
+    }
+}
+
+async fn keep(command: KeepCommand) -> Result<(), CommandError> {
     let settings = CustomerChoreSettings::from_reader(SettingsReader::from_process())?;
     let db = open(&settings.process, &settings.database)?;
     let redis = RedisLink::new(&settings.redis.url, &settings.redis.prefix)?;
@@ -88,10 +105,10 @@ pub(super) async fn run(command: CustomerCommand) -> Result<(), CommandError> {
     Ok(())
 }
 
-async fn work(customers: &Customers, command: CustomerCommand) -> Result<Value, Error> {
+async fn work(customers: &Customers, command: KeepCommand) -> Result<Value, Error> {
     let by = Actor::Operator;
     Ok(match command {
-        CustomerCommand::Create(create) => {
+        KeepCommand::Create(create) => {
             let wanted = Wanted {
                 scope: TenantScope::named_by_operator(create.customer),
                 source: create.source,
@@ -109,15 +126,15 @@ async fn work(customers: &Customers, command: CustomerCommand) -> Result<Value, 
                 "api_key": key.as_ref().map(SecretString::expose_secret),
             })
         }
-        CustomerCommand::Rotate(rotate) => {
+        KeepCommand::Rotate(rotate) => {
             let scope = TenantScope::named_by_operator(rotate.customer);
             let grace = Duration::from_secs(rotate.grace_seconds);
             let key = customers.rotate_key(&by, &scope, grace).await?;
             json!({"user_id": scope.tenant(), "api_key": key.expose_secret()})
         }
-        CustomerCommand::Suspend(named) => switch(customers, named, false).await?,
-        CustomerCommand::Activate(named) => switch(customers, named, true).await?,
-        CustomerCommand::Show(named) => {
+        KeepCommand::Suspend(named) => switch(customers, named, false).await?,
+        KeepCommand::Activate(named) => switch(customers, named, true).await?,
+        KeepCommand::Show(named) => {
             let scope = TenantScope::named_by_operator(named.customer);
             shown(&customers.overview(&scope, SHOWN_ACTS).await?)
         }

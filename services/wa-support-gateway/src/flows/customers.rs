@@ -18,6 +18,7 @@ use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTr
 use uuid::Uuid;
 
 use super::customer_key::CustomerKeys;
+use super::session_audit::SessionActor;
 use super::standing::Standings;
 use crate::error::Error;
 use crate::secrets;
@@ -32,7 +33,7 @@ use crate::store::{PROVIDER, customers, directory};
 const MOST_KEYS: i64 = 10;
 
 /// Status of a customer that is switched off.
-const SUSPENDED: &str = "suspended";
+pub(super) const SUSPENDED: &str = "suspended";
 
 /// Who acts.
 #[derive(Debug, Clone)]
@@ -77,6 +78,14 @@ impl Actor {
         }
     }
 
+    /// Who it is where it works on sessions.
+    pub(super) fn on_sessions(&self) -> SessionActor {
+        match self {
+            Self::Service(caller, address) => SessionActor::Caller(caller.name().to_owned(), *address),
+            Self::Operator => SessionActor::Operator,
+        }
+    }
+
     /// What it reads of a customer that is not there: a service with a key of its own does not learn that.
     pub(crate) fn no_such_customer(&self) -> Error {
         match self {
@@ -85,7 +94,7 @@ impl Actor {
         }
     }
 
-    fn owned(&self, row: Option<CustomerRow>) -> Result<CustomerRow, Error> {
+    pub(super) fn owned(&self, row: Option<CustomerRow>) -> Result<CustomerRow, Error> {
         let row = row.ok_or_else(|| self.no_such_customer())?;
         if self.may_work_for(&row.source_service) {
             Ok(row)
@@ -94,7 +103,7 @@ impl Actor {
         }
     }
 
-    fn act(&self, action: &'static str, detail: Option<String>) -> Act<'_> {
+    pub(super) fn act(&self, action: &'static str, detail: Option<String>) -> Act<'_> {
         Act {
             actor: self.name(),
             action,
@@ -146,9 +155,9 @@ pub(crate) struct Overview {
 /// Works for customers. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Customers {
-    db: Database,
-    standings: Standings,
-    keys: CustomerKeys,
+    pub(super) db: Database,
+    pub(super) standings: Standings,
+    pub(super) keys: CustomerKeys,
 }
 
 impl Customers {

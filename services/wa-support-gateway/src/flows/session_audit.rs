@@ -16,10 +16,12 @@ use crate::store::audit::{self, Act};
 use crate::store::sessions::{self, Session};
 
 /// Who acts on sessions.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum SessionActor {
     /// Whoever shows the customer's key of this id, from this address.
     Key(Uuid, Option<IpAddr>),
+    /// The service of this name, calling from this address.
+    Caller(String, Option<IpAddr>),
     /// Whoever types commands on the machine.
     Operator,
     /// The service by itself.
@@ -31,6 +33,7 @@ impl SessionActor {
     pub(super) fn name(&self) -> String {
         match self {
             Self::Key(id, _) => format!("key:{id}"),
+            Self::Caller(name, _) => name.clone(),
             Self::Operator => "operator".to_owned(),
             Self::Service => crate::SERVICE.to_owned(),
         }
@@ -38,7 +41,7 @@ impl SessionActor {
 
     fn address(&self) -> Option<String> {
         match self {
-            Self::Key(_, address) => address.map(|address| address.to_string()),
+            Self::Key(_, address) | Self::Caller(_, address) => address.map(|address| address.to_string()),
             Self::Operator | Self::Service => None,
         }
     }

@@ -46,6 +46,16 @@ impl Sessions {
         self.ended_if_failed(&work, removed).await
     }
 
+    /// Removes a session whose customer leaves, whatever phase it is in.
+    ///
+    /// # Errors
+    /// As [`Self::remove`].
+    pub(crate) async fn remove_of_leaving(&self, scope: &TenantScope, id: Uuid) -> Result<(), Error> {
+        let (work, session) = self.begin_work(scope, Which::Id(id)).await?;
+        let removed = self.remove_now(&work, &session).await;
+        self.ended_if_failed(&work, removed).await
+    }
+
     async fn remove_now(&self, work: &Work, session: &OpenSession) -> Result<(), Error> {
         let mut tx = self.still_ours(work, "begin session removal").await?;
         sessions::set_removing(&mut tx, work.session).await?;

@@ -111,6 +111,22 @@ pub(crate) async fn keep_latest(tx: &mut TenantTransaction, most: i64) -> Result
     Ok(removed)
 }
 
+/// Removes every key of the customer's, with what leads to it. Returns their hashes.
+pub(crate) async fn remove_all(tx: &mut TenantTransaction) -> Result<Vec<String>, DatabaseError> {
+    let tenant = tx.scope().tenant().to_string();
+    let rows: Vec<HashRow> = database::sql(
+        "WITH gone AS (DELETE FROM api_keys WHERE tenant_id = $1 RETURNING id, key_hash), \
+              ways AS (DELETE FROM tenant_directory USING gone WHERE tenant_directory.kind = $2 \
+                AND tenant_directory.tenant_id = $1 AND tenant_directory.subject_id = gone.id) \
+         SELECT key_hash FROM gone",
+    )
+    .bind::<Text, _>(tenant)
+    .bind::<Text, _>(super::directory::API_KEY)
+    .load(tx.connection())
+    .await?;
+    Ok(rows.into_iter().map(|row| row.key_hash).collect())
+}
+
 /// Removes keys that have ended, of all customers, at most `most` at a time. Returns how many.
 pub(crate) async fn remove_ended(tx: &mut PlatformTransaction, most: i64) -> Result<usize, DatabaseError> {
     let removed = database::sql(

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use database::DatabaseError;
 use diesel::QueryableByName;
 use diesel::sql_types::{
-    BigInt, Binary, Bool, Double, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid,
+    Array, BigInt, Binary, Bool, Double, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid,
 };
 use diesel_async::RunQueryDsl as _;
 use messaging::ledger::{self, Book, Step};
@@ -12,6 +12,7 @@ use serde::Serialize;
 use tenant_isolation::{PlatformTransaction, TenantTransaction};
 use uuid::Uuid;
 
+use super::person::{self, Names};
 use super::sessions::REMOVING;
 
 /// What an event takes besides its body, so that many small ones have a bound, too.
@@ -90,8 +91,6 @@ pub(crate) struct Outgoing {
     pub(crate) hmac_key_sealed: String,
     #[diesel(sql_type = Nullable<Text>)]
     pub(crate) customer_hmac_key_sealed: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    pub(crate) content_type: Option<String>,
     #[diesel(sql_type = Text)]
     pub(crate) event_type: String,
     #[diesel(sql_type = BigInt)]
@@ -108,7 +107,7 @@ pub(crate) async fn outgoing(
     let tenant = tx.scope().tenant().as_str().to_owned();
     let mut rows: Vec<Outgoing> = database::sql(
         "SELECT e.session, s.session_id, s.webhook_url, s.hmac_key_sealed, s.customer_hmac_key_sealed, \
-             e.content_type, e.event_type, octet_length(e.body)::bigint AS size, e.received_at \
+             e.event_type, octet_length(e.body)::bigint AS size, e.received_at \
          FROM hook_events e JOIN sessions s ON s.tenant_id = e.tenant_id AND s.id = e.session \
          WHERE e.tenant_id = $1 AND e.id = $2 AND s.phase <> $3",
     )
@@ -120,20 +119,25 @@ pub(crate) async fn outgoing(
     Ok(rows.pop())
 }
 
-/// The bytes of an event, as they came.
-pub(crate) async fn body(tx: &mut TenantTransaction, id: Uuid) -> Result<Option<Vec<u8>>, DatabaseError> {
-    #[derive(QueryableByName)]
-    struct Body {
-        #[diesel(sql_type = Binary)]
-        body: Vec<u8>,
-    }
+/// An event, as it came.
+#[derive(QueryableByName)]
+pub(crate) struct Whole {
+    #[diesel(sql_type = Nullable<Text>)]
+    pub(crate) content_type: Option<String>,
+    #[diesel(sql_type = Binary)]
+    pub(crate) body: Vec<u8>,
+}
+
+/// The bytes of an event and how they are written.
+pub(crate) async fn whole(tx: &mut TenantTransaction, id: Uuid) -> Result<Option<Whole>, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    let mut rows: Vec<Body> = database::sql("SELECT body FROM hook_events WHERE tenant_id = $1 AND id = $2")
-        .bind::<Text, _>(tenant)
-        .bind::<SqlUuid, _>(id)
-        .load(tx.connection())
-        .await?;
-    Ok(rows.pop().map(|row| row.body))
+    let mut rows: Vec<Whole> =
+        database::sql("SELECT content_type, body FROM hook_events WHERE tenant_id = $1 AND id = $2")
+            .bind::<Text, _>(tenant)
+            .bind::<SqlUuid, _>(id)
+            .load(tx.connection())
+            .await?;
+    Ok(rows.pop())
 }
 
 /// How an event ended.
@@ -162,6 +166,12 @@ pub(crate) async fn finish(tx: &mut TenantTransaction, id: Uuid, end: End) -> Re
     Ok(())
 }
 
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
 /// Deletes events that came more than `days` ago, of whatever customers, with their tasks: at most `most`. Returns how
 /// many.
 pub(crate) async fn expire(
@@ -169,12 +179,7 @@ pub(crate) async fn expire(
     days: u32,
     most: i64,
 ) -> Result<usize, DatabaseError> {
-    #[derive(QueryableByName)]
-    struct Count {
-        #[diesel(sql_type = BigInt)]
-        count: i64,
-    }
-    let counts: Vec<Count> = database::sql(
+    let counted: Count = database::sql(
         "WITH old AS (SELECT tenant_id, id FROM hook_events \
                 WHERE received_at < now() - $1 * interval '1 day' \
                 ORDER BY received_at LIMIT $2 FOR UPDATE SKIP LOCKED), \
@@ -191,12 +196,70 @@ pub(crate) async fn expire(
     .bind::<Double, _>(f64::from(days))
     .bind::<BigInt, _>(most)
     .bind::<BigInt, _>(ROW_BYTES)
-    .load(tx.connection())
+    .get_result(tx.connection())
     .await?;
-    let expired = counts.iter().map(|row| row.count).sum::<i64>();
-    let expired = usize::try_from(expired).unwrap_or_default();
+    let expired = usize::try_from(counted.count).unwrap_or_default();
     ledger::note(tx, Book::Tasks, Step::Expired, expired);
     Ok(expired)
+}
+
+/// Events that name the person, behind an id in their order.
+pub(crate) async fn naming(
+    tx: &mut TenantTransaction,
+    names: &Names,
+    after: Uuid,
+    most: i64,
+) -> Result<Vec<Uuid>, DatabaseError> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = SqlUuid)]
+        id: Uuid,
+    }
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    let rows: Vec<Found> = database::sql(format!(
+        "SELECT id FROM hook_events WHERE tenant_id = $1 AND id > $2 AND {} ORDER BY id LIMIT $4",
+        person::filled(person::EVENTS, "$3")
+    ))
+    .bind::<Text, _>(tenant)
+    .bind::<SqlUuid, _>(after)
+    .bind::<Text, _>(names.pattern())
+    .bind::<BigInt, _>(most)
+    .load(tx.connection())
+    .await?;
+    Ok(rows.into_iter().map(|row| row.id).collect())
+}
+
+/// Deletes these events with their tasks; they count as dropped. Whoever has one in hand finishes with what it has read.
+/// Returns how many there were.
+pub(crate) async fn delete(tx: &mut TenantTransaction, ids: &[Uuid]) -> Result<usize, DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    // The lanes' rows first, in one order, as everybody takes them.
+    database::sql(
+        "SELECT FROM lanes WHERE tenant_id = $1 AND lane IN \
+             (SELECT lane FROM lane_tasks WHERE tenant_id = $1 AND id = ANY ($2)) ORDER BY lane FOR UPDATE",
+    )
+    .bind::<Text, _>(&tenant)
+    .bind::<Array<SqlUuid>, _>(ids)
+    .execute(tx.connection())
+    .await?;
+    let count: Count = database::sql(
+        "WITH gone AS (DELETE FROM hook_events WHERE tenant_id = $1 AND id = ANY ($2) \
+                RETURNING session, id, octet_length(body)::bigint + $3 AS bytes), \
+              tasks AS (DELETE FROM lane_tasks t USING gone WHERE t.tenant_id = $1 AND t.id = gone.id), \
+              counted AS (UPDATE hook_counts c SET dropped = dropped + sum.events, held = held - sum.events, \
+                    held_bytes = held_bytes - sum.bytes \
+                FROM (SELECT session, count(*) AS events, sum(bytes)::bigint AS bytes FROM gone GROUP BY session) AS sum \
+                WHERE c.tenant_id = $1 AND c.session = sum.session) \
+         SELECT count(*) AS count FROM gone",
+    )
+    .bind::<Text, _>(&tenant)
+    .bind::<Array<SqlUuid>, _>(ids)
+    .bind::<BigInt, _>(ROW_BYTES)
+    .get_result(tx.connection())
+    .await?;
+    let deleted = usize::try_from(count.count).unwrap_or_default();
+    ledger::note(tx, Book::Tasks, Step::Expired, deleted);
+    Ok(deleted)
 }
 
 /// An event that was put aside, without a word of what is in it.

@@ -12,6 +12,7 @@ pub(crate) mod hooked_sessions;
 pub(crate) mod import;
 pub(crate) mod original;
 pub(crate) mod ownership;
+pub(crate) mod person;
 pub(crate) mod quota;
 mod schema;
 pub mod sealed;
@@ -21,6 +22,7 @@ pub(crate) mod session_switches;
 pub(crate) mod session_work;
 pub(crate) mod sessions;
 pub(crate) mod subscriptions;
+pub(crate) mod tenant_rows;
 pub(crate) mod terms;
 pub(crate) mod usage;
 

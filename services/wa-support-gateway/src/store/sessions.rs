@@ -180,6 +180,17 @@ pub(crate) async fn list(
         .await?)
 }
 
+/// Our ids of the customer's sessions, in whatever state.
+pub(crate) async fn ids(tx: &mut TenantTransaction) -> Result<Vec<Uuid>, DatabaseError> {
+    let tenant = tx.scope().tenant().as_str().to_owned();
+    Ok(sessions::table
+        .filter(sessions::tenant_id.eq(tenant))
+        .order(sessions::id)
+        .select(sessions::id)
+        .load(tx.connection())
+        .await?)
+}
+
 /// How many sessions the customer has, in whatever state: one that is only intended takes its place already (W-05).
 pub(crate) async fn count(tx: &mut TenantTransaction) -> Result<i64, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();

@@ -16,6 +16,7 @@ mod hooks;
 mod import;
 mod isolation;
 mod keys;
+mod leaving;
 mod lifecycle;
 mod limits;
 mod me;

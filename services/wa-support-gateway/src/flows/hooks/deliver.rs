@@ -20,7 +20,7 @@ use whatsapp::credentials::WebhookKey;
 
 use crate::receivers::{Answer, Delivery, Receivers};
 use crate::secrets;
-use crate::store::hook_events::{self, End, Outgoing};
+use crate::store::hook_events::{self, End, Outgoing, Whole};
 
 /// While a body is read there is one copy beside it.
 const COPIES: usize = 2;
@@ -122,15 +122,15 @@ impl Deliveries {
         };
         let _place = self.memory.take(event.size).await;
         let mut tx = TenantTransaction::begin(&self.db, scope, "read webhook").await?;
-        let body = hook_events::body(&mut tx, task.id).await?;
+        let whole = hook_events::whole(&mut tx, task.id).await?;
         tx.commit().await?;
-        let Some(body) = body else {
+        let Some(Whole { content_type, body }) = whole else {
             return Ok(Outcome::Done(End::Dropped));
         };
         let delivery = Delivery {
             event: task.id,
             attempt: times(task.begun),
-            content_type: event.content_type.clone(),
+            content_type,
             key,
             body: Bytes::from(body),
         };
