@@ -3,6 +3,7 @@
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::patience::Patience;
 use crate::{DatabaseUrl, MigrationError, SchemaNames, quote_identifier, quote_literal};
 
 /// Makes what is missing and takes over what somebody else owns. `connection` is `admin`'s and holds the migrations' lock.
@@ -132,8 +133,17 @@ async fn own_schema(connection: &mut AsyncPgConnection, names: &SchemaNames) -> 
         .replace("{schema}", &quote_literal(&schema))
         .replace("{owner}", &quote_literal(&owner));
     let statements: Vec<Take> = diesel::sql_query(take_over).load(connection).await?;
+    let patience = Patience::default();
+    connection.batch_execute(&patience.setting()).await?;
     for Take { take } in statements {
-        connection.batch_execute(&take).await?;
+        let mut tries = patience.tries();
+        loop {
+            tries.begin(connection, names).await?;
+            match connection.batch_execute(&take).await {
+                Ok(()) => break,
+                Err(failure) => tries.again(connection, names, failure.into()).await?,
+            }
+        }
     }
     Ok(())
 }

@@ -1,12 +1,13 @@
 //! Bringing a schema up to date, and back: by its owner, before the service runs, one process at a time.
 
-use diesel::migration::MigrationSource;
+use diesel::migration::{Migration, MigrationSource, MigrationVersion};
 use diesel::pg::Pg;
 use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection as _};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _};
 use secrecy::SecretString;
 
 use crate::bootstrap::{MAY_BECOME, bootstrap, exists};
+use crate::patience::Patience;
 use crate::pool::with_causes;
 use crate::standing::{self, Standing};
 use crate::{DatabaseError, DatabaseUrl, SchemaNames, quote_identifier, quote_literal};
@@ -69,6 +70,19 @@ pub enum MigrationError {
     /// The way back is not known here.
     #[error("the schema has migrations of a newer release ({}); only that release can take them back", .0.join(", "))]
     Newer(Vec<String>),
+    /// Others held what a change needs for too long.
+    #[error(
+        "gave up after {tries} tries, because running transactions are in the way ({held}): {failure}. What was done before \
+         stays; end those transactions (`SELECT pg_terminate_backend(PROCESS)`) or stop who makes them, and run `migrate` again"
+    )]
+    Busy {
+        /// How often it was tried.
+        tries: u32,
+        /// What went wrong the last time.
+        failure: String,
+        /// Tables that were held all the while, and by which process of Postgres.
+        held: String,
+    },
     /// A migration failed; the schema is as the last good one left it.
     #[error("a migration failed: {0}")]
     Migration(Box<dyn std::error::Error + Send + Sync>),
@@ -105,6 +119,7 @@ pub async fn migrate(
 pub struct Migrator {
     connection: AsyncPgConnection,
     names: SchemaNames,
+    patience: Patience,
 }
 
 impl Migrator {
@@ -143,21 +158,35 @@ impl Migrator {
         Ok(Self {
             connection,
             names: names.clone(),
+            patience: Patience::default(),
         })
     }
 
-    /// Runs the pending migrations. Returns their names.
+    /// With another patience towards transactions that are in the way.
+    #[must_use]
+    pub const fn with_patience(mut self, patience: Patience) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Runs the pending migrations, beside a service at work if need be. Returns their names.
     ///
     /// # Errors
-    /// [`MigrationError::Migration`] names the one that failed; those before it stay.
-    pub async fn up(self, migrations: EmbeddedMigrations) -> Result<Vec<String>, MigrationError> {
+    /// [`MigrationError::Migration`] names the one that failed, [`MigrationError::Busy`] the one for which there was never room;
+    /// those before it stay.
+    pub async fn up(mut self, migrations: EmbeddedMigrations) -> Result<Vec<String>, MigrationError> {
         let mut harness = AsyncMigrationHarness::new(self.connection);
-        let ran = harness
-            .run_pending_migrations(migrations)
-            .map(|versions| versions.iter().map(ToString::to_string).collect())
-            .map_err(MigrationError::Migration)?;
-        harness.into_inner().batch_execute(&grants(&self.names)).await?;
-        Ok(ran)
+        // Makes diesel's table where it is missing.
+        harness.applied_migrations().map_err(MigrationError::Migration)?;
+        self.connection = harness.into_inner();
+        let pending = standing::read(&mut self.connection, &migrations).await?.pending;
+        for version in &pending {
+            self = self
+                .step(&migrations, version, |harness, one| harness.run_migration(one))
+                .await?;
+        }
+        self.connection.batch_execute(&grants(&self.names)).await?;
+        Ok(pending)
     }
 
     /// Takes the newest `count` migrations back, newest first, with all that their tables hold. Returns their names.
@@ -173,19 +202,42 @@ impl Migrator {
         if !standing.unknown.is_empty() {
             return Err(MigrationError::Newer(standing.unknown));
         }
-        let mut known = MigrationSource::<Pg>::migrations(&migrations).map_err(MigrationError::Migration)?;
-        known.retain(|one| standing.applied.contains(&one.name().version().to_string()));
-        known.sort_by_key(|one| std::cmp::Reverse(one.name().version().as_owned()));
-        let mut harness = AsyncMigrationHarness::new(self.connection);
-        let newest = known.iter().take(usize::from(count));
-        newest
-            .map(|one| {
-                let reverted = harness.revert_migration(one.as_ref());
-                reverted
-                    .map(|version| version.to_string())
-                    .map_err(MigrationError::Migration)
-            })
-            .collect()
+        let newest: Vec<String> = standing
+            .applied
+            .into_iter()
+            .rev()
+            .take(usize::from(count))
+            .collect();
+        for version in &newest {
+            self = self
+                .step(&migrations, version, |harness, one| harness.revert_migration(one))
+                .await?;
+        }
+        Ok(newest)
+    }
+
+    /// Does something with one migration, until nobody is in its way.
+    async fn step(
+        mut self,
+        migrations: &EmbeddedMigrations,
+        version: &str,
+        act: impl Fn(&mut Harness, &dyn Migration<Pg>) -> Result<MigrationVersion<'static>, Failure> + Send,
+    ) -> Result<Self, MigrationError> {
+        self.connection.batch_execute(&self.patience.setting()).await?;
+        let mut tries = self.patience.tries();
+        loop {
+            tries.begin(&mut self.connection, &self.names).await?;
+            let mut harness = AsyncMigrationHarness::new(self.connection);
+            let done = find(migrations, version).and_then(|one| act(&mut harness, &*one));
+            self.connection = harness.into_inner();
+            match done {
+                Ok(_) => return Ok(self),
+                Err(failure) => {
+                    let failure = MigrationError::Migration(failure);
+                    tries.again(&mut self.connection, &self.names, failure).await?;
+                }
+            }
+        }
     }
 
     /// Which migrations ran and which are pending.
@@ -195,6 +247,17 @@ impl Migrator {
     pub async fn status(mut self, migrations: &EmbeddedMigrations) -> Result<Standing, MigrationError> {
         Ok(standing::read(&mut self.connection, migrations).await?)
     }
+}
+
+type Harness = AsyncMigrationHarness<AsyncPgConnection>;
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+fn find(migrations: &EmbeddedMigrations, version: &str) -> Result<Box<dyn Migration<Pg>>, Failure> {
+    let known = MigrationSource::<Pg>::migrations(migrations)?;
+    let found = known
+        .into_iter()
+        .find(|one| one.name().version().to_string() == version);
+    found.ok_or_else(|| format!("migration {version} is not known").into())
 }
 
 /// A connection that works as the owner of a schema, for the few chores that the service's roles have no right to. It waits

@@ -1,0 +1,2 @@
+ALTER TABLE more_things DROP COLUMN more;
+ALTER TABLE things DROP COLUMN more;

@@ -1,0 +1,2 @@
+ALTER TABLE things ADD COLUMN more text;
+ALTER TABLE more_things ADD COLUMN more text;
