@@ -7,6 +7,9 @@
 //! | open | nobody | time: a rest, which doubles with every probe that fails |
 //! | half open | nobody but one, the probe | its answer closes, its failure opens again; without a word from it, time lets another one try |
 //!
+//! Whoever may not ask is told when to come again. While one tries that is no later than after another such rest, however long
+//! its attempt may take: it mostly answers at once, and who waited for the last moment of it would do so in vain.
+//!
 //! Time and chance are the caller's, and what counts as a failure, too.
 
 use std::collections::HashMap;
@@ -85,9 +88,12 @@ impl Breaker {
     /// Could somebody ask now? For those who have something to do first; nobody becomes the probe by it.
     ///
     /// # Errors
-    /// How long nobody may.
+    /// When to come again.
     pub fn look(&self, now: Instant) -> Result<(), Duration> {
         match self.until {
+            Some(until) if until > now && self.state == State::HalfOpen => {
+                Err((until - now).min(self.rest()))
+            }
             Some(until) if until > now => Err(until - now),
             Some(_) | None => Ok(()),
         }
@@ -96,7 +102,7 @@ impl Breaker {
     /// May the caller ask? When a rest is over one may, as the probe, and for `attempt` nobody else.
     ///
     /// # Errors
-    /// How long nobody may.
+    /// When to come again.
     pub fn ask(&mut self, now: Instant, attempt: Duration) -> Result<(), Duration> {
         self.look(now)?;
         if self.state != State::Closed {
@@ -125,11 +131,16 @@ impl Breaker {
             // Whoever had asked before the rest began says nothing new.
             State::Open => return false,
         }
-        let rest = self.rules.first_rest.saturating_mul(1 << self.in_a_row.min(16));
-        let rest = rest.min(self.rules.longest_rest);
+        let rest = self.rest();
         self.state = State::Open;
         self.until = Some(now + rest + rest.mul_f64(JITTER * chance.clamp(0.0, 1.0)));
         true
+    }
+
+    /// How long a rest is after so many in a row, without the jitter.
+    fn rest(&self) -> Duration {
+        let rest = self.rules.first_rest.saturating_mul(1 << self.in_a_row.min(16));
+        rest.min(self.rules.longest_rest)
     }
 
     /// Nobody knows whether it was reached: no reason to begin a rest, and none to end one. True when one begins anew.
@@ -184,7 +195,7 @@ impl Breakers {
     /// As [`Breaker::look`].
     ///
     /// # Errors
-    /// How long nobody may.
+    /// When to come again.
     pub fn look(&self, name: &str, now: Instant) -> Result<(), Duration> {
         let troubled = self.troubled.lock().unwrap_or_else(PoisonError::into_inner);
         troubled.get(name).map_or(Ok(()), |known| known.breaker.look(now))
@@ -193,7 +204,7 @@ impl Breakers {
     /// As [`Breaker::ask`].
     ///
     /// # Errors
-    /// How long nobody may.
+    /// When to come again.
     pub fn ask(&self, name: &str, now: Instant, attempt: Duration) -> Result<(), Duration> {
         let mut troubled = self.troubled.lock().unwrap_or_else(PoisonError::into_inner);
         troubled
@@ -276,8 +287,16 @@ mod tests {
         assert_eq!(breaker.state(), State::Open, "to look is not to ask");
         assert_eq!(breaker.ask(later, ATTEMPT), Ok(()));
         assert_eq!(breaker.state(), State::HalfOpen);
-        assert_eq!(breaker.look(later), Err(ATTEMPT));
-        assert_eq!(breaker.ask(later, ATTEMPT), Err(ATTEMPT));
+        // They come again soon, and not only when the attempt would be over: it may answer at any moment.
+        assert_eq!(breaker.look(later), Err(FIRST));
+        assert_eq!(breaker.ask(later, ATTEMPT), Err(FIRST));
+        let almost = later + ATTEMPT - FIRST / 2;
+        assert_eq!(breaker.ask(almost, ATTEMPT), Err(FIRST / 2));
+        // What was tried in vain is asked for more seldom.
+        let mut again = breaker;
+        assert!(again.failed(later, 0.0));
+        assert_eq!(again.ask(later + 2 * FIRST, ATTEMPT), Ok(()));
+        assert_eq!(again.look(later + 2 * FIRST), Err(2 * FIRST));
         assert_eq!(
             breaker.ask(later + ATTEMPT, ATTEMPT),
             Ok(()),
