@@ -21,6 +21,7 @@ use domain::message::{Media, MediaSource, MediaState, MessageContent};
 use domain::retry::{RetrySchedule, clamp_retry_after};
 use domain::text::Text;
 use futures_util::Stream;
+use messaging::cause::{Cause, left_by};
 use messaging::lanes::{HandleTask, LaneError, Lease, Next, Task, Waits};
 use runtime::encryption::KeyRing;
 use secrecy::ExposeSecret as _;
@@ -107,6 +108,17 @@ impl Fetched {
 
 impl HandleTask for MediaFetcher {
     async fn handle(&self, lease: &Lease, task: &Task) -> Result<Next, LaneError> {
+        let Cause {
+            request_id,
+            traceparent,
+        } = Cause::of_payload(&task.payload);
+        let work = self.work(lease, task);
+        left_by("fetch file", request_id, traceparent, lease.scope(), work).await
+    }
+}
+
+impl MediaFetcher {
+    async fn work(&self, lease: &Lease, task: &Task) -> Result<Next, LaneError> {
         let Some(wanted) = self.wanted(lease, task).await? else {
             let mut tx = TenantTransaction::begin(&self.db, lease.scope(), "settle media task").await?;
             lease.done(&mut tx, task).await?;
@@ -130,12 +142,10 @@ impl HandleTask for MediaFetcher {
         };
         self.record(lease, task, wanted.message, fetched).await
     }
-}
 
-impl MediaFetcher {
     /// What the task is about. `None`: nothing is to be done any more.
     async fn wanted(&self, lease: &Lease, task: &Task) -> Result<Option<Wanted>, LaneError> {
-        let Ok(FetchTask { message_id }) = serde_json::from_str(&task.payload) else {
+        let Ok(FetchTask { message_id, .. }) = serde_json::from_str(&task.payload) else {
             return Ok(None);
         };
         let mut tx = TenantTransaction::begin(&self.db, lease.scope(), "load pending media").await?;

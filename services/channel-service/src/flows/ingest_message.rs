@@ -15,6 +15,7 @@ use domain::delivery::DeliveryStatus;
 use domain::ids::{AccountId, ChatId, MessageId, TenantId};
 use domain::message::{Direction, InboundMessage, MediaState, MessageKind};
 use messaging::Envelope;
+use messaging::cause::Cause;
 use messaging::events::message_received::{
     ChatMessage, ChatPartner, ChatSender, MediaLink, MessageReceived, MessageSentElsewhere,
 };
@@ -308,20 +309,33 @@ async fn keep_media(
     fresh: &[Fresh<'_>],
     kept: &HashSet<MessageId>,
 ) -> Result<(), DatabaseError> {
-    let files: Vec<(&TenantId, MessageId, &NewMedia)> = fresh
+    let with_files: Vec<(&IngestJob, MessageId, &NewMedia)> = fresh
         .iter()
         .filter(|fresh| kept.contains(&fresh.id))
-        .filter_map(|Fresh { job, id }| Some((job.scope.tenant(), *id, job.media.as_ref()?)))
+        .filter_map(|Fresh { job, id }| Some((job.as_ref(), *id, job.media.as_ref()?)))
         .collect();
-    if files.is_empty() {
+    if with_files.is_empty() {
         return Ok(());
     }
+    let files: Vec<(&TenantId, MessageId, &NewMedia)> = with_files
+        .iter()
+        .map(|(job, id, file)| (job.scope.tenant(), *id, *file))
+        .collect();
     media::insert_group(tx, &files).await?;
-    let tasks: Vec<(TenantId, NewTask)> = files
+    let tasks = with_files
         .iter()
         .filter(|(.., file)| file.state == MediaState::Pending)
-        .map(|(tenant, id, _)| ((*tenant).clone(), FetchTask::of(*id)))
-        .collect();
+        .map(|(job, id, _)| {
+            let cause = Cause {
+                request_id: job.request_id.clone(),
+                traceparent: job.traceparent,
+            };
+            Ok((
+                job.scope.tenant().clone(),
+                FetchTask::of(*id, cause).map_err(|error| DatabaseError::Refused(error.into()))?,
+            ))
+        })
+        .collect::<Result<Vec<(TenantId, NewTask)>, DatabaseError>>()?;
     if tasks.is_empty() {
         return Ok(());
     }

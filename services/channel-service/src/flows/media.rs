@@ -20,6 +20,7 @@ use database::{Database, DatabaseError};
 use domain::ids::{AccountId, MessageId};
 use domain::message::{InboundMessage, Media, MediaSource, MediaState, MessageContent};
 use futures_util::stream::{self, BoxStream, StreamExt as _};
+use messaging::cause::Cause;
 use messaging::lanes::NewTask;
 use runtime::encryption::KeyRing;
 use serde::{Deserialize, Serialize};
@@ -92,6 +93,9 @@ impl<'a> InlineFile<'a> {
 pub struct FetchTask {
     /// Whose file.
     pub message_id: MessageId,
+    /// What brought it.
+    #[serde(flatten)]
+    pub cause: Cause,
 }
 
 impl FetchTask {
@@ -99,14 +103,16 @@ impl FetchTask {
     pub const KIND: &'static str = "fetch_media";
 
     /// The task for a message, on a lane of its own.
-    #[must_use]
-    pub fn of(message: MessageId) -> NewTask {
-        NewTask {
-            lane: format!("{LANES}{message}"),
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    pub fn of(message_id: MessageId, cause: Cause) -> Result<NewTask, serde_json::Error> {
+        Ok(NewTask {
+            lane: format!("{LANES}{message_id}"),
             id: Uuid::now_v7(),
             kind: Self::KIND,
-            payload: serde_json::json!({ "message_id": message }).to_string(),
-        }
+            payload: serde_json::to_string(&Self { message_id, cause })?,
+        })
     }
 }
 

@@ -98,6 +98,7 @@ mod tenant_administration;
 mod tenant_config;
 mod tenant_limits;
 mod tenants;
+mod traces;
 mod traffic;
 mod ui_audit;
 mod ui_chats;

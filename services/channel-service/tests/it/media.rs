@@ -47,7 +47,7 @@ pub(crate) fn with_inline(mut event: Value, bytes: &[u8]) -> Value {
     event
 }
 
-fn with_s3(mut event: Value, url: &str, size: usize) -> Value {
+pub(crate) fn with_s3(mut event: Value, url: &str, size: usize) -> Value {
     event["s3"] = json!({"url": url, "key": "users/a/b.jpg", "bucket": "wa", "size": size,
                          "mimeType": "image/jpeg", "fileName": "b.jpg"});
     event

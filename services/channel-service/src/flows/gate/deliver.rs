@@ -14,6 +14,7 @@ use domain::chat::{Channel, Place};
 use domain::ids::{AccountId, ChatId, MessageId, ProviderMessageId};
 use domain::message::{MediaState, MessageContent};
 use domain::retry::RetrySchedule;
+use messaging::cause::{Cause, left_by};
 use messaging::events::message_received::{ChatMessage, MessageReceived, MessageSentElsewhere};
 use messaging::events::message_status_changed::MessageStatusChanged;
 use messaging::lanes::{self, LaneError, Lease, NewTask, Next, Task, Waits};
@@ -56,6 +57,15 @@ enum Told {
     Received(ChatMessage),
     Echoed(ChatMessage),
     Moved(MessageStatusChanged),
+}
+
+/// A task's payload: [`Told`] and [`Cause`] are read from it each for itself.
+#[derive(Serialize)]
+struct Written<'a> {
+    #[serde(flatten)]
+    told: &'a Told,
+    #[serde(flatten)]
+    cause: Cause,
 }
 
 impl Told {
@@ -110,7 +120,9 @@ pub async fn tell(db: &Database, subscribers: &Subscribers, envelope: &Envelope)
     let Some(told) = Told::of(envelope)?.filter(Told::is_told) else {
         return Ok(false);
     };
-    let payload = serde_json::to_string(&told).map_err(|error| DatabaseError::Refused(error.into()))?;
+    let cause = Cause::here();
+    let payload = Written { told: &told, cause };
+    let payload = serde_json::to_string(&payload).map_err(|error| DatabaseError::Refused(error.into()))?;
     let mut tx = TenantTransaction::begin(db, &envelope.scope(), "tell at gate").await?;
     if gate_subscriptions::subscription_for(&mut tx, told.account())
         .await?
@@ -173,6 +185,17 @@ enum Head {
 
 impl lanes::HandleTask for Deliveries {
     async fn handle(&self, lease: &Lease, task: &Task) -> Result<Next, LaneError> {
+        let Cause {
+            request_id,
+            traceparent,
+        } = Cause::of_payload(&task.payload);
+        let work = self.work(lease, task);
+        left_by("tell subscriber", request_id, traceparent, lease.scope(), work).await
+    }
+}
+
+impl Deliveries {
+    async fn work(&self, lease: &Lease, task: &Task) -> Result<Next, LaneError> {
         match self.head(lease.scope(), task).await? {
             Head::Nobody => self.done(lease, task, "dropped").await,
             Head::FileComes => {
@@ -183,9 +206,7 @@ impl lanes::HandleTask for Deliveries {
             Head::Post(subscription, body) => self.post(lease, task, &subscription, body).await,
         }
     }
-}
 
-impl Deliveries {
     async fn post(
         &self,
         lease: &Lease,

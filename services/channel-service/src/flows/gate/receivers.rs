@@ -147,7 +147,7 @@ impl Receivers {
             .timeout(self.timeout)
             .header(CONTENT_TYPE, "application/json")
             .header(SIGNATURE_HEADER, sign(key, &body));
-        match request.body(body).send().await {
+        match trace_context::call("subscriber call", request.body(body).send()).await {
             Ok(response) => {
                 self.rests.answered(&origin);
                 judge(response).await
