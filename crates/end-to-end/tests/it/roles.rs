@@ -11,13 +11,19 @@ use crate::world::{PATIENCE, successful};
 
 pub(crate) const SCHEMAS: [&str; 3] = ["channel", "wa_support", "chatwoot_bridge"];
 
-fn logs(test: &str) -> PathBuf {
+pub(crate) fn logs(test: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
         .join("end-to-end")
         .join(test)
 }
 
-async fn process(service: &'static str, schema: &str, database: &TestProcessDatabase, test: &str) -> Process {
+/// A service that finds its database, and nobody else: neither has to be there for a start.
+pub(crate) async fn process(
+    service: &'static str,
+    schema: &str,
+    database: &TestProcessDatabase,
+    test: &str,
+) -> Process {
     let variables = [
         ("HOST", "127.0.0.1".to_owned()),
         ("PORT", free_port().to_string()),

@@ -1,22 +1,16 @@
 //! What an operator sees of a service before it serves: wrong settings, commands, exit codes.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
 use std::process::Output;
 
-use end_to_end::{Process, SERVICES, free_port};
-use test_support::{ENCRYPTION_KEYS, TestProcessDatabase, eventually_within};
+use end_to_end::{Process, SERVICES};
+use test_support::{TestProcessDatabase, eventually_within};
 
+use crate::roles::{SCHEMAS, logs, process};
 use crate::world::{PATIENCE, STOP_PATIENCE, successful};
 
 /// In every wrong value; it must not be seen again.
 const VALUE: &str = "s3cret-value";
-
-fn logs(test: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-        .join("end-to-end")
-        .join(test)
-}
 
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -119,24 +113,8 @@ async fn help_and_settings_are_printed_without_any_setting() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn migrate_twice_serve_and_ask() {
     let database = TestProcessDatabase::create().await;
-    for (service, schema) in SERVICES
-        .into_iter()
-        .zip(["channel", "wa_support", "chatwoot_bridge"])
-    {
-        let variables = [
-            ("HOST", "127.0.0.1".to_owned()),
-            ("PORT", free_port().to_string()),
-            ("DATABASE_URL", database.service_url(schema)),
-            ("MIGRATE_DATABASE_URL", database.admin_url()),
-            ("ENCRYPTION_KEYS", ENCRYPTION_KEYS.to_owned()),
-            ("INTERNAL_API_KEY", "end-to-end-internal-key".to_owned()),
-            // Neither has to be there for a start.
-            ("REDIS_URL", format!("redis://127.0.0.1:{}", free_port())),
-            ("RABBITMQ_URL", format!("amqp://127.0.0.1:{}/%2f", free_port())),
-            ("WA_SERVER_URL", format!("http://127.0.0.1:{}", free_port())),
-            ("WA_ADMIN_TOKEN", "admin".to_owned()),
-        ];
-        let mut process = Process::new(service, &logs("migrate"), variables).await;
+    for (service, schema) in SERVICES.into_iter().zip(SCHEMAS) {
+        let mut process = process(service, schema, &database, "migrate").await;
         let asked = process.run(&["healthcheck"], &[]).await;
         assert_eq!(asked.status.code(), Some(1), "{service}: nobody is there");
         assert!(!asked.stderr.is_empty(), "{service} says why");

@@ -3,13 +3,12 @@
 use actix_web::HttpResponse;
 use actix_web::http::header::CONTENT_DISPOSITION;
 use actix_web::web::Bytes;
-use tokio::sync::mpsc;
+use chores::export::{ExportError, Lines};
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::village;
 use crate::error::ServiceError;
-use crate::flows::export_tenant::ExportError;
 
 /// Refuses where an export could not be announced.
 pub(crate) fn announced(announced: Result<(), ExportError>) -> Result<(), ServiceError> {
@@ -22,7 +21,7 @@ pub(crate) fn announced(announced: Result<(), ExportError>) -> Result<(), Servic
 
 /// The lines as a file of this name. A failure in the middle cuts the connection, so that half an export is not taken for a whole
 /// one.
-pub(crate) fn file(lines: mpsc::Receiver<Result<String, ExportError>>, name: &str) -> HttpResponse {
+pub(crate) fn file(lines: Lines, name: &str) -> HttpResponse {
     let lines = ReceiverStream::new(lines).map(|line| line.map(Bytes::from).map_err(std::io::Error::other));
     HttpResponse::Ok()
         .content_type("application/x-ndjson")

@@ -22,8 +22,6 @@ use domain::user::{EmailAddress, Role};
 use runtime::config::SettingsReader;
 use secrecy::SecretString;
 use tenant_isolation::{TenantScope, TenantTransaction};
-use tokio::sync::mpsc::Sender;
-use tokio::task::JoinHandle;
 
 pub use dead_letters::{DeadLetterCommand, dead_letters};
 pub use gate::{GateCommand, gate};
@@ -31,7 +29,6 @@ pub use person::{PersonCommand, person};
 pub use trace::{outbox, trace};
 
 use crate::config::ChoreSettings;
-use crate::flows::export_tenant::ExportError;
 use crate::flows::register_account::{NewAccount, register};
 use crate::flows::retention::{DaysChange, MOST_DAYS};
 use crate::flows::route_account::AccountRoutes;
@@ -278,7 +275,7 @@ pub async fn tenant(settings: ChoreSettings, command: TenantCommand) -> anyhow::
         TenantCommand::Export { tenant } => {
             let scope = TenantScope::named_by_operator(tenant);
             flows::export_tenant::announce(&db, &scope, &actor).await?;
-            let (lines, printing) = print_lines();
+            let (lines, printing) = chores::export::print();
             let exported = flows::export_tenant::export(&db, &scope, &lines).await;
             drop(lines);
             printing.await?;
@@ -446,17 +443,6 @@ fn password_from_environment() -> anyhow::Result<(SecretString, Option<String>)>
             (SecretString::from(made.as_str()), Some(made))
         }
     })
-}
-
-/// Prints lines of an export as they come. The task ends when their sender is gone.
-fn print_lines() -> (Sender<Result<String, ExportError>>, JoinHandle<()>) {
-    let (lines, mut taken) = tokio::sync::mpsc::channel::<Result<String, ExportError>>(16);
-    let printing = tokio::spawn(async move {
-        while let Some(Ok(line)) = taken.recv().await {
-            runtime::process::print(&line.trim_end());
-        }
-    });
-    (lines, printing)
 }
 
 fn database(settings: &ChoreSettings) -> anyhow::Result<Database> {

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use domain::ids::TenantId;
 use tenant_isolation::TenantScope;
 
-use super::{database, print_lines};
+use super::database;
 use crate::config::ChoreSettings;
 use crate::flows::erase_person::{erase, read_person};
 use crate::flows::export_person;
@@ -51,7 +51,7 @@ pub async fn person(settings: ChoreSettings, command: PersonCommand) -> anyhow::
             let scope = TenantScope::named_by_operator(tenant);
             let who = read_person(&phone)?;
             export_person::announce(&db, &settings.keys, &scope, &who, &actor).await?;
-            let (lines, printing) = print_lines();
+            let (lines, printing) = chores::export::print();
             let exported = export_person::export(&db, &scope, &who, &lines).await;
             drop(lines);
             printing.await?;

@@ -8,11 +8,10 @@
 //!
 //! What others wrote about the person, a number in their words or a card that they sent, is theirs and stays.
 
-use std::fmt::Write as _;
-
 use cache::{RedisLink, SpamGuard};
+use chores::person::{Names, pseudonym, typed_number};
 use database::{Database, DatabaseError};
-use domain::address::{ChatAddress, PhoneNumber};
+use domain::address::ChatAddress;
 use messaging::lanes;
 use runtime::encryption::KeyRing;
 use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTransaction};
@@ -22,7 +21,7 @@ use super::identifier::{UnknownIdentifier, read_identifier};
 use super::tenant::Actor;
 use super::{hand_over, media_garbage};
 use crate::media::MediaStorage;
-use crate::store::person::{self, Names, Person, Raw, Where};
+use crate::store::person::{self, Person, Raw, Where};
 use crate::store::{audit, chat, takeover, tenant};
 
 const BATCH: i64 = 500;
@@ -57,41 +56,14 @@ pub struct Erased {
 /// # Errors
 /// [`UnknownIdentifier`].
 pub fn read_person(typed: &str) -> Result<ChatAddress, UnknownIdentifier> {
-    let typed = typed.trim();
-    let is_number = !typed.is_empty()
-        && typed
-            .chars()
-            .all(|c| c.is_ascii_digit() || matches!(c, '+' | ' ' | '-' | '.' | '(' | ')'));
-    let address = if is_number {
-        let digits: String = typed.chars().filter(char::is_ascii_digit).collect();
-        let digits = match digits.strip_prefix('0') {
-            Some(rest) => format!("62{rest}"),
-            None => digits,
-        };
-        let number = PhoneNumber::parse(&digits).map_err(|_| UnknownIdentifier)?;
-        ChatAddress::Phone(number)
-    } else {
-        read_identifier(typed)?
+    let address = match typed_number(typed) {
+        Some(number) => ChatAddress::Phone(number),
+        None => read_identifier(typed.trim())?,
     };
     match address {
         ChatAddress::Group(_) | ChatAddress::Other(_) => Err(UnknownIdentifier),
         _ => Ok(address),
     }
-}
-
-/// What stands for a person in the audit log: the same for the same name, and nobody finds the number by trying all.
-#[must_use]
-pub fn pseudonym(keys: &KeyRing, scope: &TenantScope, who: &ChatAddress) -> String {
-    let message = format!("{}/{}", scope.tenant(), who.as_str());
-    let signed = keys
-        .signing_keys("people in the audit log")
-        .sign(message.as_bytes());
-    let mut text = "person ".to_owned();
-    for byte in signed.iter().flatten().take(12) {
-        // Writing to a text cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }
 
 /// Erases the person, and their files in `files`; where those are not at hand, the sweep of files deletes them. Also

@@ -9,7 +9,7 @@ use cache::RedisLink;
 use database::{Database, DatabaseError};
 use domain::tenant::TenantStatus;
 use runtime::encryption::KeyRing;
-use tenant_isolation::{TenantScope, TenantTransaction};
+use tenant_isolation::{TenantScope, TenantTransaction, rows};
 
 use super::media_garbage;
 use super::route_account::AccountRoutes;
@@ -53,7 +53,7 @@ pub async fn erase(
         return Err(EraseError::NoSuchTenant);
     }
     let outside = account::outside_ids(&mut tx).await?;
-    let tables = tenant_data::tables(&mut tx).await?;
+    let tables = rows::tables(&mut tx).await?;
     let left = leave_all(&mut tx, keys).await?;
     let mut act = actor.act("tenant.erase", None);
     act.detail = (left > 0).then(|| format!("{left} sessions to be unlinked"));
@@ -62,7 +62,7 @@ pub async fn erase(
 
     let mut erased = 0;
     // The directory goes before everything else, and what was under way meanwhile goes in the second pass.
-    let directory = tables.iter().filter(|table| table.name == "tenant_directory");
+    let directory = tables.iter().filter(|table| *table == "tenant_directory");
     let passes = directory.chain(&tables).chain(&tables);
     for table in passes {
         loop {
@@ -74,7 +74,7 @@ pub async fn erase(
                 break;
             }
         }
-        if table.name == "tenant_directory" {
+        if table == "tenant_directory" {
             for (kind, external_id) in &outside {
                 routes.forget(kind, external_id).await;
             }

@@ -2,17 +2,15 @@
 //!
 //! Files are given out by reference: the rows of `media` and `chat_pictures` hold the names of their objects.
 
+use chores::export::{ExportError, LineSender, Lines, channel, hand_out};
+use chores::person::pseudonym;
 use database::Database;
+use domain::address::ChatAddress;
 use runtime::encryption::KeyRing;
 use tenant_isolation::{TenantScope, TenantTransaction};
-use tokio::sync::mpsc;
 
-use domain::address::ChatAddress;
-
-use super::erase_person::pseudonym;
-use super::export_tenant::{ExportError, hand_out};
 use super::tenant::Actor;
-use crate::store::{audit, person, tenant, tenant_data};
+use crate::store::{audit, person, tenant};
 
 /// Notes that a person's data is given out, and to whom. The note names no number.
 ///
@@ -37,12 +35,8 @@ pub async fn announce(
 
 /// Begins to hand out the lines; see [`export`]. The last one is an error where the export ended early.
 #[must_use]
-pub fn begin(
-    db: Database,
-    scope: TenantScope,
-    who: ChatAddress,
-) -> mpsc::Receiver<Result<String, ExportError>> {
-    let (lines, taken) = mpsc::channel(16);
+pub fn begin(db: Database, scope: TenantScope, who: ChatAddress) -> Lines {
+    let (lines, taken) = channel();
     tokio::spawn(async move {
         if let Err(error) = export(&db, &scope, &who, &lines).await {
             tracing::warn!(tenant = %scope.tenant(), error = %crate::error::chain(&error), "an export of a person ended early");
@@ -60,13 +54,12 @@ pub async fn export(
     db: &Database,
     scope: &TenantScope,
     who: &ChatAddress,
-    lines: &mpsc::Sender<Result<String, ExportError>>,
+    lines: &LineSender,
 ) -> Result<(), ExportError> {
     let mut tx = TenantTransaction::begin(db, scope, "export person").await?;
     let found = person::find(&mut tx, who).await?;
     for (table, condition) in person::holdings(scope.tenant(), &found) {
-        tenant_data::open_rows_where(&mut tx, table, &condition).await?;
-        hand_out(&mut tx, table, lines).await?;
+        hand_out(&mut tx, table, &condition, lines).await?;
     }
     tx.commit().await?;
     Ok(())

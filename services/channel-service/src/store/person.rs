@@ -1,7 +1,6 @@
 //! One person of a tenant, whatever table holds something of theirs: finding it, for giving it out and for taking it away.
 
-use std::collections::BTreeSet;
-
+use chores::person::Names;
 use database::{DatabaseError, quote_literal};
 use diesel::sql_types::{Array, BigInt, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
@@ -14,94 +13,6 @@ use uuid::Uuid;
 const MOST: i64 = 1_000;
 /// How often names lead to further names. Two are usual: a number to a hidden id, and that one to an older number.
 const ROUNDS: usize = 8;
-
-/// Every name by which the tenant knows a person. No `Debug`: they stay out of logs.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Names {
-    /// Numbers, digits only.
-    pub phones: BTreeSet<String>,
-    /// Hidden ids, as `contact_lids` has them: the digits of WhatsApp's, the address of Meta's.
-    pub hidden: BTreeSet<String>,
-    /// Addresses that are neither, as they are: visitors of the tenant's page.
-    pub others: BTreeSet<String>,
-}
-
-impl Names {
-    /// The one name that a caller knows.
-    #[must_use]
-    pub fn of(address: &ChatAddress) -> Self {
-        let mut names = Self::default();
-        names.add_address(address.as_str());
-        names
-    }
-
-    fn add_address(&mut self, address: &str) {
-        match address.rsplit_once('@') {
-            Some((digits, "s.whatsapp.net")) => self.phones.insert(digits.to_owned()),
-            Some((digits, "lid")) => self.hidden.insert(digits.to_owned()),
-            Some((_, "bsuid")) => self.hidden.insert(address.to_owned()),
-            _ => self.others.insert(address.to_owned()),
-        };
-    }
-
-    fn len(&self) -> usize {
-        self.phones.len() + self.hidden.len() + self.others.len()
-    }
-
-    /// The addresses of their chats.
-    #[must_use]
-    pub fn addresses(&self) -> Vec<String> {
-        let phones = self
-            .phones
-            .iter()
-            .map(|digits| format!("{digits}@s.whatsapp.net"));
-        let hidden = self.hidden.iter().map(|id| {
-            if id.contains('@') {
-                id.clone()
-            } else {
-                format!("{id}@lid")
-            }
-        });
-        phones.chain(hidden).chain(self.others.iter().cloned()).collect()
-    }
-
-    /// How other services name them: the digits of a number, else the address.
-    #[must_use]
-    pub fn identifiers(&self) -> Vec<String> {
-        let addresses = self.addresses();
-        let numbered = |address: &String| !address.ends_with("@s.whatsapp.net");
-        self.phones
-            .iter()
-            .cloned()
-            .chain(addresses.into_iter().filter(numbered))
-            .collect()
-    }
-
-    fn phones(&self) -> Vec<&str> {
-        self.phones.iter().map(String::as_str).collect()
-    }
-
-    fn hidden(&self) -> Vec<&str> {
-        self.hidden.iter().map(String::as_str).collect()
-    }
-
-    /// A regular expression for texts that name them, as JSON or as a form: a number is not found inside a longer one, but
-    /// is behind `%22`.
-    #[must_use]
-    pub fn pattern(&self) -> String {
-        let escaped = |text: &str| text.replace('.', "\\.");
-        let national = self.phones.iter().filter_map(|digits| digits.strip_prefix("62"));
-        let national: Vec<String> = national.map(|rest| format!("0{rest}")).collect();
-        let ids = self.hidden.iter().map(|id| id.split('@').next().unwrap_or(id));
-        let others = self.others.iter().map(String::as_str);
-        let all = self.phones.iter().map(String::as_str).chain(ids).chain(others);
-        let all: Vec<String> = all
-            .chain(national.iter().map(String::as_str))
-            .map(escaped)
-            .collect();
-        format!("(^|[^0-9]|%[0-9A-Fa-f]{{2}})({})($|[^0-9])", all.join("|"))
-    }
-}
 
 #[derive(diesel::QueryableByName)]
 struct ChatNames {
@@ -163,7 +74,7 @@ pub async fn find(tx: &mut TenantTransaction, first: &ChatAddress) -> Result<Per
         former: Vec::new(),
     };
     for _ in 0..ROUNDS {
-        let known = person.names.len();
+        let known = person.names.count();
         let chats: Vec<ChatNames> = database::sql(
             "SELECT id, address, phone, lid FROM chats \
              WHERE tenant_id = $1 AND (address = ANY ($2) OR phone = ANY ($3) OR lid = ANY ($4)) ORDER BY id LIMIT $5",
@@ -195,7 +106,7 @@ pub async fn find(tx: &mut TenantTransaction, first: &ChatAddress) -> Result<Per
             person.names.hidden.insert(id.lid);
             person.names.phones.extend(id.phone);
         }
-        if person.names.len() == known {
+        if person.names.count() == known {
             break;
         }
     }
@@ -536,33 +447,4 @@ pub async fn forget_names(tx: &mut TenantTransaction, names: &Names) -> Result<u
     .execute(tx.connection())
     .await?;
     Ok(deleted)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_person_is_looked_for_by_every_name_and_never_inside_a_longer_number() {
-        let mut names = Names::of(&ChatAddress::parse("6281290000011@s.whatsapp.net").unwrap());
-        names
-            .hidden
-            .extend(["204466881133557".to_owned(), "ID.908@bsuid".to_owned()]);
-        assert_eq!(
-            names.addresses(),
-            [
-                "6281290000011@s.whatsapp.net",
-                "204466881133557@lid",
-                "ID.908@bsuid"
-            ]
-        );
-        assert_eq!(
-            names.identifiers(),
-            ["6281290000011", "204466881133557@lid", "ID.908@bsuid"]
-        );
-        assert_eq!(
-            names.pattern(),
-            "(^|[^0-9]|%[0-9A-Fa-f]{2})(6281290000011|204466881133557|ID\\.908|081290000011)($|[^0-9])"
-        );
-    }
 }

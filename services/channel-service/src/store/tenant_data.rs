@@ -1,20 +1,7 @@
-//! Everything a tenant has, whatever table it is in: for giving it out and for taking it away.
-//!
-//! The tables are read off the catalog, so a table that is added later is not forgotten. Each has a `tenant_id`, which
-//! the service checks of all of them before it serves.
+//! What of a tenant's rows an erasure leaves, and why.
 
-use database::{DatabaseError, quote_identifier};
-use diesel::sql_types::{BigInt, Text};
-use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection as _};
-use tenant_isolation::TenantTransaction;
-
-/// A table of tenants' rows.
-#[derive(Debug, Clone, PartialEq, Eq, diesel::QueryableByName)]
-pub struct TenantTable {
-    /// Its name.
-    #[diesel(sql_type = Text)]
-    pub name: String,
-}
+use database::DatabaseError;
+use tenant_isolation::{TenantTransaction, rows};
 
 /// The acts stay: they are what tells that the rest is gone.
 const KEPT: &str = "audit_log";
@@ -25,123 +12,6 @@ const TO_UNLINK: [&str; 2] = ["sessions_to_unlink", "support_customers"];
 /// Goes last: while it is there, an erasure that was interrupted can be taken up again.
 const LAST: &str = "tenants";
 
-/// Every table of tenants' rows. A table comes before those that its rows point at, so that rows can be deleted in this
-/// order.
-///
-/// # Errors
-/// [`DatabaseError`].
-pub async fn tables(tx: &mut TenantTransaction) -> Result<Vec<TenantTable>, DatabaseError> {
-    #[derive(diesel::QueryableByName)]
-    struct Reference {
-        #[diesel(sql_type = Text)]
-        from_table: String,
-        #[diesel(sql_type = Text)]
-        to_table: String,
-    }
-    let mut waiting: Vec<TenantTable> = diesel::sql_query(
-        "SELECT c.relname::text AS name FROM pg_class c \
-           JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped \
-          WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition \
-          ORDER BY c.relname",
-    )
-    .load(tx.connection())
-    .await?;
-    let mut references: Vec<Reference> = diesel::sql_query(
-        "SELECT f.relname::text AS from_table, t.relname::text AS to_table FROM pg_constraint k \
-           JOIN pg_class f ON f.oid = k.conrelid JOIN pg_class t ON t.oid = k.confrelid \
-          WHERE k.contype = 'f' AND f.relnamespace = current_schema()::regnamespace AND f.oid <> t.oid",
-    )
-    .load(tx.connection())
-    .await?;
-    let mut ordered = Vec::with_capacity(waiting.len());
-    while !waiting.is_empty() {
-        // What nothing points at any more. Tables that point at each other in a ring would be taken as they come.
-        let free = waiting
-            .iter()
-            .position(|table| {
-                !references
-                    .iter()
-                    .any(|reference| reference.to_table == table.name)
-            })
-            .unwrap_or(0);
-        let table = waiting.remove(free);
-        references.retain(|reference| reference.from_table != table.name);
-        ordered.push(table);
-    }
-    Ok(ordered)
-}
-
-/// Begins to read the tenant's rows of one table. Sealed columns are left out: what they hold is no data of the
-/// tenant's but a key to it.
-///
-/// # Errors
-/// [`DatabaseError`].
-pub async fn open_rows(tx: &mut TenantTransaction, table: &TenantTable) -> Result<(), DatabaseError> {
-    open_rows_where(tx, &table.name, "true").await
-}
-
-/// As [`open_rows`], of those for which the condition holds. What it compares with is written into it as literals.
-///
-/// # Errors
-/// [`DatabaseError`].
-pub async fn open_rows_where(
-    tx: &mut TenantTransaction,
-    table: &str,
-    condition: &str,
-) -> Result<(), DatabaseError> {
-    #[derive(diesel::QueryableByName)]
-    struct Column {
-        #[diesel(sql_type = Text)]
-        name: String,
-    }
-    let columns: Vec<Column> = diesel::sql_query(
-        "SELECT a.attname::text AS name FROM pg_attribute a \
-          WHERE a.attrelid = $1::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attname NOT LIKE '%sealed%' \
-          ORDER BY a.attnum",
-    )
-    .bind::<Text, _>(quote_identifier(table))
-    .load(tx.connection())
-    .await?;
-    let columns: Vec<String> = columns
-        .iter()
-        .map(|column| quote_identifier(&column.name))
-        .collect();
-    let tenant = database::quote_literal(tx.scope().tenant().as_str());
-    let statement = format!(
-        "DECLARE tenant_rows NO SCROLL CURSOR FOR \
-         SELECT to_jsonb(r)::text AS row FROM (SELECT {} FROM {} WHERE tenant_id = {tenant} AND ({condition})) r",
-        columns.join(", "),
-        quote_identifier(table),
-    );
-    tx.connection().batch_execute(&statement).await?;
-    Ok(())
-}
-
-/// The next rows, as JSON objects, at most `most`; none at the end.
-///
-/// # Errors
-/// [`DatabaseError`].
-pub async fn next_rows(tx: &mut TenantTransaction, most: u16) -> Result<Vec<String>, DatabaseError> {
-    #[derive(diesel::QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = Text)]
-        row: String,
-    }
-    let rows: Vec<Row> = diesel::sql_query(format!("FETCH FORWARD {most} FROM tenant_rows"))
-        .load(tx.connection())
-        .await?;
-    Ok(rows.into_iter().map(|row| row.row).collect())
-}
-
-/// Ends the reading of a table.
-///
-/// # Errors
-/// [`DatabaseError`].
-pub async fn close_rows(tx: &mut TenantTransaction) -> Result<(), DatabaseError> {
-    tx.connection().batch_execute("CLOSE tenant_rows").await?;
-    Ok(())
-}
-
 /// Deletes up to `batch` of the tenant's rows of a table. Returns how many. The audit log is never touched, the
 /// names of deleted files go with the files, what unlinks its sessions when they are unlinked, and the tenant's own row goes by
 /// [`delete_tenant`].
@@ -150,15 +20,13 @@ pub async fn close_rows(tx: &mut TenantTransaction) -> Result<(), DatabaseError>
 /// [`DatabaseError`].
 pub async fn delete_rows(
     tx: &mut TenantTransaction,
-    table: &TenantTable,
+    table: &str,
     batch: i64,
 ) -> Result<usize, DatabaseError> {
-    let name = table.name.as_str();
-    if [KEPT, GARBAGE, LAST].contains(&name) || TO_UNLINK.contains(&name) {
+    if [KEPT, GARBAGE, LAST].contains(&table) || TO_UNLINK.contains(&table) {
         return Ok(0);
     }
-    let tenant = tx.scope().tenant().to_string();
-    delete(tx.connection(), &quote_identifier(&table.name), &tenant, batch).await
+    rows::delete(tx, table, batch).await
 }
 
 /// Deletes the tenant's own row: the end of an erasure.
@@ -166,23 +34,5 @@ pub async fn delete_rows(
 /// # Errors
 /// [`DatabaseError`].
 pub async fn delete_tenant(tx: &mut TenantTransaction) -> Result<(), DatabaseError> {
-    let tenant = tx.scope().tenant().to_string();
-    delete(tx.connection(), LAST, &tenant, 1).await.map(drop)
-}
-
-async fn delete(
-    connection: &mut AsyncPgConnection,
-    table: &str,
-    tenant: &str,
-    batch: i64,
-) -> Result<usize, DatabaseError> {
-    let deleted = diesel::sql_query(format!(
-        "DELETE FROM {table} WHERE tenant_id = $1 AND ctid IN \
-            (SELECT ctid FROM {table} WHERE tenant_id = $1 LIMIT $2)"
-    ))
-    .bind::<Text, _>(tenant)
-    .bind::<BigInt, _>(batch)
-    .execute(connection)
-    .await?;
-    Ok(deleted)
+    rows::delete(tx, LAST, 1).await.map(drop)
 }
