@@ -59,14 +59,15 @@ pub async fn tables(tx: &mut TenantTransaction) -> Result<Vec<String>, DatabaseE
 }
 
 /// Begins to read those of the tenant's rows of one table for which the condition holds; what it compares with is written
-/// into it as literals. Sealed columns are left out: what they hold is no data of the tenant's but a key to it.
+/// into it as literals. Sealed columns and hashes are left out: what they hold is no data of the tenant's but keys to it.
 ///
 /// # Errors
 /// [`DatabaseError`].
 pub async fn open(tx: &mut TenantTransaction, table: &str, condition: &str) -> Result<(), DatabaseError> {
     let columns: Vec<Named> = diesel::sql_query(
         "SELECT a.attname::text AS name FROM pg_attribute a \
-          WHERE a.attrelid = $1::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attname NOT LIKE '%sealed%' \
+          WHERE a.attrelid = $1::regclass AND a.attnum > 0 AND NOT a.attisdropped \
+            AND a.attname NOT LIKE '%sealed%' AND a.attname NOT LIKE '%hash%' \
           ORDER BY a.attnum",
     )
     .bind::<Text, _>(quote_identifier(table))

@@ -127,7 +127,7 @@ enum CommandError {
     #[error("what was named twice differs; nothing was erased")]
     Unconfirmed,
     #[error(transparent)]
-    Export(#[from] crate::flows::export::ExportError),
+    Export(#[from] chores::export::ExportError),
     #[error(transparent)]
     Audit(#[from] audit_log::ChoreError),
     #[error("the audit log is not what was written; see the lines above")]

@@ -5,6 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use test_support::eventually;
 
+use crate::gate_world::token_of;
 use crate::harness::{Answer, LIMITED_KEY, TestApp, text};
 use crate::signing_in::{ask, bearer_of};
 
@@ -118,6 +119,7 @@ async fn an_export_holds_everything_of_one_tenant_and_no_key_to_it() {
     app.post(&dua.json(&text(RARA, "3EB0D1", "kata desa dua")))
         .await
         .assert_kept();
+    token_of(&app, "desa-satu").await;
     let root = bearer_of(&app, "super@kanal.id", Role::Superadmin, None).await;
     let answer = as_user(&app, &root, Method::GET, "/tenants/desa-satu/export", None).await;
     assert_eq!(
@@ -131,11 +133,15 @@ async fn an_export_holds_everything_of_one_tenant_and_no_key_to_it() {
         .collect();
     let of = |table: &str| lines.iter().filter(|line| line["table"] == table).count();
     assert_eq!(
-        (of("messages"), of("chats"), of("accounts"), of("tenants")),
-        (450, 1, 1, 1)
+        ["messages", "chats", "accounts", "tenants", "gate_tokens"].map(of),
+        [450, 1, 1, 1, 1]
     );
     assert!(lines.iter().all(|line| line["row"]["tenant_id"] == "desa-satu"));
     assert!(!answer.text.contains("desa dua") && !answer.text.contains("sealed"));
+    assert!(
+        !answer.text.contains("hash"),
+        "nobody can guess at tokens with it"
+    );
     assert!(!answer.text.contains(&satu.session.token));
     as_user(&app, &root, Method::GET, "/tenants/desa-asing/export", None)
         .await

@@ -6,6 +6,7 @@ use ::web::{ApiError, Fields};
 use actix_web::HttpResponse;
 use actix_web::http::header::CONTENT_DISPOSITION;
 use actix_web::web::{Bytes, Data, Path};
+use chores::export::Lines;
 use futures_util::stream;
 use serde_json::json;
 use tenant_isolation::TenantScope;
@@ -15,7 +16,7 @@ use super::caller::Caller;
 use super::customers::named;
 use crate::flows::customers::Actor;
 use crate::flows::erase_customer;
-use crate::flows::export::{self, Lines, Of};
+use crate::flows::export::{self, Of};
 use crate::flows::people::{self, PersonName};
 use crate::state::Gateway;
 

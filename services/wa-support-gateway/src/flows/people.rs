@@ -8,10 +8,10 @@
 //! them back. The audit log has a keyed hash instead of a number.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::str::FromStr;
 
 use bytes::Bytes;
+use chores::person::{pseudonym, typed_number};
 use chrono::Utc;
 use database::{Database, DatabaseError};
 use domain::address::{ChatAddress, Lid, PhoneNumber};
@@ -59,27 +59,16 @@ impl FromStr for PersonName {
                 _ => Err(UnknownPerson),
             };
         }
-        if !typed
-            .chars()
-            .all(|c| c.is_ascii_digit() || matches!(c, '+' | ' ' | '-' | '.' | '(' | ')'))
-        {
-            return Err(UnknownPerson);
-        }
-        let digits: String = typed.chars().filter(char::is_ascii_digit).collect();
-        let digits = match digits.strip_prefix('0') {
-            Some(rest) => format!("62{rest}"),
-            None => digits,
-        };
-        let phone = PhoneNumber::parse(&digits).map_err(|_| UnknownPerson)?;
+        let phone = typed_number(typed).ok_or(UnknownPerson)?;
         Ok(Self::Phone(phone))
     }
 }
 
 impl PersonName {
-    fn address(&self) -> &str {
+    fn address(&self) -> ChatAddress {
         match self {
-            Self::Phone(phone) => phone.as_jid(),
-            Self::Hidden(lid) => lid.as_jid(),
+            Self::Phone(phone) => ChatAddress::Phone(phone.clone()),
+            Self::Hidden(lid) => ChatAddress::Lid(lid.clone()),
         }
     }
 
@@ -94,16 +83,7 @@ impl PersonName {
 
     /// What stands for the person in the audit log: the same for the same name, and nobody finds the number by trying all.
     pub(crate) fn pseudonym(&self, keys: &KeyRing, scope: &TenantScope) -> String {
-        let message = format!("{}/{}", scope.tenant(), self.address());
-        let signed = keys
-            .signing_keys("people in the audit log")
-            .sign(message.as_bytes());
-        let mut text = "person ".to_owned();
-        for byte in signed.iter().flatten().take(12) {
-            // Writing to a text cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        text
+        pseudonym(keys, scope, &self.address())
     }
 }
 
@@ -306,10 +286,14 @@ mod tests {
             "6281290000011:7@s.whatsapp.net",
         ] {
             let name: PersonName = spelling.parse().ok().unwrap();
-            assert_eq!(name.address(), "6281290000011@s.whatsapp.net", "{spelling}");
+            assert_eq!(
+                name.address().as_str(),
+                "6281290000011@s.whatsapp.net",
+                "{spelling}"
+            );
         }
         let hidden: PersonName = "204466881133557@lid".parse().ok().unwrap();
-        assert_eq!(hidden.address(), "204466881133557@lid");
+        assert_eq!(hidden.address().as_str(), "204466881133557@lid");
     }
 
     #[test]
