@@ -146,8 +146,12 @@ fn digits<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     Some(read)
 }
 
+/// At most sixteen bytes.
 fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    let mut room = [0; 32];
+    let digits = room.get_mut(..2 * bytes.len()).ok_or(fmt::Error)?;
+    hex::encode_to_slice(bytes, digits).map_err(|_| fmt::Error)?;
+    f.write_str(std::str::from_utf8(digits).map_err(|_| fmt::Error)?)
 }
 
 impl fmt::Display for TraceId {

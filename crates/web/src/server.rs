@@ -111,7 +111,7 @@ impl RootSpanBuilder for RequestSpan {
         // Of the level of the gravest line: a filter that keeps only errors must not lose whose they are.
         tracing::error_span!(
             "request",
-            method = %request.method(),
+            method = request.method().as_str(),
             path = request.path(),
             request_id,
             trace_id = %trace_id(request),

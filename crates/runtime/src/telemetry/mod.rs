@@ -3,6 +3,7 @@
 //! Logs are one line an event, JSON or for people, with the fields of the enclosing spans (request id, tenant).
 //! Nothing here knows what a secret or a message text is: those have types whose `Debug` shows neither.
 
+mod fields;
 mod otlp;
 pub mod traces;
 
@@ -11,10 +12,13 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::{DefaultFields, Format, Json};
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, fmt};
 
+use self::fields::JsonFields;
 use crate::config::Setting;
 
 /// How log lines look.
@@ -59,18 +63,24 @@ pub fn start_logs(level: &LogLevel, format: LogFormat) {
         .with_writer(std::io::stderr);
     let registry = tracing_subscriber::registry().with(filter);
     let started = match format {
-        LogFormat::Json => registry
-            .with(
-                lines
-                    .json()
-                    .flatten_event(true)
-                    .with_current_span(true)
-                    .with_span_list(false),
-            )
-            .try_init(),
+        LogFormat::Json => registry.with(json_lines(lines)).try_init(),
         LogFormat::Pretty => registry.with(lines.compact()).try_init(),
     };
     drop(started);
+}
+
+fn json_lines<S, W>(
+    lines: fmt::Layer<S, DefaultFields, Format, W>,
+) -> fmt::Layer<S, JsonFields, Format<Json>, W>
+where
+    S: tracing::Subscriber + for<'span> LookupSpan<'span>,
+{
+    lines
+        .json()
+        .flatten_event(true)
+        .with_current_span(true)
+        .with_span_list(false)
+        .fmt_fields(JsonFields)
 }
 
 /// The level as it was asked for, except where a library would tell what people wrote, whatever the level says: lapin logs a

@@ -37,8 +37,7 @@ fn command(database: &TestProcessDatabase, upstream: SocketAddr) -> Command {
         .env("PUBLIC_RATE_LIMIT_MAX_REQUEST", "1000000000")
         .env("PUBLIC_SPAM_MAX_PER_10S", "1000000000")
         .env("INTERNAL_API_KEYS", SERVICE_KEY)
-        .env("LOG_LEVEL", "error")
-        .env("LOG_FORMAT", "pretty");
+        .env("LOG_LEVEL", "error");
     command
 }
 
