@@ -16,7 +16,7 @@ impl CacheKey {
     /// A tenant's id cannot hold a `/`, so no choice of ids makes two tenants' keys equal.
     #[must_use]
     pub fn of_tenant(scope: &TenantScope, kind: &'static str, id: &str) -> Self {
-        Self(format!("t/{}/{kind}/{id}", scope.tenant()))
+        Self(["t/", scope.tenant().as_str(), "/", kind, "/", id].concat())
     }
 
     /// What every key of a tenant begins with.
@@ -27,7 +27,7 @@ impl CacheKey {
     /// What an outside id stands for.
     #[must_use]
     pub fn of_external(external: &ExternalId) -> Self {
-        Self(format!("x/{}/{}", external.kind(), external.id()))
+        Self(["x/", external.kind(), "/", external.id()].concat())
     }
 
     /// Something of whoever calls from an address and has not shown who it is. A network of IPv6 is one caller: each

@@ -4,6 +4,7 @@
 //! connections.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ::web::source;
 use actix_web::body::SizedStream;
@@ -14,6 +15,7 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError as _};
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use secrecy::SecretString;
+use uuid::Uuid;
 use web::Payload;
 
 use super::budget::announce;
@@ -88,7 +90,7 @@ async fn pass_on(
         method,
         path,
         query: request.uri().query().and_then(proxy_query::without_tokens),
-        token: admitted.token.clone(),
+        token: Arc::clone(&admitted.token),
         content_type: upstream_header(request, &CONTENT_TYPE),
         accept: upstream_header(request, &ACCEPT),
         body,
@@ -117,11 +119,10 @@ async fn enter(
     };
     let (counted, known) = match known {
         Ok(known) => {
-            let session = known.session().simple().to_string();
-            (
-                limits.known(&known.scope(), OF_SESSION, &session).await,
-                Ok(known),
-            )
+            let session = known.session().simple();
+            let mut digits = Uuid::encode_buffer();
+            let session = session.encode_lower(&mut digits);
+            (limits.known(&known.scope(), OF_SESSION, session).await, Ok(known))
         }
         Err(stranger @ (Error::TokenRequired | Error::InvalidToken)) => {
             (limits.stranger(address).await, Err(stranger))
@@ -186,8 +187,8 @@ async fn send(
     forwarded
 }
 
-async fn begin_typing(gateway: &Gateway, token: &SecretString, text: &Bytes) -> Option<Typed> {
-    let (typing, token, text) = (gateway.traffic.typing.clone(), token.clone(), text.clone());
+async fn begin_typing(gateway: &Gateway, token: &Arc<SecretString>, text: &Bytes) -> Option<Typed> {
+    let (typing, token, text) = (gateway.traffic.typing.clone(), Arc::clone(token), text.clone());
     let shown = gateway.on_process(async move { Ok(typing.begin(&token, &text).await) });
     shown.await.ok().flatten()
 }

@@ -4,7 +4,7 @@
 //! used. Both are at hand for a second; a change is known to every process within it.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use cache::{CacheKey, NotLoaded, ReadThrough, RedisLink};
 use database::{Database, DatabaseError};
@@ -34,7 +34,7 @@ pub(crate) struct Admitted {
     /// Which session.
     pub(crate) session: Uuid,
     /// The token of the session's row: the only one that ever goes upstream (W-02).
-    pub(crate) token: SecretString,
+    pub(crate) token: Arc<SecretString>,
     /// What the customer may have.
     pub(crate) entitlement: Entitlement,
     /// Does the session show that it types before it sends?
@@ -49,7 +49,7 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    fn admitted(&self, token: SecretString) -> Result<Admitted, Error> {
+    fn admitted(&self, token: Arc<SecretString>) -> Result<Admitted, Error> {
         Ok(Admitted {
             scope: self.scope(),
             session: self.session(),
@@ -70,13 +70,42 @@ impl Known {
     }
 }
 
-/// What a token stands for, as it is kept at hand: the token itself stays sealed.
+/// What a token stands for, as it is kept at hand.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Pass {
     resolved: Resolved,
-    token_hash: String,
-    token_sealed: String,
+    #[serde(with = "shared")]
+    token: Arc<StoredToken>,
     typing: bool,
+}
+
+/// The token of a session's row. Sealed wherever it is kept; a process opens it once for as long as it has it at hand.
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredToken {
+    hash: String,
+    sealed: String,
+    #[serde(skip)]
+    opened: OnceLock<Arc<SecretString>>,
+}
+
+/// A value that copies share, written as what it is.
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<T: Serialize, S: Serializer>(
+        value: &Arc<T>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        T::serialize(value, serializer)
+    }
+
+    pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Arc<T>, D::Error> {
+        T::deserialize(deserializer).map(Arc::new)
+    }
 }
 
 /// Judges tokens. Cheap to clone.
@@ -142,9 +171,16 @@ impl Admissions {
     /// [`Error::CustomerNotActive`], [`Error::SubscriptionExpired`].
     pub(crate) fn admit(&self, known: &Known) -> Result<Option<Admitted>, Error> {
         known.standing.entitled()?;
+        let StoredToken { sealed, opened, .. } = &*known.pass.token;
+        if let Some(token) = opened.get() {
+            return known.admitted(Arc::clone(token)).map(Some);
+        }
         let binding = secrets::token_binding(&known.scope(), known.session());
-        let opened = self.keys.open(&known.pass.token_sealed, &binding).ok();
-        opened.map(|token| known.admitted(token)).transpose()
+        let Ok(token) = self.keys.open(sealed, &binding) else {
+            return Ok(None);
+        };
+        let token = opened.get_or_init(|| Arc::new(token));
+        known.admitted(Arc::clone(token)).map(Some)
     }
 
     /// As [`admit`](Self::admit), with the token as it is sealed now.
@@ -154,15 +190,15 @@ impl Admissions {
     pub(crate) async fn admit_anew(&self, known: &Known) -> Result<Admitted, Error> {
         let binding = secrets::token_binding(&known.scope(), known.session());
         let sealed = self.sealed_anew(&known.pass).await?;
-        known.admitted(self.keys.open(&sealed, &binding)?)
+        known.admitted(Arc::new(self.keys.open(&sealed, &binding)?))
     }
 
     async fn sealed_anew(&self, pass: &Pass) -> Result<String, Error> {
         let external =
-            ExternalId::new(directory::SESSION_TOKEN, &pass.token_hash).ok_or(Error::InvalidToken)?;
+            ExternalId::new(directory::SESSION_TOKEN, &pass.token.hash).ok_or(Error::InvalidToken)?;
         self.cache.forget(&CacheKey::of_external(&external)).await;
         let fresh = self.load(&external).await?.ok_or(Error::InvalidToken)?;
-        Ok(fresh.token_sealed)
+        Ok(fresh.token.sealed.clone())
     }
 
     /// Makes a change of the session known to every process within a second. Called after the commit of whoever
@@ -187,10 +223,13 @@ impl Admissions {
         let mut tx = TenantTransaction::begin(&self.db, &resolved.scope(), "admit to proxy").await?;
         let pass = sessions::pass(&mut tx, resolved.subject(), external.id()).await?;
         tx.commit().await?;
-        Ok(pass.map(|(token_sealed, typing)| Pass {
+        Ok(pass.map(|(sealed, typing)| Pass {
             resolved,
-            token_hash: external.id().to_owned(),
-            token_sealed,
+            token: Arc::new(StoredToken {
+                hash: external.id().to_owned(),
+                sealed,
+                opened: OnceLock::new(),
+            }),
             typing,
         }))
     }

@@ -80,10 +80,11 @@ impl ProxyPath {
             .map(plain_segment)
             .collect::<Result<Vec<String>, Refusal>>()?;
         judge_segments(method, &segments)?;
-        let upstream = segments
-            .iter()
-            .flat_map(|segment| ["/".to_owned(), encode(segment)])
-            .collect();
+        let mut upstream = String::with_capacity(raw.len());
+        for segment in &segments {
+            upstream.push('/');
+            upstream.extend(utf8_percent_encode(segment, ESCAPED));
+        }
         Ok(Self { upstream })
     }
 
@@ -122,30 +123,26 @@ fn escaped(high: Option<u8>, low: Option<u8>) -> Option<u8> {
 }
 
 fn judge_segments(method: &str, segments: &[String]) -> Result<(), Refusal> {
-    let lower: Vec<String> = segments
-        .iter()
-        .map(|segment| segment.to_ascii_lowercase())
-        .collect();
-    let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
     let reads = matches!(method, "GET" | "HEAD");
-    match lower.as_slice() {
-        ["admin", ..] => Err(Refusal::Admin),
+    // What is refused is refused in any case; two segments tell.
+    let [first, second] = [0, 1].map(|at| segments.get(at).map(|segment| segment.to_ascii_lowercase()));
+    match (
+        first.as_deref().unwrap_or_default(),
+        second.as_deref().unwrap_or_default(),
+    ) {
+        ("admin", _) => Err(Refusal::Admin),
         // Where events go is the gateway's to set; a channel may still ask where that is.
-        ["webhook", ..] if !reads => Err(Refusal::NotExposed),
+        ("webhook", _) if !reads => Err(Refusal::NotExposed),
         // A network proxy, a storage endpoint: addresses the WA server would dial for whoever names them. And the
         // signature of webhooks is not the sender's to switch off.
-        ["session", "proxy" | "s3" | "hmac", ..] => Err(Refusal::NotExposed),
+        ("session", "proxy" | "s3" | "hmac") => Err(Refusal::NotExposed),
         // Lists every tenant's chats with `chat_jid=index`, and throws the session's webhook out of the WA server's
         // cache while history is off.
-        ["chat", "history", ..] => Err(Refusal::NotExposed),
+        ("chat", "history") => Err(Refusal::NotExposed),
         // The WA server's routes are case-sensitive: another spelling leads to its static files.
         _ if EXPOSED.contains(&segments[0].as_str()) => Ok(()),
         _ => Err(Refusal::Unknown),
     }
-}
-
-fn encode(segment: &str) -> String {
-    utf8_percent_encode(segment, ESCAPED).to_string()
 }
 
 #[cfg(test)]

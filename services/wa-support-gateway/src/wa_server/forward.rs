@@ -3,6 +3,7 @@
 //! A client of its own: the path of a request is written byte for byte as it was judged, and what a connection may
 //! buffer is bounded, so that many large bodies at once stay small in memory.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -41,7 +42,7 @@ pub(crate) struct ForwardRequest {
     pub(crate) method: Method,
     pub(crate) path: ProxyPath,
     pub(crate) query: Option<String>,
-    pub(crate) token: SecretString,
+    pub(crate) token: Arc<SecretString>,
     pub(crate) content_type: Option<HeaderValue>,
     pub(crate) accept: Option<HeaderValue>,
     pub(crate) body: Option<ForwardBody>,
