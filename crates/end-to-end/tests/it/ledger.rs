@@ -87,8 +87,7 @@ impl Book {
             [0; 5],
             "{self}"
         );
-        let written =
-            [volume.inbound, volume.total() - volume.inbound].map(|many| i64::try_from(many).unwrap());
+        let written = [volume.written(), volume.answers()].map(|many| i64::try_from(many).unwrap());
         assert_eq!(self.messages, written, "{self}");
         assert_eq!(self.orders, outbound, "{self}");
     }

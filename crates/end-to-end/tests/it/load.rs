@@ -53,6 +53,8 @@ fn volume_of(tenant: u64, per_second: u64, seconds: u64) -> Volume {
     let pace = [inbound, replies].map(|pace| NonZeroU32::new(u32::try_from(pace).unwrap()).unwrap());
     Volume {
         pace: Some(pace),
+        // Agents answer from the first second on.
+        greeted: true,
         first_phone: 6_281_300_000_000 + tenant * 1_000_000,
         ..Volume::unpaced(CHATS, inbound * seconds, replies * seconds / CHATS, false)
     }
@@ -71,6 +73,9 @@ async fn each_service_is_stopped_and_replaced_under_five_hundred_messages_a_seco
         tenants.push((world.add_tenant(&format!("desa-{number}")).await, volume));
     }
 
+    for (tenant, volume) in &tenants {
+        Traffic::greet(&world, tenant, *volume).await;
+    }
     let began = Utc::now();
     let load = Load::start(&world, tenants).await;
     let mut books = Books::default();
@@ -166,7 +171,11 @@ struct Load {
 
 impl Load {
     async fn start(world: &World, tenants: Vec<(Tenant, Volume)>) -> Self {
-        let total = tenants.iter().map(|(_, volume)| volume.total()).sum();
+        // Greetings were before.
+        let total = tenants
+            .iter()
+            .map(|(_, volume)| volume.inbound + volume.answers())
+            .sum();
         let mut parts: Vec<(Tenant, Traffic)> = tenants
             .into_iter()
             .map(|(tenant, volume)| {

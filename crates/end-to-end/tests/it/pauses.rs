@@ -27,7 +27,9 @@ struct Arrivals {
 }
 
 impl Arrivals {
-    fn new(place: &'static str, mut times: Vec<DateTime<Utc>>) -> Self {
+    /// Those since `began`.
+    fn new(place: &'static str, began: DateTime<Utc>, mut times: Vec<DateTime<Utc>>) -> Self {
+        times.retain(|time| *time >= began);
         times.sort_unstable();
         Self { place, times }
     }
@@ -70,11 +72,12 @@ impl Report {
         let (mut incoming, mut on_phones, mut delays) = (Vec::new(), Vec::new(), Vec::new());
         let mut offered = 0;
         for (tenant, traffic) in parts {
-            offered += traffic.volume().total();
+            offered += traffic.volume().inbound + traffic.volume().answers();
             for message in world.messages(tenant, "incoming") {
                 let arrived = moment(&message.created_at);
-                let due = traffic.due(message.content.as_deref().unwrap_or_default());
-                delays.push((arrived - began).to_std().unwrap_or_default().saturating_sub(due));
+                if let Some(due) = traffic.due(message.content.as_deref().unwrap_or_default()) {
+                    delays.push((arrived - began).to_std().unwrap_or_default().saturating_sub(due));
+                }
                 incoming.push(arrived);
             }
             for chat in 0..traffic.volume().chats {
@@ -83,9 +86,9 @@ impl Report {
             }
         }
         let places = [
-            Arrivals::new("taken in", taken.collect()),
-            Arrivals::new("in Chatwoot", incoming),
-            Arrivals::new("on phones", on_phones),
+            Arrivals::new("taken in", began, taken.collect()),
+            Arrivals::new("in Chatwoot", began, incoming),
+            Arrivals::new("on phones", began, on_phones),
         ];
         delays.sort_unstable();
         let mut text = format!("{offered} messages\n");

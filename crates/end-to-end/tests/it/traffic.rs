@@ -11,6 +11,8 @@ use crate::world::{PATIENCE, Tenant, World};
 
 /// A stream of messages each way.
 pub(crate) struct Traffic {
+    /// What everybody writes first, to have a conversation.
+    greetings: Option<InboundStream>,
     inbound: InboundStream,
     inbound_id: u64,
     replies: ReplyStream,
@@ -33,6 +35,8 @@ pub(crate) struct Volume {
     pub(crate) pace: Option<[NonZeroU32; 2]>,
     /// Number of the first phone.
     pub(crate) first_phone: u64,
+    /// Everybody has greeted before, and has a conversation.
+    pub(crate) greeted: bool,
 }
 
 impl Volume {
@@ -45,25 +49,55 @@ impl Volume {
             receipts,
             pace: None,
             first_phone: 6_281_300_000_000,
+            greeted: false,
         }
     }
 
+    /// What people write and agents answer.
     pub(crate) const fn total(self) -> u64 {
-        self.inbound + self.chats * self.replies
+        self.written() + self.answers()
+    }
+
+    /// What people write, greetings included.
+    pub(crate) const fn written(self) -> u64 {
+        self.inbound + if self.greeted { self.chats } else { 0 }
+    }
+
+    pub(crate) const fn answers(self) -> u64 {
+        self.chats * self.replies
     }
 }
 
 impl Traffic {
-    /// People begin to write.
-    pub(crate) fn start(world: &World, tenant: &Tenant, volume: Volume) -> Self {
-        let inbound = InboundStream {
+    /// Everybody greets, and has a conversation then.
+    pub(crate) async fn greet(world: &World, tenant: &Tenant, volume: Volume) {
+        world
+            .simulator
+            .start_inbound_stream(Self::greetings(tenant, volume))
+            .unwrap();
+        everybody_has_a_conversation(world, tenant, volume.chats).await;
+    }
+
+    fn greetings(tenant: &Tenant, volume: Volume) -> InboundStream {
+        InboundStream {
             session: tenant.session.clone(),
             chats: volume.chats,
-            messages: volume.inbound,
-            prefix: "Pertanyaan".to_owned(),
+            messages: volume.chats,
+            prefix: "Salam".to_owned(),
             concurrency: None,
             from_base: volume.first_phone,
+            per_second: None,
+        }
+    }
+
+    /// People begin to write.
+    pub(crate) fn start(world: &World, tenant: &Tenant, volume: Volume) -> Self {
+        let greetings = Self::greetings(tenant, volume);
+        let inbound = InboundStream {
+            messages: volume.inbound,
+            prefix: "Pertanyaan".to_owned(),
             per_second: volume.pace.map(|[inbound, _]| inbound),
+            ..greetings.clone()
         };
         let replies = ReplyStream {
             account_id: tenant.chatwoot_account,
@@ -78,6 +112,7 @@ impl Traffic {
             ..WaConfigChange::default()
         });
         Self {
+            greetings: volume.greeted.then_some(greetings),
             volume,
             last_status: if volume.receipts { "read" } else { "sent" },
             inbound_id: world.simulator.start_inbound_stream(inbound.clone()).unwrap(),
@@ -89,10 +124,7 @@ impl Traffic {
 
     /// Agents begin to answer as soon as every person has a conversation.
     pub(crate) async fn answer(&mut self, world: &World, tenant: &Tenant) {
-        eventually_within(PATIENCE, "everybody has a conversation", || async {
-            (world.conversations(tenant).len() as u64 >= self.inbound.chats).then_some(())
-        })
-        .await;
+        everybody_has_a_conversation(world, tenant, self.inbound.chats).await;
         self.replies_id = Some(world.simulator.start_reply_stream(self.replies.clone()).unwrap());
     }
 
@@ -110,15 +142,18 @@ impl Traffic {
         self.volume
     }
 
-    /// How long after the start a person's message was to be written.
-    pub(crate) fn due(&self, text: &str) -> Duration {
+    /// How long after the start a person's message was to be written. `None`: it is a greeting.
+    pub(crate) fn due(&self, text: &str) -> Option<Duration> {
+        if self.greetings.is_some() && text.starts_with("Salam") {
+            return None;
+        }
         let number: u64 = text.rsplit_once('#').unwrap().1.parse().unwrap();
         let place = (number - 1) * self.volume.chats + self.chat_of(text);
         let pace = self
             .volume
             .pace
             .map_or(0.0, |[inbound, _]| f64::from(inbound.get()));
-        Duration::try_from_secs_f64(place as f64 / pace).unwrap_or_default()
+        Some(Duration::try_from_secs_f64(place as f64 / pace).unwrap_or_default())
     }
 
     /// What phone `chat` shows.
@@ -176,8 +211,8 @@ impl Traffic {
     /// Waits for the end and judges: nothing lost, nothing doubled, all in order, every answer with its last status.
     pub(crate) async fn judge(&self, world: &World, tenant: &Tenant) {
         self.accepted(world).await;
-        let replies = self.inbound.chats * self.replies.per_conversation;
-        self.reaches(world, tenant, self.inbound.messages + replies).await;
+        let (written, replies) = (self.volume.written(), self.volume.answers());
+        self.reaches(world, tenant, self.volume.total()).await;
         self.all_show_the_last_status(world, tenant).await;
         world.quiet().await;
         assert_eq!(
@@ -196,24 +231,17 @@ impl Traffic {
             .iter()
             .filter_map(|message| message.source_id.as_deref())
             .collect();
-        assert_eq!(
-            ids.len() as u64,
-            self.inbound.messages,
-            "different messages in Chatwoot"
-        );
-        assert_eq!(
-            incoming.len() as u64,
-            self.inbound.messages,
-            "messages in Chatwoot"
-        );
+        assert_eq!(ids.len() as u64, written, "different messages in Chatwoot");
+        assert_eq!(incoming.len() as u64, written, "messages in Chatwoot");
         let outgoing = world.messages(tenant, "outgoing");
         assert_eq!(outgoing.len() as u64, replies, "agents' messages");
 
         let conversations = by_conversation(&incoming);
         for (conversation, texts) in &conversations {
             let chat = self.chat_of(texts[0]);
-            let expected: Vec<String> = (1..=self.inbound.messages_in(chat))
-                .map(|n| self.inbound.text(chat, n))
+            let streams = self.greetings.iter().chain([&self.inbound]);
+            let expected: Vec<String> = streams
+                .flat_map(|stream| (1..=stream.messages_in(chat)).map(|n| stream.text(chat, n)))
                 .collect();
             assert_eq!(*texts, expected, "conversation {conversation}");
 
@@ -256,10 +284,21 @@ impl Traffic {
 
     /// Which chat a text was written in.
     fn chat_of(&self, text: &str) -> u64 {
+        let is_of = |chat: u64| {
+            let mut streams = self.greetings.iter().chain([&self.inbound]);
+            streams.any(|stream| text.starts_with(&format!("{} c{chat} #", stream.prefix)))
+        };
         (0..self.inbound.chats)
-            .find(|chat| text.starts_with(&format!("{} c{chat} #", self.inbound.prefix)))
+            .find(|chat| is_of(*chat))
             .unwrap_or_else(|| panic!("nobody wrote {text:?}"))
     }
+}
+
+async fn everybody_has_a_conversation(world: &World, tenant: &Tenant, chats: u64) {
+    eventually_within(PATIENCE, "everybody has a conversation", || async {
+        (world.conversations(tenant).len() as u64 >= chats).then_some(())
+    })
+    .await;
 }
 
 fn by_conversation(messages: &[MessageView]) -> BTreeMap<u64, Vec<&str>> {
