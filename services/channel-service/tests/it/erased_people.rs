@@ -6,10 +6,10 @@ use channel_service::flows::tenant::Actor;
 use domain::user::Role;
 use reqwest::Method;
 use serde_json::{Value, json};
-use test_support::eventually;
+use test_support::canary::Of;
+use test_support::{eventually, logs};
 
 use crate::ai_handover::until_handled;
-use crate::canary::Of;
 use crate::harness::{Tenant, TestApp, Wishes, refusal, text};
 use crate::media::{jpeg, picture, with_inline};
 use crate::signing_in::{ask, bearer_of};
@@ -244,7 +244,7 @@ async fn an_erased_person_is_nowhere_and_everybody_else_is_still_everywhere() {
             [] as [String; 0],
             "{name}"
         );
-        assert_eq!(crate::logs::lines_with(name), [] as [String; 0], "{name}");
+        assert_eq!(logs::lines_with(name), [] as [String; 0], "{name}");
     }
     for (there, words, of) in neighbours {
         assert_eq!(found(&app, words, of).await, there, "{words}");
