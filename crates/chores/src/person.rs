@@ -134,11 +134,10 @@ impl Names {
         self.hidden.iter().map(String::as_str).collect()
     }
 
-    /// A regular expression for texts that name them, as JSON or as a form: a number is not found inside a longer one, but
-    /// is behind `%22`.
+    /// A regular expression of Postgres' for texts that name them: as JSON, as a form, as `encode(…, 'escape')` writes bytes. A
+    /// number is not found inside a longer one, but is behind an escape that ends with digits.
     #[must_use]
     pub fn pattern(&self) -> String {
-        let escaped = |text: &str| text.replace('.', "\\.");
         let national = self.phones.iter().filter_map(|digits| digits.strip_prefix("62"));
         let national: Vec<String> = national.map(|rest| format!("0{rest}")).collect();
         let ids = self.hidden.iter().map(|id| id.split('@').next().unwrap_or(id));
@@ -146,10 +145,42 @@ impl Names {
         let all = self.phones.iter().map(String::as_str).chain(ids).chain(others);
         let all: Vec<String> = all
             .chain(national.iter().map(String::as_str))
-            .map(escaped)
+            .map(in_any_spelling)
             .collect();
-        format!("(^|[^0-9]|%[0-9A-Fa-f]{{2}})({})($|[^0-9])", all.join("|"))
+        format!(
+            "(^|[^0-9]|%(25)*[0-9A-Fa-f]{{2}}|u[0-9A-Fa-f]{{4}}|\\\\[0-7]{{3}})({})($|[^0-9])",
+            all.join("|")
+        )
     }
+}
+
+/// The part of a pattern that finds a name. Nobody escapes letters and digits; of a mark it depends on who wrote the text. The
+/// backslash of an escape is doubled in bytes, and itself escaped in a form; so is the per cent sign of a form in a form.
+fn in_any_spelling(name: &str) -> String {
+    let mut pattern = String::new();
+    for mark in name.chars() {
+        if mark.is_ascii_alphanumeric() || !mark.is_ascii() {
+            pattern.push(mark);
+            continue;
+        }
+        let code = u32::from(mark);
+        let digits = |width: usize| {
+            let digits = format!("{code:0width$X}");
+            let any_case = digits.chars().map(|digit| match digit {
+                '0'..='9' => digit.to_string(),
+                _ => format!("[{digit}{}]", digit.to_ascii_lowercase()),
+            });
+            any_case.collect::<String>()
+        };
+        // Writing to a text cannot fail.
+        let _ = write!(
+            pattern,
+            "(\\{mark}|%(25)*{}|(\\\\+|%(25)*5[Cc])u{})",
+            digits(2),
+            digits(4)
+        );
+    }
+    pattern
 }
 
 #[cfg(test)]
@@ -208,7 +239,8 @@ mod tests {
         }
         assert_eq!(
             names.pattern(),
-            "(^|[^0-9]|%[0-9A-Fa-f]{2})(6281290000011|204466881133557|ID\\.908|081290000011)($|[^0-9])"
+            "(^|[^0-9]|%(25)*[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|\\\\[0-7]{3})\
+             (6281290000011|204466881133557|ID(\\.|%(25)*2[Ee]|(\\\\+|%(25)*5[Cc])u002[Ee])908|081290000011)($|[^0-9])"
         );
     }
 }

@@ -10,6 +10,8 @@
     reason = "a test that cannot be set up has to fail loudly"
 )]
 
+pub mod canary;
+pub mod logs;
 mod postgres;
 mod proxy;
 mod template;

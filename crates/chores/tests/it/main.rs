@@ -3,6 +3,7 @@
 
 mod key;
 mod outbox;
+mod person;
 
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 

@@ -18,5 +18,5 @@ pub use table::{
     LaneChoice, LaneError, Lease, NewTask, Task, Waits, delete_idle, discard, discard_parked, enqueue,
     enqueue_group, replay,
 };
-pub use upkeep::{ParkedTask, Waiting, forget_idle, parked, waiting};
+pub use upkeep::{ParkedTask, Waiting, expire_parked, forget_idle, parked, waiting};
 pub use workers::{HandleTask, Next, WorkerSettings, Workers, claim_and_work};

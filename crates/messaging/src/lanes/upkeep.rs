@@ -10,6 +10,7 @@ use tenant_isolation::{PlatformTransaction, TenantTransaction};
 use uuid::Uuid;
 
 use super::table::{LaneError, Lease, Task};
+use crate::ledger::{Book, Step, note};
 
 /// A task that stands in a lane, and for how long.
 #[derive(Debug, QueryableByName)]
@@ -86,6 +87,32 @@ pub async fn parked(tx: &mut TenantTransaction, most: i64) -> Result<Vec<ParkedT
     .load(tx.connection())
     .await?;
     Ok(rows)
+}
+
+/// Deletes tasks that were put aside and enqueued more than `days` ago, of whatever tenants, at most `most`. One that was taken
+/// up again is live and stays. Returns how many; fewer than `most` means that no more are.
+///
+/// Needs an index of what is put aside, by `seq`.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn expire_parked(
+    tx: &mut PlatformTransaction,
+    days: f64,
+    most: i64,
+) -> Result<usize, DatabaseError> {
+    let expired = database::sql(
+        "WITH old AS (SELECT tenant_id, id FROM lane_tasks \
+                WHERE parked AND created_at < now() - $1 * interval '1 day' \
+                ORDER BY seq LIMIT $2 FOR UPDATE SKIP LOCKED) \
+         DELETE FROM lane_tasks t USING old WHERE t.tenant_id = old.tenant_id AND t.id = old.id",
+    )
+    .bind::<Double, _>(days)
+    .bind::<BigInt, _>(most)
+    .execute(tx.connection())
+    .await?;
+    note(tx, Book::Tasks, Step::Expired, expired);
+    Ok(expired)
 }
 
 /// Deletes lanes that have nothing to do and were first used more than `days` ago, of whatever tenants, at most

@@ -1,13 +1,15 @@
-//! What waits in the outbox, for the people who run a service: never what is in it.
+//! What waits in the outbox, for the people who run a service, never what is in it; and what became of what was put aside.
 
 use chrono::{DateTime, Utc};
 use database::DatabaseError;
 use diesel::QueryableByName;
-use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bool, Double, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use serde::Serialize;
 use tenant_isolation::PlatformTransaction;
 use uuid::Uuid;
+
+use crate::ledger::{Book, Step, note};
 
 /// Rows of one name that are shown: event ids are made to differ.
 const MOST_OF_ONE_ID: i64 = 20;
@@ -124,4 +126,28 @@ pub async fn replay(tx: &mut PlatformTransaction, event: Option<Uuid>) -> Result
     .bind::<Nullable<SqlUuid>, _>(event)
     .execute(tx.connection())
     .await?)
+}
+
+/// Deletes events that were put aside and enqueued more than `days` ago, of whatever tenants, at most `most`. What waits for
+/// the broker stays, however old it is. Returns how many; fewer than `most` means that no more are.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn expire_parked(
+    tx: &mut PlatformTransaction,
+    days: f64,
+    most: i64,
+) -> Result<usize, DatabaseError> {
+    let expired = database::sql(
+        "WITH old AS (SELECT tenant_id, seq FROM outbox \
+                WHERE parked IS NOT NULL AND created_at < now() - $1 * interval '1 day' \
+                ORDER BY seq LIMIT $2 FOR UPDATE SKIP LOCKED) \
+         DELETE FROM outbox o USING old WHERE o.tenant_id = old.tenant_id AND o.seq = old.seq",
+    )
+    .bind::<Double, _>(days)
+    .bind::<BigInt, _>(most)
+    .execute(tx.connection())
+    .await?;
+    note(tx, Book::Outbox, Step::Expired, expired);
+    Ok(expired)
 }

@@ -114,6 +114,12 @@ pub(super) const METRICS: &[Metric] = &[
     ),
     Metric::new("kanal_bridge_notices_total", Counter, &[], "Notes to agents."),
     Metric::new(
+        "kanal_bridge_parked_expired_total",
+        Counter,
+        &[],
+        "Tasks and events for the broker that were put aside, grew too old and were deleted.",
+    ),
+    Metric::new(
         "kanal_bridge_pictures_total",
         Counter,
         &["outcome"],

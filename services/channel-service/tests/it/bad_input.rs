@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use test_support::logs;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::harness::{TestApp, Webhook, message, text};
-use crate::logs;
 
 const RARA: &str = "6281290000011";
 const JSON: &str = "application/json";

@@ -270,7 +270,7 @@ async fn a_read_without_a_village_is_answered_where_only_one_can_be_meant() {
         .await
         .json();
     assert_eq!(answer["messages"][0]["message_text"], "hanya satu");
-    assert!(crate::logs::hold("a read named no village"));
+    assert!(test_support::logs::hold("a read named no village"));
     app.finish().await;
 }
 

@@ -7,14 +7,13 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use serde_json::{Value, json};
 use simulator::{FaultKind, FaultSpec, Simulator, SimulatorConfig};
-use test_support::eventually;
+use test_support::{eventually, logs};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::endpoints::tenant_at;
 use crate::harness::{MediaWishes, SEND, TestApp, Wishes, refusal};
-use crate::logs;
 use crate::media::{jpeg, sends_file};
 use crate::tenant_config::{assign, root};
 

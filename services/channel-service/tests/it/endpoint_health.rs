@@ -7,12 +7,11 @@ use channel_service::store::endpoint_health::{self, HealthStatus};
 use serde_json::{Value, json};
 use simulator::{FaultKind, FaultSpec, hmac_sha256_hex};
 use tenant_isolation::{PlatformScope, PlatformTransaction, TenantTransaction};
-use test_support::eventually;
+use test_support::{eventually, logs};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
 
 use crate::harness::{Maker, TestApp, Wishes, refusal};
-use crate::logs;
 
 const HEALTH: &str = "/wa/health";
 const INTERVAL: Duration = Duration::from_millis(400);

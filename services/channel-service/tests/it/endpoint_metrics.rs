@@ -7,11 +7,10 @@ use reqwest::Method;
 use runtime::shutdown::Shutdown;
 use serde_json::json;
 use simulator::{FaultKind, FaultSpec, Simulator, SimulatorConfig};
-use test_support::eventually;
+use test_support::{eventually, logs};
 
 use crate::endpoints::tenant_at;
 use crate::harness::{Maker, SEND, TestApp, Wishes, refusal};
-use crate::logs;
 use crate::signing_in::bearer_of;
 use crate::tenant_config::{assign, root};
 

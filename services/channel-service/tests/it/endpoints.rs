@@ -16,11 +16,10 @@ use serde_json::{Value, json};
 use simulator::{
     FaultKind, FaultSpec, Inbound, InboundMedia, NewSession, Simulator, SimulatorConfig, WaUser,
 };
-use test_support::eventually;
+use test_support::{eventually, logs};
 use whatsapp::probe::ProbeReason;
 
 use crate::harness::{Maker, Tenant, TestApp, Wishes, order, text};
-use crate::logs;
 
 const RARA: &str = "6281290000011";
 const ADMIN: &str = "simulator-admin-token";

@@ -6,11 +6,11 @@ use channel_service::flows::tenant::Actor;
 use domain::user::Role;
 use reqwest::Method;
 use serde_json::{Value, json};
-use test_support::eventually;
+use test_support::canary::Of;
+use test_support::{eventually, logs};
 
 use crate::ai_handover::until_handled;
-use crate::canary::Of;
-use crate::harness::{Tenant, TestApp, Wishes, refusal, text};
+use crate::harness::{Tenant, TestApp, Webhook, Wishes, refusal, text};
 use crate::media::{jpeg, picture, with_inline};
 use crate::signing_in::{ask, bearer_of};
 
@@ -135,7 +135,7 @@ async fn village() -> Village {
     plant(&app, &satu, BUDI, "canaryBudi").await;
     plant(&app, &dua, ERIN, "canaryOther").await;
     let stray = json!({"type": "Message", "instanceName": "nobody-wa", "event": {"from": ERIN, "said": "canaryErinStray"}});
-    app.post(&crate::harness::Webhook::json(&stray))
+    app.post(&Webhook::json(&stray))
         .await
         .assert_done("Unknown instance");
     app.until_published().await;
@@ -244,7 +244,7 @@ async fn an_erased_person_is_nowhere_and_everybody_else_is_still_everywhere() {
             [] as [String; 0],
             "{name}"
         );
-        assert_eq!(crate::logs::lines_with(name), [] as [String; 0], "{name}");
+        assert_eq!(logs::lines_with(name), [] as [String; 0], "{name}");
     }
     for (there, words, of) in neighbours {
         assert_eq!(found(&app, words, of).await, there, "{words}");
@@ -275,6 +275,84 @@ async fn an_erased_person_is_nowhere_and_everybody_else_is_still_everywhere() {
     let chats =
         format!("SELECT unread AS value FROM chats WHERE tenant_id = 'desa-satu' AND phone = '{ERIN}'");
     assert_eq!(app.values(&chats).await, [1]);
+    app.finish().await;
+}
+
+/// A webhook of which nothing is known, with these words in it byte for byte: as JSON and as a form.
+fn odd(tenant: &Tenant, words: &str) -> [Webhook; 2] {
+    let event = |kind: &str| {
+        let event = json!({"type": kind, "instanceName": tenant.session.name, "userID": tenant.session.id,
+            "event": {"said": "WORDS"}});
+        event.to_string().replace("WORDS", words)
+    };
+    let form = [
+        ("instanceName", tenant.session.name.as_str()),
+        ("jsonData", &event("OddForm")),
+        ("userID", &tenant.session.id),
+    ];
+    [
+        Webhook::raw("application/json", event("OddJson")),
+        Webhook::form(&form),
+    ]
+    .map(|webhook| webhook.signed(tenant.key.as_deref()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_behind_escapes_is_erased_from_raw_events_and_from_quarantine() {
+    let app = TestApp::spawn().await;
+    let satu = app.tenant("desa-satu").await;
+    app.post(&satu.json(&by_lid("3EB0E1", "halo", &format!("{ERIN}:7@s.whatsapp.net"))))
+        .await
+        .assert_kept();
+    let theirs = [
+        format!(r"\u0026{ERIN}\u0026"),
+        format!(r"\u0022{ERIN}\u0040s.whatsapp.net"),
+        format!(r"\u002b{ERIN}"),
+        format!(r"caf\u00e9{ERIN}"),
+        format!("café{ERIN}"),
+        format!("https:%2F%2Fwa.me%2F%2B{ERIN}%40s.whatsapp.net"),
+        format!(r"\u0022{LID}\u0040lid"),
+        r"\u2013081277700011".to_owned(),
+    ];
+    // Others: in a longer number, and behind an escape as well.
+    let others = [
+        format!(r"\u00261{ERIN}"),
+        format!(r"\u0022{BUDI}\u0040s.whatsapp.net"),
+    ];
+    for (words, mark) in theirs
+        .iter()
+        .map(|words| (words, "canaryErin"))
+        .chain(others.iter().map(|words| (words, "canaryBudi")))
+    {
+        let words = format!("{mark} {words}");
+        for webhook in odd(&satu, &words) {
+            app.post(&webhook).await.assert_done("Event kept");
+        }
+        let stray =
+            format!(r#"{{"type":"Message","instanceName":"nobody-wa","event":{{"said":"{words}"}}}}"#);
+        app.post(&Webhook::raw("application/json", stray))
+            .await
+            .assert_done("Unknown instance");
+    }
+    // They stand as they were written.
+    let escaped = format!(r"canaryErin \u0026{ERIN}\u0026");
+    let both = ["provider_events.payload", "quarantine.body"];
+    assert_eq!(app.places_of(&escaped, Of::All).await, both);
+    let kept = "SELECT count(*) AS value FROM provider_events UNION ALL SELECT count(*) FROM quarantine";
+    assert_eq!(app.values(kept).await, [20, 10]);
+
+    let admin = bearer_of(&app, "rara@desa.id", Role::TenantAdmin, Some("desa-satu")).await;
+    let path = "/tenants/desa-satu/people/";
+    let headers = [("authorization", admin.as_str())];
+    let body = json!({"person": ERIN});
+    let given = ask(&app, Method::POST, &format!("{path}export"), &headers, Some(body)).await;
+    assert_eq!(given.text.matches("canaryErin ").count(), 2 * theirs.len());
+    assert!(!given.text.contains("canaryBudi"), "{}", given.text);
+    let body = json!({"person": ERIN, "confirm": ERIN});
+    let erased = ask(&app, Method::POST, &format!("{path}erase"), &headers, Some(body)).await;
+    assert_eq!(erased.status, 200, "{}", erased.text);
+    assert_eq!(app.places_of("canaryErin", Of::All).await, [] as [String; 0]);
+    assert_eq!(app.values(kept).await, [4, 2]);
     app.finish().await;
 }
 

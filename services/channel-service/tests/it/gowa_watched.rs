@@ -7,11 +7,10 @@ use domain::ids::{AccountId, TenantId};
 use reqwest::Method;
 use serde_json::{Value, json};
 use simulator::{GowaConfigChange, GowaInbound, GowaWebhook, NewGowaDevice};
-use test_support::eventually;
+use test_support::{eventually, logs};
 
 use crate::gowa_world::{self, Device, RARA, device};
 use crate::harness::{TestApp, Wishes};
-use crate::logs;
 
 const NUMBER: &str = "628111000001";
 const AUTHORIZATION: &str = "Basic a2FuYWw6cGFzc3dvcmQtb2YtZ293YQ==";

@@ -37,11 +37,11 @@ use serde_json::{Value, json};
 use simulator::{FaultKind, FaultSpec, NewSession, Simulator, SimulatorConfig, WaUser, hmac_sha256_hex};
 use tempfile::TempDir;
 use tenant_isolation::TenantScope;
-use test_support::{CuttableProxy, ENCRYPTION_KEYS, TestDatabase, environment, eventually, unique_prefix};
+use test_support::{
+    CuttableProxy, ENCRYPTION_KEYS, TestDatabase, environment, eventually, logs, unique_prefix,
+};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
-
-use crate::logs;
 
 /// The route on which the service sends.
 pub(crate) const SEND: &str = "/wa/chat/send/text";

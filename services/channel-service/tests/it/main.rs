@@ -64,7 +64,6 @@ mod journeys_told;
 mod left_sessions;
 mod lid_merge;
 mod lock_order;
-mod logs;
 mod media;
 mod memory;
 mod message_changes;

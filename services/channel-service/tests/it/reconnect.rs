@@ -5,10 +5,9 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 use simulator::{FaultKind, FaultSpec, FaultTarget, Inbound, TroubleKind, WaUser};
-use test_support::eventually;
+use test_support::{eventually, logs};
 
 use crate::harness::{Maker, Tenant, TestApp, Wishes, refusal};
-use crate::logs;
 
 pub(crate) const RARA: &str = "6281290000011";
 pub(crate) const CONNECT: &str = "/wa/session/connect";

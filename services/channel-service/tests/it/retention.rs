@@ -10,9 +10,9 @@ use messaging::events::send_requested::SendRequested;
 use reqwest::Method;
 use runtime::shutdown::Shutdown;
 use serde_json::{Value, json};
+use test_support::canary::Of;
 
 use crate::ai_handover::until_handled;
-use crate::canary::Of;
 use crate::harness::{Tenant, TestApp, Wishes, order, receipt, refusal, text};
 use crate::media::{jpeg, picture, with_inline};
 use crate::signing_in::{ask, bearer_of};

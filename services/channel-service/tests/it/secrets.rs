@@ -4,9 +4,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde_json::json;
 use simulator::FaultKind;
+use test_support::logs;
 
 use crate::harness::{TestApp, Webhook, refusal, text};
-use crate::logs;
 
 const RARA: &str = "6281290000011";
 

@@ -386,7 +386,7 @@ async fn an_order_that_postgres_does_not_take_waits_for_better_days() {
         .await;
     app.order(&desa, RARA, "tertunda").await;
     eventually("it was tried and has to wait", || async {
-        crate::logs::hold("full_disk").then_some(())
+        test_support::logs::hold("full_disk").then_some(())
     })
     .await;
     app.run_sql("ALTER TABLE messages DROP CONSTRAINT full_disk")

@@ -6,9 +6,9 @@ use domain::user::{EmailAddress, Role};
 use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use test_support::logs;
 
 use crate::harness::{Answer, TestApp, Wishes};
-use crate::logs;
 
 const PASSWORD: &str = "kata sandi yang panjang";
 

@@ -8,12 +8,12 @@ use reqwest::Method;
 use reqwest::redirect::Policy;
 use serde_json::{Value, json};
 use simulator::{FaultSpec, GowaConfigChange, TroubleKind, WaConfigChange};
-use test_support::eventually;
+use test_support::{eventually, logs};
 use uuid::Uuid;
 
 use crate::harness::{Answer, Maker, TestApp, Wishes, refusal};
 use crate::signing_in::bearer_of;
-use crate::{cloud_world, gowa_world, logs};
+use crate::{cloud_world, gowa_world};
 
 /// Somebody at a browser without scripts.
 pub(crate) struct Visitor<'a> {

@@ -2,12 +2,12 @@
 
 use domain::user::Role;
 use serde_json::json;
-use test_support::eventually;
+use test_support::{eventually, logs};
 
 use crate::ai_handover::{until_handled, write};
+use crate::gate_world;
 use crate::harness::TestApp;
 use crate::ui_device::Visitor;
-use crate::{gate_world, logs};
 
 const AT: &str = "/dashboard/t/desa-satu/settings";
 const RARA: &str = "6281290000011";

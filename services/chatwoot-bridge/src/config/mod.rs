@@ -56,7 +56,7 @@ pub struct Settings {
     pub retry: RetrySchedule,
     /// How long an agent's reply waits for those that were written before it.
     pub reply_window: Duration,
-    /// How long it is remembered which message is which.
+    /// How long rows stay that nothing else ends.
     pub kept: Kept,
     /// Who may administer.
     pub admin: AdminSettings,
@@ -69,11 +69,15 @@ pub struct Settings {
 pub struct Kept {
     /// Links of messages, and agents' messages.
     pub links_days: f64,
+    /// What was put aside for people: tasks, and events that the relay gave up.
+    pub parked_days: f64,
 }
 
 impl Kept {
     /// Less would forget a message while its webhook or its ticks may still come.
-    const LEAST_DAYS: u32 = 7;
+    const LEAST_LINKS_DAYS: u32 = 7;
+    /// People's words have an end, whatever is set.
+    const MOST_PARKED_DAYS: u32 = 366;
 }
 
 /// What the chores need as well.
@@ -203,18 +207,27 @@ fn take_reply_window(reader: &mut SettingsReader) -> Option<Duration> {
 }
 
 fn take_kept(reader: &mut SettingsReader) -> Option<Kept> {
-    let days: Option<u32> = reader.with_default(
+    let links: Option<u32> = reader.with_default(
         "MESSAGE_LINKS_KEPT_DAYS",
         "180",
         "How long it is remembered which message in Chatwoot is which in WhatsApp, in days",
     );
-    let days = days?;
-    if days < Kept::LEAST_DAYS {
+    let parked: Option<u32> = reader.with_default(
+        "PARKED_RETENTION_DAYS",
+        "30",
+        "Days after which what was put aside between Chatwoot and WhatsApp, counted from when it came, is deleted; between 1 and 366",
+    );
+    if links.is_some_and(|days| days < Kept::LEAST_LINKS_DAYS) {
         reader.problem("MESSAGE_LINKS_KEPT_DAYS", "must be at least 7");
         return None;
     }
+    if parked.is_some_and(|days| !(1..=Kept::MOST_PARKED_DAYS).contains(&days)) {
+        reader.problem("PARKED_RETENTION_DAYS", "must lie between 1 and 366");
+        return None;
+    }
     Some(Kept {
-        links_days: f64::from(days),
+        links_days: f64::from(links?),
+        parked_days: f64::from(parked?),
     })
 }
 
@@ -371,6 +384,7 @@ mod tests {
             ("OUTBOUND_ALLOWED_PRIVATE_HOSTS", "a b"),
             ("RETRY_FIRST_MS", "90000"),
             ("LANE_CONCURRENCY", "0"),
+            ("PARKED_RETENTION_DAYS", "0"),
             ("REDIS_URL", "http://:s3cret@h"),
             ("ROUTES_TENANT", "a b"),
             ("TRUSTED_PROXIES", "proxy"),
@@ -388,6 +402,7 @@ mod tests {
             "RABBITMQ_URL",
             "OUTBOUND_ALLOWED_PRIVATE_HOSTS",
             "LANE_CONCURRENCY",
+            "PARKED_RETENTION_DAYS",
             "REDIS_URL",
             "ROUTES_TENANT",
             "TRUSTED_PROXIES",

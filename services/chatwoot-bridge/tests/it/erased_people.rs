@@ -18,15 +18,17 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use simulator::{FaultKind, Simulator};
 use tenant_isolation::TenantTransaction;
+use test_support::canary::{Of, keys_with};
+use test_support::logs::Mark;
 use test_support::{eventually, unique_prefix};
 use uuid::Uuid;
 
-use crate::canary::{columns_with, keys_with, values};
 use crate::events::sample;
-use crate::logs::{self, Mark};
 use crate::operator::{Office, Said};
 use crate::target::{Receiver, post_with, put_of, route_of, settled, tries};
-use crate::world::{LANES, Place, World, envelope, fault, message, received, start_chatwoot, status};
+use crate::world::{
+    LANES, Place, World, envelope, fault, keep_logs, message, received, start_chatwoot, status,
+};
 
 const ERIN: &str = "6281277700011";
 const LID: &str = "277466881133551";
@@ -45,17 +47,12 @@ struct Village {
     on_its_way: Envelope,
 }
 
-/// Whose things are looked through, and where somebody's canaries are.
-#[derive(Clone, Copy)]
-enum Of {
-    All,
-    Satu,
-    Dua,
-}
+const SATU: Of<'static> = Of::Tenant("desa-satu");
+const DUA: Of<'static> = Of::Tenant("desa-dua");
 
 impl Village {
     async fn start() -> Self {
-        let logs = logs::keep();
+        let logs = keep_logs();
         let prefix = unique_prefix("erase");
         let redis = RedisSettings {
             url: test_support::redis_url().into(),
@@ -277,26 +274,22 @@ impl Village {
     }
 
     /// The places where these words are, but for what Budi wrote.
-    async fn found(&self, words: &str, of: Of) -> Vec<String> {
-        let tenant = match of {
-            Of::All => None,
-            Of::Satu => Some("desa-satu"),
-            Of::Dua => Some("desa-dua"),
-        };
-        let mut places = columns_with(self.world(), words, tenant, "canaryBudi").await;
+    async fn found(&self, words: &str, of: Of<'_>) -> Vec<String> {
+        let database = &self.world().database;
+        let mut places = database.columns_with_but(words, Some("canaryBudi"), of).await;
         places.extend(keys_with(&self.prefix, words).await);
         // What is nobody's is not the other tenant's either.
-        if matches!(of, Of::Dua) {
+        if matches!(of, DUA) {
             places.retain(|place| !["quarantine.body", "leases.name"].contains(&place.as_str()));
         }
         places
     }
 
     async fn budis(&self) -> [Vec<String>; 2] {
-        let world = self.world();
+        let database = &self.world().database;
         [
-            columns_with(world, "canaryBudi", None, "").await,
-            columns_with(world, BUDI, None, "").await,
+            database.columns_with("canaryBudi", Of::All).await,
+            database.columns_with(BUDI, Of::All).await,
         ]
     }
 
@@ -335,7 +328,7 @@ const EXPORT: &str = "/admin/tenants/desa-satu/people/export";
 async fn an_erased_person_is_nowhere_and_everybody_else_is_still_everywhere() {
     let village = Village::start().await;
     let words = village.found("canaryErin", Of::All).await;
-    let numbers = village.found(ERIN, Of::Satu).await;
+    let numbers = village.found(ERIN, SATU).await;
     for (places, planted) in [
         (&words, "contacts.name_by_us"),
         (&words, "contact_pictures.sha256"),
@@ -359,7 +352,7 @@ async fn an_erased_person_is_nowhere_and_everybody_else_is_still_everywhere() {
         );
     }
     let (budi, other) = (village.budis().await, village.found("canaryOther", Of::All).await);
-    let elsewhere = village.found(ERIN, Of::Dua).await;
+    let elsewhere = village.found(ERIN, DUA).await;
     let account = village.satu.chatwoot_account;
     let contact = village.chatwoot.chatwoot_contacts(account);
     let contact = contact
@@ -422,7 +415,7 @@ async fn an_erased_person_is_nowhere_and_everybody_else_is_still_everywhere() {
 
     assert_eq!(village.found("canaryErin", Of::All).await, NOWHERE);
     for name in [ERIN, "081277700011", LID] {
-        assert_eq!(village.found(name, Of::Satu).await, NOWHERE, "{name}");
+        assert_eq!(village.found(name, SATU).await, NOWHERE, "{name}");
     }
     let logs = village.logs.since();
     assert!(logs.contains("a person was erased"));
@@ -431,13 +424,11 @@ async fn an_erased_person_is_nowhere_and_everybody_else_is_still_everywhere() {
     }
     assert_eq!(village.budis().await, budi);
     assert_eq!(village.found("canaryOther", Of::All).await, other);
-    assert_eq!(village.found(ERIN, Of::Dua).await, elsewhere);
+    assert_eq!(village.found(ERIN, DUA).await, elsewhere);
     village.is_even().await;
-    let acts = values(
-        village.world(),
-        "SELECT action || ' ' || subject AS value FROM audit_log WHERE action LIKE 'person.%' ORDER BY id",
-    )
-    .await;
+    let acts =
+        "SELECT action || ' ' || subject AS value FROM audit_log WHERE action LIKE 'person.%' ORDER BY id";
+    let acts = village.world().values(acts).await;
     assert_eq!(acts.len(), 2, "{acts:?}");
     assert!(acts[0].starts_with("person.erase person "), "{acts:?}");
     assert_eq!(acts[1].replace("erased", "erase"), acts[0]);
@@ -456,12 +447,8 @@ async fn what_was_on_its_way_brings_nothing_back() {
         .count("SELECT chatwoot_conversation_id AS n FROM contacts WHERE canonical = '6281277700011' AND tenant_id = 'desa-satu' LIMIT 1")
         .await;
     let sent = reply(&village.satu, conversation, ERIN, "canaryErinanswer");
-    let reference = values(
-        village.world(),
-        "SELECT envelope::jsonb #>> '{data,reference}' AS value FROM outbox WHERE strpos(envelope, 'canaryErinanswer') > 0",
-    )
-    .await
-    .remove(0);
+    let reference = "SELECT envelope::jsonb #>> '{data,reference}' AS value FROM outbox WHERE strpos(envelope, 'canaryErinanswer') > 0";
+    let reference = village.world().values(reference).await.remove(0);
     village.erase_by_hand().await.unwrap();
 
     // A message that was published before, a repeated webhook, what became of a message that had left, and its deletion.
@@ -482,7 +469,7 @@ async fn what_was_on_its_way_brings_nothing_back() {
     for words in ["canaryErin", "3EB0STATUS"] {
         assert_eq!(village.found(words, Of::All).await, NOWHERE, "{words}");
     }
-    assert_eq!(village.found(ERIN, Of::Satu).await, NOWHERE);
+    assert_eq!(village.found(ERIN, SATU).await, NOWHERE);
 
     village.sql("UPDATE inboxes SET ignored = '{}'").await;
     // Of somebody else it comes as ever, and what the person writes afterwards is a stranger's first message.
@@ -543,8 +530,8 @@ async fn what_somebody_has_in_hand_writes_nothing_any_more() {
     .unwrap();
     assert_eq!(erased.waiting, 1);
     drop(working.await.unwrap());
-    assert_eq!(columns_with(&world, "canaryErin", None, "").await, NOWHERE);
-    assert_eq!(columns_with(&world, ERIN, None, "").await, NOWHERE);
+    assert_eq!(world.database.columns_with("canaryErin", Of::All).await, NOWHERE);
+    assert_eq!(world.database.columns_with(ERIN, Of::All).await, NOWHERE);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -561,7 +548,7 @@ async fn an_erasure_that_was_killed_is_finished_by_the_next_one() {
     .unwrap();
     assert!(village.erase_by_hand().await.is_err());
     assert!(
-        !village.found(LID, Of::Satu).await.is_empty(),
+        !village.found(LID, SATU).await.is_empty(),
         "the names are still there"
     );
     village.sql("DROP TRIGGER killed ON contacts").await;
@@ -569,7 +556,7 @@ async fn an_erasure_that_was_killed_is_finished_by_the_next_one() {
     assert_eq!((erased.contacts, erased.events), (2, 0));
     assert_eq!(village.found("canaryErin", Of::All).await, NOWHERE);
     for name in [ERIN, LID] {
-        assert_eq!(village.found(name, Of::Satu).await, NOWHERE, "{name}");
+        assert_eq!(village.found(name, SATU).await, NOWHERE, "{name}");
     }
 }
 
@@ -627,11 +614,10 @@ async fn an_export_of_a_person_holds_theirs_by_all_names_and_nobody_elses() {
     for others in ["canaryBudi", "canaryOther", BUDI] {
         assert!(!text.contains(others), "{others}");
     }
-    let subjects = values(
-        village.world(),
-        "SELECT subject AS value FROM audit_log WHERE action = 'person.export'",
-    )
-    .await;
+    let subjects = village
+        .world()
+        .values("SELECT subject AS value FROM audit_log WHERE action = 'person.export'")
+        .await;
     assert!(subjects.len() == 1 && !subjects[0].contains(LID), "{subjects:?}");
 
     let unknown = EXPORT.replace("desa-satu", "desa-asing");
@@ -656,7 +642,7 @@ async fn a_tenant_is_given_out_and_erased_and_its_neighbour_is_still_everywhere(
     assert_eq!(unknown.status.as_u16(), 404);
 
     let theirs = village.found("canaryOther", Of::All).await;
-    let elsewhere = village.found(ERIN, Of::Dua).await;
+    let elsewhere = village.found(ERIN, DUA).await;
     let rows_of_dua = "SELECT (SELECT count(*) FROM routes WHERE tenant_id = 'desa-dua') + \
                          (SELECT count(*) FROM inboxes WHERE tenant_id = 'desa-dua') AS n";
     assert!(theirs.len() > 6 && village.world().count(rows_of_dua).await == 3);
@@ -689,19 +675,23 @@ async fn a_tenant_is_given_out_and_erased_and_its_neighbour_is_still_everywhere(
     assert!(said["rowsErased"].as_u64().unwrap() > 20, "{said}");
     // It was on its way when the tenant was erased.
     village.tell(&village.on_its_way).await;
-    let places = columns_with(village.world(), "desa-satu", None, "").await;
+    let places = village.world().database.columns_with("desa-satu", Of::All).await;
     assert_eq!(places, ["audit_log.tenant_id", "erasures.tenant_id"]);
     // What came as no webhook at all is nobody's.
     for words in ["canaryErin", "canaryBudi"] {
-        let places = columns_with(village.world(), words, None, "Stray").await;
+        let places = village
+            .world()
+            .database
+            .columns_with_but(words, Some("Stray"), Of::All)
+            .await;
         assert_eq!(places, NOWHERE, "{words}");
     }
     assert_eq!(village.found(LID, Of::All).await, NOWHERE);
     assert_eq!(village.found("canaryOther", Of::All).await, theirs);
-    assert_eq!(village.found(ERIN, Of::Dua).await, elsewhere);
+    assert_eq!(village.found(ERIN, DUA).await, elsewhere);
     assert_eq!(village.world().count(rows_of_dua).await, 3);
     let acts = "SELECT action AS value FROM audit_log WHERE tenant_id = 'desa-satu' AND action LIKE 'tenant.%' ORDER BY id";
-    let acts = values(village.world(), acts).await;
+    let acts = village.world().values(acts).await;
     assert_eq!(acts, ["tenant.export", "tenant.erase", "tenant.erased"]);
 
     // There is no such tenant any more, and its webhooks are nobody's.

@@ -268,7 +268,10 @@ async fn what_is_no_longer_remembered_is_not_brought_again() {
     world
         .sql("UPDATE message_links SET created_at = now() - interval '100 days'")
         .await;
-    let kept = Kept { links_days: 90.0 };
+    let kept = Kept {
+        links_days: 90.0,
+        parked_days: 30.0,
+    };
     step(&world.database.db, kept, Forgettable::MessageLinks)
         .await
         .unwrap();

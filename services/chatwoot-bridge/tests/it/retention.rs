@@ -1,10 +1,18 @@
 //! What grows with every message is forgotten by its age, and nothing that is still in use.
 
 use chatwoot_bridge::config::Kept;
-use chatwoot_bridge::workers::retention::{Forgettable, step};
+use chatwoot_bridge::flows::parked_tasks;
+use chatwoot_bridge::workers::retention::{Forgettable, Retention, step};
 use domain::ids::ChatId;
+use runtime::shutdown::Shutdown;
+use test_support::canary::Of;
 
-use crate::world::{World, message, received, start_chatwoot};
+use crate::world::{World, keep_logs, message, received, scope, start_chatwoot};
+
+const KEPT: Kept = Kept {
+    links_days: 30.0,
+    parked_days: 30.0,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn old_rows_leave_and_young_ones_stay() {
@@ -42,11 +50,10 @@ async fn old_rows_leave_and_young_ones_stay() {
             ))
             .await;
     }
-    let kept = Kept { links_days: 30.0 };
     let forget = async || {
         let mut forgotten = Vec::new();
         for what in Forgettable::ALL.iter().copied() {
-            let rows = step(&world.database.db, kept, what).await.unwrap();
+            let rows = step(&world.database.db, KEPT, what).await.unwrap();
             forgotten.extend((rows > 0).then_some((what, rows)));
         }
         forgotten
@@ -124,6 +131,10 @@ async fn old_rows_leave_and_young_ones_stay() {
         "notices (tenant_id, inbox_id, kind, id, created_at) \
          SELECT 'desa-a', gen_random_uuid(), 'logged_out', gen_random_uuid(), now() - age",
         "erasures (tenant_id, who, erased_at) SELECT 'desa-a', convert_to(age::text, 'UTF8'), now() - age",
+        "lane_tasks (tenant_id, lane, id, kind, payload, parked, created_at) \
+         SELECT 'desa-a', 'no lane', gen_random_uuid(), 'x', '{}', true, now() - age",
+        "outbox (tenant_id, lane, event_id, event_type, envelope, parked, created_at) \
+         SELECT 'desa-a', 'no lane', gen_random_uuid(), 'x', '{}', 'too_large', now() - age",
     ] {
         world.sql(&format!("INSERT INTO {insert} {ages}")).await;
     }
@@ -140,4 +151,92 @@ async fn old_rows_leave_and_young_ones_stay() {
         .await;
     let new = "SELECT count(*) AS n FROM lanes WHERE lane = 'new' AND fence > 1000000000000";
     assert_eq!(world.count(new).await, 1);
+}
+
+/// So many tasks and events of the tenant's, with the words in them, put aside or still to be done.
+async fn plant(world: &World, tenant: &str, words: &str, parked: bool, days: u32, many: u32) {
+    let why = if parked { "'too_large'" } else { "NULL" };
+    let of_them = format!("now() - interval '{days} days' FROM generate_series(1, {many})");
+    for statement in [
+        format!(
+            "INSERT INTO lanes (tenant_id, lane, ready_at) VALUES ('{tenant}', 'chat', now()) ON CONFLICT DO NOTHING"
+        ),
+        format!(
+            "INSERT INTO lane_tasks (tenant_id, lane, id, kind, payload, parked, created_at) \
+             SELECT '{tenant}', 'chat', gen_random_uuid(), 'reply', '{{\"text\": \"{words}\"}}', {parked}, {of_them}"
+        ),
+        format!(
+            "INSERT INTO outbox (tenant_id, lane, event_id, event_type, envelope, parked, created_at) \
+             SELECT '{tenant}', 'chat', gen_random_uuid(), 'send.requested', '{{\"text\": \"{words}\"}}', {why}, {of_them}"
+        ),
+    ] {
+        world.sql(&statement).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn words_that_were_put_aside_leave_by_their_age_and_what_is_to_be_delivered_never_does() {
+    let log = keep_logs();
+    let world = World::start().await;
+    for tenant in ["desa-a", "desa-b"] {
+        // More than a batch, so that several are needed.
+        plant(&world, tenant, "canaryOld", true, 31, 101).await;
+        plant(&world, tenant, "canaryYoung", true, 29, 1).await;
+        plant(&world, tenant, "canaryWaits", false, 90, 1).await;
+        plant(&world, tenant, "canaryAgain", true, 31, 1).await;
+    }
+    for tenant in ["desa-a", "desa-b"] {
+        let again = format!(
+            "SELECT id::text AS value FROM lane_tasks WHERE payload LIKE '%canaryAgain%' AND tenant_id = '{tenant}'"
+        );
+        let id = world.values(&again).await[0].parse().unwrap();
+        assert!(
+            parked_tasks::replay(&world.database.db, &scope(tenant), id)
+                .await
+                .unwrap()
+        );
+    }
+    world
+        .sql("UPDATE outbox SET parked = NULL WHERE envelope LIKE '%canaryAgain%'")
+        .await;
+    let both = ["lane_tasks.payload", "outbox.envelope"];
+    let kept = ["canaryYoung", "canaryWaits", "canaryAgain"];
+    for words in kept.into_iter().chain(["canaryOld"]) {
+        assert_eq!(world.database.columns_with(words, Of::All).await, both, "{words}");
+    }
+
+    // Two processes: the one whose turn it is does it, the other one nothing.
+    let process = || Retention::new(world.database.db.clone(), KEPT);
+    let (leader, other) = (process(), process());
+    let shutdown = Shutdown::new();
+    world
+        .sql("INSERT INTO leases VALUES ('retention', gen_random_uuid(), now() + interval '1 hour')")
+        .await;
+    assert!(!leader.round(&shutdown).await.unwrap());
+    assert_eq!(world.database.columns_with("canaryOld", Of::All).await, both);
+    world.sql("DELETE FROM leases").await;
+    assert!(leader.round(&shutdown).await.unwrap());
+    assert!(!other.round(&shutdown).await.unwrap());
+
+    assert_eq!(
+        world.database.columns_with("canaryOld", Of::All).await,
+        [] as [&str; 0]
+    );
+    for words in kept {
+        for tenant in ["desa-a", "desa-b"] {
+            let there = world.database.columns_with(words, Of::Tenant(tenant)).await;
+            assert_eq!(there, both, "{words} of {tenant}");
+        }
+    }
+    let left = "SELECT (SELECT count(*) FROM lane_tasks) + (SELECT count(*) FROM outbox) AS n";
+    assert_eq!(world.count(left).await, 12);
+    let told = log.since();
+    assert!(
+        told.contains("what was put aside grew too old and was deleted"),
+        "{told}"
+    );
+    assert!(!told.contains("canary"), "{told}");
+    // Nothing more is found, and the next look is the same process's.
+    assert!(leader.round(&shutdown).await.unwrap());
+    assert_eq!(world.count(left).await, 12);
 }

@@ -7,13 +7,12 @@ use tenant_isolation::TenantTransaction;
 use test_support::eventually;
 
 use crate::events::sample;
-use crate::logs;
 use crate::router::{Door, put, secret_route, signed, url_route};
-use crate::world::{SECRET, World, start_chatwoot};
+use crate::world::{SECRET, World, keep_logs, start_chatwoot};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_secret_old_and_new_and_none_in_logs() {
-    let log = logs::keep();
+    let log = keep_logs();
     let (world, chatwoot) = (World::start().await, start_chatwoot().await);
     let place = world.connect(&chatwoot, "desa-a", "default", "").await;
     let door = Door::open(&world).await;

@@ -16,7 +16,7 @@ use chatwoot_bridge::store::inboxes::InboxKey;
 use chatwoot_bridge::workers::events::Events;
 use chatwoot_bridge::workers::lanes::Lanes;
 use diesel::QueryableByName;
-use diesel::sql_types::BigInt;
+use diesel::sql_types::{BigInt, Text};
 use diesel_async::RunQueryDsl;
 use domain::delivery::DeliveryStatus;
 use domain::ids::{AccountId, ChatId, MessageId, ProviderMessageId, TenantId};
@@ -34,6 +34,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 use simulator::{FaultKind, FaultSpec, NewAccount, NewInbox, Simulator, SimulatorConfig};
 use tenant_isolation::TenantScope;
+use test_support::logs::{self, Mark};
 use test_support::{ENCRYPTION_KEYS, TestDatabase, eventually, install_crypto_provider};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -60,6 +61,11 @@ pub(crate) struct Place {
 
 /// Under which links to agents' files stand.
 pub(crate) const FILES_URL: &str = "http://bridge.test";
+
+/// Has everything kept that the bridge logs.
+pub(crate) fn keep_logs() -> Mark {
+    logs::keep_of(&["chatwoot_bridge", "chores", "messaging", "web"])
+}
 
 pub(crate) const LANES: WorkerSettings = WorkerSettings {
     concurrency: 8,
@@ -243,6 +249,18 @@ impl World {
         let mut connection = self.database.admin().await;
         let rows: Vec<Count> = diesel::sql_query(query).load(&mut connection).await.unwrap();
         rows[0].n
+    }
+
+    /// The texts of one column, `value`.
+    pub(crate) async fn values(&self, query: &str) -> Vec<String> {
+        #[derive(QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = Text)]
+            value: String,
+        }
+        let mut connection = self.database.admin().await;
+        let rows: Vec<Row> = diesel::sql_query(query).load(&mut connection).await.unwrap();
+        rows.into_iter().map(|row| row.value).collect()
     }
 
     pub(crate) async fn sql(&self, statement: &str) {

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use bytes::Bytes;
-use chores::person::{pseudonym, typed_number};
+use chores::person::{Names, pseudonym, typed_number};
 use chrono::Utc;
 use database::{Database, DatabaseError};
 use domain::address::{ChatAddress, Lid, PhoneNumber};
@@ -26,8 +26,7 @@ use whatsapp::genfity::Unverified;
 use super::customers::Actor;
 use crate::error::Error;
 use crate::store::hook_events::{self, Whole};
-use crate::store::person::{self, Names};
-use crate::store::{audit, ownership};
+use crate::store::{audit, ownership, person};
 
 /// Rows of one transaction.
 const BATCH: i64 = 500;
@@ -70,15 +69,6 @@ impl PersonName {
             Self::Phone(phone) => ChatAddress::Phone(phone.clone()),
             Self::Hidden(lid) => ChatAddress::Lid(lid.clone()),
         }
-    }
-
-    fn alone(&self) -> Names {
-        let mut names = Names::default();
-        match self {
-            Self::Phone(phone) => names.phones.insert(phone.clone()),
-            Self::Hidden(lid) => names.hidden.insert(lid.clone()),
-        };
-        names
     }
 
     /// What stands for the person in the audit log: the same for the same name, and nobody finds the number by trying all.
@@ -164,7 +154,7 @@ pub(crate) async fn find(
     first: &PersonName,
 ) -> Result<Found, DatabaseError> {
     let mut found = Found {
-        names: first.alone(),
+        names: Names::of(&first.address()),
         links: BTreeSet::new(),
     };
     let mut seen = BTreeSet::new();
@@ -183,7 +173,7 @@ pub(crate) async fn find(
                 }
             }
         }
-        if found.names.len() == known.len() {
+        if found.names.count() == known.count() {
             break;
         }
     }
@@ -215,12 +205,14 @@ async fn learn(
     let Some((phone, lid)) = whole.and_then(message).and_then(both_names) else {
         return Ok(false);
     };
-    if !names.phones.contains(&phone) && !names.hidden.contains(&lid) {
-        // It names the person in its words only.
-        return Ok(false);
+    let known = names.count();
+    let told = [ChatAddress::Phone(phone), ChatAddress::Lid(lid)];
+    // Else it names the person in its words only.
+    if told.iter().any(|address| names.has(address.as_str())) {
+        told.iter()
+            .for_each(|address| names.add_address(address.as_str()));
     }
-    let (new_phone, new_lid) = (names.phones.insert(phone), names.hidden.insert(lid));
-    Ok(new_phone || new_lid)
+    Ok(names.count() > known)
 }
 
 /// What an event says, if it is a message. Its signature was checked before it was stored.

@@ -1,5 +1,6 @@
 //! Events of the WA server on their way to the customers, byte for byte, and what became of them.
 
+use chores::person::Names;
 use chrono::{DateTime, Utc};
 use database::DatabaseError;
 use diesel::QueryableByName;
@@ -12,7 +13,7 @@ use serde::Serialize;
 use tenant_isolation::{PlatformTransaction, TenantTransaction};
 use uuid::Uuid;
 
-use super::person::{self, Names};
+use super::person;
 use super::sessions::REMOVING;
 
 /// What an event takes besides its body, so that many small ones have a bound, too.

@@ -1,47 +1,11 @@
 //! One person of a customer's, whatever table holds something of theirs.
 
-use std::collections::BTreeSet;
-
+use chores::person::Names;
 use database::{DatabaseError, quote_literal};
 use diesel::sql_types::{Array, BigInt, Bool, Text};
 use diesel_async::RunQueryDsl as _;
-use domain::address::{Lid, PhoneNumber};
 use messaging::ledger::{self, Book, Step};
 use tenant_isolation::TenantTransaction;
-
-/// Every name by which a person is looked for. No `Debug`: they stay out of logs.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub(crate) struct Names {
-    pub(crate) phones: BTreeSet<PhoneNumber>,
-    pub(crate) hidden: BTreeSet<Lid>,
-}
-
-impl Names {
-    pub(crate) fn len(&self) -> usize {
-        self.phones.len() + self.hidden.len()
-    }
-
-    /// A regular expression for texts that name them: as JSON, as a form, as [`bytea` is written](EVENTS). A number is not
-    /// found inside a longer one, but is behind an escape that ends with digits.
-    pub(crate) fn pattern(&self) -> String {
-        let national = self
-            .phones
-            .iter()
-            .filter_map(|phone| phone.as_str().strip_prefix("62"));
-        let all: Vec<String> = self
-            .phones
-            .iter()
-            .map(PhoneNumber::as_str)
-            .chain(self.hidden.iter().map(Lid::as_str))
-            .map(str::to_owned)
-            .chain(national.map(|rest| format!("0{rest}")))
-            .collect();
-        format!(
-            "(^|[^0-9]|%[0-9A-Fa-f]{{2}}|u[0-9A-Fa-f]{{4}}|\\\\[0-7]{{3}})({})($|[^0-9])",
-            all.join("|")
-        )
-    }
-}
 
 /// Which rows are a person's, with the place of the pattern left open. Whoever is kept as somebody's contact under the
 /// number, or with it in the name, is them.
@@ -139,22 +103,4 @@ pub(crate) async fn delete_read_marks(
     .await?;
     ledger::note(tx, Book::Tasks, Step::Expired, deleted);
     Ok(deleted)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_person_is_looked_for_by_every_name_and_every_spelling_of_it() {
-        let mut names = Names::default();
-        names.phones.insert(PhoneNumber::parse("6281290000011").unwrap());
-        names.phones.insert(PhoneNumber::parse("4915112345678").unwrap());
-        names.hidden.insert(Lid::parse("204466881133557").unwrap());
-        assert_eq!(
-            names.pattern(),
-            "(^|[^0-9]|%[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|\\\\[0-7]{3})\
-             (4915112345678|6281290000011|204466881133557|081290000011)($|[^0-9])"
-        );
-    }
 }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use test_support::{eventually, eventually_within};
+use test_support::canary::{Of, keys_with};
+use test_support::{eventually, eventually_within, logs};
 
 use super::world::{BUDI, ERIN, LID, World};
-use crate::support::canary::{Of, keys_with};
-use crate::support::{APP, DESK, Fault, GLOBAL, Peer, logs};
+use crate::support::{APP, DESK, Fault, GLOBAL, Peer};
 
 const NOT_OWN: (u16, &str) = (403, "user does not belong to this source");
 const NOTHING: [String; 0] = [];
@@ -37,7 +37,7 @@ async fn an_erased_customer_is_nowhere_and_its_neighbour_still_everywhere() {
         )
         .await;
     assert_eq!(secrets.len(), 5);
-    let neighbour = Of::Customer("desa-b");
+    let neighbour = Of::Tenant("desa-b");
     let mut theirs = Vec::new();
     for words in ["canaryErin", "canaryBudi", ERIN, LID, "gwa_"] {
         theirs.push((words, world.places_of(words, neighbour).await));
@@ -71,23 +71,29 @@ async fn an_erased_customer_is_nowhere_and_its_neighbour_still_everywhere() {
     assert_eq!(users.len(), 1, "the WA server has let go of its session");
     assert_eq!(users[0]["name"], "desa-b");
 
-    let of_satu = Of::Customer("desa-a");
+    let of_satu = Of::Tenant("desa-a");
     for words in ["canaryErin", "canaryBudi", ERIN, BUDI, LID, "081277700011"] {
         assert_eq!(
-            world.gateway.columns_with(words, of_satu).await,
+            world.gateway.database.columns_with(words, of_satu).await,
             NOTHING,
             "{words}"
         );
         assert_eq!(logs::lines_with(words), NOTHING, "{words}");
     }
     for secret in &secrets[..4] {
-        assert_eq!(world.gateway.columns_with(secret, Of::All).await, NOTHING);
+        assert_eq!(
+            world.gateway.database.columns_with(secret, Of::All).await,
+            NOTHING
+        );
         assert_eq!(logs::lines_with(secret), NOTHING);
     }
     // Both customers have the same receiver.
     let webhook = &secrets[4];
-    assert_eq!(world.gateway.columns_with(webhook, of_satu).await, NOTHING);
-    let left = world.gateway.columns_with("desa-a", Of::All).await;
+    assert_eq!(
+        world.gateway.database.columns_with(webhook, of_satu).await,
+        NOTHING
+    );
+    let left = world.gateway.database.columns_with("desa-a", Of::All).await;
     assert_eq!(
         left,
         ["audit_log.detail", "audit_log.tenant_id"],
@@ -161,7 +167,7 @@ async fn while_the_wa_server_lets_go_of_nothing_the_customer_is_off_and_the_next
     assert_eq!(world.gateway.wa.users().len(), 1);
     assert_eq!(world.gateway.me(&key).await.refusal(), (401, "invalid api key"));
     assert_eq!(
-        world.gateway.columns_with("desa-a", Of::All).await,
+        world.gateway.database.columns_with("desa-a", Of::All).await,
         ["audit_log.detail", "audit_log.tenant_id"]
     );
     world.stop().await;

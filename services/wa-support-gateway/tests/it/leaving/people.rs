@@ -2,16 +2,17 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use test_support::canary::Of;
+use test_support::logs;
 
 use super::world::{BUDI, ERIN, LID, World, jid, message};
 use crate::hooks::world::ask;
-use crate::support::canary::Of;
-use crate::support::{APP, DESK, GLOBAL, logs};
+use crate::support::{APP, DESK, GLOBAL};
 
 const ERASE: &str = "/people/erase";
 const NOTHING: [String; 0] = [];
-const SATU: Of<'static> = Of::Customer("desa-a");
-const DUA: Of<'static> = Of::Customer("desa-b");
+const SATU: Of<'static> = Of::Tenant("desa-a");
+const DUA: Of<'static> = Of::Tenant("desa-b");
 
 fn order(person: &str) -> Value {
     json!({"person": person, "confirm": person})

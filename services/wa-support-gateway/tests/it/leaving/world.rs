@@ -2,11 +2,12 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use test_support::canary::{Of, keys_with};
+use test_support::logs;
 use url::form_urlencoded::Serializer;
 
 use crate::hooks::world::{FORM, HookedSession, JSON, Receiver, relayed, until_it_is};
-use crate::support::canary::{Of, keys_with};
-use crate::support::{APP, Answer, Gateway, logs, with_callers};
+use crate::support::{APP, Answer, Gateway, with_callers};
 use wa_support_gateway::config::Settings;
 
 /// Who is erased: a number, and the hidden id that messages tell beside it.
@@ -148,7 +149,7 @@ impl World {
 
     /// Everywhere that these words are, but for the log.
     pub(super) async fn places_of(&self, words: &str, of: Of<'_>) -> Vec<String> {
-        let mut places = self.gateway.columns_with(words, of).await;
+        let mut places = self.gateway.database.columns_with(words, of).await;
         places.extend(keys_with(&self.settings.redis.prefix, words).await);
         places
     }

@@ -1,9 +1,7 @@
 //! What every test starts with.
 
-pub(crate) mod canary;
 mod gateway;
 mod internal;
-pub(crate) mod logs;
 mod owner;
 mod raw;
 mod twin;

@@ -1,4 +1,7 @@
-//! Everything the service logs while the tests run, kept so that tests can look for what must not be there.
+//! Everything that is logged while the tests of a process run, kept so that tests can look for what must not be there.
+//!
+//! One subscriber for the whole process, because servers have threads of their own: of other tests it keeps what they log
+//! meanwhile, so tests look for words that are theirs alone.
 
 use std::io;
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
@@ -8,6 +11,10 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// Chattier than in production, for libraries too, but for the driver of Postgres, which tells what is bound to statements and
+/// is held back there at every level.
+const CHATTY: &str = "debug,h2=info,hyper_util=info,mio=info,tokio_postgres=info";
 
 static LINES: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 static STARTED: Once = Once::new();
@@ -33,38 +40,57 @@ impl<'a> MakeWriter<'a> for Keep {
     }
 }
 
-/// Starts keeping, and tells how much is kept already. One subscriber for the whole process, because the server's
-/// threads are its own; tests look for words that are theirs alone. Chattier than in production, for libraries too, but
-/// for the driver of Postgres, which tells what is bound to statements and is held back there at every level.
-pub(crate) fn keep() -> Mark {
+/// A moment in the logs.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark(usize);
+
+/// Starts keeping, and tells how much is kept already.
+pub fn keep() -> Mark {
+    start(CHATTY)
+}
+
+/// As [`keep`], at every level, but of these crates only. Whoever is the first in a process to keep anything decides.
+pub fn keep_of(crates: &[&str]) -> Mark {
+    let directives: Vec<String> = crates.iter().map(|name| format!("{name}=trace")).collect();
+    start(&directives.join(","))
+}
+
+fn start(filter: &str) -> Mark {
     STARTED.call_once(|| {
-        let filter = EnvFilter::new("debug,h2=info,hyper_util=info,mio=info,tokio_postgres=info");
         let lines = tracing_subscriber::fmt::layer().json().with_writer(Keep);
-        tracing_subscriber::registry().with(filter).with(lines).init();
+        tracing_subscriber::registry()
+            .with(EnvFilter::new(filter))
+            .with(lines)
+            .init();
     });
     Mark(kept().len())
 }
 
-/// A moment in the logs.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Mark(usize);
-
 impl Mark {
-    /// The lines after this moment that hold these words. Copied out first: whoever logs waits while the logs are
-    /// looked at, and all tests of a process log to the same place.
-    pub(crate) fn lines_with(self, words: &str) -> Vec<String> {
+    /// Everything that was logged since.
+    #[must_use]
+    pub fn since(self) -> String {
+        String::from_utf8_lossy(&kept()[self.0..]).into_owned()
+    }
+
+    /// The lines since then that hold these words. Copied out first: whoever logs waits while the logs are looked at, and all
+    /// tests of a process log to the same place.
+    #[must_use]
+    pub fn lines_with(self, words: &str) -> Vec<String> {
         let since = kept()[self.0..].to_vec();
         lines_of(&since, words)
     }
 }
 
 /// Does any line hold these words?
-pub(crate) fn hold(words: &str) -> bool {
+#[must_use]
+pub fn hold(words: &str) -> bool {
     memmem::find(&kept(), words.as_bytes()).is_some()
 }
 
 /// The lines that hold these words.
-pub(crate) fn lines_with(words: &str) -> Vec<String> {
+#[must_use]
+pub fn lines_with(words: &str) -> Vec<String> {
     lines_of(&kept(), words)
 }
 
