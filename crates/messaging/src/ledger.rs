@@ -60,6 +60,19 @@ pub fn note<S>(tx: &mut Transaction<S>, book: Book, step: Step, many: usize) {
     }
 }
 
+/// Counts rows of a table that were deleted because what they are about is gone: as expired where the table is a book's, and
+/// else not at all.
+pub fn note_deleted<S>(tx: &mut Transaction<S>, table: &str, rows: usize) {
+    let books = [
+        ("outbox", Book::Outbox),
+        ("lane_tasks", Book::Tasks),
+        ("forward_events", Book::Forwards),
+    ];
+    if let Some((_, book)) = books.into_iter().find(|(of, _)| *of == table) {
+        note(tx, book, Step::Expired, rows);
+    }
+}
+
 /// Counts so many that are committed.
 pub fn count(book: Book, step: Step, many: usize) {
     metrics::counter!("kanal_ledger_total", "book" => book.as_str(), "step" => step.as_str())

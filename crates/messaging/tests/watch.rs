@@ -10,10 +10,11 @@ use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use domain::ids::TenantId;
 use messaging::lanes::{
     HandleTask, LaneError, Lease, NewTask, Next, Task, WorkerSettings, claim_and_work, discard, enqueue,
-    replay,
+    expire_parked, replay,
 };
+use messaging::ledger;
 use messaging::watch::{COUNTED, look};
-use tenant_isolation::{TenantScope, TenantTransaction};
+use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTransaction, rows};
 use test_support::TestDatabase;
 use uuid::Uuid;
 
@@ -127,9 +128,34 @@ async fn the_ledger_is_even_whatever_becomes_of_a_task_and_uneven_when_one_vanis
     assert_eq!((step("expired"), held("parked")), (1.0, 0.0));
     assert!(is_even());
 
+    // Put aside for too long, and erased with all that is its tenant's.
+    add(db, "desa-satu", "park", true).await;
+    claim_and_work(db, &Willing(db.clone()), SETTINGS).await.unwrap();
+    add(db, "desa-dua", "done", true).await;
+    let mut admin = test.admin().await;
+    admin
+        .batch_execute("UPDATE lane_tasks SET created_at = now() - interval '40 days' WHERE parked")
+        .await
+        .unwrap();
+    let mut tx = PlatformTransaction::begin(db, PlatformScope::for_purpose("test"))
+        .await
+        .unwrap();
+    assert_eq!(expire_parked(&mut tx, 30.0, 10).await.unwrap(), 1);
+    tx.commit().await.unwrap();
+    let mut tx = TenantTransaction::begin(db, &scope("desa-dua"), "test")
+        .await
+        .unwrap();
+    for table in ["lanes", "lane_tasks"] {
+        let deleted = rows::delete(&mut tx, table, 10).await.unwrap();
+        ledger::note_deleted(&mut tx, table, deleted);
+    }
+    tx.commit().await.unwrap();
+    look(db, &mut shown).await.unwrap();
+    assert_eq!((step("expired"), held("live"), held("parked")), (3.0, 0.0, 0.0));
+    assert!(is_even());
+
     // Nobody says what became of it.
     add(db, "desa-satu", "done", true).await;
-    let mut admin = test.admin().await;
     admin.batch_execute("DELETE FROM lane_tasks").await.unwrap();
     look(db, &mut shown).await.unwrap();
     assert!(!is_even());

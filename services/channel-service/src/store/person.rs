@@ -6,6 +6,7 @@ use diesel::sql_types::{Array, BigInt, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::address::ChatAddress;
 use domain::ids::{ChatId, TenantId};
+use messaging::ledger;
 use tenant_isolation::{PlatformTransaction, TenantTransaction};
 use uuid::Uuid;
 
@@ -285,18 +286,19 @@ async fn delete_waiting(
 ) -> Result<(), DatabaseError> {
     let lanes: Vec<String> = chats.iter().flat_map(|chat| lanes_of(*chat)).collect();
     let ids: Vec<String> = ids.iter().map(Uuid::to_string).collect();
-    for statement in [
-        "DELETE FROM outbox WHERE tenant_id = $1 AND lane = ANY ($2) \
-            AND envelope::jsonb #>> '{data,message_id}' = ANY ($3)",
-        "DELETE FROM lane_tasks WHERE tenant_id = $1 AND lane = ANY ($2) \
-            AND payload::jsonb #>> '{event,message_id}' = ANY ($3)",
+    for (table, message) in [
+        ("outbox", "envelope::jsonb #>> '{data,message_id}'"),
+        ("lane_tasks", "payload::jsonb #>> '{event,message_id}'"),
     ] {
-        database::sql(statement)
-            .bind::<Text, _>(tenant)
-            .bind::<Array<Text>, _>(&lanes)
-            .bind::<Array<Text>, _>(&ids)
-            .execute(tx.connection())
-            .await?;
+        let deleted = database::sql(format!(
+            "DELETE FROM {table} WHERE tenant_id = $1 AND lane = ANY ($2) AND {message} = ANY ($3)"
+        ))
+        .bind::<Text, _>(tenant)
+        .bind::<Array<Text>, _>(&lanes)
+        .bind::<Array<Text>, _>(&ids)
+        .execute(tx.connection())
+        .await?;
+        ledger::note_deleted(tx, table, deleted);
     }
     Ok(())
 }
@@ -332,6 +334,7 @@ pub async fn delete_outbox(tx: &mut TenantTransaction, chats: &[Uuid]) -> Result
         .bind::<Array<Text>, _>(lanes)
         .execute(tx.connection())
         .await?;
+    ledger::note_deleted(tx, "outbox", deleted);
     Ok(deleted)
 }
 
@@ -381,6 +384,7 @@ pub async fn delete_raw(
     .bind::<BigInt, _>(batch)
     .execute(tx.connection())
     .await?;
+    ledger::note_deleted(tx, table, deleted);
     Ok(deleted)
 }
 

@@ -7,6 +7,7 @@ use database::DatabaseError;
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
+use messaging::ledger;
 use tenant_isolation::{PlatformTransaction, TenantTransaction};
 use uuid::Uuid;
 
@@ -292,5 +293,6 @@ pub async fn delete_aged(
     .bind::<BigInt, _>(batch)
     .execute(tx.connection())
     .await?;
+    ledger::note_deleted(tx, table, deleted);
     Ok(deleted)
 }

@@ -1,6 +1,7 @@
 //! What of a tenant's rows an erasure leaves, and why.
 
 use database::DatabaseError;
+use messaging::ledger;
 use tenant_isolation::{TenantTransaction, rows};
 
 /// The acts stay: they are what tells that the rest is gone.
@@ -26,7 +27,9 @@ pub async fn delete_rows(
     if [KEPT, GARBAGE, LAST].contains(&table) || TO_UNLINK.contains(&table) {
         return Ok(0);
     }
-    rows::delete(tx, table, batch).await
+    let deleted = rows::delete(tx, table, batch).await?;
+    ledger::note_deleted(tx, table, deleted);
+    Ok(deleted)
 }
 
 /// Deletes the tenant's own row: the end of an erasure.

@@ -7,6 +7,7 @@
 
 use cache::RedisLink;
 use database::{Database, DatabaseError};
+use messaging::ledger;
 use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope, TenantTransaction, rows};
 
 use crate::store::audit_log::{self, Actor};
@@ -80,6 +81,7 @@ async fn pass(db: &Database, scope: &TenantScope, tables: &[String]) -> Result<u
         loop {
             let mut tx = TenantTransaction::begin(db, scope, "erase tenant").await?;
             let deleted = rows::delete(&mut tx, table, BATCH).await?;
+            ledger::note_deleted(&mut tx, table, deleted);
             tx.commit().await?;
             erased += deleted;
             if i64::try_from(deleted).unwrap_or(BATCH) < BATCH {

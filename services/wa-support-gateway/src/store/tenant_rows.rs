@@ -3,6 +3,7 @@
 use database::{DatabaseError, quote_identifier};
 use diesel::sql_types::Text;
 use diesel_async::RunQueryDsl as _;
+use messaging::ledger;
 use tenant_isolation::{TenantTransaction, rows};
 
 /// The acts stay: they are what tells that the rest is gone.
@@ -27,13 +28,14 @@ pub(crate) async fn delete_all(tx: &mut TenantTransaction) -> Result<(), Databas
     tables.retain(|table| table != KEPT && table != LAST);
     tables.push(LAST.to_owned());
     for table in tables {
-        database::sql(format!(
+        let deleted = database::sql(format!(
             "DELETE FROM {} WHERE tenant_id = $1",
             quote_identifier(&table)
         ))
         .bind::<Text, _>(&tenant)
         .execute(tx.connection())
         .await?;
+        ledger::note_deleted(tx, &table, deleted);
     }
     Ok(())
 }
