@@ -125,6 +125,9 @@ async fn started(release: Option<PathBuf>) -> World {
     // One simulated server stands for ten, and does not count calls.
     world.bridge.set("CHATWOOT_RATE_PER_MINUTE", "1000000");
     world.bridge.set("CHATWOOT_CONCURRENCY", "16");
+    // Where all shares two cores webhooks come later than the watch has patience for, and it would take sessions for deaf
+    // that are not.
+    world.channel.set("SESSION_DEAF_AFTER_MS", "120000");
     for service in world.services() {
         service.start();
     }
