@@ -88,6 +88,14 @@ impl<W: fmt::Write> Visit for Pairs<'_, W> {
         self.pair(field, |writer| write!(writer, "{value}"));
     }
 
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        // JSON has no word for what is no number.
+        self.pair(field, |writer| match value.is_finite() {
+            true => write!(writer, "{value}"),
+            false => writer.write_str("null"),
+        });
+    }
+
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.pair(field, |writer| write!(writer, "{value}"));
     }
@@ -154,6 +162,8 @@ mod tests {
                 number = 7,
                 below = -7,
                 yes = true,
+                part = 0.5,
+                none = f64::NAN,
                 shown = %"x=1",
                 r#type = ?Some(1),
                 tenant = tracing::field::Empty,
@@ -167,7 +177,8 @@ mod tests {
         });
         assert_eq!(
             line["span"],
-            serde_json::json!({"name": "request", "path": path, "number": 7, "below": -7, "yes": true, "shown": "x=1",
+            serde_json::json!({"name": "request", "path": path, "number": 7, "below": -7, "yes": true, "part": 0.5, "none": null,
+                "shown": "x=1",
                 "type": "Some(1)", "tenant": "desa-lain", "late": 1})
         );
         assert_eq!(line["message"], "done");
