@@ -9,8 +9,9 @@ use tenant_isolation::TenantTransaction;
 
 use super::agent_parts::MOST_PARTS;
 use super::delete_reply::revoke;
+use super::retry_reply::look;
 use super::whole_message::{Told, outcome, shown_as, take};
-use super::work::StatusWork;
+use super::work::{RetryWork, StatusWork};
 use super::{NotDone, Tools};
 use crate::chatwoot::{ChatwootError, ShownStatus};
 use crate::store::agent_messages::{AgentMessage, Shown, Standing};
@@ -150,7 +151,7 @@ impl Reflection<'_> {
     async fn show(&self, conversation: i64, mut whole: Whole) -> Result<(), NotDone> {
         for _ in 0..MOST_LOOKS {
             let marked = self.tell(conversation, &whole).await?;
-            match self.written(whole, marked).await? {
+            match self.written(conversation, whole, marked).await? {
                 Some(now) => whole = now,
                 None => return Ok(()),
             }
@@ -183,11 +184,25 @@ impl Reflection<'_> {
     }
 
     /// Writes down what was shown. `None`: it is still so, and the task is done.
-    async fn written(&self, whole: Whole, marked: Option<bool>) -> Result<Option<Whole>, NotDone> {
+    async fn written(
+        &self,
+        conversation: i64,
+        whole: Whole,
+        marked: Option<bool>,
+    ) -> Result<Option<Whole>, NotDone> {
         let message = self.work.message_id;
         let mut tx =
             TenantTransaction::begin(&self.tools.db, self.lease.scope(), "agent message shown").await?;
         self.lease.guard(&mut tx).await?;
+        if marked == Some(true) {
+            // The agent may have pressed the button since, and was not believed. Lanes are locked before messages.
+            let work = RetryWork {
+                inbox_id: self.inbox.id,
+                message_id: message,
+                to: None,
+            };
+            look(&mut tx, &work, conversation, None).await?;
+        }
         let standing = agent_messages::lock(&mut tx, self.inbox.id, message).await?;
         let now = match &standing {
             Some(standing) => {

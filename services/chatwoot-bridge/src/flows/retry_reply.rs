@@ -1,11 +1,10 @@
 //! The button under a message that failed (contract 2.6).
 //!
 //! Chatwoot tells of it by a change like any other, which does not say what changed and may come late. So whoever hears
-//! that nothing is wrong with a message of which Chatwoot took our word that it failed (before that it stands as sent, too) looks at the message itself, and only when Chatwoot shows it
-//! as sent and without an error, the parts that failed are ordered once more. What they say is read back, too: nothing of it
-//! is kept here.
-
-use std::fmt::Write as _;
+//! that nothing is wrong with a message of which Chatwoot took our word that it failed (before that it stands as sent, too)
+//! looks at the message itself, and only when Chatwoot shows it as sent and without an error, the parts that failed are
+//! ordered once more. What they say is read back, too: nothing of it is kept here. A button that was pressed before we had
+//! written down that Chatwoot took our word is found by a look of our own.
 
 use database::DatabaseError;
 use domain::address::ChatAddress;
@@ -13,7 +12,6 @@ use domain::delivery::DeliveryStatus;
 use messaging::Envelope;
 use messaging::lanes::{self, Lease, Task};
 use messaging::outbox::{self, NewRow};
-use sha2::{Digest as _, Sha256};
 use tenant_isolation::{TenantScope, TenantTransaction};
 use uuid::Uuid;
 
@@ -44,35 +42,37 @@ pub async fn accept_retry(
 ) -> Result<Acceptance, DatabaseError> {
     let mut tx = TenantTransaction::begin(&tools.db, scope, "accept retry").await?;
     let standing = agent_messages::find(&mut tx, inbox.id, about.message_id).await?;
-    let Some(parts) = failed_parts(&mut tx, inbox.id, about.message_id, standing.as_ref()).await? else {
+    let failed = failed_parts(&mut tx, inbox.id, about.message_id, standing.as_ref()).await?;
+    if failed.is_none() {
         tx.commit().await?;
         return Ok(Acceptance::Ignored("nothing_failed"));
-    };
+    }
     let work = RetryWork {
         inbox_id: inbox.id,
         message_id: about.message_id,
         to: about.to.as_ref().map(ChatAddress::as_str).map(str::to_owned),
     };
-    let lane = conversation_lane(inbox.id, about.conversation_id);
-    let task = work
-        .task(lane, id_of(&work, &parts), request_id.as_deref())
-        .map_err(unwritable)?;
-    lanes::enqueue(&mut tx, &task).await?;
+    look(&mut tx, &work, about.conversation_id, request_id.as_deref()).await?;
     tx.commit().await?;
     signals.lanes.ring();
     Ok(Acceptance::Forwarded)
 }
 
-/// The same for every change that is told of the same failure: one look at the message is enough for all of them.
-fn id_of(work: &RetryWork, parts: &[Part]) -> Uuid {
-    let mut name = format!("retry {} {}", work.inbox_id, work.message_id);
-    for part in parts {
-        // Writing to a String cannot fail.
-        let _ = write!(name, " {}", part.request_id);
-    }
-    let hash: [u8; 32] = Sha256::digest(name.as_bytes()).into();
-    let (half, _) = hash.split_at(16);
-    Uuid::from_slice(half).unwrap_or_default()
+/// Orders a look at the message, after what its conversation still waits for. Never one for several wishes: one that has
+/// looked already and is not done yet would stand for a wish that came after its look.
+///
+/// # Errors
+/// [`DatabaseError`]; the whole transaction is void then.
+pub(super) async fn look(
+    tx: &mut TenantTransaction,
+    work: &RetryWork,
+    conversation: i64,
+    request_id: Option<&str>,
+) -> Result<(), DatabaseError> {
+    let lane = conversation_lane(work.inbox_id, conversation);
+    let task = work.task(lane, Uuid::now_v7(), request_id).map_err(unwritable)?;
+    lanes::enqueue(tx, &task).await?;
+    Ok(())
 }
 
 /// The parts of a message that is there, of which some failed, and of which Chatwoot says so. `None`: there is nothing to be

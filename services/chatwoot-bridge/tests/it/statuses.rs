@@ -10,6 +10,7 @@ use domain::delivery::DeliveryStatus::{self, Delivered, Failed, Parked, Queued, 
 use domain::ids::ChatId;
 use simulator::{FaultKind, Simulator};
 use tenant_isolation::TenantTransaction;
+use test_support::eventually;
 
 use crate::desk::{Desk, Tells, reference};
 use crate::world::{Place, World, fault, given_up, message, received, server_error, start_chatwoot, status};
@@ -345,4 +346,33 @@ async fn a_change_that_comes_before_the_red_mark_is_no_press_of_the_button() {
     assert_eq!(desk.take(&changed).await, Acceptance::Ignored("nothing_failed"));
     desk.world.work().await;
     assert_eq!(desk.orders().await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_button_pressed_before_the_red_mark_is_written_down_here_counts() {
+    let desk = Desk::start().await;
+    let id = desk.written("jawab");
+    let event = desk.event(id, "jawab");
+    desk.take(&event).await;
+    desk.world.work().await;
+    let order = reference(&desk.orders().await[0]);
+    let slow = FaultKind::SlowAnswer { ms: 2_000 };
+    desk.chatwoot
+        .add_fault(fault(&desk.place, "PATCH", "", slow, 1))
+        .unwrap();
+    let failing = desk.told(&order, Tells::that(Failed, "3EB0A"));
+    let pressing = async {
+        eventually("the red mark is there", || async {
+            (desk.shown() == ["failed"]).then_some(())
+        })
+        .await;
+        desk.chatwoot.press_retry(id.try_into().unwrap()).unwrap();
+        let mut changed = event.clone();
+        changed["event"] = "message_updated".into();
+        // Nothing here says yet that there is a red mark.
+        assert_eq!(desk.take(&changed).await, Acceptance::Ignored("nothing_failed"));
+    };
+    tokio::join!(failing, pressing);
+    desk.world.work().await;
+    assert_eq!(desk.orders().await.len(), 2, "it is sent again all the same");
 }
