@@ -58,23 +58,6 @@ impl GroupTransaction {
         let statement = tenants_statement(&scopes.setting());
         Self::open(db, scopes, &statement, name).await
     }
-
-    /// Opens a transaction of which there are many, with the same few statements, that find each row by its key: Postgres
-    /// keeps their plans instead of making them anew for each call (`database::Database` says why it else does).
-    ///
-    /// # Errors
-    /// [`DatabaseError::Unavailable`] when no connection is to be had.
-    pub async fn begin_with_kept_plans(
-        db: &Database,
-        scopes: ScopeSet,
-        name: &'static str,
-    ) -> Result<Self, DatabaseError> {
-        let statement = format!(
-            "{}; SET LOCAL plan_cache_mode = auto",
-            tenants_statement(&scopes.setting())
-        );
-        Self::open(db, scopes, &statement, name).await
-    }
 }
 
 impl GroupTransaction {
@@ -149,7 +132,13 @@ impl<S> Transaction<S> {
             started: Instant::now(),
             counting: Vec::new(),
         };
-        transaction.connection().batch_execute(statement).await?;
+        match db.plans() {
+            "" => transaction.connection().batch_execute(statement).await?,
+            plans => {
+                let both = format!("{statement}{plans}");
+                transaction.connection().batch_execute(&both).await?;
+            }
+        }
         Ok(transaction)
     }
 

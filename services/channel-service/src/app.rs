@@ -206,7 +206,7 @@ impl Application {
         let media = MediaFlow::open(db.clone(), &settings.keys, &settings.media)?;
         let linked = Arc::new(LinkedFiles::new(files.clone(), settings.media.timeout));
         let sender = Sender {
-            db: db.clone(),
+            db: db.keeping_plans(),
             keys: settings.keys.clone(),
             endpoints: endpoints.clone(),
             fallback_token: settings.sessions.access_token.clone(),
@@ -469,7 +469,7 @@ impl Application {
         shutdown.spawn("senders", senders.run(shutdown.token()));
 
         let commands = Commands {
-            db: self.db.clone(),
+            db: self.db.keeping_plans(),
             relay: self.relay.clone(),
             workers: self.workers.clone(),
         };

@@ -231,7 +231,7 @@ impl Application {
 
     fn ingress(&self) -> Ingress {
         Ingress {
-            tools: self.tools.clone(),
+            tools: self.tools.keeping_plans(),
             book: self.book.clone(),
             unrouted: Unrouted::new(self.tools.db.clone()),
             strangers: Strangers::default(),
@@ -360,8 +360,9 @@ impl Work {
         shutdown.spawn("watch", messaging::watch::run(tools.db.clone(), shutdown.token()));
         shutdown.spawn("watch of events", watch::run(tools.db.clone(), shutdown.clone()));
 
+        let busy = tools.keeping_plans();
         let events = Events {
-            tools: tools.clone(),
+            tools: busy.clone(),
             signal: signals.lanes.clone(),
         };
         let stop = shutdown.token();
@@ -370,7 +371,7 @@ impl Work {
         });
 
         let lanes = Arc::new(Lanes {
-            tools: tools.clone(),
+            tools: busy,
             retry: settings.retry,
             reply_window: settings.reply_window,
             outbox: signals.outbox,

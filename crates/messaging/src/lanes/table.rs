@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use database::{Database, DatabaseError};
 use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Text, Timestamptz, Uuid as SqlUuid};
-use diesel_async::RunQueryDsl;
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection as _};
 use domain::ids::TenantId;
 use tenant_isolation::{
     GroupTransaction, PlatformScope, PlatformTransaction, TenantScope, TenantTransaction,
@@ -341,6 +341,15 @@ pub(crate) async fn claim(
         .collect()
 }
 
+/// What a worker finds at the head of its lane.
+#[derive(Debug)]
+pub(crate) enum Head {
+    /// This is to be done.
+    Task(Box<Task>),
+    /// There is nothing, and the lane was let go of.
+    Nothing,
+}
+
 impl Lease {
     /// For whom the lane's work is done.
     #[must_use]
@@ -360,8 +369,8 @@ impl Lease {
         self.length
     }
 
-    /// Takes the head of the lane and notes that it was begun. `None`: the lane is empty.
-    pub(crate) async fn begin_head(&self, db: &Database) -> Result<Option<Task>, LaneError> {
+    /// Takes the head of the lane and notes that it was begun, or lets go of the lane.
+    pub(crate) async fn begin_head(&self, db: &Database) -> Result<Head, LaneError> {
         let mut tx = TenantTransaction::begin(db, &self.scope, "begin task").await?;
         self.guard(&mut tx).await?;
         let mut tasks: Vec<Task> = database::sql(
@@ -374,13 +383,11 @@ impl Lease {
         .bind::<Text, _>(&self.lane)
         .load(tx.connection())
         .await?;
-        tx.commit().await?;
-        Ok(tasks.pop())
+        self.task_or_nothing(tx, tasks.pop()).await
     }
 
-    /// The head of the lane, for a handler that notes by itself that it was begun. `None`: the lane is empty, or somebody
-    /// else's, which letting go of it tells.
-    pub(crate) async fn look_at_head(&self, db: &Database) -> Result<Option<Task>, LaneError> {
+    /// The head of the lane, for a handler that notes by itself that it was begun; or lets go of the lane.
+    pub(crate) async fn look_at_head(&self, db: &Database) -> Result<Head, LaneError> {
         let mut tx = TenantTransaction::begin(db, &self.scope, "look at task").await?;
         let mut tasks: Vec<Task> = database::sql(
             "SELECT t.id, t.kind, t.payload, t.failures, t.begun, false AS is_begun, t.created_at \
@@ -392,8 +399,28 @@ impl Lease {
         .bind::<BigInt, _>(self.fence)
         .load(tx.connection())
         .await?;
+        if tasks.is_empty() {
+            // Or it is somebody else's by now.
+            self.guard(&mut tx).await?;
+        }
+        self.task_or_nothing(tx, tasks.pop()).await
+    }
+
+    /// Ends the look at the head; where there was none, the lane is let go of.
+    async fn task_or_nothing(
+        &self,
+        mut tx: TenantTransaction,
+        task: Option<Task>,
+    ) -> Result<Head, LaneError> {
+        let head = match task {
+            Some(task) => Head::Task(Box::new(task)),
+            None => {
+                self.let_go(&mut tx).await?;
+                Head::Nothing
+            }
+        };
         tx.commit().await?;
-        Ok(tasks.pop())
+        Ok(head)
     }
 
     /// Notes that a task was begun, before the first thing that cannot be taken back. Whoever finds it so and no outcome
@@ -519,9 +546,20 @@ impl Lease {
     /// Lets go. The lane is taken again at once if something was enqueued meanwhile.
     pub(crate) async fn release(&self, db: &Database) -> Result<(), LaneError> {
         let mut tx = TenantTransaction::begin(db, &self.scope, "release lane").await?;
-        // First the lock, then a look: whoever enqueues holds the same lock until it commits, so the second
-        // statement sees every task that could otherwise be forgotten.
         self.guard(&mut tx).await?;
+        self.let_go(&mut tx).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Lets go in a transaction that has guarded the lane. First the lock, then a look: whoever enqueues holds the same lock
+    /// until it commits, so this statement sees every task that could otherwise be forgotten.
+    async fn let_go(&self, tx: &mut TenantTransaction) -> Result<(), LaneError> {
+        // A crash that forgets it leaves a lease that ends by itself.
+        tx.connection()
+            .batch_execute("SET LOCAL synchronous_commit = off")
+            .await
+            .map_err(DatabaseError::from)?;
         database::sql(
             "UPDATE lanes SET leased_until = NULL, fence = fence + 1, ready_at = CASE WHEN EXISTS \
                     (SELECT 1 FROM lane_tasks t WHERE t.tenant_id = $1 AND t.lane = $2 AND NOT t.parked) \
@@ -532,7 +570,6 @@ impl Lease {
         .bind::<Text, _>(&self.lane)
         .execute(tx.connection())
         .await?;
-        tx.commit().await?;
         Ok(())
     }
 }

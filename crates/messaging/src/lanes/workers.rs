@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::share::Shares;
-use super::table::{LaneChoice, LaneError, Lease, Task, claim};
+use super::table::{Head, LaneChoice, LaneError, Lease, Task, claim};
 use crate::outbox::Signal;
 use crate::publisher::error_chain;
 
@@ -63,7 +63,7 @@ impl<H: HandleTask> Workers<H> {
     /// Workers over the lanes in `db`; `signal` is rung when a task was enqueued.
     pub fn new(db: Database, handler: Arc<H>, settings: WorkerSettings, signal: Signal) -> Self {
         Self {
-            db,
+            db: db.keeping_plans(),
             handler,
             settings,
             signal,
@@ -176,7 +176,7 @@ async fn work<H: HandleTask>(
         } else {
             lease.begin_head(db).await?
         };
-        let Some(task) = head else { break };
+        let Head::Task(task) = head else { return Ok(()) };
         if renewing(db, lease, handler.handle(lease, &task)).await? == Next::Wait {
             return Ok(());
         }

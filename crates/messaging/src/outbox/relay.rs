@@ -107,6 +107,7 @@ impl Relay {
     /// for it is let go.
     #[must_use]
     pub fn new(db: Database, broker: Broker, signal: Signal, govconnect: bool) -> Self {
+        let db = db.keeping_plans();
         Self {
             lease: RelayLease::new(db.clone()),
             db,

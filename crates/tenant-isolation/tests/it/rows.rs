@@ -84,14 +84,17 @@ async fn plans_are_kept_where_that_is_asked_for_and_nowhere_else() {
     let scopes = [scope("a"), scope("c")];
     let group = || scopes.iter().collect::<ScopeSet>();
     let shown = "SELECT current_setting('plan_cache_mode') AS found";
-    let mut kept = GroupTransaction::begin_with_kept_plans(&world.db, group(), "test")
+    let seqscan = "SELECT current_setting('enable_seqscan') AS found";
+    let mut kept = GroupTransaction::begin(&world.db.keeping_plans(), group(), "test")
         .await
         .unwrap();
     assert_eq!(texts(kept.connection(), shown).await, ["auto"]);
+    assert_eq!(texts(kept.connection(), seqscan).await, ["off"]);
     assert_eq!(notes(kept.connection()).await, ["a1", "a2", "c1"]);
     kept.commit().await.unwrap();
     let mut other = GroupTransaction::begin(&world.db, group(), "test").await.unwrap();
     assert_eq!(texts(other.connection(), shown).await, ["force_custom_plan"]);
+    assert_eq!(texts(other.connection(), seqscan).await, ["on"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

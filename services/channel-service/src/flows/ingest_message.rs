@@ -230,7 +230,7 @@ async fn commit_group(
     jobs: &[IngestJob],
 ) -> Result<Committed, DatabaseError> {
     let scopes: ScopeSet = jobs.iter().map(|job| &job.scope).collect();
-    let mut tx = GroupTransaction::begin_with_kept_plans(db, scopes, "ingest messages").await?;
+    let mut tx = GroupTransaction::begin(&db.keeping_plans(), scopes, "ingest messages").await?;
 
     let ids: Vec<MessageId> = jobs.iter().map(|_| MessageId::generate()).collect();
     let mut entries: Vec<LedgerEntry> = jobs

@@ -192,7 +192,7 @@ async fn begin(
     scopes: &BTreeMap<&TenantId, &TenantScope>,
 ) -> Result<GroupTransaction, DatabaseError> {
     let scopes: ScopeSet = scopes.values().copied().collect();
-    GroupTransaction::begin_with_kept_plans(db, scopes, "record statuses").await
+    GroupTransaction::begin(&db.keeping_plans(), scopes, "record statuses").await
 }
 
 /// The stable code of a failure that Meta reported.

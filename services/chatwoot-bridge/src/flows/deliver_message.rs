@@ -292,7 +292,16 @@ impl Delivery<'_> {
     /// `is_late`: its file is still to come.
     async fn done(&self, made: i64, is_late: bool) -> Result<(), NotDone> {
         let message = self.crossing.message;
-        let mut tx = self.begin("message delivered").await?;
+        let name = "message delivered";
+        let mut tx = match self.ends {
+            // Which guards the lease, too.
+            Some(task) => {
+                let mut tx = TenantTransaction::begin(&self.tools.db, self.lease.scope(), name).await?;
+                self.lease.done(&mut tx, task).await?;
+                tx
+            }
+            None => self.begin(name).await?,
+        };
         message_links::made(
             &mut tx,
             message.account_id,
@@ -304,9 +313,6 @@ impl Delivery<'_> {
         if is_late {
             let late = LateFile::of(message, self.crossing.way);
             lanes::enqueue(&mut tx, &late.task()?).await?;
-        }
-        if let Some(task) = self.ends {
-            self.lease.done(&mut tx, task).await?;
         }
         Ok(tx.commit().await?)
     }

@@ -90,6 +90,15 @@ pub struct Tools {
 }
 
 impl Tools {
+    /// The same for those who do the same few things all day ([`Database::keeping_plans`]).
+    #[must_use]
+    pub fn keeping_plans(&self) -> Self {
+        Self {
+            db: self.db.keeping_plans(),
+            ..self.clone()
+        }
+    }
+
     fn address(&self, scope: &TenantScope, inbox: &Inbox) -> Result<InboxAddress, EncryptionError> {
         let place = Inbox::token_place(scope.tenant().as_str(), inbox.id);
         Ok(InboxAddress {

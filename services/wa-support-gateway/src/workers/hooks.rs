@@ -67,10 +67,10 @@ impl HookWork {
             let broker = Broker::new(broker.url.clone(), SERVICE, broker.topology.clone(), false);
             (broker, Signal::default())
         });
-        let (db, keys) = (gateway.db.clone(), gateway.keys.clone());
+        let (busy, keys) = (gateway.db.keeping_plans(), gateway.keys.clone());
         let receivers = Receivers::new(hooks.outbound.clone(), hooks.timeout)?;
         let deliveries = Deliveries::new(
-            db.clone(),
+            busy.clone(),
             keys.clone(),
             receivers,
             hooks.retry,
@@ -80,8 +80,8 @@ impl HookWork {
         let wa_server = GenfityCourtesy::new(&Endpoint::new(settings.wa_server.url.url().clone())?)?;
         let Hooks { waiting, unread, .. } = &gateway.hooks;
         Ok(Self {
-            marks: ReadMarks::new(db.clone(), keys, Arc::new(wa_server)),
-            db,
+            marks: ReadMarks::new(busy, keys, Arc::new(wa_server)),
+            db: gateway.db.clone(),
             deliveries,
             workers: hooks.workers,
             waiting: waiting.clone(),

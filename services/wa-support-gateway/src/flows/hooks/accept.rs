@@ -115,7 +115,7 @@ struct Content {
 impl Hooks {
     pub(crate) fn new(db: Database, keys: KeyRing, redis: RedisLink, queue_bytes: i64) -> Self {
         Self {
-            db,
+            db: db.keeping_plans(),
             keys,
             cache: ReadThrough::short_lived(redis, CACHED, FRESH),
             looks: LookGuard::default(),
