@@ -140,7 +140,11 @@ async fn the_ledger_is_even_whatever_becomes_of_a_task_and_uneven_when_one_vanis
     let mut tx = PlatformTransaction::begin(db, PlatformScope::for_purpose("test"))
         .await
         .unwrap();
-    assert_eq!(expire_parked(&mut tx, 30.0, 10).await.unwrap(), 1);
+    assert_eq!(
+        expire_parked(&mut tx, Some("another"), 30.0, 10).await.unwrap(),
+        0
+    );
+    assert_eq!(expire_parked(&mut tx, None, 30.0, 10).await.unwrap(), 1);
     tx.commit().await.unwrap();
     let mut tx = TenantTransaction::begin(db, &scope("desa-dua"), "test")
         .await

@@ -47,6 +47,23 @@ impl TenantTransaction {
         let setting = ScopeSet::from(scope).setting();
         Self::open(db, scope.clone(), &tenants_statement(&setting), name).await
     }
+
+    /// As [`begin`](Self::begin), for what may be forgotten when Postgres crashes: its commit does not wait for the disk.
+    /// Whatever is committed later in the ordinary way is only kept together with it.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Unavailable`] when no connection is to be had.
+    pub async fn begin_not_awaited(
+        db: &Database,
+        scope: &TenantScope,
+        name: &'static str,
+    ) -> Result<Self, DatabaseError> {
+        let statement = format!(
+            "{}; SET LOCAL synchronous_commit = off",
+            tenants_statement(&ScopeSet::from(scope).setting())
+        );
+        Self::open(db, scope.clone(), &statement, name).await
+    }
 }
 
 impl GroupTransaction {

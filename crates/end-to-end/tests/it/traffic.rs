@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use simulator::{InboundStream, MessageView, PhoneMessage, ReplyStream, WaConfigChange};
 use test_support::eventually_within;
@@ -198,14 +198,25 @@ impl Traffic {
         .await;
     }
 
-    /// Waits until so many are at their destination.
+    /// Waits until so many are at their destination, as long as they go on arriving.
     pub(crate) async fn reaches(&self, world: &World, tenant: &Tenant, messages: u64) {
-        eventually_within(PATIENCE, &format!("{messages} messages have arrived"), || async {
+        let (mut before, mut since) = (0, Instant::now());
+        loop {
+            let arrived = self.arrived(world, tenant);
+            if arrived >= messages {
+                return;
+            }
+            if arrived > before {
+                (before, since) = (arrived, Instant::now());
+            }
+            assert!(
+                since.elapsed() < PATIENCE,
+                "{arrived} of {messages} messages of {} have arrived, and no other one within {PATIENCE:?}",
+                tenant.id
+            );
             // Whoever counts holds the simulator up; not more often than needed.
             tokio::time::sleep(Duration::from_millis(50)).await;
-            (self.arrived(world, tenant) >= messages).then_some(())
-        })
-        .await;
+        }
     }
 
     /// Waits for the end and judges: nothing lost, nothing doubled, all in order, every answer with its last status.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use database::{Database, DatabaseError};
 use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Text, Timestamptz, Uuid as SqlUuid};
-use diesel_async::{RunQueryDsl, SimpleAsyncConnection as _};
+use diesel_async::RunQueryDsl;
 use domain::ids::TenantId;
 use tenant_isolation::{
     GroupTransaction, PlatformScope, PlatformTransaction, TenantScope, TenantTransaction,
@@ -97,18 +97,13 @@ pub struct Lease {
 /// [`DatabaseError`]; the whole transaction is void then.
 pub async fn enqueue(tx: &mut TenantTransaction, task: &NewTask) -> Result<bool, DatabaseError> {
     let tenant = tx.scope().tenant().as_str().to_owned();
-    // The lane's row first: its lock makes the order of `seq` within the lane the order of commits.
-    database::sql(
-        "INSERT INTO lanes AS l (tenant_id, lane, ready_at) VALUES ($1, $2, now()) \
-         ON CONFLICT (tenant_id, lane) DO UPDATE SET ready_at = coalesce(l.ready_at, now())",
-    )
-    .bind::<Text, _>(&tenant)
-    .bind::<Text, _>(&task.lane)
-    .execute(tx.connection())
-    .await?;
+    // The lane's row first: its lock makes the order of `seq` within the lane the order of commits. `seq` is drawn for the
+    // row that comes of it, so not before.
     let added = database::sql(
-        "INSERT INTO lane_tasks (tenant_id, lane, id, kind, payload) VALUES ($1, $2, $3, $4, $5) \
-         ON CONFLICT (tenant_id, id) DO NOTHING",
+        "WITH held AS (INSERT INTO lanes AS l (tenant_id, lane, ready_at) VALUES ($1, $2, now()) \
+             ON CONFLICT (tenant_id, lane) DO UPDATE SET ready_at = coalesce(l.ready_at, now()) RETURNING l.tenant_id, l.lane) \
+         INSERT INTO lane_tasks (tenant_id, lane, id, kind, payload) \
+         SELECT held.tenant_id, held.lane, $3, $4, $5 FROM held ON CONFLICT (tenant_id, id) DO NOTHING",
     )
     .bind::<Text, _>(&tenant)
     .bind::<Text, _>(&task.lane)
@@ -371,7 +366,8 @@ impl Lease {
 
     /// Takes the head of the lane and notes that it was begun, or lets go of the lane.
     pub(crate) async fn begin_head(&self, db: &Database) -> Result<Head, LaneError> {
-        let mut tx = TenantTransaction::begin(db, &self.scope, "begin task").await?;
+        // Whoever must not begin twice writes that down by itself, and what is written down is on the disk no earlier than this.
+        let mut tx = TenantTransaction::begin_not_awaited(db, &self.scope, "begin task").await?;
         self.guard(&mut tx).await?;
         let mut tasks: Vec<Task> = database::sql(
             "UPDATE lane_tasks t SET begun = t.begun + 1 \
@@ -388,7 +384,7 @@ impl Lease {
 
     /// The head of the lane, for a handler that notes by itself that it was begun; or lets go of the lane.
     pub(crate) async fn look_at_head(&self, db: &Database) -> Result<Head, LaneError> {
-        let mut tx = TenantTransaction::begin(db, &self.scope, "look at task").await?;
+        let mut tx = TenantTransaction::begin_not_awaited(db, &self.scope, "look at task").await?;
         let mut tasks: Vec<Task> = database::sql(
             "SELECT t.id, t.kind, t.payload, t.failures, t.begun, false AS is_begun, t.created_at \
              FROM lanes l JOIN lane_tasks t ON t.tenant_id = l.tenant_id AND t.lane = l.lane AND NOT t.parked \
@@ -545,7 +541,7 @@ impl Lease {
 
     /// Lets go. The lane is taken again at once if something was enqueued meanwhile.
     pub(crate) async fn release(&self, db: &Database) -> Result<(), LaneError> {
-        let mut tx = TenantTransaction::begin(db, &self.scope, "release lane").await?;
+        let mut tx = TenantTransaction::begin_not_awaited(db, &self.scope, "release lane").await?;
         self.guard(&mut tx).await?;
         self.let_go(&mut tx).await?;
         tx.commit().await?;
@@ -553,13 +549,9 @@ impl Lease {
     }
 
     /// Lets go in a transaction that has guarded the lane. First the lock, then a look: whoever enqueues holds the same lock
-    /// until it commits, so this statement sees every task that could otherwise be forgotten.
+    /// until it commits, so this statement sees every task that could otherwise be forgotten. A crash that forgets it leaves a
+    /// lease that ends by itself.
     async fn let_go(&self, tx: &mut TenantTransaction) -> Result<(), LaneError> {
-        // A crash that forgets it leaves a lease that ends by itself.
-        tx.connection()
-            .batch_execute("SET LOCAL synchronous_commit = off")
-            .await
-            .map_err(DatabaseError::from)?;
         database::sql(
             "UPDATE lanes SET leased_until = NULL, fence = fence + 1, ready_at = CASE WHEN EXISTS \
                     (SELECT 1 FROM lane_tasks t WHERE t.tenant_id = $1 AND t.lane = $2 AND NOT t.parked) \

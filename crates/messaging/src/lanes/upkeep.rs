@@ -89,26 +89,28 @@ pub async fn parked(tx: &mut TenantTransaction, most: i64) -> Result<Vec<ParkedT
     Ok(rows)
 }
 
-/// Deletes tasks that were put aside and enqueued more than `days` ago, of whatever tenants, at most `most`. One that was taken
-/// up again is live and stays. Returns how many; fewer than `most` means that no more are.
+/// Deletes tasks that were put aside and enqueued more than `days` ago, those of one kind if `kind` is given, of whatever
+/// tenants, at most `most`. One that was taken up again is live and stays. Returns how many; fewer than `most` means that no more are.
 ///
-/// Needs an index of what is put aside, by `seq`.
+/// Needs an index of what is put aside.
 ///
 /// # Errors
 /// [`DatabaseError`].
 pub async fn expire_parked(
     tx: &mut PlatformTransaction,
+    kind: Option<&str>,
     days: f64,
     most: i64,
 ) -> Result<usize, DatabaseError> {
     let expired = database::sql(
         "WITH old AS (SELECT tenant_id, id FROM lane_tasks \
-                WHERE parked AND created_at < now() - $1 * interval '1 day' \
+                WHERE parked AND created_at < now() - $1 * interval '1 day' AND ($3 IS NULL OR kind = $3) \
                 ORDER BY seq LIMIT $2 FOR UPDATE SKIP LOCKED) \
          DELETE FROM lane_tasks t USING old WHERE t.tenant_id = old.tenant_id AND t.id = old.id",
     )
     .bind::<Double, _>(days)
     .bind::<BigInt, _>(most)
+    .bind::<Nullable<Text>, _>(kind)
     .execute(tx.connection())
     .await?;
     note(tx, Book::Tasks, Step::Expired, expired);

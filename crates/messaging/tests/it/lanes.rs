@@ -804,6 +804,36 @@ async fn nothing_is_forgotten_however_lanes_are_filled_and_let_go() {
     }
 }
 
+/// Else the later of two that wait for the lane may have the earlier place, and be done while the earlier is not there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_has_no_place_in_its_lane_before_it_has_the_lane() {
+    let world = World::new().await;
+    let places = || world.count("SELECT last_value AS count FROM lane_tasks_seq_seq");
+    let mut open = TenantTransaction::begin(world.db(), &scope("desa-satu"), "enqueue")
+        .await
+        .unwrap();
+    let task = NewTask {
+        lane: "a".to_owned(),
+        id: Uuid::now_v7(),
+        kind: "test",
+        payload: "1".to_owned(),
+    };
+    enqueue(&mut open, &task).await.unwrap();
+    let waiting = {
+        let db = world.db().clone();
+        tokio::spawn(async move { add(&db, "a", "2", Uuid::now_v7()).await })
+    };
+    eventually("the second waits for the lane", || async {
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        (world.count(waiting).await == 1).then_some(())
+    })
+    .await;
+    assert_eq!(places().await, 1);
+    open.commit().await.unwrap();
+    assert!(waiting.await.unwrap());
+    assert_eq!(places().await, 2);
+}
+
 /// The narrow moment itself: the lane was looked at and is empty, a task arrives, the lane is let go.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_that_arrives_while_its_lane_is_let_go_is_seen() {

@@ -98,6 +98,22 @@ async fn plans_are_kept_where_that_is_asked_for_and_nowhere_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_what_may_be_forgotten_is_not_awaited() {
+    let world = World::with_notes().await;
+    let shown = "SELECT current_setting('synchronous_commit') AS found";
+    let mut tx = TenantTransaction::begin_not_awaited(&world.db, &scope("a"), "test")
+        .await
+        .unwrap();
+    assert_eq!(texts(tx.connection(), shown).await, ["off"]);
+    assert_eq!(notes(tx.connection()).await, ["a1", "a2"]);
+    tx.commit().await.unwrap();
+    let mut tx = TenantTransaction::begin(&world.db, &scope("a"), "test")
+        .await
+        .unwrap();
+    assert_eq!(texts(tx.connection(), shown).await, ["on"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_platform_sees_everybody() {
     let world = World::with_notes().await;
     let mut tx = world.begin_platform().await;

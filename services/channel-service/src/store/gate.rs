@@ -2,11 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use database::DatabaseError;
-use diesel::sql_types::{BigInt, Bool, Double, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use domain::ids::{AccountId, ChatId, MessageId, PhoneNumberId, ProviderMessageId};
-use messaging::ledger::{self, Book, Step};
-use tenant_isolation::{PlatformTransaction, TenantTransaction};
+use tenant_isolation::TenantTransaction;
 use uuid::Uuid;
 
 /// An account as clients of the gate see it.
@@ -265,28 +264,4 @@ pub async fn is_parked(tx: &mut TenantTransaction, kind: &str, id: Uuid) -> Resu
     .load(tx.connection())
     .await?;
     Ok(!rows.is_empty())
-}
-
-/// Takes deliveries away that were given up and are older than this many days, at most `most`.
-///
-/// # Errors
-/// [`DatabaseError`].
-pub async fn delete_aged_parked(
-    tx: &mut PlatformTransaction,
-    kind: &str,
-    days: f64,
-    most: i64,
-) -> Result<usize, DatabaseError> {
-    let deleted = database::sql(
-        "DELETE FROM lane_tasks t USING (SELECT tenant_id, id FROM lane_tasks WHERE parked AND kind = $1 \
-                AND created_at < now() - make_interval(secs => $2 * 86400) LIMIT $3 FOR UPDATE SKIP LOCKED) aged \
-         WHERE t.tenant_id = aged.tenant_id AND t.id = aged.id",
-    )
-    .bind::<Text, _>(kind)
-    .bind::<Double, _>(days)
-    .bind::<BigInt, _>(most)
-    .execute(tx.connection())
-    .await?;
-    ledger::note(tx, Book::Tasks, Step::Expired, deleted);
-    Ok(deleted)
 }

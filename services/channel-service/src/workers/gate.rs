@@ -16,7 +16,7 @@ use tenant_isolation::{PlatformScope, PlatformTransaction};
 
 use crate::flows::gate::deliver::{Deliveries, LANES, TELL, TellError, tell};
 use crate::flows::gate::subscribers::Subscribers;
-use crate::store::{gate, gate_media};
+use crate::store::gate_media;
 
 /// How often what grew old is taken away.
 const SWEEP: Duration = Duration::from_secs(60 * 60);
@@ -98,7 +98,7 @@ pub async fn sweep(db: &Database) -> Result<(), DatabaseError> {
     loop {
         let mut tx = PlatformTransaction::begin(db, PlatformScope::for_purpose("sweep the gate")).await?;
         let files = gate_media::delete_aged_uploads(&mut tx, BATCH).await?;
-        let parked = gate::delete_aged_parked(&mut tx, TELL, PARKED_DAYS, BATCH).await?;
+        let parked = lanes::expire_parked(&mut tx, Some(TELL), PARKED_DAYS, BATCH).await?;
         let idle = lanes::delete_idle(&mut tx, LANES, BATCH).await?;
         tx.commit().await?;
         if parked > 0 {

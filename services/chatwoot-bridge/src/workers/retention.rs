@@ -168,7 +168,7 @@ pub async fn step(db: &Database, kept: Kept, what: Forgettable) -> Result<usize,
         Forgettable::ReconcileMarks => reconcile_marks::forget_gone(&mut tx, EVENTS_DAYS, most).await?,
         Forgettable::Notices => notices::forget_gone(&mut tx, EVENTS_DAYS, most).await?,
         Forgettable::PlaceLocks => place_locks::forget_old(&mut tx, most).await?,
-        Forgettable::ParkedTasks => lanes::expire_parked(&mut tx, kept.parked_days, most).await?,
+        Forgettable::ParkedTasks => lanes::expire_parked(&mut tx, None, kept.parked_days, most).await?,
         Forgettable::ParkedEvents => outbox::look::expire_parked(&mut tx, kept.parked_days, most).await?,
     };
     tx.commit().await?;
