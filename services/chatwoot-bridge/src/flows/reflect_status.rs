@@ -48,13 +48,14 @@ pub async fn reflect_status(
         return Ok(tx.commit().await?);
     }
     let mut parts = agent_parts::of(&mut tx, inbox.id, work.message_id, &standing).await?;
-    let noted = note(&mut tx, &inbox, &standing, &mut parts, work, request_id).await?;
+    let noted = note(&mut tx, &inbox, &standing, &mut parts, work, request_id.clone()).await?;
     let reflection = Reflection {
         tools,
         lease,
         task,
         work,
         inbox: &inbox,
+        request_id,
     };
     let Some(whole) = Whole::of(&parts).filter(|whole| whole.shown != standing.shown) else {
         count(if noted { "not_shown" } else { "nothing_new" });
@@ -144,6 +145,7 @@ struct Reflection<'a> {
     task: &'a Task,
     work: &'a StatusWork,
     inbox: &'a Inbox,
+    request_id: Option<String>,
 }
 
 impl Reflection<'_> {
@@ -201,7 +203,7 @@ impl Reflection<'_> {
                 message_id: message,
                 to: None,
             };
-            look(&mut tx, &work, conversation, None).await?;
+            look(&mut tx, &work, conversation, self.request_id.as_deref()).await?;
         }
         let standing = agent_messages::lock(&mut tx, self.inbox.id, message).await?;
         let now = match &standing {
