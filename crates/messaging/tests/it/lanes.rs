@@ -210,15 +210,18 @@ async fn add_for(tenant: &str, db: &Database, lane: &str, payload: &str, id: Uui
     let mut tx = TenantTransaction::begin(db, &scope(tenant), "enqueue")
         .await
         .unwrap();
-    let task = NewTask {
+    let added = enqueue(&mut tx, &task(lane, payload, id)).await.unwrap();
+    tx.commit().await.unwrap();
+    added
+}
+
+fn task(lane: &str, payload: &str, id: Uuid) -> NewTask {
+    NewTask {
         lane: lane.to_owned(),
         id,
         kind: "test",
         payload: payload.to_owned(),
-    };
-    let added = enqueue(&mut tx, &task).await.unwrap();
-    tx.commit().await.unwrap();
-    added
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -812,13 +815,7 @@ async fn a_task_has_no_place_in_its_lane_before_it_has_the_lane() {
     let mut open = TenantTransaction::begin(world.db(), &scope("desa-satu"), "enqueue")
         .await
         .unwrap();
-    let task = NewTask {
-        lane: "a".to_owned(),
-        id: Uuid::now_v7(),
-        kind: "test",
-        payload: "1".to_owned(),
-    };
-    enqueue(&mut open, &task).await.unwrap();
+    enqueue(&mut open, &task("a", "1", Uuid::now_v7())).await.unwrap();
     let waiting = {
         let db = world.db().clone();
         tokio::spawn(async move { add(&db, "a", "2", Uuid::now_v7()).await })
@@ -845,13 +842,8 @@ async fn a_task_that_arrives_while_its_lane_is_let_go_is_seen() {
         let mut open = TenantTransaction::begin(world.db(), &scope("desa-satu"), "enqueue")
             .await
             .unwrap();
-        let task = NewTask {
-            lane: "a".to_owned(),
-            id: Uuid::now_v7(),
-            kind: "test",
-            payload: format!("late {round}"),
-        };
-        enqueue(&mut open, &task).await.unwrap();
+        let late = task("a", &format!("late {round}"), Uuid::now_v7());
+        enqueue(&mut open, &late).await.unwrap();
         let working = {
             let (db, logbook) = (world.db().clone(), logbook.clone());
             tokio::spawn(async move { claim_and_work(&db, &logbook, SETTINGS).await })

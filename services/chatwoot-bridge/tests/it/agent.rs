@@ -135,11 +135,7 @@ async fn what_is_deleted_before_it_leaves_is_not_sent() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_retry_button_sends_what_failed_once_more() {
     let desk = Desk::start().await;
-    let id = desk.written("jawab");
-    let event = desk.event(id, "jawab");
-    desk.take(&event).await;
-    desk.world.work().await;
-    let first = reference(&desk.orders().await[0]);
+    let (id, event, first) = desk.ordered("jawab").await;
     let failed = Tells {
         reason: Some("session_logged_out"),
         ..Tells::that(Parked, "3EB0OUT1")

@@ -114,6 +114,15 @@ impl Desk {
             .collect()
     }
 
+    /// An agent wrote this, and it is ordered: its id, the event that told of it, and the order's reference.
+    pub(crate) async fn ordered(&self, text: &str) -> (i64, Value, String) {
+        let id = self.written(text);
+        let event = self.event(id, text);
+        self.take(&event).await;
+        self.world.work().await;
+        (id, event, reference(&self.orders().await[0]))
+    }
+
     /// What channel-service tells of a part. All parts are told of on one lane, as those of one chat are.
     pub(crate) async fn told(&self, reference: &str, tells: Tells<'_>) {
         let event = MessageStatusChanged {

@@ -307,11 +307,7 @@ async fn a_quote_of_an_agents_message_finds_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_comes_before_the_red_mark_is_no_press_of_the_button() {
     let desk = Desk::start().await;
-    let id = desk.written("jawab");
-    let event = desk.event(id, "jawab");
-    desk.take(&event).await;
-    desk.world.work().await;
-    let order = reference(&desk.orders().await[0]);
+    let (id, event, order) = desk.ordered("jawab").await;
     // Chatwoot does not take the red mark until somebody sees to it.
     let refused = FaultKind::Status {
         status: 402,
@@ -351,11 +347,7 @@ async fn a_change_that_comes_before_the_red_mark_is_no_press_of_the_button() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_button_pressed_before_the_red_mark_is_written_down_here_counts() {
     let desk = Desk::start().await;
-    let id = desk.written("jawab");
-    let event = desk.event(id, "jawab");
-    desk.take(&event).await;
-    desk.world.work().await;
-    let order = reference(&desk.orders().await[0]);
+    let (id, event, order) = desk.ordered("jawab").await;
     let slow = FaultKind::SlowAnswer { ms: 2_000 };
     desk.chatwoot
         .add_fault(fault(&desk.place, "PATCH", "", slow, 1))
