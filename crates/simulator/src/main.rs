@@ -9,7 +9,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use simulator::{Simulator, SimulatorConfig, WebhookFormat};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer as _, fmt};
 
 use crate::first_message::FirstMessage;
 
@@ -93,16 +96,17 @@ async fn main() -> anyhow::Result<ExitCode> {
 fn start_logs() {
     let filter = told("RUST_LOG")
         .or_else(|| told("LOG_LEVEL").map(|level| format!("{level},{QUIET}")))
-        .and_then(|directives| EnvFilter::try_new(directives).ok())
-        .unwrap_or_else(|| EnvFilter::new(format!("info,{QUIET}")));
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    if told("LOG_FORMAT").as_deref() == Some("json") {
-        lines.json().flatten_event(true).init();
+        .unwrap_or_else(|| format!("info,{QUIET}"));
+    let filter: Targets = filter
+        .parse()
+        .unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = if told("LOG_FORMAT").as_deref() == Some("json") {
+        lines.json().flatten_event(true).boxed()
     } else {
-        lines.init();
-    }
+        lines.boxed()
+    };
+    tracing_subscriber::registry().with(filter).with(lines).init();
 }
 
 /// What the environment says under a name; nothing is like not being there.

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use memchr::memmem;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -57,11 +57,9 @@ pub fn keep_of(crates: &[&str]) -> Mark {
 
 fn start(filter: &str) -> Mark {
     STARTED.call_once(|| {
+        let filter: Targets = filter.parse().expect("our own directives");
         let lines = tracing_subscriber::fmt::layer().json().with_writer(Keep);
-        tracing_subscriber::registry()
-            .with(EnvFilter::new(filter))
-            .with(lines)
-            .init();
+        tracing_subscriber::registry().with(filter).with(lines).init();
     });
     Mark(kept().len())
 }

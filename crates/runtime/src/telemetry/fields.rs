@@ -3,6 +3,7 @@
 //! Written as they come and continued where they end: a request's span is made for every request and told about its
 //! tenant later, and mostly no line is ever written that shows it.
 
+use std::cell::Cell;
 use std::fmt::{self, Debug};
 
 use tracing::field::{Field, Visit};
@@ -11,20 +12,30 @@ use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::FormattedFields;
 use tracing_subscriber::fmt::format::{FormatFields, Writer};
 
+thread_local! {
+    static TEXT: Cell<String> = const { Cell::new(String::new()) };
+}
+
 /// Writes a span's fields as one JSON object. A field that is recorded again stands there twice, and readers take the last.
 pub(super) struct JsonFields;
 
 impl<'writer> FormatFields<'writer> for JsonFields {
     fn format_fields<R: RecordFields>(&self, mut writer: Writer<'writer>, fields: R) -> fmt::Result {
-        writer.write_char('{')?;
+        // Put together elsewhere: what is kept for the span grows once, and to its size.
+        let mut text = TEXT.take();
+        text.clear();
+        text.push('{');
         let mut pairs = Pairs {
-            writer: &mut writer,
+            writer: &mut text,
             is_first: true,
             written: Ok(()),
         };
         fields.record(&mut pairs);
-        pairs.written?;
-        writer.write_char('}')
+        let written = pairs.written;
+        text.push('}');
+        let written = written.and_then(|()| writer.write_str(&text));
+        TEXT.set(text);
+        written
     }
 
     fn add_fields(&self, current: &'writer mut FormattedFields<Self>, fields: &Record<'_>) -> fmt::Result {

@@ -12,11 +12,12 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt;
 use tracing_subscriber::fmt::format::{DefaultFields, Format, Json};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, fmt};
 
 use self::fields::JsonFields;
 use crate::config::Setting;
@@ -43,14 +44,18 @@ impl Setting for LogFormat {
 }
 
 /// Which log lines are written: a level, or directives such as `info,channel_service=debug`.
+///
+/// Only modules are named in them. A filter that looks at spans has something to do at every step of every request.
 #[derive(Debug, Clone)]
-pub struct LogLevel(String);
+pub struct LogLevel(Targets);
 
 impl Setting for LogLevel {
-    const EXPECTED: &'static str = "must be a level (error, warn, info, debug, trace) or filter directives";
+    const EXPECTED: &'static str =
+        "must be a level (error, warn, info, debug, trace) or directives such as info,channel_service=debug";
 
     fn from_text(text: &str) -> Option<Self> {
-        EnvFilter::try_new(text).ok().map(|_| Self(text.to_owned()))
+        let names_spans = text.contains('[');
+        text.parse().ok().filter(|_| !names_spans).map(Self)
     }
 }
 
@@ -86,13 +91,14 @@ where
 /// The level as it was asked for, except where a library would tell what people wrote, whatever the level says: lapin logs a
 /// message that comes back with its whole body, tokio_postgres a statement with the values that are bound to it. lapin logs
 /// every heartbeat at info besides.
-fn filter(level: &LogLevel) -> EnvFilter {
-    // The level was validated when it was read.
-    EnvFilter::try_new(format!(
-        "{},lapin=warn,lapin::returned_messages=off,tokio_postgres=info,tracing_actix_web=off,actix_server=warn",
-        level.0
-    ))
-    .unwrap_or_else(|_| EnvFilter::new("info"))
+fn filter(level: &LogLevel) -> Targets {
+    level.0.clone().with_targets([
+        ("lapin", LevelFilter::WARN),
+        ("lapin::returned_messages", LevelFilter::OFF),
+        ("tokio_postgres", LevelFilter::INFO),
+        ("tracing_actix_web", LevelFilter::OFF),
+        ("actix_server", LevelFilter::WARN),
+    ])
 }
 
 static METRICS: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
@@ -149,6 +155,22 @@ mod tests {
     impl<S: tracing::Subscriber> Layer<S> for Written {
         fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
             self.0.lock().unwrap().push(event.metadata().target().to_owned());
+        }
+    }
+
+    #[test]
+    fn a_level_is_one_for_all_or_for_some_modules_and_never_for_spans() {
+        for good in ["warn", "INFO", "info,channel_service=debug", "off,lapin=trace"] {
+            assert!(LogLevel::from_text(good).is_some(), "{good}");
+        }
+        for bad in [
+            "info,x=loud",
+            "x=info=debug",
+            "[request]=debug",
+            "info,web[{tenant}]=trace",
+            "web[request]",
+        ] {
+            assert!(LogLevel::from_text(bad).is_none(), "{bad}");
         }
     }
 
