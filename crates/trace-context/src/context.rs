@@ -146,6 +146,19 @@ fn digits<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     Some(read)
 }
 
+impl TraceId {
+    /// Its digits, written into `room`.
+    #[must_use]
+    pub fn encode(self, room: &mut [u8; 32]) -> &str {
+        // It always fits, and is always text.
+        let written = hex::encode_to_slice(self.0, room);
+        written
+            .ok()
+            .and_then(|()| std::str::from_utf8(room).ok())
+            .unwrap_or_default()
+    }
+}
+
 /// At most sixteen bytes.
 fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
     let mut room = [0; 32];

@@ -8,6 +8,8 @@ use std::future::Future;
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
+use futures_util::TryFutureExt as _;
+use futures_util::future::Either;
 use http::{HeaderMap, HeaderValue};
 
 use crate::context::{TRACEPARENT, TraceContext};
@@ -157,8 +159,8 @@ tokio::task_local! {
 }
 
 /// Does the work of a span. What is asked for and noted below meanwhile is about this span.
-pub async fn within<T>(span: Span, work: impl Future<Output = T>) -> T {
-    CURRENT.scope(RefCell::new(span), work).await
+pub fn within<T>(span: Span, work: impl Future<Output = T>) -> impl Future<Output = T> {
+    CURRENT.scope(RefCell::new(span), work)
 }
 
 /// The place of the work in hand, where it is known.
@@ -171,12 +173,17 @@ pub fn current() -> Option<TraceContext> {
 ///
 /// # Errors
 /// Those of the call.
-pub async fn call<T, E>(name: &'static str, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-    let Some(here) = current() else {
-        return call.await;
-    };
-    let span = Span::new(Kind::Client, name, Some(here));
-    within(span, async { call.await.inspect_err(|_| note_failed()) }).await
+pub fn call<T, E>(
+    name: &'static str,
+    call: impl Future<Output = Result<T, E>>,
+) -> impl Future<Output = Result<T, E>> {
+    match current() {
+        None => Either::Left(call),
+        Some(here) => {
+            let span = Span::new(Kind::Client, name, Some(here));
+            Either::Right(within(span, call.inspect_err(|_| note_failed())))
+        }
+    }
 }
 
 /// What tells another service of ours which trace a request belongs to. Not for strangers.

@@ -10,16 +10,19 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, ResponseError as _};
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use trace_context::{Span, TRACEPARENT, TraceContext, TraceId};
 use tracing_actix_web::RequestId;
 
 use crate::error::{ApiError, ErrorField};
+use crate::meters;
 
 const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT_HEADER: HeaderName = HeaderName::from_static(TRACEPARENT);
 
 struct Context {
-    request_id: Option<String>,
+    request_id: Option<RequestId>,
     error_field: ErrorField,
 }
 
@@ -32,9 +35,10 @@ tokio::task_local! {
 #[must_use]
 pub fn request_id() -> Option<String> {
     CONTEXT
-        .try_with(|context| context.request_id.clone())
+        .try_with(|context| context.request_id)
         .ok()
         .flatten()
+        .map(|id| id.to_string())
 }
 
 /// A time as it is written in JSON: ISO 8601, UTC, milliseconds, `Z` (channel-service contract 1.0).
@@ -66,7 +70,7 @@ pub fn note_delivery(id: &str) {
 
 /// The place in a trace that the caller works at. Two of them are none.
 fn parent(request: &ServiceRequest) -> Option<TraceContext> {
-    let mut sent = request.headers().get_all(TRACEPARENT);
+    let mut sent = request.headers().get_all(TRACEPARENT_HEADER);
     let (one, another) = (sent.next()?, sent.next());
     another
         .is_none()
@@ -105,7 +109,7 @@ struct InFlight(metrics::Gauge);
 
 impl InFlight {
     fn begin() -> Self {
-        let gauge = metrics::gauge!("kanal_http_requests_in_flight");
+        let gauge = meters::in_flight();
         gauge.increment(1);
         Self(gauge)
     }
@@ -125,12 +129,9 @@ pub(crate) async fn with_context(
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let started = Instant::now();
     let _in_flight = InFlight::begin();
-    let request_id = request.extensions().get::<RequestId>().map(ToString::to_string);
-    let header = request_id
-        .as_deref()
-        .and_then(|id| HeaderValue::from_str(id).ok());
+    let request_id = request.extensions().get::<RequestId>().copied();
+    let header = request_id.and_then(|id| HeaderValue::from_maybe_shared(Bytes::from(id.to_string())).ok());
     let method = method_label(request.method());
-    let path = request.path().to_owned();
     let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
     let span = if is_probe(&route) {
         Span::untold(seed(&request))
@@ -155,7 +156,7 @@ pub(crate) async fn with_context(
         match outcome {
             // A known path with another method: to our callers that is no route, too.
             Ok(response) if response.status() == StatusCode::METHOD_NOT_ALLOWED => {
-                let answer = ApiError::no_route(&path).error_response();
+                let answer = ApiError::no_route(response.request().path()).error_response();
                 Ok(response.into_response(answer).map_into_right_body())
             }
             Ok(response) => Ok(response.map_into_left_body()),
@@ -183,9 +184,7 @@ pub(crate) async fn with_context(
         Ok(response) => response.status(),
         Err((answer, _)) => answer.status(),
     };
-    let status = status.as_u16().to_string();
-    metrics::histogram!("kanal_http_request_seconds", "method" => method, "route" => route, "status" => status)
-        .record(started.elapsed());
+    meters::answered(method, &route, status.as_u16(), started.elapsed());
     outcome.map_err(|(answer, error)| InternalError::from_response(error, answer).into())
 }
 

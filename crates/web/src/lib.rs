@@ -9,6 +9,7 @@ mod fields;
 pub mod health;
 pub mod healthcheck;
 mod internal;
+mod meters;
 mod metrics_page;
 pub mod openapi;
 mod server;
