@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use super::{Hit, HitOutcome, PATIENCE};
 
 /// Most requests that are counted ahead.
-const MOST: u32 = 256;
+const MOST: u32 = 1024;
 /// How long what was counted ahead is handed out; a block that another process sees begins here that much later.
 const KEPT: Duration = Duration::from_secs(1);
 /// A caller that has not asked for this long does not ask again and again.
 const QUICK: Duration = Duration::from_millis(25);
+
 /// Requests of a caller that are counted and were not made yet.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ahead {

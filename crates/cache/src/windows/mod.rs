@@ -218,9 +218,14 @@ impl Windows {
             }
             counters.ahead.wanted(now)
         };
+        // Seldom for those who ask often, and large.
+        Box::pin(self.hit_asking(key, &counters, ahead)).await
+    }
+
+    async fn hit_asking(&self, key: &CacheKey, counters: &Mutex<Counters>, ahead: u32) -> Hit {
         let asked = Instant::now();
         let told = self.ask(key, ahead).await;
-        let mut counters = lock(&counters);
+        let mut counters = lock(counters);
         match told {
             Some(told) => counters.told(told, ahead, asked),
             None => {
@@ -265,11 +270,12 @@ impl Windows {
     }
 
     async fn counters(&self, key: &CacheKey) -> Arc<Mutex<Counters>> {
-        self.here
-            .entry_by_ref(key)
-            .or_insert_with(async { Arc::new(Mutex::new(Counters::new(Instant::now()))) })
-            .await
-            .into_value()
+        if let Some(counters) = self.here.get(key).await {
+            return counters;
+        }
+        let first = async { Arc::new(Mutex::new(Counters::new(Instant::now()))) };
+        let entry = self.here.entry_by_ref(key).or_insert_with(first);
+        Box::pin(entry).await.into_value()
     }
 }
 

@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use tenant_isolation::TenantScope;
 
 /// Most that is kept for one customer.
-const MOST: i64 = 512;
+const MOST: i64 = 2048;
 /// A customer that has not asked for this long does not ask again and again.
 const QUICK: Duration = Duration::from_millis(25);
 /// How long charges are kept: longer than that a period, or a limit, may have changed.
@@ -176,11 +176,11 @@ mod tests {
     fn only_whoever_asks_again_and_again_is_charged_ahead_and_more_each_time() {
         let (ahead, desa, start) = (Ahead::default(), desa(), Instant::now());
         assert_eq!(ahead.wanted(&desa, 1, start), 0);
-        let asked: Vec<i64> = (1..=10)
+        let asked: Vec<i64> = (1..=12)
             .map(|n| ahead.wanted(&desa, 1, start + STEP * n))
             .collect();
-        assert_eq!(asked, [2, 4, 8, 16, 32, 64, 128, 256, 512, 512]);
-        let later = start + STEP * 10 + QUICK + STEP;
+        assert_eq!(asked, [2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, MOST, MOST]);
+        let later = start + STEP * 12 + QUICK + STEP;
         assert_eq!(ahead.wanted(&desa, 1, later), 0, "a pause ends it");
     }
 
