@@ -35,13 +35,7 @@ pub(crate) fn add(gateway: &Gateway, config: &mut ServiceConfig) {
             .route("/api-docs.json", web::get().to(document_page))
             .configure(::web::viewer);
     }
-    for path in ["/wa/{path:.*}", "/v1/wa/{path:.*}"] {
-        config.service(
-            web::resource(path)
-                .to(api::proxy::proxy)
-                .wrap(from_fn(allow_listed_pages)),
-        );
-    }
+    config.service(api::proxy::Proxy);
     if gateway.hook_body_limit.is_some() {
         config.service(
             // Any other method is as unknown here as any other path.

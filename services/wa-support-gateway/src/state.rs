@@ -6,12 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use cache::RedisLink;
 use database::Database;
+use futures_util::FutureExt as _;
+use metrics::Counter;
 use runtime::encryption::KeyRing;
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 use web::BodyBudget;
 
+use crate::api::proxy::forwarded_requests;
 use crate::config::{CallerSettings, HttpSettings, WaServerSettings};
 use crate::error::Error;
 use crate::flows::admit::Admissions;
@@ -60,6 +63,8 @@ pub(crate) struct Gateway {
 pub(crate) struct WorkerLinks {
     pub(crate) limits: Limits,
     pub(crate) forwarder: Forwarder,
+    /// See [`forwarded_requests`].
+    pub(crate) forwarded: Counter,
 }
 
 /// Whether the database was seen to keep tenants apart. Until then nobody is served.
@@ -89,6 +94,7 @@ impl Gateway {
         let forwarder = Forwarder::new(&self.forwarding);
         Ok(WorkerLinks {
             limits: self.traffic.limits.over(&redis),
+            forwarded: forwarded_requests(),
             forwarder: forwarder.ok_or(Error::Internal("the WA server's address cannot be used"))?,
         })
     }
@@ -99,13 +105,13 @@ impl Gateway {
     /// Connections are pooled for all workers but
     /// live on the runtime that opened them, and an HTTP worker's ends with the worker. At the end of the process an
     /// idle worker ends at once; it would take the connection with it that another worker's slow request waits on.
-    pub(crate) async fn on_process<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = Result<T, Error>> + Send + 'static,
-    ) -> Result<T, Error> {
+    pub(crate) fn on_process<T, W>(&self, work: W) -> impl Future<Output = Result<T, Error>> + use<T, W>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T, Error>> + Send + 'static,
+    {
         let task = AbortOnDropHandle::new(self.process.spawn(work.in_current_span()));
-        task.await
-            .unwrap_or(Err(Error::Internal("the request's task died")))
+        task.map(|done| done.unwrap_or(Err(Error::Internal("the request's task died"))))
     }
 
     /// As [`on_process`](Self::on_process), for work that has to come to its end also when its caller has left: what

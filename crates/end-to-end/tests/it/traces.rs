@@ -44,7 +44,7 @@ const WAY_OF_ANSWER: [Step; 6] = [
     ("channel-service", "take order", CONSUMER),
     ("channel-service", "send message", CONSUMER),
     ("channel-service", "gateway send", CLIENT),
-    ("wa-support-gateway", "POST /v1/wa/{path:.*}", SERVER),
+    ("wa-support-gateway", "POST /v1/wa", SERVER),
     ("wa-support-gateway", "wa-server call", CLIENT),
 ];
 

@@ -53,13 +53,13 @@ pub(crate) async fn allow_listed_pages(
 }
 
 /// What the page that calls is told. Read before the routes: nobody else may hold the request while they look at it.
-struct Told {
+pub(super) struct Told {
     varies: bool,
     allowed: Option<HeaderValue>,
 }
 
 impl Told {
-    fn of(request: &ServiceRequest) -> Self {
+    pub(super) fn of(request: &ServiceRequest) -> Self {
         let origins = request
             .app_data::<Data<Gateway>>()
             .map(|gateway| &gateway.http.origins);
@@ -75,7 +75,7 @@ impl Told {
         }
     }
 
-    fn write(self, headers: &mut HeaderMap) {
+    pub(super) fn write(self, headers: &mut HeaderMap) {
         if self.varies {
             // The answer differs from page to page; caches have to know.
             headers.append(VARY, HeaderValue::from_static("Origin"));

@@ -8,17 +8,21 @@ use std::sync::Arc;
 
 use ::web::source;
 use actix_web::body::SizedStream;
-use actix_web::http::StatusCode;
+use actix_web::dev::{
+    AppService, HttpServiceFactory, Payload, ResourceDef, ServiceRequest, ServiceResponse, fn_service,
+};
 use actix_web::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
-use actix_web::web::{self, Data};
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _};
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
+use metrics::Counter;
 use secrecy::SecretString;
 use uuid::Uuid;
-use web::Payload;
 
 use super::budget::announce;
+use super::cors::{Told, preflight};
 use super::follow::{Follow, Watch};
 use super::upload::UploadFault;
 use super::{session_token, upload};
@@ -36,21 +40,51 @@ use crate::wa_server::{Answer, AnswerBody, ForwardBody, ForwardError, ForwardReq
 /// Where the proxy hangs. Matched against the raw path: another spelling of a prefix is another path.
 const PREFIXES: [&str; 2] = ["/wa", "/v1/wa"];
 
+const FORWARDED: &str = "forwarded";
+
 /// What a caller may know of an answer besides its status and body.
 const RETURNED: [HeaderName; 3] = [CONTENT_TYPE, CONTENT_ENCODING, RETRY_AFTER];
 
+/// Everything below the proxy's prefixes. No resource: the pattern of one would be searched for in the path of every
+/// request, only to find what begins like this.
+pub(crate) struct Proxy;
+
+impl HttpServiceFactory for Proxy {
+    fn register(self, config: &mut AppService) {
+        for prefix in PREFIXES {
+            config.register_service(ResourceDef::prefix(prefix), None, fn_service(proxy), None);
+        }
+    }
+}
+
+/// Tells listed pages that they may read the answer, as `allow_listed_pages` does.
+async fn proxy(request: ServiceRequest) -> Result<ServiceResponse, actix_web::Error> {
+    let told = Told::of(&request);
+    let (request, payload) = request.into_parts();
+    let mut response = if request.method() == Method::OPTIONS {
+        preflight().await
+    } else {
+        answer(&request, payload).await
+    };
+    told.write(response.headers_mut());
+    Ok(ServiceResponse::new(request, response))
+}
+
 /// Passes a request on to the WA server, or says why not. Either way the answer says where its caller stands with the
 /// limits.
-pub(crate) async fn proxy(
-    request: HttpRequest,
-    payload: Payload,
-    gateway: Data<Gateway>,
-    links: Data<WorkerLinks>,
-) -> HttpResponse {
-    let mut count = Count("caller_left");
+async fn answer(request: &HttpRequest, payload: Payload) -> HttpResponse {
+    let (gateway, links) = (request.app_data(), request.app_data());
+    let (Some(gateway), Some(links)): (Option<&Data<Gateway>>, Option<&Data<WorkerLinks>>) = (gateway, links)
+    else {
+        return Error::NotReady.answer(request.path()).error_response();
+    };
+    let mut count = Count {
+        outcome: "caller_left",
+        forwarded: &links.forwarded,
+    };
     let mut budget = None;
-    let answered = pass_on(&request, payload, &gateway, &links, &mut budget).await;
-    count.0 = answered.as_ref().map_or_else(Error::outcome, |_| "forwarded");
+    let answered = pass_on(request, payload, gateway, links, &mut budget).await;
+    count.outcome = answered.as_ref().map_or_else(Error::outcome, |_| FORWARDED);
     let mut response = answered.unwrap_or_else(|error| error.answer(request.path()).error_response());
     if let Some(budget) = budget {
         announce(&mut response, &budget);
@@ -265,10 +299,26 @@ fn passed_back(answer: Answer, mut watch: Option<Watch>) -> Result<HttpResponse,
 }
 
 /// Counts a request when it is over, also one whose caller did not wait.
-struct Count(&'static str);
+struct Count<'a> {
+    outcome: &'static str,
+    forwarded: &'a Counter,
+}
 
-impl Drop for Count {
+impl Drop for Count<'_> {
     fn drop(&mut self) {
-        metrics::counter!("kanal_proxy_requests_total", "outcome" => self.0).increment(1);
+        match self.outcome {
+            FORWARDED => self.forwarded.increment(1),
+            other => requests(other).increment(1),
+        }
     }
+}
+
+/// What became of so many requests.
+fn requests(outcome: &'static str) -> Counter {
+    metrics::counter!("kanal_proxy_requests_total", "outcome" => outcome)
+}
+
+/// Requests that were passed on: nearly all. Looking their counter up each time would take longer than counting.
+pub(crate) fn forwarded_requests() -> Counter {
+    requests(FORWARDED)
 }

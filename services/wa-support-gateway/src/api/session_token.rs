@@ -2,11 +2,14 @@
 
 use std::borrow::Cow;
 
-use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
 
 use crate::error::Error;
+
+/// Made once: a name that is a text is read anew for every request.
+const TOKEN: HeaderName = HeaderName::from_static("token");
 
 /// No token of ours is longer than 47; longer ones are not worth a hash.
 const MAX_LENGTH: usize = 1024;
@@ -40,7 +43,7 @@ fn in_query(query: &str) -> Cow<'_, [u8]> {
 
 fn in_headers(headers: &HeaderMap) -> &[u8] {
     let direct = headers
-        .get("token")
+        .get(TOKEN)
         .map(|value| value.as_bytes())
         .filter(|value| !value.is_empty());
     match direct {
@@ -67,7 +70,7 @@ pub(super) fn bare(value: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::{HeaderName, HeaderValue};
+    use actix_web::http::header::HeaderValue;
     use secrecy::ExposeSecret as _;
 
     use super::*;

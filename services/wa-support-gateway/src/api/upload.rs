@@ -7,14 +7,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix_web::HttpRequest;
+use actix_web::dev::Payload;
 use actix_web::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use actix_web::web::Payload;
 use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::mpsc;
 
 use crate::error::Error;
-use crate::wa_server::{BrokenBody, ForwardBody};
+use crate::wa_server::{BrokenBody, ForwardBody, whole};
 
 /// A body that announces no more than this is taken whole before it is passed on, in bytes.
 const WHOLE: u64 = 64 * 1024;
@@ -55,7 +55,7 @@ enum Piece {
 /// chunked one.
 pub(crate) async fn begin(
     request: &HttpRequest,
-    payload: Payload,
+    mut payload: Payload,
     limit: u64,
 ) -> Result<(Option<ForwardBody>, UploadFault), Error> {
     let fault = UploadFault::default();
@@ -69,7 +69,7 @@ pub(crate) async fn begin(
         return Err(Error::TooLarge);
     }
     if length.is_some_and(|length| length <= WHOLE) {
-        let body = tokio::time::timeout(PATIENCE, payload.to_bytes()).await;
+        let body = tokio::time::timeout(PATIENCE, whole(async || payload.try_next().await)).await;
         let Ok(Ok(body)) = body else {
             return Err(Error::BodyCutOff);
         };

@@ -1,37 +1,30 @@
 //! Passing a caller's request on, piece by piece, and its answer back (contract §8.4, §8.5).
 //!
-//! A client of its own: the path of a request is written byte for byte as it was judged, and what a connection may
+//! Over connections of its own: the path of a request is written byte for byte as it was judged, and what a connection may
 //! buffer is bounded, so that many large bodies at once stay small in memory.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream::{self, BoxStream};
+use futures_util::stream::{self, BoxStream, Stream};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use http_body_util::{BodyExt as _, Either, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
+use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
 use secrecy::SecretString;
 
+use super::connections::{CallError, Connections, Lease};
 use super::secret_header;
 use crate::config::WaServerSettings;
 use crate::flows::proxy_path::ProxyPath;
 
-/// What one connection may buffer of a body, in bytes.
-const BUFFER: usize = 64 * 1024;
-
-/// Connections that are kept for later.
-const IDLE_CONNECTIONS: usize = 512;
-
-/// How long they are kept.
-const IDLE_FOR: Duration = Duration::from_secs(30);
+/// How long a connection is kept for the next request.
+const KEPT_FOR: Duration = Duration::from_secs(30);
 
 /// An answer that announces no more than this comes back in one piece.
 const WHOLE: u64 = 16 * 1024;
@@ -103,8 +96,8 @@ type Outgoing = Either<Full<Bytes>, Pieces>;
 /// Passes requests on to one WA server. Cheap to clone; all clones share their connections.
 #[derive(Clone)]
 pub(crate) struct Forwarder {
-    client: Client<HttpsConnector<HttpConnector>, Outgoing>,
-    /// Scheme, host and the path in front of every path; without a slash at its end.
+    connections: Connections<Outgoing>,
+    /// What stands in front of every path; without a slash at its end.
     base: String,
     host: HeaderValue,
     silence: Duration,
@@ -119,6 +112,10 @@ impl std::fmt::Debug for Forwarder {
 impl Forwarder {
     /// Prepares a client; nothing is dialled yet. `None` when the base URL has no host that can stand in a header.
     pub(crate) fn new(settings: &WaServerSettings) -> Option<Self> {
+        Self::keeping(settings, KEPT_FOR)
+    }
+
+    fn keeping(settings: &WaServerSettings, kept_for: Duration) -> Option<Self> {
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
         connector.set_nodelay(true);
@@ -128,21 +125,14 @@ impl Forwarder {
             .https_or_http()
             .enable_http1()
             .wrap_connector(connector);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_FOR)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS)
-            .http1_max_buf_size(BUFFER)
-            .set_host(false)
-            .build(connector);
         let url = settings.url.url();
         let host = match (url.host_str()?, url.port()) {
             (host, Some(port)) => format!("{host}:{port}"),
             (host, None) => host.to_owned(),
         };
         Some(Self {
-            client,
-            base: settings.url.as_str().to_owned(),
+            connections: Connections::new(connector, Uri::try_from(settings.url.as_str()).ok()?, kept_for),
+            base: url.path().trim_end_matches('/').to_owned(),
             host: HeaderValue::from_str(&host).ok()?,
             silence: settings.read_timeout,
         })
@@ -155,21 +145,18 @@ impl Forwarder {
             tracing::error!("a validated path or a stored session token cannot be sent");
             return Err(ForwardError::Unavailable);
         };
-        let response = tokio::time::timeout(
-            self.silence,
-            trace_context::call("wa-server call", self.client.request(outgoing)),
-        )
-        .await
-        .map_err(|_| ForwardError::TimedOut)?
-        .map_err(|error| {
-            tracing::warn!(error = ?error, "the WA server did not answer");
-            // A connection that was never made is not a slow answer, even if making it ran out of time.
-            if error.is_connect() {
-                ForwardError::Unreachable
-            } else {
-                ForwardError::Unavailable
-            }
-        })?;
+        let calling = trace_context::call("wa-server call", self.connections.call(outgoing));
+        let (response, lease) = tokio::time::timeout(self.silence, calling)
+            .await
+            .map_err(|_| ForwardError::TimedOut)?
+            .map_err(|error| {
+                tracing::warn!(error = ?error, "the WA server did not answer");
+                // A connection that was never made is not a slow answer, even if making it ran out of time.
+                match error {
+                    CallError::NotConnected(_) => ForwardError::Unreachable,
+                    CallError::Broken(_) => ForwardError::Unavailable,
+                }
+            })?;
         if response.status().is_redirection() {
             tracing::warn!(
                 status = response.status().as_u16(),
@@ -178,10 +165,16 @@ impl Forwarder {
             return Err(ForwardError::Redirected);
         }
         let (head, body) = response.into_parts();
-        let pieces = pieces(body, self.silence);
+        let mut pieces = AnswerPieces {
+            lease: lease.unless_over(&body),
+            body,
+            silence: self.silence,
+        };
         let body = match announced(&head.headers) {
-            Some(length) if length <= WHOLE && !reads_no_body => AnswerBody::Whole(whole(pieces).await?),
-            _ => AnswerBody::Pieces(pieces),
+            Some(length) if length <= WHOLE && !reads_no_body => {
+                AnswerBody::Whole(whole(async || pieces.next().await).await?)
+            }
+            _ => AnswerBody::Pieces(pieces.stream().boxed()),
         };
         Ok(Answer {
             status: head.status,
@@ -237,41 +230,63 @@ pub(crate) fn announced(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// The body, given up when it is silent for too long.
-fn pieces(body: Incoming, silence: Duration) -> BoxStream<'static, Result<Bytes, ForwardError>> {
-    stream::try_unfold(body, move |mut body| async move {
+/// A body that comes from upstream, given up when it is silent for too long.
+struct AnswerPieces {
+    body: Incoming,
+    /// Given back with the last piece: whoever knows the length does not ask for more.
+    lease: Option<Lease<Outgoing>>,
+    silence: Duration,
+}
+
+impl AnswerPieces {
+    async fn next(&mut self) -> Result<Option<Bytes>, ForwardError> {
         loop {
-            let frame = tokio::time::timeout(silence, body.frame())
+            let frame = tokio::time::timeout(self.silence, self.body.frame())
                 .await
                 .map_err(|_| ForwardError::TimedOut)?;
             match frame {
-                None => return Ok(None),
+                None => {
+                    if let Some(lease) = self.lease.take() {
+                        lease.give_back();
+                    }
+                    return Ok(None);
+                }
                 Some(Err(error)) => {
                     tracing::warn!(error = ?error, "the WA server's answer broke off");
                     return Err(ForwardError::Unavailable);
                 }
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
-                        return Ok(Some((data, body)));
+                        self.lease = self.lease.take().and_then(|lease| lease.unless_over(&self.body));
+                        return Ok(Some(data));
                     }
                 }
             }
         }
-    })
-    .boxed()
+    }
+
+    fn stream(self) -> impl Stream<Item = Result<Bytes, ForwardError>> + Send {
+        let next = |mut pieces: Self| async move { Ok(pieces.next().await?.map(|piece| (piece, pieces))) };
+        stream::try_unfold(self, next)
+    }
 }
 
-async fn whole(mut pieces: BoxStream<'static, Result<Bytes, ForwardError>>) -> Result<Bytes, ForwardError> {
-    let Some(first) = pieces.try_next().await? else {
+/// All pieces as one. One that is alone is not copied.
+pub(crate) async fn whole<E>(mut next: impl AsyncFnMut() -> Result<Option<Bytes>, E>) -> Result<Bytes, E> {
+    let Some(first) = next().await? else {
         return Ok(Bytes::new());
     };
-    let Some(second) = pieces.try_next().await? else {
+    let Some(second) = next().await? else {
         return Ok(first);
     };
     let mut body = Vec::from(first);
     body.extend_from_slice(&second);
-    while let Some(piece) = pieces.try_next().await? {
+    while let Some(piece) = next().await? {
         body.extend_from_slice(&piece);
     }
     Ok(body.into())
 }
+
+#[cfg(test)]
+#[path = "forward_tests.rs"]
+mod tests;

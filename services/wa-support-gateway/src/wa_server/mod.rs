@@ -1,6 +1,7 @@
 //! The WA server: how it is reached, what is passed on to it, and the calls the gateway makes on its own.
 
 mod calls;
+mod connections;
 mod contacts;
 mod forward;
 mod presence;
@@ -18,7 +19,9 @@ pub use calls::WaCalls;
 pub use contacts::ContactsError;
 pub(crate) use contacts::ListedContact;
 pub use forward::ForwardError;
-pub(crate) use forward::{Answer, AnswerBody, BrokenBody, ForwardBody, ForwardRequest, Forwarder, announced};
+pub(crate) use forward::{
+    Answer, AnswerBody, BrokenBody, ForwardBody, ForwardRequest, Forwarder, announced, whole,
+};
 pub(crate) use presence::Presence;
 
 /// A liveness question is answered at once or not at all.
