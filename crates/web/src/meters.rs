@@ -7,18 +7,16 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::time::Duration;
 
-use metrics::{Gauge, Histogram};
-
 /// By route, then by method and status. As many as Prometheus is told of.
-type Times = HashMap<String, HashMap<(&'static str, u16), Histogram>>;
+type Times = HashMap<String, HashMap<(&'static str, u16), metrics::Histogram>>;
 
 thread_local! {
-    static IN_FLIGHT: OnceCell<Gauge> = const { OnceCell::new() };
+    static IN_FLIGHT: OnceCell<metrics::Gauge> = const { OnceCell::new() };
     static TIMES: RefCell<Times> = RefCell::default();
 }
 
 /// Requests that are being answered.
-pub(crate) fn in_flight() -> Gauge {
+pub(crate) fn in_flight() -> metrics::Gauge {
     let make = || metrics::gauge!("kanal_http_requests_in_flight");
     IN_FLIGHT.with(|gauge| gauge.get_or_init(make).clone())
 }

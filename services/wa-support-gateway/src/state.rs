@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use cache::RedisLink;
 use database::Database;
 use futures_util::FutureExt as _;
-use metrics::Counter;
 use runtime::encryption::KeyRing;
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
@@ -64,7 +63,7 @@ pub(crate) struct WorkerLinks {
     pub(crate) limits: Limits,
     pub(crate) forwarder: Forwarder,
     /// See [`forwarded_requests`].
-    pub(crate) forwarded: Counter,
+    pub(crate) forwarded: metrics::Counter,
 }
 
 /// Whether the database was seen to keep tenants apart. Until then nobody is served.

@@ -82,7 +82,7 @@ fn trace_of(path: &str) -> String {
         .find(|span| span.starts_with("request") && span.contains(&path))
         .expect("a span for the request");
     let (_, id) = span.split_once("trace_id=").expect("a trace");
-    id.split(' ').next().unwrap().to_owned()
+    id.split(' ').next().unwrap().trim_matches('"').to_owned()
 }
 
 #[tokio::test]

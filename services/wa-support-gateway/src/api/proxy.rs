@@ -17,7 +17,6 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _};
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
-use metrics::Counter;
 use secrecy::SecretString;
 use uuid::Uuid;
 
@@ -301,7 +300,7 @@ fn passed_back(answer: Answer, mut watch: Option<Watch>) -> Result<HttpResponse,
 /// Counts a request when it is over, also one whose caller did not wait.
 struct Count<'a> {
     outcome: &'static str,
-    forwarded: &'a Counter,
+    forwarded: &'a metrics::Counter,
 }
 
 impl Drop for Count<'_> {
@@ -314,11 +313,11 @@ impl Drop for Count<'_> {
 }
 
 /// What became of so many requests.
-fn requests(outcome: &'static str) -> Counter {
+fn requests(outcome: &'static str) -> metrics::Counter {
     metrics::counter!("kanal_proxy_requests_total", "outcome" => outcome)
 }
 
 /// Requests that were passed on: nearly all. Looking their counter up each time would take longer than counting.
-pub(crate) fn forwarded_requests() -> Counter {
+pub(crate) fn forwarded_requests() -> metrics::Counter {
     requests(FORWARDED)
 }

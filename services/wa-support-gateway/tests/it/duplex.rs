@@ -49,7 +49,7 @@ async fn echo(mut stream: TcpStream, pace: Pace) -> std::io::Result<()> {
         .unwrap_or("content-length: 0");
     let length = framing.strip_prefix("content-length: ");
     stream
-        .write_all(format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n").as_bytes())
+        .write_all(format!("HTTP/1.1 200 OK\r\nconnection: close\r\n{framing}\r\n\r\n").as_bytes())
         .await?;
     let (mut from, mut to) = stream.split();
     match length.map(|length| length.trim().parse::<usize>().unwrap()) {
