@@ -109,6 +109,8 @@ impl Ahead {
             filling: false,
         });
         kept.filling = false;
+        // Whoever gets less than it wants does not ask for the rest as long as it has what it got.
+        kept.wanted = kept.wanted.min(count);
         let old = (kept.period, kept.left);
         let goes_on = kept.left > 0 && kept.period == period && now.duration_since(kept.since) < KEPT;
         kept.since = now;
@@ -197,6 +199,23 @@ mod tests {
         ahead.keep(&desa, 8, period(1), start);
         assert!(ahead.take(&desa, start).is_some());
         assert_eq!(ahead.take(&desa, start + KEPT), None, "kept for too long");
+    }
+
+    #[test]
+    fn who_gets_little_ahead_does_not_gather_much() {
+        let (ahead, desa, now) = (Ahead::default(), desa(), Instant::now());
+        let mut kept: i64 = 0;
+        for _ in 0..200 {
+            let taken = ahead.take(&desa, now);
+            kept -= i64::from(taken.is_some());
+            if taken.is_none_or(|taken| taken.runs_out) {
+                // However many are wanted, five are given.
+                let given = ahead.wanted(&desa, 1, now).min(5);
+                ahead.keep(&desa, given, period(1), now);
+                kept += given;
+            }
+            assert!(kept <= 7, "{kept} are kept");
+        }
     }
 
     #[test]
