@@ -54,8 +54,17 @@ impl Setting for LogLevel {
         "must be a level (error, warn, info, debug, trace) or directives such as info,channel_service=debug";
 
     fn from_text(text: &str) -> Option<Self> {
-        let names_spans = text.contains('[');
-        text.parse().ok().filter(|_| !names_spans).map(Self)
+        let of_a_directive = |letter: char| letter.is_ascii_alphanumeric() || "_:-=".contains(letter);
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let parts: Vec<&str> = parts.collect();
+        let are_plain = parts
+            .iter()
+            .all(|part| part.chars().all(of_a_directive) && !part.ends_with('='));
+        // Nothing at all would silence everything.
+        if parts.is_empty() || !are_plain {
+            return None;
+        }
+        parts.join(",").parse().ok().map(Self)
     }
 }
 
@@ -164,6 +173,10 @@ mod tests {
             assert!(LogLevel::from_text(good).is_some(), "{good}");
         }
         for bad in [
+            "",
+            ",",
+            "x=",
+            "\"info\"",
             "info,x=loud",
             "x=info=debug",
             "[request]=debug",
@@ -172,6 +185,13 @@ mod tests {
         ] {
             assert!(LogLevel::from_text(bad).is_none(), "{bad}");
         }
+    }
+
+    #[test]
+    fn blanks_and_empty_parts_change_nothing() {
+        let plain = LogLevel::from_text("info,channel_service=debug").unwrap();
+        let spaced = LogLevel::from_text(" info, ,channel_service=debug,").unwrap();
+        assert_eq!(spaced.0, plain.0);
     }
 
     #[test]
