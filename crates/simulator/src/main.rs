@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use simulator::{Simulator, SimulatorConfig, WebhookFormat};
-use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
@@ -94,12 +94,10 @@ async fn main() -> anyhow::Result<ExitCode> {
 
 /// `LOG_LEVEL` and `LOG_FORMAT` mean what they mean to the services; `RUST_LOG` says it in more detail.
 fn start_logs() {
-    let filter = told("RUST_LOG")
+    let filter: Option<Targets> = told("RUST_LOG")
         .or_else(|| told("LOG_LEVEL").map(|level| format!("{level},{QUIET}")))
-        .unwrap_or_else(|| format!("info,{QUIET}"));
-    let filter: Targets = filter
-        .parse()
-        .unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
+        .and_then(|directives| directives.parse().ok())
+        .or_else(|| format!("info,{QUIET}").parse().ok());
     let lines = fmt::layer().with_writer(std::io::stderr);
     let lines = if told("LOG_FORMAT").as_deref() == Some("json") {
         lines.json().flatten_event(true).boxed()
