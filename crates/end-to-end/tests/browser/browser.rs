@@ -122,6 +122,10 @@ impl Browser {
             .await
             .unwrap_or_else(|_| panic!("Chromium does not start within {START_PATIENCE:?}"))
             .unwrap_or_else(|error| panic!("Chromium does not start: {error}"));
+        // The person sits in front of this window. Without being told, a new one sometimes takes itself for one behind
+        // others, and then no page shows where the focus is.
+        let in_front = json!({"enabled": true});
+        devtools(&client, "Emulation.setFocusEmulationEnabled", in_front).await;
         let chromium = client
             .capabilities()
             .and_then(|told| told.get("goog:processID"))

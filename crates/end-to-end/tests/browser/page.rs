@@ -7,7 +7,7 @@ use fantoccini::Client;
 use fantoccini::actions::{InputSource as _, KeyAction, KeyActions};
 use fantoccini::elements::Element;
 use fantoccini::error::CmdError;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::browser::{ConsoleLine, console};
 use crate::finder::{Kind, Wanted};
@@ -255,25 +255,30 @@ impl Page {
     pub(crate) async fn tabs_to(&self, kind: Kind, name: &str) {
         let wanted = self.finds(kind, name).await;
         for _ in 0..200 {
-            let script = "const [wanted] = arguments; const active = document.activeElement; \
-                const style = getComputedStyle(active); \
-                return [active === wanted, \
-                    active === document.body || style.outlineStyle !== 'none' || style.boxShadow !== 'none']";
-            let arguments = vec![serde_json::to_value(&wanted).unwrap()];
-            let Ok(Value::Array(told)) = self.client.execute(script, arguments).await else {
-                panic!("the page changed while the focus went to {name:?}");
-            };
-            assert_eq!(
-                told[1],
-                json!(true),
-                "the focus can be seen on the way to {name:?}"
-            );
-            if told[0] == json!(true) {
+            if self.focus_is_on(&wanted, name).await {
                 return;
             }
             self.types("\u{e004}").await;
         }
         panic!("Tab does not lead to the {kind:?} {name:?}");
+    }
+
+    async fn focus_is_on(&self, wanted: &Element, name: &str) -> bool {
+        let script = "const [wanted] = arguments; const active = document.activeElement; \
+            const style = getComputedStyle(active); \
+            const seen = active === document.body || style.outlineStyle !== 'none' || style.boxShadow !== 'none'; \
+            return {reached: active === wanted, seen, \
+                where: active.cloneNode().outerHTML, in_front: document.hasFocus(), state: document.readyState}";
+        let arguments = vec![serde_json::to_value(wanted).unwrap()];
+        let Ok(told) = self.client.execute(script, arguments).await else {
+            panic!("the page changed while the focus went to {name:?}");
+        };
+        assert_eq!(
+            told["seen"],
+            json!(true),
+            "on the way to {name:?} the focus cannot be seen: {told}"
+        );
+        told["reached"] == json!(true)
     }
 
     /// Nothing went wrong in the browser since it was asked for the last time: no script failed, nothing was missing, and
