@@ -97,17 +97,25 @@ where
         .fmt_fields(JsonFields)
 }
 
-/// The level as it was asked for, except where a library would tell what people wrote, whatever the level says: lapin logs a
-/// message that comes back with its whole body, tokio_postgres a statement with the values that are bound to it. lapin logs
-/// every heartbeat at info besides.
+/// Libraries that say less than is asked for. lapin logs a message that comes back with its whole body and every heartbeat at
+/// info, tokio_postgres a statement with the values that are bound to it: what people wrote.
+const QUIET: [(&str, LevelFilter); 5] = [
+    ("lapin", LevelFilter::WARN),
+    ("lapin::returned_messages", LevelFilter::OFF),
+    ("tokio_postgres", LevelFilter::INFO),
+    ("tracing_actix_web", LevelFilter::OFF),
+    ("actix_server", LevelFilter::WARN),
+];
+
+/// The level as it was asked for, except for quiet libraries: neither they nor a module of theirs can be asked.
 fn filter(level: &LogLevel) -> Targets {
-    level.0.clone().with_targets([
-        ("lapin", LevelFilter::WARN),
-        ("lapin::returned_messages", LevelFilter::OFF),
-        ("tokio_postgres", LevelFilter::INFO),
-        ("tracing_actix_web", LevelFilter::OFF),
-        ("actix_server", LevelFilter::WARN),
-    ])
+    let is_quiet = |target: &str| QUIET.iter().any(|(library, _)| target.starts_with(library));
+    let asked = level.0.iter().filter(|(target, _)| !is_quiet(target));
+    let others = level.0.default_level().unwrap_or(LevelFilter::OFF);
+    Targets::new()
+        .with_default(others)
+        .with_targets(asked)
+        .with_targets(QUIET)
 }
 
 static METRICS: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
@@ -196,7 +204,13 @@ mod tests {
 
     #[test]
     fn libraries_that_would_tell_what_people_wrote_are_silent_at_every_level() {
-        for asked in ["trace", "debug", "info,tokio_postgres=trace,lapin=trace"] {
+        for asked in [
+            "trace",
+            "debug",
+            "info,tokio_postgres=trace,lapin=trace",
+            "info,tokio_postgres::query=trace,lapin::returned_messages::inner=trace",
+            "channel_service=info,tokio_postgres::q=trace",
+        ] {
             let level = LogLevel::from_text(asked).unwrap();
             let written = Written::default();
             let subscriber = tracing_subscriber::registry()
