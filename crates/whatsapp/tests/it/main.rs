@@ -8,6 +8,8 @@
 
 mod cloud_files;
 mod cloud_inbound;
+mod cloud_management;
+mod cloud_messages;
 mod cloud_outbound;
 mod cloud_properties;
 mod cloud_samples;
@@ -16,8 +18,12 @@ mod courtesy;
 mod downloads;
 mod envelope;
 mod fixtures;
+mod gowa_courtesy;
+mod gowa_devices;
+mod gowa_downloads;
 mod gowa_inbound;
 mod gowa_outbound;
+mod gowa_server;
 mod kinds;
 mod messages;
 mod others;

@@ -56,5 +56,6 @@ mod signatures;
 mod statuses;
 mod target;
 mod torture;
+mod village;
 mod webhook;
 mod world;
