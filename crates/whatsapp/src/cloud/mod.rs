@@ -18,6 +18,7 @@ mod media_type;
 mod outbound;
 mod session;
 mod signature;
+mod template_check;
 mod templates;
 mod update;
 mod uploads;
@@ -34,7 +35,8 @@ pub use media::{GraphMedia, MediaInfo, NewFile, UploadedMedia};
 pub use outbound::{GraphSender, contact};
 pub use session::GraphSessions;
 pub use signature::{SIGNATURE_HEADER, Signed, check_shape, sign, verify};
-pub use templates::{GraphTemplates, Template, TemplateButton, TemplateHeader, Variables, check};
+pub use template_check::check;
+pub use templates::{GraphTemplates, Template, TemplateButton, TemplateHeader, Variables};
 pub use update::{
     AccountEvent, AccountUpdate, Alert, Conversation, Identity, IdentityChange, MarketingPreference, Pricing,
     QualityUpdate, Restriction, StatusUpdate, TemplateChange, TemplateUpdate, Update, What,

@@ -10,7 +10,7 @@ use tenant_isolation::TenantTransaction;
 use super::ai_person::{self, AiEventError, message_ids};
 use super::ai_reply::answer_behind;
 use super::hand_over::{answers_are_kept_back, request_clearing};
-use crate::store::message::Moved;
+use crate::store::message_status::Moved;
 use crate::store::pending_message::{self, Failure};
 use crate::store::{ai_chat, ai_reply};
 

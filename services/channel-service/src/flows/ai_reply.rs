@@ -29,8 +29,9 @@ use super::hand_over::answers_are_kept_back;
 use super::learn_lid;
 use super::send_message::Sender;
 use crate::store::ai_reply::{self, Adoption, ReplyKey};
-use crate::store::message::{Moved, NewMessage};
-use crate::store::{account, ai_chat, chat, message, message_chat};
+use crate::store::message::NewMessage;
+use crate::store::message_status::Moved;
+use crate::store::{account, ai_chat, chat, message, message_chat, message_status};
 
 /// Task kind of a part of an answer. Its payload is that of any send, and says to which answer it belongs.
 pub const SEND_REPLY: &str = "send_ai_reply";
@@ -306,7 +307,7 @@ impl ReplySender {
             return Ok(None);
         };
         let status = DeliveryStatus::Failed;
-        if let Some(moved) = message::advance(&mut tx, part.message_id, status, Some(reason)).await? {
+        if let Some(moved) = message_status::advance(&mut tx, part.message_id, status, Some(reason)).await? {
             announce(&mut tx, vec![moved], status, Some(reason), Utc::now()).await?;
         }
         lease.done(&mut tx, task).await?;

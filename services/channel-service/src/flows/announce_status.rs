@@ -12,7 +12,7 @@ use messaging::outbox::{NewRow, enqueue, enqueue_group};
 use tenant_isolation::{GroupTransaction, TenantScope, TenantTransaction};
 
 use super::ai_progress::{answer_of, follow_answer};
-use crate::store::message::Moved;
+use crate::store::message_status::Moved;
 
 /// A message that moved, and what is to be told of it.
 #[derive(Debug)]

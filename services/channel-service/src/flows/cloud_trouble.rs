@@ -21,7 +21,7 @@ use super::send_message::Sender;
 use crate::endpoints::LiveEndpoint;
 use crate::store::message::OutboundRow;
 use crate::store::send_attempt::{self, SendAttempt};
-use crate::store::{cloud_sending, message, message_chat};
+use crate::store::{cloud_sending, message_chat, message_status};
 
 /// Its account's token is not taken.
 pub(super) const TOKEN_REFUSED: &str = "token_refused";
@@ -108,7 +108,7 @@ impl Sender {
         };
         send_attempt::insert(&mut tx, &attempt).await?;
         let status = DeliveryStatus::Unknown;
-        let moved = message::advance(&mut tx, id, status, Some(ORPHANED)).await?;
+        let moved = message_status::advance(&mut tx, id, status, Some(ORPHANED)).await?;
         let counted = moved.as_ref().map(|_| status);
         announce(
             &mut tx,

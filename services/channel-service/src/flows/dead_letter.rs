@@ -12,7 +12,7 @@ use super::announce_status::announce;
 use super::tenant::Actor;
 use crate::store::cloud_status::{self, StatusDetails};
 use crate::store::dead_letter::{self, AttemptRow, DeadLetterFilter, DeadLetterRow, DeadLetterWords};
-use crate::store::{audit, message, message_chat, tenant_move};
+use crate::store::{audit, message, message_chat, message_status, tenant_move};
 
 /// Most dead letters that one call lists or replays.
 pub const MOST: i64 = 1_000;
@@ -134,7 +134,7 @@ pub(super) async fn replay_in(
     if tenant_move::may_be_out_elsewhere(tx, id).await? {
         return Ok(Replayed::MayBeOutElsewhere);
     }
-    let moved = message::advance(tx, id, DeliveryStatus::Queued, None).await?;
+    let moved = message_status::advance(tx, id, DeliveryStatus::Queued, None).await?;
     let moved = moved.into_iter().collect();
     announce(tx, moved, DeliveryStatus::Queued, None, Utc::now()).await?;
     audit::note(tx, &actor.act("dead_letter.replay", Some(id.to_string()))).await?;
@@ -143,7 +143,7 @@ pub(super) async fn replay_in(
 }
 
 async fn has_gone_out(tx: &mut TenantTransaction, id: MessageId) -> Result<bool, DatabaseError> {
-    let standing = message::standing(tx, id).await?;
+    let standing = message_status::standing(tx, id).await?;
     let status = standing.and_then(|row| row.status.parse().ok());
     Ok(matches!(
         status,
@@ -166,12 +166,12 @@ pub async fn settle_as_sent(
     let mut tx = TenantTransaction::begin(db, scope, "settle message").await?;
     message_chat::lock(&mut tx, id).await?;
     message::lock(&mut tx, id).await?;
-    let standing = message::standing(&mut tx, id).await?;
+    let standing = message_status::standing(&mut tx, id).await?;
     let is_unknown = standing.is_some_and(|row| row.status == DeliveryStatus::Unknown.as_str());
     if !is_unknown || !lanes::discard_parked(&mut tx, id.as_uuid()).await? {
         return Ok(false);
     }
-    let moved = message::advance(&mut tx, id, DeliveryStatus::Sent, None).await?;
+    let moved = message_status::advance(&mut tx, id, DeliveryStatus::Sent, None).await?;
     let moved = moved.into_iter().collect();
     announce(&mut tx, moved, DeliveryStatus::Sent, None, Utc::now()).await?;
     audit::note(&mut tx, &actor.act("dead_letter.settle", Some(id.to_string()))).await?;

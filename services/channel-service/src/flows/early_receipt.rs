@@ -12,7 +12,7 @@ use whatsapp::event::{Receipt, ReceiptKind};
 
 use super::announce_status::{Told, announce, announce_one};
 use crate::store::early_receipt::EarlyReceipt;
-use crate::store::{cloud_status, early_receipt, message, message_chat};
+use crate::store::{cloud_status, early_receipt, message_chat, message_status};
 
 /// Messages of ours reached a phone, or were read; those that are not known yet may be in a moment. Returns how many moved.
 ///
@@ -36,7 +36,7 @@ pub async fn receipt(
     let mut tx = TenantTransaction::begin(db, scope, "advance messages").await?;
     early_receipt::keep(&mut tx, account, &receipt.ids, status, receipt.at).await?;
     message_chat::lock_by_provider_id(&mut tx, account, &receipt.ids, status).await?;
-    let moved = message::advance_by_provider_id(&mut tx, account, &receipt.ids, status).await?;
+    let moved = message_status::advance_by_provider_id(&mut tx, account, &receipt.ids, status).await?;
     let count = moved.len();
     announce(&mut tx, moved, status, None, receipt.at).await?;
     early_receipt::forget_known(&mut tx, account, &receipt.ids).await?;
@@ -104,7 +104,7 @@ impl Learned<'_> {
             return Ok(None);
         };
         let reason = reason.as_deref();
-        let moved = message::advance(tx, message, *status, reason).await?;
+        let moved = message_status::advance(tx, message, *status, reason).await?;
         let Some(moved) = moved else { return Ok(None) };
         let detail = match status {
             DeliveryStatus::Failed => cloud_status::details_of(tx, message).await?,

@@ -29,10 +29,11 @@ use super::media::FetchTask;
 use crate::media::MediaLinks;
 use crate::store::chat::{ChatKey, ChatUpdate};
 use crate::store::contact_lid::HiddenId;
+use crate::store::inbound_ledger::LedgerEntry;
 use crate::store::media::NewMedia;
-use crate::store::message::{LedgerEntry, NewMessage};
+use crate::store::message::NewMessage;
 use crate::store::message_change::{self, MessageChange};
-use crate::store::{chat, media, message};
+use crate::store::{chat, inbound_ledger, media, message};
 use crate::traffic::{Counted, Traffic};
 
 /// One message that wants to be kept.
@@ -241,7 +242,7 @@ async fn commit_group(
     entries.sort_by(|a, b| {
         (&a.tenant, a.account, &a.provider_message_id).cmp(&(&b.tenant, b.account, &b.provider_message_id))
     });
-    let new = message::note_new(&mut tx, &entries).await?;
+    let new = inbound_ledger::note_new(&mut tx, &entries).await?;
     let mut fresh: Vec<Fresh<'_>> = jobs
         .iter()
         .zip(ids.iter().copied())

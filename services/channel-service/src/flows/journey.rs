@@ -25,7 +25,8 @@ use uuid::Uuid;
 
 use super::send_text::IdempotencyKey;
 use crate::store::cloud_status::{self, StatusDetails};
-use crate::store::journey::{self, HeadRow, HitRow, PlaceRow, WaitingEventRow, Wanted};
+use crate::store::journey::{self, HeadRow, PlaceRow, WaitingEventRow};
+use crate::store::message_search::{self, HitRow, Wanted};
 
 /// An id that somebody has of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +99,7 @@ impl Found {
 /// [`DatabaseError`].
 pub async fn find(db: &Database, scope: &TenantScope, id: &AnyId) -> Result<Found, DatabaseError> {
     let mut tx = TenantTransaction::begin(db, scope, "find message").await?;
-    let mut rows = journey::find(&mut tx, &id.wanted(Some(scope))).await?;
+    let mut rows = message_search::find(&mut tx, &id.wanted(Some(scope))).await?;
     tx.commit().await?;
     rows.extend(by_chatwoot_id(db, Some(scope), id).await?);
     Ok(Found::of(rows, id))
@@ -111,7 +112,7 @@ pub async fn find(db: &Database, scope: &TenantScope, id: &AnyId) -> Result<Foun
 /// [`DatabaseError`].
 pub async fn find_everywhere(db: &Database, id: &AnyId) -> Result<Found, DatabaseError> {
     let mut tx = PlatformTransaction::begin(db, PlatformScope::for_purpose("find message")).await?;
-    let mut rows = journey::find_everywhere(&mut tx, &id.wanted(None)).await?;
+    let mut rows = message_search::find_everywhere(&mut tx, &id.wanted(None)).await?;
     tx.commit().await?;
     rows.extend(by_chatwoot_id(db, None, id).await?);
     Ok(Found::of(rows, id))
@@ -128,7 +129,7 @@ async fn by_chatwoot_id(
     let tenant = scope.map(|scope| scope.tenant().as_str());
     let purpose = PlatformScope::for_purpose("find message by Chatwoot's id");
     let mut tx = PlatformTransaction::begin(db, purpose).await?;
-    let rows = journey::find_by_chatwoot_id(&mut tx, tenant, number).await?;
+    let rows = message_search::find_by_chatwoot_id(&mut tx, tenant, number).await?;
     tx.commit().await?;
     Ok(rows)
 }

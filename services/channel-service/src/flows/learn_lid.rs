@@ -19,7 +19,7 @@ use super::ingest_message::Fresh;
 use crate::store::chat::ChatKey;
 use crate::store::chat_merge;
 use crate::store::contact_lid::{self, HiddenId, LidKey};
-use crate::store::message::Noted;
+use crate::store::inbound_ledger::Noted;
 
 /// What a group of messages told about hidden ids.
 #[derive(Debug, Default)]

@@ -24,7 +24,8 @@ use super::send_text::{IdempotencyKey, KEYS, Ordered, Outcome, Texts};
 use crate::endpoints::Endpoints;
 use crate::store::account::{self, AccountRow};
 use crate::store::chat::{self, ChatUpdate};
-use crate::store::message::{self, Moved, NewMessage};
+use crate::store::message::{self, NewMessage};
+use crate::store::message_status::Moved;
 use crate::store::{channel_account, cloud_number, cloud_sending, cloud_template, send_request, takeover};
 
 /// For so long after a person wrote Meta lets anything be sent to them.

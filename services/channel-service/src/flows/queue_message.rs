@@ -17,8 +17,9 @@ use uuid::Uuid;
 use super::announce_status::announce;
 use super::learn_lid;
 use crate::store::chat::ChatUpdate;
-use crate::store::message::{Moved, NewMessage};
-use crate::store::{account, chat, message, message_chat, send_request};
+use crate::store::message::NewMessage;
+use crate::store::message_status::Moved;
+use crate::store::{account, chat, message, message_chat, message_status, send_request};
 
 /// Task kind of a message that has to go out. Named after the first kind there was; the content tells which it is.
 pub const SEND_TEXT: &str = "send_text";
@@ -200,7 +201,7 @@ async fn give_up(tx: &mut TenantTransaction, replaced: Uuid) -> Result<(), Datab
     message::lock(tx, id).await?;
     if lanes::discard_parked(tx, id.as_uuid()).await? {
         for status in [DeliveryStatus::Parked, DeliveryStatus::Unknown] {
-            message::give_reason(tx, id, status, Some(REPLACED)).await?;
+            message_status::give_reason(tx, id, status, Some(REPLACED)).await?;
         }
     }
     Ok(())

@@ -11,7 +11,7 @@ use whatsapp::event::{Receipt, ReceiptKind, SentEcho, SessionEvent, UnknownEvent
 
 use super::announce_status::announce;
 use crate::store::provider_event::{self, KeptEvent};
-use crate::store::{account, channel_account, message, message_chat};
+use crate::store::{account, channel_account, message_chat, message_status};
 
 /// Messages of ours reached a phone, or were read. Returns how many moved.
 ///
@@ -70,7 +70,7 @@ async fn advance(
 ) -> Result<usize, DatabaseError> {
     let mut tx = TenantTransaction::begin(db, scope, "advance messages").await?;
     message_chat::lock_by_provider_id(&mut tx, account, ids, status).await?;
-    let moved = message::advance_by_provider_id(&mut tx, account, ids, status).await?;
+    let moved = message_status::advance_by_provider_id(&mut tx, account, ids, status).await?;
     let count = moved.len();
     announce(&mut tx, moved, status, None, at).await?;
     tx.commit().await?;

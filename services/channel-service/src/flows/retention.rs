@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::announce_status::announce_put_aside;
 use super::tenant::Actor;
 use crate::store::retention::{self, Aged, DaysRow, PARKED_EVENTS, PARKED_WEBHOOKS, RAW, WordsRow};
-use crate::store::{audit, chat, message};
+use crate::store::{audit, chat, message_status};
 
 /// Most days for which anything may be kept, if not for ever.
 pub const MOST_DAYS: i32 = 3_650;
@@ -243,7 +243,7 @@ async fn give_up(tx: &mut TenantTransaction, rows: &[WordsRow]) -> Result<(), Da
     for id in open {
         lanes::discard_parked(tx, id).await?;
         let id = MessageId::from_uuid(id);
-        moved.extend(message::advance(tx, id, DeliveryStatus::Parked, Some(TEXT_EXPIRED)).await?);
+        moved.extend(message_status::advance(tx, id, DeliveryStatus::Parked, Some(TEXT_EXPIRED)).await?);
     }
     announce_put_aside(tx, moved, DeliveryStatus::Parked, Some(TEXT_EXPIRED), Utc::now()).await
 }

@@ -17,7 +17,7 @@ use super::send_ruling::{Ruling, TaskRuling};
 use crate::endpoints::LiveEndpoint;
 use crate::store::message::OutboundRow;
 use crate::store::send_attempt::{self, SendAttempt};
-use crate::store::{account, cloud_sending, message, message_change, message_chat};
+use crate::store::{account, cloud_sending, message_change, message_chat, message_status};
 
 impl Sender {
     pub(super) async fn record(
@@ -73,7 +73,7 @@ impl Sender {
         let mut counted = Vec::new();
         if let Some(status) = ruling.status {
             // Nothing moves when a receipt was faster than the answer: then the message is further already.
-            let mut moved = message::advance(&mut tx, id, status, why).await?;
+            let mut moved = message_status::advance(&mut tx, id, status, why).await?;
             // What was taken is counted as such below, wherever a receipt has brought it meanwhile.
             counted.extend(
                 moved
@@ -84,7 +84,7 @@ impl Sender {
             if matches!(ruling.task, TaskRuling::PutAside) {
                 if moved.is_none() {
                     // Unknown since an earlier attempt: new is that there will be no other.
-                    moved = message::give_reason(&mut tx, id, status, why).await?;
+                    moved = message_status::give_reason(&mut tx, id, status, why).await?;
                 }
                 let moved = moved.into_iter().collect();
                 announce_put_aside(&mut tx, moved, status, why, ruling.at).await?;
@@ -183,7 +183,7 @@ impl Sender {
         let mut tx = TenantTransaction::begin(&self.db, lease.scope(), "fail message").await?;
         let (id, status) = (MessageId::from_uuid(task.id), DeliveryStatus::Failed);
         message_chat::lock(&mut tx, id).await?;
-        let moved = message::advance(&mut tx, id, status, Some(reason)).await?;
+        let moved = message_status::advance(&mut tx, id, status, Some(reason)).await?;
         let counted = moved.as_ref().map(|_| status);
         let moved = moved.into_iter().collect();
         announce(&mut tx, moved, status, Some(reason), Utc::now()).await?;
@@ -244,10 +244,10 @@ impl Sender {
     ) -> Result<Next, LaneError> {
         let id = MessageId::from_uuid(task.id);
         message_chat::lock(&mut tx, id).await?;
-        let mut moved = message::advance(&mut tx, id, status, Some(reason)).await?;
+        let mut moved = message_status::advance(&mut tx, id, status, Some(reason)).await?;
         let counted = moved.as_ref().map(|_| status);
         if moved.is_none() {
-            moved = message::give_reason(&mut tx, id, status, Some(reason)).await?;
+            moved = message_status::give_reason(&mut tx, id, status, Some(reason)).await?;
         }
         let moved = moved.into_iter().collect();
         announce_put_aside(&mut tx, moved, status, Some(reason), Utc::now()).await?;

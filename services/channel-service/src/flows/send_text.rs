@@ -31,7 +31,8 @@ use super::outcomes::{Outcomes, Waiting};
 use super::queue_message::{SEND_TEXT, SendTask};
 use crate::endpoints::Endpoints;
 use crate::store::chat::{self, ChatUpdate};
-use crate::store::message::{self, Moved, NewMessage, StandingRow};
+use crate::store::message::{self, NewMessage};
+use crate::store::message_status::{self, Moved, StandingRow};
 use crate::store::{channel_account, send_request, takeover};
 
 /// How often to look without being told: for a sender in another process.
@@ -251,7 +252,7 @@ impl Texts {
     /// Where a message stands. `None`: it is not there any more.
     async fn look(&self, scope: &TenantScope, id: MessageId) -> Result<Option<Ordered>, DatabaseError> {
         let mut tx = TenantTransaction::begin(&self.db, scope, "look at message").await?;
-        let Some(standing) = message::standing(&mut tx, id).await? else {
+        let Some(standing) = message_status::standing(&mut tx, id).await? else {
             return Ok(None);
         };
         let chat = ChatId::from_uuid(standing.chat_id);
@@ -314,7 +315,9 @@ async fn store(
     if !kept {
         return Err(DatabaseError::Contended.into());
     }
-    let row = message::standing(tx, id).await?.ok_or(DatabaseError::NotFound)?;
+    let row = message_status::standing(tx, id)
+        .await?
+        .ok_or(DatabaseError::NotFound)?;
     if order.is_answer {
         chat::mark_read(tx, &[row.chat_id]).await?;
     }

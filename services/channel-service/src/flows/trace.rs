@@ -9,7 +9,7 @@ use tenant_isolation::{PlatformScope, PlatformTransaction, TenantScope};
 
 use super::journey::{AnyId, Hop, Journey, find_everywhere, journey, now};
 use super::send_text::IdempotencyKey;
-use crate::store::journey::{self, HitRow};
+use crate::store::message_search::{self, HitRow};
 use crate::store::tenant;
 
 const PLATFORM: PlatformScope = PlatformScope::for_purpose("trace");
@@ -27,7 +27,7 @@ pub async fn trace(db: &Database, id: &AnyId) -> Result<Answer, DatabaseError> {
     if let Some(key) = IdempotencyKey::parse(id.as_str()) {
         hits.extend(by_key(&mut tx, &key).await?);
     }
-    hits.extend(journey::find_by_cause(&mut tx, id.as_str()).await?);
+    hits.extend(message_search::find_by_cause(&mut tx, id.as_str()).await?);
     tx.commit().await?;
     let mut journeys: Vec<told::Journey> = Vec::new();
     for hit in hits {
@@ -80,7 +80,7 @@ async fn by_key(tx: &mut PlatformTransaction, key: &IdempotencyKey) -> Result<Ve
             ))
         })
         .unzip();
-    journey::find_keyed(tx, &tenants, &keyed).await
+    message_search::find_keyed(tx, &tenants, &keyed).await
 }
 
 /// The id by which it was found, where that stands nowhere in the message itself.

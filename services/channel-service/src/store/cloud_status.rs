@@ -10,7 +10,7 @@ use domain::ids::{AccountId, MessageId, ProviderMessageId, TenantId};
 use tenant_isolation::{GroupTransaction, TenantTransaction};
 use uuid::Uuid;
 
-use super::message::Moved;
+use super::message_status::Moved;
 
 /// What was told of one message. As JSON it is a row of the table.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, diesel::QueryableByName)]

@@ -1,19 +1,16 @@
-//! `messages` and `inbound_ledger`.
+//! `messages`: kept, found and deleted. Where they stand: [`message_status`](super::message_status).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use database::DatabaseError;
 use diesel::sql_types::{Array, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use domain::address::PhoneNumber;
 use domain::delivery::DeliveryStatus;
 use domain::ids::{AccountId, ChatId, MessageId, ProviderMessageId, TenantId};
 use domain::message::{Direction, MessageKind};
 use tenant_isolation::{GroupTransaction, TenantTransaction};
 use uuid::Uuid;
-
-use super::contact_lid::HiddenId;
 
 /// A message to be kept.
 #[derive(Clone)]
@@ -54,70 +51,10 @@ pub struct NewMessage {
     pub reference: Option<String>,
 }
 
-/// One line of the dedup ledger.
-#[derive(Debug, Clone)]
-pub struct LedgerEntry {
-    /// Whose.
-    pub tenant: TenantId,
-    /// On which account.
-    pub account: AccountId,
-    /// The provider's id.
-    pub provider_message_id: ProviderMessageId,
-    /// The id the message will have.
-    pub message: MessageId,
-    /// The partner's hidden id, where the message tells it.
-    pub hidden: Option<HiddenId>,
-}
-
-/// A message that was not accepted before, and which number its partner's hidden id was known to have.
-pub type Noted = HashMap<MessageId, Option<PhoneNumber>>;
-
-#[derive(diesel::QueryableByName)]
-struct NotedRow {
-    #[diesel(sql_type = SqlUuid)]
-    id: Uuid,
-    #[diesel(sql_type = Nullable<Text>)]
-    phone: Option<String>,
-}
-
 #[derive(diesel::QueryableByName)]
 struct IdRow {
     #[diesel(sql_type = SqlUuid)]
     id: Uuid,
-}
-
-/// Notes messages as accepted; returns those that had not been. Entries must be sorted by their key, so that two
-/// groups wait for each other in one order. A concurrent group with the same message is waited for.
-///
-/// # Errors
-/// [`DatabaseError`].
-pub async fn note_new(tx: &mut GroupTransaction, entries: &[LedgerEntry]) -> Result<Noted, DatabaseError> {
-    let hidden = |entry: &LedgerEntry| entry.hidden.as_ref().map(|id| id.as_stored().to_owned());
-    // What is known of the hidden ids comes along, so that messages that teach nothing new cost no question of their own.
-    let rows: Vec<NotedRow> = database::sql(
-        "WITH noted AS (INSERT INTO inbound_ledger (tenant_id, account_id, provider_message_id, message_id) \
-                SELECT * FROM unnest($1, $2, $3, $4) ON CONFLICT DO NOTHING RETURNING message_id) \
-         SELECT noted.message_id AS id, l.phone FROM noted \
-         JOIN unnest($1, $2, $4, $5) AS e (tenant_id, account_id, message_id, lid) USING (message_id) \
-         LEFT JOIN contact_lids l ON l.tenant_id = e.tenant_id AND l.account_id = e.account_id AND l.lid = e.lid",
-    )
-    .bind::<Array<Text>, _>(entries.iter().map(|e| e.tenant.as_str()).collect::<Vec<_>>())
-    .bind::<Array<SqlUuid>, _>(entries.iter().map(|e| e.account.as_uuid()).collect::<Vec<_>>())
-    .bind::<Array<Text>, _>(
-        entries
-            .iter()
-            .map(|e| e.provider_message_id.as_str())
-            .collect::<Vec<_>>(),
-    )
-    .bind::<Array<SqlUuid>, _>(entries.iter().map(|e| e.message.as_uuid()).collect::<Vec<_>>())
-    .bind::<Array<Nullable<Text>>, _>(entries.iter().map(hidden).collect::<Vec<_>>())
-    .load(tx.connection())
-    .await?;
-    let known = |phone: Option<String>| phone.and_then(|phone| PhoneNumber::parse(&phone).ok());
-    Ok(rows
-        .into_iter()
-        .map(|row| (MessageId::from_uuid(row.id), known(row.phone)))
-        .collect())
 }
 
 /// Keeps the messages of a group. A message of ours that comes back by webhook is there already and is left out of
@@ -255,106 +192,6 @@ pub async fn find_outbound(tx: &mut TenantTransaction, id: MessageId) -> Result<
     .get_result(tx.connection())
     .await?;
     Ok(row)
-}
-
-/// A message of ours that moved along its road.
-#[derive(Debug, Clone, diesel::QueryableByName)]
-pub struct Moved {
-    /// Our id.
-    #[diesel(sql_type = SqlUuid)]
-    pub id: Uuid,
-    /// The sender.
-    #[diesel(sql_type = SqlUuid)]
-    pub account_id: Uuid,
-    /// The chat.
-    #[diesel(sql_type = SqlUuid)]
-    pub chat_id: Uuid,
-    /// The provider's id.
-    #[diesel(sql_type = Text)]
-    pub provider_message_id: String,
-    /// What the sender wanted repeated.
-    #[diesel(sql_type = Nullable<Text>)]
-    pub reference: Option<String>,
-}
-
-/// Moves one message of ours to `status`, if its road allows. `None`: it is further already.
-///
-/// # Errors
-/// [`DatabaseError`].
-pub async fn advance(
-    tx: &mut TenantTransaction,
-    id: MessageId,
-    status: DeliveryStatus,
-    reason: Option<&str>,
-) -> Result<Option<Moved>, DatabaseError> {
-    let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<Moved> = database::sql(
-        "UPDATE messages SET status = $3, reason = $5, updated_at = now() \
-         WHERE tenant_id = $1 AND id = $2 AND direction = 'outbound' AND status = ANY ($4) \
-         RETURNING id, account_id, chat_id, provider_message_id, reference",
-    )
-    .bind::<Text, _>(tenant)
-    .bind::<SqlUuid, _>(id.as_uuid())
-    .bind::<Text, _>(status.as_str())
-    .bind::<Array<Text>, _>(predecessors(status))
-    .bind::<Nullable<Text>, _>(reason)
-    .load(tx.connection())
-    .await?;
-    Ok(rows.pop())
-}
-
-/// A message of ours that stays in `status` gets another reason. `None`: it is elsewhere by now.
-///
-/// # Errors
-/// [`DatabaseError`].
-pub async fn give_reason(
-    tx: &mut TenantTransaction,
-    id: MessageId,
-    status: DeliveryStatus,
-    reason: Option<&str>,
-) -> Result<Option<Moved>, DatabaseError> {
-    let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<Moved> = database::sql(
-        "UPDATE messages SET reason = $4, updated_at = now() \
-         WHERE tenant_id = $1 AND id = $2 AND direction = 'outbound' AND status = $3 \
-         RETURNING id, account_id, chat_id, provider_message_id, reference",
-    )
-    .bind::<Text, _>(tenant)
-    .bind::<SqlUuid, _>(id.as_uuid())
-    .bind::<Text, _>(status.as_str())
-    .bind::<Nullable<Text>, _>(reason)
-    .load(tx.connection())
-    .await?;
-    Ok(rows.pop())
-}
-
-/// Moves the messages that a receipt names. Returns those that did move.
-///
-/// # Errors
-/// [`DatabaseError`].
-pub async fn advance_by_provider_id(
-    tx: &mut TenantTransaction,
-    account: AccountId,
-    ids: &[ProviderMessageId],
-    status: DeliveryStatus,
-) -> Result<Vec<Moved>, DatabaseError> {
-    let tenant = tx.scope().tenant().to_string();
-    // Locked in one order, because two receipts may name the same messages in different orders.
-    let rows = database::sql(
-        "UPDATE messages m SET status = $4, reason = NULL, updated_at = now() \
-         FROM (SELECT id FROM messages WHERE tenant_id = $1 AND account_id = $2 AND provider_message_id = ANY ($3) \
-                  AND direction = 'outbound' AND status = ANY ($5) ORDER BY id FOR UPDATE) locked \
-         WHERE m.tenant_id = $1 AND m.id = locked.id \
-         RETURNING m.id, m.account_id, m.chat_id, m.provider_message_id, m.reference",
-    )
-    .bind::<Text, _>(tenant)
-    .bind::<SqlUuid, _>(account.as_uuid())
-    .bind::<Array<Text>, _>(ids.iter().map(ProviderMessageId::as_str).collect::<Vec<_>>())
-    .bind::<Text, _>(status.as_str())
-    .bind::<Array<Text>, _>(predecessors(status))
-    .load(tx.connection())
-    .await?;
-    Ok(rows)
 }
 
 /// Another message of a chat, as one that answers it or is about it needs to know it.
@@ -537,42 +374,6 @@ pub async fn find_by_provider_id(
     Ok(MessageId::from_uuid(row.id))
 }
 
-/// Where a message of ours stands.
-#[derive(Debug, Clone, diesel::QueryableByName)]
-pub struct StandingRow {
-    /// The chat.
-    #[diesel(sql_type = SqlUuid)]
-    pub chat_id: Uuid,
-    /// The provider's id, or ours for the provider.
-    #[diesel(sql_type = Text)]
-    pub provider_message_id: String,
-    /// A [`DeliveryStatus`].
-    #[diesel(sql_type = Text)]
-    pub status: String,
-    /// Why, as a stable code.
-    #[diesel(sql_type = Nullable<Text>)]
-    pub reason: Option<String>,
-}
-
-/// Where a message of ours stands. `None`: the tenant has no such message.
-///
-/// # Errors
-/// [`DatabaseError`].
-pub async fn standing(
-    tx: &mut TenantTransaction,
-    id: MessageId,
-) -> Result<Option<StandingRow>, DatabaseError> {
-    let tenant = tx.scope().tenant().to_string();
-    let mut rows: Vec<StandingRow> = database::sql(
-        "SELECT chat_id, provider_message_id, status, reason FROM messages WHERE tenant_id = $1 AND id = $2",
-    )
-    .bind::<Text, _>(tenant)
-    .bind::<SqlUuid, _>(id.as_uuid())
-    .load(tx.connection())
-    .await?;
-    Ok(rows.pop())
-}
-
 /// Deletes every message of a chat, with its attempts. The dedup ledger stays: what was accepted once is not let in
 /// again.
 ///
@@ -597,12 +398,4 @@ pub async fn delete_of_chat(tx: &mut TenantTransaction, chat: ChatId) -> Result<
         .await?;
     }
     Ok(gone.len())
-}
-
-pub(super) fn predecessors(status: DeliveryStatus) -> Vec<&'static str> {
-    status
-        .predecessors()
-        .into_iter()
-        .map(DeliveryStatus::as_str)
-        .collect()
 }

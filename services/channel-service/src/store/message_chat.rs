@@ -9,7 +9,7 @@ use tenant_isolation::{GroupTransaction, TenantTransaction};
 use uuid::Uuid;
 
 use super::cloud_status::{Named, columns};
-use super::message::predecessors;
+use super::message_status::predecessors;
 
 /// A chat that is gone when its lock is there was merged or deleted. Nobody is that unlucky more often than this.
 const MOST_LOOKS: usize = 3;

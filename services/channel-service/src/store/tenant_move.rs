@@ -11,7 +11,7 @@ use tenant_isolation::TenantTransaction;
 use uuid::Uuid;
 
 use super::account;
-use super::message::{Moved, predecessors};
+use super::message_status::{Moved, predecessors};
 
 /// Where an account is bound to.
 #[derive(Debug, Clone, Copy)]

@@ -15,7 +15,7 @@ use super::{HOME, reasons, words};
 use crate::app::State;
 use crate::flows::dead_letter::{self, Replayed, Wake};
 use crate::flows::journey::{self, AnyId, Hop, Journey, What};
-use crate::store::journey::HitRow;
+use crate::store::message_search::HitRow;
 
 /// Where an id is looked up.
 pub(super) const FIND: &str = "/dashboard/find";

@@ -16,7 +16,8 @@ use domain::ids::TenantId;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
 
-use super::route_forms::{filled, leg, warning};
+use super::checks::{leg, warning};
+use super::route_forms::filled;
 use super::visit::Visit;
 use super::words::{Refusal, State};
 use super::{page, shown};

@@ -1,6 +1,7 @@
 //! The pages of `/admin`, for people. They are made here and work without a script; forms are posted to `/admin/panel` and
 //! answered with the next page. What they do is what the calls beside them do.
 
+mod checks;
 mod connect;
 mod deliveries;
 mod home;
@@ -32,6 +33,7 @@ pub(crate) fn routes(api: &mut Api) {
     home::routes(api);
     // `/panel/routes/new` before `/panel/routes/{id}`.
     route_forms::routes(api);
+    checks::routes(api);
     route_pages::routes(api);
     seen::routes(api);
     deliveries::routes(api);

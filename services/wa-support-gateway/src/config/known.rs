@@ -44,7 +44,7 @@ impl Known {
         Self {
             process: ProcessSettings::read(reader, DEFAULT_PORT),
             database: DatabaseSettings::read(reader),
-            admin: super::read_migrating(reader).0,
+            admin: super::migrate::read_migrating(reader).0,
             wa_server: WaServerSettings::read(reader),
             admin_token: reader.required(ADMIN_TOKEN.0, ADMIN_TOKEN.1),
             redis: RedisSettings::read(reader),

@@ -3,12 +3,14 @@
 
 mod business_zone;
 mod callers;
+mod commands;
 mod customer_chores;
 mod expiry;
 mod hooks;
 mod http;
 mod import;
 mod known;
+mod migrate;
 mod relay;
 mod sessions;
 mod traffic;
@@ -16,7 +18,7 @@ mod traffic;
 use std::time::Duration;
 
 use chores::peers::Service;
-use database::{DatabaseUrl, MigrationAccess, PoolSettings};
+use database::{DatabaseUrl, PoolSettings};
 use runtime::config::{BaseUrl, InvalidSettings, Milliseconds, SettingsReader, Variable, url_parts};
 use runtime::encryption::KeyRing;
 use runtime::process::ProcessSettings;
@@ -24,12 +26,14 @@ use secrecy::SecretString;
 
 pub use business_zone::BusinessZone;
 pub use callers::CallerSettings;
+pub use commands::{ChoreSettings, HealthcheckSettings, KeySettings, StoreSettings};
 pub use customer_chores::CustomerChoreSettings;
 pub use expiry::{ExpiredSessions, ExpirySettings};
 pub use hooks::{BrokerSettings, HookSettings};
 pub use http::{HttpSettings, InvalidOrigins, Origins};
 pub use import::ImportSettings;
 pub use known::Known;
+pub use migrate::MigrateSettings;
 pub use relay::RelaySettings;
 pub use sessions::SessionSettings;
 pub use traffic::TrafficSettings;
@@ -304,172 +308,13 @@ impl WaServerSettings {
     }
 }
 
-/// What `migrate` uses.
-#[derive(Debug, Clone)]
-pub struct MigrateSettings {
-    /// How the process reports.
-    pub process: ProcessSettings,
-    /// Who migrates, and for whom.
-    pub access: MigrationAccess,
-}
-
-impl MigrateSettings {
-    /// Reads everything `migrate` uses.
-    ///
-    /// # Errors
-    /// [`InvalidSettings`] with every mistake.
-    pub fn from_reader(mut reader: SettingsReader) -> Result<Self, InvalidSettings> {
-        let process = ProcessSettings::read(&mut reader, DEFAULT_PORT);
-        let service = read_database_url(&mut reader);
-        let (migrating, owner_password) = read_migrating(&mut reader);
-        let settings = (|| {
-            Some(Self {
-                process: process?,
-                access: MigrationAccess {
-                    migrating: migrating?,
-                    service: service?,
-                    owner_password,
-                },
-            })
-        })();
-        finish(reader, settings)
-    }
-}
-
-/// What `healthcheck` uses.
-#[derive(Debug, Clone)]
-pub struct HealthcheckSettings {
-    /// Where the service listens.
-    pub process: ProcessSettings,
-}
-
-impl HealthcheckSettings {
-    /// Reads everything `healthcheck` uses.
-    ///
-    /// # Errors
-    /// [`InvalidSettings`] with every mistake.
-    pub fn from_reader(mut reader: SettingsReader) -> Result<Self, InvalidSettings> {
-        let process = ProcessSettings::read(&mut reader, DEFAULT_PORT);
-        finish(reader, process.map(|process| Self { process }))
-    }
-}
-
-/// What the chores about sessions use.
-#[derive(Debug, Clone)]
-pub struct ChoreSettings {
-    /// How the process reports.
-    pub process: ProcessSettings,
-    /// Our own rows.
-    pub database: DatabaseSettings,
-    /// The upstream.
-    pub wa_server: WaServerSettings,
-    /// Opens the WA server's `/admin`.
-    pub admin_token: SecretString,
-    /// Opens and seals session tokens.
-    pub keys: KeyRing,
-    /// Where the WA server's webhooks go.
-    pub relay: RelaySettings,
-    /// Making sessions and keeping them.
-    pub sessions: SessionSettings,
-    /// Redis, where running processes hear of changes.
-    pub redis: Option<RedisSettings>,
-}
-
-impl ChoreSettings {
-    /// Reads everything the chores use.
-    ///
-    /// # Errors
-    /// [`InvalidSettings`] with every mistake.
-    pub fn from_reader(mut reader: SettingsReader) -> Result<Self, InvalidSettings> {
-        let process = ProcessSettings::read(&mut reader, DEFAULT_PORT);
-        let database = DatabaseSettings::read(&mut reader);
-        let wa_server = WaServerSettings::read(&mut reader);
-        let admin_token = reader.required(ADMIN_TOKEN.0, ADMIN_TOKEN.1);
-        let keys = read_keys(&mut reader);
-        let relay = RelaySettings::read(&mut reader);
-        let sessions = SessionSettings::read(&mut reader);
-        let redis = RedisSettings::read_if_set(&mut reader);
-        let settings = (|| {
-            Some(Self {
-                redis: redis?,
-                relay: relay?,
-                sessions: sessions?,
-                process: process?,
-                database: database?,
-                wa_server: wa_server?,
-                admin_token: admin_token?,
-                keys: keys?,
-            })
-        })();
-        finish(reader, settings)
-    }
-}
-
-/// What the chores that only look into our own rows use.
-#[derive(Debug, Clone)]
-pub struct StoreSettings {
-    /// How the process reports.
-    pub process: ProcessSettings,
-    /// Our own rows.
-    pub database: DatabaseSettings,
-}
-
-impl StoreSettings {
-    /// Reads everything these chores use.
-    ///
-    /// # Errors
-    /// [`InvalidSettings`] with every mistake.
-    pub fn from_reader(mut reader: SettingsReader) -> Result<Self, InvalidSettings> {
-        let process = ProcessSettings::read(&mut reader, DEFAULT_PORT);
-        let database = DatabaseSettings::read(&mut reader);
-        let settings = (|| {
-            Some(Self {
-                process: process?,
-                database: database?,
-            })
-        })();
-        finish(reader, settings)
-    }
-}
-
-/// What the chores about keys use.
-#[derive(Debug, Clone)]
-pub struct KeySettings {
-    /// How the process reports.
-    pub process: ProcessSettings,
-    /// Our own rows.
-    pub database: DatabaseSettings,
-    /// Opens and seals secrets; the newest seals.
-    pub keys: KeyRing,
-}
-
-impl KeySettings {
-    /// Reads everything they use.
-    ///
-    /// # Errors
-    /// [`InvalidSettings`] with every mistake.
-    pub fn from_reader(mut reader: SettingsReader) -> Result<Self, InvalidSettings> {
-        let process = ProcessSettings::read(&mut reader, DEFAULT_PORT);
-        let database = DatabaseSettings::read(&mut reader);
-        let keys = read_keys(&mut reader);
-        let settings = (|| {
-            Some(Self {
-                process: process?,
-                database: database?,
-                keys: keys?,
-            })
-        })();
-        finish(reader, settings)
-    }
-}
-
 /// Every variable, for the documentation.
 #[must_use]
 pub fn variables() -> Vec<Variable> {
     let mut reader = SettingsReader::from_map([]);
     // Nothing is set here, so nothing comes out; what counts is what was asked for.
     drop(Settings::read(&mut reader));
-    drop(read_migrating(&mut reader));
+    drop(migrate::read_migrating(&mut reader));
     drop(import::read_import_url(&mut reader));
     drop(Service::Channel.read(&mut reader));
     drop(Service::Bridge.read(&mut reader));
@@ -488,20 +333,6 @@ fn read_database_url(reader: &mut SettingsReader) -> Option<DatabaseUrl> {
         DatabaseUrl::EXPECTED,
         "Postgres, as the service's own login role",
     )
-}
-
-fn read_migrating(reader: &mut SettingsReader) -> (Option<DatabaseUrl>, Option<SecretString>) {
-    reader.url_of_parts(&url_parts::MIGRATE_DATABASE);
-    let url = reader.required_as(
-        "MIGRATE_DATABASE_URL",
-        DatabaseUrl::EXPECTED,
-        "`migrate` and `audit prune` only: the schema's owner `wa_support_owner`, or an administrator; `--bootstrap` needs the latter",
-    );
-    let owner_password = reader.optional(
-        "OWNER_PASSWORD",
-        "`migrate --bootstrap` only: lets `wa_support_owner` log in with this password",
-    );
-    (url, owner_password)
 }
 
 fn read_keys(reader: &mut SettingsReader) -> Option<KeyRing> {

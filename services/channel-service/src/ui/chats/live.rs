@@ -22,8 +22,8 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
-use super::bubble::Part;
 use super::chat_id;
+use super::part::Part;
 use super::view::{Draft, ListView, ThreadView};
 use crate::app::State;
 use crate::flows::chat_list;

@@ -3,7 +3,8 @@
 //! | file | what it does |
 //! |---|---|
 //! | `view` | what the templates show |
-//! | `bubble` | a message, whatever kind it is |
+//! | `bubble` | a message in the thread |
+//! | `part` | what it holds, whatever kind it is |
 //! | `words` | stable codes in words |
 //! | `send` | a form with words, a file, or both |
 //! | `live` | what changes while somebody looks |
@@ -12,6 +13,7 @@
 
 mod bubble;
 pub(crate) mod live;
+mod part;
 mod send;
 mod view;
 mod words;
@@ -25,7 +27,7 @@ use console::{Frame, Tone, page, see_other};
 use domain::ids::{ChatId, MessageId};
 use uuid::Uuid;
 
-use self::bubble::Part;
+use self::part::Part;
 use self::view::{Draft, ListView, ThreadView, base, read_filter, read_place};
 use super::errors::PageError;
 use super::frame::Said;
