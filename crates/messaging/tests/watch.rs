@@ -115,6 +115,8 @@ async fn the_ledger_is_even_whatever_becomes_of_a_task_and_uneven_when_one_vanis
         0.0
     );
     assert_eq!(value("kanal_lanes_due"), 0.0);
+    // A lane that was let go of with its last task is not taken for one that somebody else has taken.
+    assert_eq!(value("kanal_leases_lost_total"), 0.0);
     assert!(is_even());
 
     // Taken up again, and discarded with its lane.

@@ -1,5 +1,7 @@
 //! The tables: enqueueing, claiming, and what became of a task.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -89,6 +91,8 @@ pub struct Lease {
     lane: String,
     fence: i64,
     length: Duration,
+    /// The lane was let go of with its last task.
+    is_over: Arc<AtomicBool>,
 }
 
 /// Adds a task inside the caller's transaction. False when a task with this id is there already.
@@ -331,9 +335,20 @@ pub(crate) async fn claim(
                 lane: row.lane,
                 fence: row.fence,
                 length,
+                is_over: Arc::default(),
             })
         })
         .collect()
+}
+
+/// What became of a task that is done.
+#[derive(diesel::QueryableByName)]
+struct Done {
+    #[diesel(sql_type = BigInt)]
+    tasks: i64,
+    /// There is another one to be done.
+    #[diesel(sql_type = Bool)]
+    goes_on: bool,
 }
 
 /// What a worker finds at the head of its lane.
@@ -468,19 +483,56 @@ impl Lease {
         }
     }
 
-    /// The task is done, together with whatever else the transaction holds.
+    /// The task is done, together with whatever else the transaction holds. With the last one of its lane the lane is let go of:
+    /// nothing more can be written through this lease then.
     ///
     /// # Errors
     /// [`LaneError::LeaseLost`]: drop the transaction.
     pub async fn done(&self, tx: &mut TenantTransaction, task: &Task) -> Result<(), LaneError> {
-        self.guard(tx).await?;
-        let done = database::sql("DELETE FROM lane_tasks WHERE tenant_id = $1 AND id = $2")
-            .bind::<Text, _>(self.scope.tenant().as_str())
-            .bind::<SqlUuid, _>(task.id)
-            .execute(tx.connection())
-            .await?;
-        note(tx, Book::Tasks, Step::Delivered, done);
+        // First the lock, then a look, as where the lane is let go of by itself.
+        let held = database::sql(
+            "SELECT FROM lanes WHERE tenant_id = $1 AND lane = $2 AND fence = $3 FOR NO KEY UPDATE",
+        )
+        .bind::<Text, _>(self.scope.tenant().as_str())
+        .bind::<Text, _>(&self.lane)
+        .bind::<BigInt, _>(self.fence)
+        .execute(tx.connection())
+        .await?;
+        if held != 1 {
+            return Err(LaneError::LeaseLost);
+        }
+        let done: Done = database::sql(
+            "WITH gone AS (DELETE FROM lane_tasks WHERE tenant_id = $1 AND id = $3 RETURNING 1), \
+             next AS (SELECT EXISTS (SELECT 1 FROM lane_tasks t \
+                    WHERE t.tenant_id = $1 AND t.lane = $2 AND NOT t.parked AND t.id <> $3) AS is_there), \
+             held AS (UPDATE lanes l SET fence = l.fence + CASE WHEN next.is_there THEN 0 ELSE 1 END, \
+                    leased_until = CASE WHEN next.is_there THEN now() + $4 * interval '1 second' END, \
+                    ready_at = CASE WHEN next.is_there THEN l.ready_at END \
+                FROM next WHERE l.tenant_id = $1 AND l.lane = $2) \
+             SELECT (SELECT count(*) FROM gone) AS tasks, next.is_there AS goes_on FROM next",
+        )
+        .bind::<Text, _>(self.scope.tenant().as_str())
+        .bind::<Text, _>(&self.lane)
+        .bind::<SqlUuid, _>(task.id)
+        .bind::<Double, _>(self.length.as_secs_f64())
+        .get_result(tx.connection())
+        .await?;
+        note(
+            tx,
+            Book::Tasks,
+            Step::Delivered,
+            usize::try_from(done.tasks).unwrap_or(0),
+        );
+        if !done.goes_on {
+            let is_over = Arc::clone(&self.is_over);
+            tx.when_committed(move || is_over.store(true, Ordering::Release));
+        }
         Ok(())
+    }
+
+    /// The lane was let go of with its last task.
+    pub(crate) fn is_over(&self) -> bool {
+        AtomicBool::load(&self.is_over, Ordering::Acquire)
     }
 
     /// The task, and with it the lane, waits for `wait`. `what` tells what came before the wait.

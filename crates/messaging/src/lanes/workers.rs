@@ -177,7 +177,8 @@ async fn work<H: HandleTask>(
             lease.begin_head(db).await?
         };
         let Head::Task(task) = head else { return Ok(()) };
-        if renewing(db, lease, handler.handle(lease, &task)).await? == Next::Wait {
+        let next = renewing(db, lease, handler.handle(lease, &task)).await?;
+        if next == Next::Wait || lease.is_over() {
             return Ok(());
         }
     }

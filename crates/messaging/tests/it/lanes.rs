@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use messaging::lanes::{
-    NewTask, WorkerSettings, Workers, claim_and_work, delete_idle, discard, enqueue, enqueue_group,
-    put_aside, replay,
+    HandleTask, LaneError, Lease, NewTask, Next, Task, WorkerSettings, Workers, claim_and_work, delete_idle,
+    discard, enqueue, enqueue_group, put_aside, replay,
 };
 use messaging::outbox::Signal;
 use tenant_isolation::{GroupTransaction, PlatformScope, PlatformTransaction, TenantTransaction};
@@ -326,45 +326,87 @@ async fn a_task_has_no_place_in_its_lane_before_it_has_the_lane() {
         let db = world.db().clone();
         tokio::spawn(async move { add(&db, "a", "2", Uuid::now_v7()).await })
     };
-    eventually("the second waits for the lane", || async {
-        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        (world.count(waiting).await == 1).then_some(())
-    })
-    .await;
+    until_one_waits_for_a_lock(&world).await;
     assert_eq!(places().await, 1);
     open.commit().await.unwrap();
     assert!(waiting.await.unwrap());
     assert_eq!(places().await, 2);
 }
 
-/// The narrow moment itself: the lane was looked at and is empty, a task arrives, the lane is let go.
+/// The narrow moment itself: the last task is done, another one arrives, the lane is let go of.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_that_arrives_while_its_lane_is_let_go_is_seen() {
-    let world = World::new().await;
+    let world = Arc::new(World::new().await);
     world.enqueue("a", ["1"]).await;
-    let logbook = Logbook::willing(world.db());
-    // The newcomer's transaction is open, with the lane's row locked, while the worker wants to let go.
-    for round in 0..10 {
-        let mut open = TenantTransaction::begin(world.db(), &scope("desa-satu"), "enqueue")
-            .await
-            .unwrap();
-        let late = task("a", &format!("late {round}"), Uuid::now_v7());
-        enqueue(&mut open, &late).await.unwrap();
-        let working = {
-            let (db, logbook) = (world.db().clone(), logbook.clone());
-            tokio::spawn(async move { claim_and_work(&db, &logbook, SETTINGS).await })
+    let arriving = Arc::clone(&world);
+    let logbook = Logbook::doing(world.db(), move |db, _, payload| {
+        let world = Arc::clone(&arriving);
+        async move {
+            if payload != "1" {
+                return Ok(Outcome::Done);
+            }
+            let mut open = TenantTransaction::begin(&db, &scope("desa-satu"), "enqueue").await?;
+            enqueue(&mut open, &task("a", "late", Uuid::now_v7())).await?;
+            // It has the lane's row until whoever wants to let go of the lane waits for it.
+            tokio::spawn(async move {
+                until_one_waits_for_a_lock(&world).await;
+                open.commit().await.unwrap();
+            });
+            Ok(Outcome::Done)
+        }
+    });
+    assert_eq!(claim_and_work(world.db(), &logbook, SETTINGS).await.unwrap(), 1);
+    assert_eq!(logbook.payloads("a"), ["1", "late"]);
+    let leased = "SELECT count(*) FROM lanes WHERE leased_until IS NOT NULL OR ready_at IS NOT NULL";
+    assert_eq!(world.count(leased).await, 0);
+}
+
+async fn until_one_waits_for_a_lock(world: &World) {
+    eventually("somebody waits for a lock", || async {
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        (world.count(waiting).await == 1).then_some(())
+    })
+    .await;
+}
+
+/// Notes after each task whether its lane is still leased, and whether the lease can still write.
+struct Watching {
+    world: World,
+    logbook: Logbook,
+    seen: Mutex<Vec<(i64, bool)>>,
+}
+
+impl HandleTask for Watching {
+    async fn handle(&self, lease: &Lease, task: &Task) -> Result<Next, LaneError> {
+        let next = self.logbook.handle(lease, task).await?;
+        let leased = "SELECT count(*) FROM lanes WHERE leased_until IS NOT NULL AND ready_at IS NOT NULL";
+        let leased = self.world.count(leased).await;
+        let mut tx = TenantTransaction::begin(self.world.db(), lease.scope(), "write").await?;
+        let writes = match lease.guard(&mut tx).await {
+            Ok(()) => true,
+            Err(LaneError::LeaseLost) => false,
+            Err(error) => return Err(error),
         };
-        tokio::time::sleep(Duration::from_millis(30)).await;
-        open.commit().await.unwrap();
-        working.await.unwrap().unwrap();
+        self.seen.lock().unwrap().push((leased, writes));
+        Ok(next)
     }
-    while world.tasks().await > 0 {
-        assert!(
-            claim_and_work(world.db(), &logbook, SETTINGS).await.unwrap() > 0,
-            "a task was forgotten"
-        );
-    }
-    assert_eq!(logbook.payloads("a").len(), 11);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lane_is_let_go_of_with_its_last_task() {
+    let world = World::new().await;
+    world.enqueue("a", ["1", "2"]).await;
+    let watching = Watching {
+        logbook: Logbook::willing(world.db()),
+        world,
+        seen: Mutex::default(),
+    };
+    let db = watching.world.db();
+    assert_eq!(claim_and_work(db, &watching, SETTINGS).await.unwrap(), 1);
+    assert_eq!(*watching.seen.lock().unwrap(), [(1, true), (0, false)]);
+    watching.world.enqueue("a", ["3"]).await;
+    assert_eq!(claim_and_work(db, &watching, SETTINGS).await.unwrap(), 1);
+    assert_eq!(watching.logbook.payloads("a"), ["1", "2", "3"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
