@@ -364,7 +364,7 @@ async fn a_task_that_arrives_while_its_lane_is_let_go_is_seen() {
 async fn until_one_waits_for_a_lock(world: &World) {
     eventually("somebody waits for a lock", || async {
         let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        (world.count(waiting).await == 1).then_some(())
+        (world.count(waiting).await > 0).then_some(())
     })
     .await;
 }

@@ -97,8 +97,8 @@ where
         .fmt_fields(JsonFields)
 }
 
-/// Libraries that say less than is asked for. lapin logs a message that comes back with its whole body and every heartbeat at
-/// info, tokio_postgres a statement with the values that are bound to it: what people wrote.
+/// How much a library says at most, whatever is asked of it or of a module of it. lapin logs a message that comes back with its
+/// whole body and every heartbeat at info, tokio_postgres a statement with the values that are bound to it: what people wrote.
 const QUIET: [(&str, LevelFilter); 5] = [
     ("lapin", LevelFilter::WARN),
     ("lapin::returned_messages", LevelFilter::OFF),
@@ -107,15 +107,32 @@ const QUIET: [(&str, LevelFilter); 5] = [
     ("actix_server", LevelFilter::WARN),
 ];
 
-/// The level as it was asked for, except for quiet libraries: neither they nor a module of theirs can be asked.
-fn filter(level: &LogLevel) -> Targets {
-    let is_quiet = |target: &str| QUIET.iter().any(|(library, _)| target.starts_with(library));
-    let asked = level.0.iter().filter(|(target, _)| !is_quiet(target));
-    let others = level.0.default_level().unwrap_or(LevelFilter::OFF);
+/// The level as it was asked for, within what quiet libraries may say.
+fn filter(LogLevel(asked): &LogLevel) -> Targets {
+    let others = asked.default_level().unwrap_or(LevelFilter::OFF);
+    let of_libraries = QUIET.map(|(library, most)| {
+        let nearest = asked.iter().filter(|(target, _)| library.starts_with(target));
+        let nearest = nearest.max_by_key(|(target, _)| target.len());
+        (library, nearest.map_or(others, |(_, level)| level).min(most))
+    });
+    let named = asked
+        .iter()
+        .map(|(target, level)| (target, level.min(most_of(target))));
     Targets::new()
         .with_default(others)
-        .with_targets(asked)
-        .with_targets(QUIET)
+        .with_targets(named)
+        .with_targets(of_libraries)
+}
+
+/// How much may be said below a target.
+fn most_of(target: &str) -> LevelFilter {
+    let is_around = |library: &str| {
+        let module = target.strip_prefix(library);
+        module.is_some_and(|module| module.is_empty() || module.starts_with(':'))
+    };
+    let around = QUIET.iter().filter(|(library, _)| is_around(library));
+    let nearest = around.max_by_key(|(library, _)| library.len());
+    nearest.map_or(LevelFilter::TRACE, |(_, most)| *most)
 }
 
 static METRICS: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
@@ -202,6 +219,16 @@ mod tests {
         assert_eq!(spaced.0, plain.0);
     }
 
+    /// Where the lines come from that are written, in the order of these.
+    fn written_of(asked: &str, say: impl FnOnce()) -> Vec<String> {
+        let written = Written::default();
+        let subscriber = tracing_subscriber::registry()
+            .with(filter(&LogLevel::from_text(asked).unwrap()))
+            .with(written.clone());
+        tracing::subscriber::with_default(subscriber, say);
+        written.0.lock().unwrap().clone()
+    }
+
     #[test]
     fn libraries_that_would_tell_what_people_wrote_are_silent_at_every_level() {
         for asked in [
@@ -209,19 +236,33 @@ mod tests {
             "debug",
             "info,tokio_postgres=trace,lapin=trace",
             "info,tokio_postgres::query=trace,lapin::returned_messages::inner=trace",
-            "channel_service=info,tokio_postgres::q=trace",
+            "channel_service=info,tokio_postgres::q=trace,lapin::returned=trace,tokio=trace",
         ] {
-            let level = LogLevel::from_text(asked).unwrap();
-            let written = Written::default();
-            let subscriber = tracing_subscriber::registry()
-                .with(filter(&level))
-                .with(written.clone());
-            tracing::subscriber::with_default(subscriber, || {
+            let written = written_of(asked, || {
                 tracing::debug!(target: "tokio_postgres::query", "a statement with its values");
                 tracing::error!(target: "lapin::returned_messages", "a message with its body");
+                tracing::error!(target: "lapin::returned_messages::inner", "a message with its body");
                 tracing::info!(target: "channel_service", "a message was taken");
             });
-            assert_eq!(*written.0.lock().unwrap(), ["channel_service"], "{asked}");
+            assert_eq!(written, ["channel_service"], "{asked}");
         }
+    }
+
+    #[test]
+    fn less_may_be_asked_of_a_quiet_library_and_everything_of_one_whose_name_only_begins_like_it() {
+        let say = || {
+            tracing::warn!(target: "lapin::io_loop", "one");
+            tracing::info!(target: "tokio_postgres::connection", "two");
+            tracing::debug!(target: "tokio_postgres_rustls", "three");
+        };
+        let (io_loop, connection) = ("lapin::io_loop", "tokio_postgres::connection");
+        assert_eq!(written_of("info", say), [io_loop, connection]);
+        assert_eq!(written_of("error", say), [""; 0]);
+        assert_eq!(written_of("info,lapin::io_loop=off", say), [connection]);
+        assert_eq!(written_of("info,lapin=error,tokio_postgres=warn", say), [""; 0]);
+        assert_eq!(
+            written_of("off,lapin=trace,tokio_postgres_rustls=debug", say),
+            [io_loop, "tokio_postgres_rustls"]
+        );
     }
 }
