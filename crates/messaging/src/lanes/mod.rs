@@ -5,6 +5,7 @@
 //! lease has a fence: a worker that was asleep while somebody else took over finds its number outdated and can
 //! write nothing. No transaction is open while a task is being worked on.
 
+mod lease;
 mod merge;
 mod put_aside;
 mod share;
@@ -12,11 +13,9 @@ mod table;
 mod upkeep;
 mod workers;
 
+pub use lease::{LaneChoice, LaneError, Lease, Waits};
 pub use merge::{merge, merge_one};
 pub use put_aside::{PutAside, put_aside};
-pub use table::{
-    LaneChoice, LaneError, Lease, NewTask, Task, Waits, delete_idle, discard, discard_parked, enqueue,
-    enqueue_group, replay,
-};
+pub use table::{NewTask, Task, delete_idle, discard, discard_parked, enqueue, enqueue_group, replay};
 pub use upkeep::{ParkedTask, Waiting, expire_parked, forget_idle, parked, waiting};
 pub use workers::{HandleTask, Next, WorkerSettings, Workers, claim_and_work};

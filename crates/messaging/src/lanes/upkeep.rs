@@ -9,7 +9,8 @@ use serde::Serialize;
 use tenant_isolation::{PlatformTransaction, TenantTransaction};
 use uuid::Uuid;
 
-use super::table::{LaneError, Lease, Task};
+use super::lease::{LaneError, Lease};
+use super::table::Task;
 use crate::ledger::{Book, Step, note};
 
 /// A task that stands in a lane, and for how long.

@@ -9,8 +9,9 @@ use database::Database;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::lease::{Head, LaneChoice, LaneError, Lease, claim};
 use super::share::Shares;
-use super::table::{Head, LaneChoice, LaneError, Lease, Task, claim};
+use super::table::Task;
 use crate::outbox::Signal;
 use crate::publisher::error_chain;
 
